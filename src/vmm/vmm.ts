@@ -1,0 +1,120 @@
+import type { Slot } from "../net/slot.ts"
+
+/**
+ * What runs virtual machines. QEMU is the first implementation; Firecracker fits behind the same verbs.
+ * A `Vmm` knows files, processes and a slot; it knows no image, no user, no database and no HTTP.
+ */
+export interface Vmm {
+  readonly accelerator: Accelerator
+  /** Starts a guest from its kernel with its memory in `memoryFile`, so that the file can become a base. Running when it resolves. */
+  boot(spec: BootSpec, signal: AbortSignal): Promise<Vm>
+  /** Loads a guest from a base, and from its delta when it has slept. Paused when it resolves: the caller continues it. */
+  launch(spec: LaunchSpec, signal: AbortSignal): Promise<Vm>
+  /** Takes over a process that another daemon started, or answers `undefined` when it is gone or is another's. */
+  adopt(process: VmProcess, spec: VmSpec, signal: AbortSignal): Promise<Vm | undefined>
+  /** Ends a process by its identity, whatever state it is in; resolves when it is gone. Nothing happens when it already is. */
+  destroy(process: VmProcess): Promise<void>
+  /** The VM processes on this machine whose host id (first eight digits) is ours: for the sweep at start. */
+  find(): Promise<VmProcess[]>
+}
+
+export type Accelerator = "kvm" | "tcg"
+
+/** A VM process is known by all three: a pid alone may be somebody else's by now. */
+export interface VmProcess {
+  readonly vmId: string
+  readonly pid: number
+  /** Field 22 of /proc/PID/stat, in clock ticks since boot. */
+  readonly startTime: number
+}
+
+/** One drive of device layout v1. `chain` is bottom first; every file but the last is read-only, the last is written unless `readOnly`. */
+export interface Drive {
+  readonly chain: readonly DriveFile[]
+  readonly readOnly: boolean
+}
+
+export interface DriveFile {
+  readonly path: string
+  readonly format: "raw" | "qcow2"
+}
+
+export interface VmSpec {
+  readonly vmId: string
+  readonly slot: Slot
+  /** A directory of this VM alone; sockets are made in it. */
+  readonly directory: string
+  readonly memoryMiB: number
+  readonly vcpus: number
+}
+
+export interface BootSpec extends VmSpec {
+  readonly kernel: string
+  readonly initramfs: string
+  readonly systemDisk: string
+  readonly rootDisk: readonly DriveFile[]
+  /** At most four; the rest are empty files of 10 GiB virtual size. */
+  readonly extraDrives: readonly Drive[]
+  /** Where the guest's memory lives while it runs; becomes the base's RAM. */
+  readonly memoryFile: string
+}
+
+export interface LaunchSpec extends VmSpec {
+  readonly base: BasePaths
+  readonly systemDisk: string
+  readonly rootDisk: readonly DriveFile[]
+  readonly extraDrives: readonly Drive[]
+  /** Present when the VM has slept: what it had changed, and its devices. */
+  readonly delta?: DeltaPaths
+}
+
+export interface BasePaths {
+  /** Holds `manifest.json`, `ram` and `state`; read-only for good. */
+  readonly directory: string
+}
+
+export interface DeltaPaths {
+  readonly file: string
+  readonly state: string
+}
+
+export interface VmExit {
+  /** The sentence for people: what QEMU last said, or the signal. */
+  readonly reason: string
+  /** True when the guest powered itself off or reset. */
+  readonly byGuest: boolean
+}
+
+/** A live VM process. Dropping the object leaves the process running; `kill` ends it. */
+export interface Vm {
+  readonly process: VmProcess
+  readonly spec: VmSpec
+  /** Unix sockets of the two virtio-serial ports: `thaw` (requests) and `agent` (events from the guest). */
+  readonly ports: { readonly thaw: string; readonly agent: string }
+  /** Resolves once, when the process has ended, whoever ended it. */
+  readonly exited: Promise<VmExit>
+  pause(): Promise<void>
+  continue(): Promise<void>
+  /** Whether its processors run at this moment, as QEMU says. */
+  status(): Promise<"running" | "paused">
+  /** Seals the root disk's top file and goes on in `next`, an empty overlay that exists. The guest's file system must be frozen or quiet. */
+  sealRootDisk(next: DriveFile): Promise<void>
+  /** Paused and booted with a memory file only: writes state and manifest beside the RAM, makes all of it read-only. */
+  saveBase(directory: string): Promise<BaseSizes>
+  /** Paused and launched from a base only: writes delta and state, verified and synced when it resolves. The process still lives. */
+  saveDelta(target: DeltaPaths): Promise<DeltaSizes>
+  /** The end of the guest's serial console, bounded: for the log of a boot that failed. */
+  console(): Promise<string>
+  kill(): Promise<void>
+}
+
+export interface BaseSizes {
+  /** Blocks that the RAM file really holds. */
+  readonly memoryBytes: number
+  readonly stateBytes: number
+}
+
+export interface DeltaSizes {
+  readonly pages: number
+  readonly bytes: number
+}

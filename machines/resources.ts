@@ -1,0 +1,134 @@
+/**
+ * What the API asks of the machines, in our words: the API translates, these decide.
+ * Wishes are answered when they are stored, not when they have come true. Refusals are {@link ServiceError}s in AWS's words.
+ */
+import type { IdlePolicy, ImageSettings, ImageState, LoggingTarget, MicrovmState, VersionState } from "../src/db/values.ts"
+
+/** Whose resources: everything is looked up inside one. */
+export interface Scope {
+  readonly account: string
+  readonly region: string
+}
+
+/** Who asks, for the audit log. */
+export interface Caller extends Scope {
+  readonly accessKeyId: string
+  readonly requestId: string
+}
+
+export interface Page<Item> {
+  readonly items: Item[]
+  /** Opaque to the API; where the next page begins. */
+  readonly next: string | undefined
+}
+
+export interface PageRequest {
+  /** 1–50. */
+  readonly limit: number
+  readonly after: string | undefined
+}
+
+export interface RunRequest {
+  /** The image's name; the API has parsed it from the ARN. */
+  readonly imageName: string
+  /** `undefined`: the latest active one. */
+  readonly imageVersion: string | undefined
+  readonly idlePolicy: IdlePolicy | null
+  readonly maximumDurationSeconds: number
+  readonly executionRoleArn: string | null
+  readonly ingressConnectors: string[]
+  readonly egressConnectors: string[]
+  readonly logging: LoggingTarget | null
+  readonly clientToken: string | undefined
+}
+
+export interface Microvm {
+  /** A bare uuid; `microvm-<uuid>` on the wire. */
+  readonly id: string
+  readonly endpointId: string
+  readonly state: MicrovmState
+  readonly stateReason: string | null
+  readonly imageName: string
+  readonly imageVersion: string
+  readonly idlePolicy: IdlePolicy | null
+  readonly maximumDurationSeconds: number
+  readonly executionRoleArn: string | null
+  readonly ingressConnectors: string[]
+  readonly egressConnectors: string[]
+  readonly startedAt: Date
+  readonly terminatedAt: Date | null
+}
+
+export interface Microvms {
+  run(request: RunRequest, caller: Caller): Promise<Microvm>
+  get(id: string, scope: Scope): Promise<Microvm>
+  /** Newest first, the terminated ones of the last day included. */
+  list(filter: { imageName?: string | undefined; imageVersion?: string | undefined }, page: PageRequest, scope: Scope): Promise<Page<Microvm>>
+  suspend(id: string, caller: Caller): Promise<void>
+  resume(id: string, caller: Caller): Promise<void>
+  terminate(id: string, caller: Caller): Promise<void>
+}
+
+export interface ImageRequest {
+  readonly name: string
+  readonly baseImageArn: string
+  /** `undefined`: the managed image's newest. */
+  readonly baseImageVersion: string | undefined
+  readonly buildRoleArn: string
+  readonly codeArtifactUri: string
+  readonly memoryMiB: number
+  readonly environment: Record<string, string>
+  readonly settings: ImageSettings
+  readonly tags: Record<string, string>
+  readonly clientToken: string | undefined
+}
+
+export interface Image {
+  readonly name: string
+  readonly state: ImageState
+  readonly latestActiveVersion: string | null
+  readonly latestFailedVersion: string | null
+  readonly tags: Record<string, string>
+  readonly createdAt: Date
+  readonly updatedAt: Date | null
+}
+
+export interface ImageVersion {
+  readonly imageName: string
+  readonly version: string
+  readonly state: VersionState
+  readonly status: "ACTIVE" | "INACTIVE"
+  readonly baseImageArn: string
+  readonly baseImageVersion: string
+  readonly buildRoleArn: string
+  readonly codeArtifactUri: string
+  readonly memoryMiB: number
+  readonly environment: Record<string, string>
+  readonly settings: ImageSettings
+  readonly createdAt: Date
+  readonly updatedAt: Date | null
+}
+
+export interface ImageBuild {
+  readonly id: string
+  readonly imageName: string
+  readonly version: string
+  readonly state: "PENDING" | "IN_PROGRESS" | "SUCCESSFUL" | "FAILED"
+  readonly stateReason: string | null
+  readonly createdAt: Date
+  readonly sizes: { memoryBytes: number; codeBytes: number; diskBytes: number } | null
+}
+
+export interface Images {
+  create(request: ImageRequest, caller: Caller): Promise<{ image: Image; version: ImageVersion }>
+  get(name: string, scope: Scope): Promise<Image>
+  getVersion(name: string, version: string, scope: Scope): Promise<ImageVersion>
+  /** Newest first. */
+  listBuilds(name: string, version: string, page: PageRequest, scope: Scope): Promise<Page<ImageBuild>>
+  getBuild(name: string, version: string, buildId: string, scope: Scope): Promise<ImageBuild>
+  /** The build's log from a line on (0 is the first), at most `limit` lines. */
+  buildLog(buildId: string, from: number, limit: number, scope: Scope): Promise<{ line: number; at: Date; text: string }[]>
+}
+
+/** The managed base images; AWS's alias `al2023-1` is accepted and echoed as given. */
+export const MANAGED_IMAGES = [{ name: "debian-13", aliases: ["al2023-1"], versions: ["1.0"] }] as const

@@ -1,0 +1,26 @@
+/**
+ * Places where a crash is worth testing. The daemon's main arms one by `TORPOR_FAIL_AT`; the process then kills itself there
+ * with SIGKILL, so that recovery is tested from the very instant and not from near it. Unarmed it costs a comparison.
+ */
+export const failpoints = [
+  "launch: row stored",
+  "launch: loaded",
+  "sleep: delta begun",
+  "sleep: delta stored",
+  "wake: loaded",
+  "build: step begun",
+] as const
+export type Failpoint = (typeof failpoints)[number]
+
+let armed: string | undefined
+
+/** Arms one point for the rest of this process; throws on a name that is none. */
+export const armFailpoint = (name: string) => {
+  if (!failpoints.some((point) => point === name)) throw new Error(`There is no fail point '${name}': ${failpoints.join(", ")}`)
+  armed = name
+}
+
+/** Ends the process at once if this point is the armed one. */
+export const failpoint = (name: Failpoint) => {
+  if (armed === name) process.kill(process.pid, "SIGKILL")
+}

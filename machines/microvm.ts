@@ -36,16 +36,24 @@ export interface MicrovmInput {
   readonly idlePolicy: IdlePolicy | null
 }
 
+/** Who wished it, for the audit log. */
+interface By {
+  readonly accessKeyId: string
+  readonly requestId: string
+}
+
 interface MicrovmContext extends MicrovmInput {
   /** A request came while it was going to sleep: it is awake again as soon as it sleeps. */
   readonly wanted: boolean
   readonly failure: Failure | null
+  /** The caller of the wish that is coming true. */
+  readonly by: By | null
 }
 
 export type MicrovmEvent =
-  | { type: "SUSPEND"; cause: Cause }
-  | { type: "RESUME"; cause: Cause }
-  | { type: "TERMINATE"; cause: Cause; reason: string }
+  | { type: "SUSPEND"; cause: Cause; by?: By }
+  | { type: "RESUME"; cause: Cause; by?: By }
+  | { type: "TERMINATE"; cause: Cause; reason: string; by?: By }
   | { type: "EXITED"; cause: Cause; reason: string }
   | { type: "IDLE" }
   | { type: "DEADLINE" }
@@ -99,8 +107,12 @@ export const createMicrovmMachine = (verbs: VmVerbs, activityOf: (id: string) =>
       isWanted: ({ context }) => context.wanted,
     },
     actions: {
-      noteCause: assign({ cause: ({ context, event }) => ("cause" in event ? event.cause : context.cause) }),
+      noteCause: assign({
+        cause: ({ context, event }) => ("cause" in event ? event.cause : context.cause),
+        by: ({ event }) => ("by" in event ? event.by : null),
+      }),
       noteEnding: assign({
+        by: ({ event }) => ("by" in event ? event.by : null),
         cause: ({ context, event }) =>
           event.type in endings ? endings[event.type as keyof typeof endings].cause : "cause" in event ? event.cause : context.cause,
         stateReason: ({ context, event }) =>
@@ -118,7 +130,7 @@ export const createMicrovmMachine = (verbs: VmVerbs, activityOf: (id: string) =>
     },
   }).createMachine({
     id: "microvm",
-    context: ({ input }) => ({ ...input, wanted: false, failure: null }),
+    context: ({ input }) => ({ ...input, wanted: false, failure: null, by: null }),
     initial: "entering",
     states: {
       entering: {
@@ -183,7 +195,7 @@ export const createMicrovmMachine = (verbs: VmVerbs, activityOf: (id: string) =>
               SUSPEND: { target: "suspending", actions: "noteCause" },
               RESUME: {},
               IDLE: [
-                { guard: "sleepsWhenIdle", target: "suspending", actions: assign({ cause: "idle" }) },
+                { guard: "sleepsWhenIdle", target: "suspending", actions: assign({ cause: "idle", by: null }) },
                 { target: "#microvm.terminating", actions: assign({ cause: "idle", stateReason: LIFETIME_OVER }) },
               ],
             },

@@ -1,0 +1,67 @@
+import { and, eq, isNull, sql } from "drizzle-orm"
+import type { PostgresJsDatabase } from "drizzle-orm/postgres-js"
+import { vms } from "../src/db/schema.ts"
+import type { VmProcess } from "../src/vmm/vmm.ts"
+
+/** A connection or a transaction on it. */
+export type Database = Pick<PostgresJsDatabase, "select" | "insert" | "update" | "delete" | "execute">
+
+export type VmRow = typeof vms.$inferSelect
+
+/** The row, or a thrown bug: whoever asks for a VM has one. */
+export const findVm = async (db: Database, vmId: string): Promise<VmRow> => {
+  const [row] = await db.select().from(vms).where(eq(vms.id, vmId))
+  if (row === undefined) throw new Error(`There is no row for VM ${vmId}`)
+  return row
+}
+
+/** Every VM of this host that is not over, with or without a process. */
+export const liveVms = (db: Database, hostId: string): Promise<VmRow[]> =>
+  db
+    .select()
+    .from(vms)
+    .where(and(eq(vms.hostId, hostId), isNull(vms.endedAt)))
+
+const change = async (db: Database, vmId: string, values: Parameters<ReturnType<Database["update"]>["set"]>[0]) => {
+  const [row] = await db
+    .update(vms)
+    .set(values)
+    .where(and(eq(vms.id, vmId), isNull(vms.endedAt)))
+    .returning()
+  if (row === undefined) throw new Error(`VM ${vmId} is over`)
+  return row
+}
+
+/** Begins another life of the VM in a slot: the incarnation grows, and no process is known yet. */
+export const beginIncarnation = (db: Database, vmId: string, slot: number): Promise<VmRow> =>
+  change(db, vmId, { slot, incarnation: sql`${vms.incarnation} + 1`, pid: null, processStartTime: null })
+
+/** The process is loaded. With `snapshotConsumed` this is the point of no return of a wake. */
+export const recordProcess = (db: Database, vmId: string, process: VmProcess, snapshotConsumed: boolean): Promise<VmRow> =>
+  change(db, vmId, {
+    pid: process.pid,
+    processStartTime: process.startTime,
+    ...(snapshotConsumed ? { snapshot: "consumed" as const } : {}),
+  })
+
+/** Delta and state of this incarnation are on disk, verified and synced; the process may go. */
+export const recordSnapshot = (db: Database, vmId: string, incarnation: number): Promise<VmRow> =>
+  change(db, vmId, { snapshot: "ready", snapshotIncarnation: incarnation })
+
+/** No process and no slot any more. */
+export const recordAsleep = (db: Database, vmId: string): Promise<VmRow> =>
+  change(db, vmId, { pid: null, processStartTime: null, slot: null })
+
+/** The VM is over; idempotent. */
+export const recordEnd = async (db: Database, vmId: string): Promise<void> => {
+  await db
+    .update(vms)
+    .set({ pid: null, processStartTime: null, slot: null, snapshot: "none", snapshotIncarnation: null, endedAt: new Date() })
+    .where(and(eq(vms.id, vmId), isNull(vms.endedAt)))
+}
+
+/** The process that a row knows, if it knows one. */
+export const processOf = (row: VmRow): VmProcess | undefined =>
+  row.pid === null || row.processStartTime === null
+    ? undefined
+    : { vmId: row.id, pid: row.pid, startTime: row.processStartTime }

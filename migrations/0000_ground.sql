@@ -25,6 +25,7 @@ CREATE TABLE "bases" (
 	"architecture" text NOT NULL,
 	"memory_mib" integer NOT NULL,
 	"vcpus" integer NOT NULL,
+	"system_disk" text NOT NULL,
 	"root_disk" jsonb NOT NULL,
 	"created_at" timestamp with time zone DEFAULT now() NOT NULL
 );

@@ -156,7 +156,8 @@ export const bases = pgTable("bases", {
   architecture: text("architecture").notNull(),
   memoryMiB: integer("memory_mib").notNull(),
   vcpus: integer("vcpus").notNull(),
-  /** The root disk, bottom first: hashes of layers, then the base's own top. */
+  /** The disks it was taken with, as places (`cache:…`, `data:…`); the root disk bottom first. */
+  systemDisk: text("system_disk").notNull(),
   rootDisk: jsonb("root_disk").notNull().$type<string[]>(),
   createdAt: at("created_at").notNull().defaultNow(),
 })

@@ -1,0 +1,187 @@
+/** What the API may ask about images: rows first, then the actors that build them. */
+import { randomUUID } from "node:crypto"
+import { and, asc, eq, gte } from "drizzle-orm"
+import { buildLogLines, imageBuilds, images, imageVersions } from "../src/db/schema.ts"
+import { notFound, validationError } from "../src/errors.ts"
+import { imageArn } from "./arn.ts"
+import { claimClientToken } from "./client-token.ts"
+import { recordChange } from "./history.ts"
+import { toImage, toImageBuild, toImageVersion } from "./image-row.ts"
+import { IMAGE_VERSION_MACHINE_VERSION, type ImageVersionMachine } from "./image-version.ts"
+import { newestFirst, toPage } from "./page.ts"
+import type { Registry } from "./registry.ts"
+import { MANAGED_IMAGES, type Images, type ImageRequest, type Scope } from "./resources.ts"
+import type { Database } from "./vm-row.ts"
+
+/** Seals what is secret at rest; what it opens was sealed under the same key. */
+export interface SecretBox {
+  seal(text: string): Buffer
+  open(sealed: Buffer): string
+}
+
+export interface ImagesOptions {
+  readonly db: Database & { transaction<T>(work: (tx: Database) => Promise<T>): Promise<T> }
+  readonly hostId: string
+  readonly architecture: string
+  readonly registry: Registry<ImageVersionMachine>
+  readonly secrets: SecretBox
+}
+
+/** Images over a database and a registry of their versions' actors. */
+export const createImages = ({ db, hostId, architecture, registry, secrets }: ImagesOptions): Images => {
+  const openEnvironment = (sealed: Buffer | null): Record<string, string> =>
+    sealed === null ? {} : (JSON.parse(secrets.open(sealed)) as Record<string, string>)
+
+  const find = async (tx: Database, name: string, scope: Scope) => {
+    const [row] = await tx
+      .select()
+      .from(images)
+      .where(and(eq(images.account, scope.account), eq(images.region, scope.region), eq(images.name, name)))
+    return row
+  }
+
+  const findVersion = async (tx: Database, name: string, version: string, scope: Scope) => {
+    const image = await find(tx, name, scope)
+    const [row] =
+      image === undefined
+        ? []
+        : await tx
+            .select()
+            .from(imageVersions)
+            .where(and(eq(imageVersions.imageId, image.id), eq(imageVersions.version, version)))
+    if (row === undefined)
+      throw notFound(`MicroVMImage not found for MicroVMImage: ${imageArn(scope, name)}, Version: ${version}`)
+    return row
+  }
+
+  return {
+    async create(request, caller) {
+      const baseImageVersion = managedVersion(request)
+      const ids = { image: randomUUID(), version: randomUUID(), build: randomUUID() }
+      const made = await db.transaction(async (tx) => {
+        const earlier = await claimClientToken(tx, request.clientToken, {
+          scope: caller,
+          operation: "CreateMicrovmImage",
+          request: { ...request, clientToken: undefined },
+          resourceId: ids.version,
+        })
+        if (earlier !== undefined) {
+          const [version] = await tx.select().from(imageVersions).where(eq(imageVersions.id, earlier))
+          const image = await find(tx, request.name, caller)
+          if (version === undefined || image === undefined) throw notFound(`MicroVMImage not found for MicroVMImageID: ${imageArn(caller, request.name)}`)
+          return { image, version, isNew: false }
+        }
+        const [image] = await tx
+          .insert(images)
+          .values({ id: ids.image, account: caller.account, region: caller.region, name: request.name, state: "CREATING", tags: request.tags })
+          .onConflictDoNothing()
+          .returning()
+        if (image === undefined) throw validationError(`A MicroVM image with the name '${request.name}' already exists in this account`)
+        const [version] = await tx
+          .insert(imageVersions)
+          .values({
+            id: ids.version,
+            imageId: image.id,
+            version: "1.0",
+            state: "PENDING",
+            status: "ACTIVE",
+            baseImageArn: request.baseImageArn,
+            baseImageVersion,
+            buildRoleArn: request.buildRoleArn,
+            codeArtifactUri: request.codeArtifactUri,
+            memoryMiB: request.memoryMiB,
+            settings: request.settings,
+            sealedEnvironment: secrets.seal(JSON.stringify(request.environment)),
+            hostId,
+            machineVersion: IMAGE_VERSION_MACHINE_VERSION,
+          })
+          .returning()
+        if (version === undefined) throw new Error("The version's row was not returned")
+        await tx.insert(imageBuilds).values({ id: ids.build, imageVersionId: version.id, state: "PENDING", architecture, createdAt: new Date() })
+        await recordChange(tx, {
+          scope: caller,
+          resource: imageArn(caller, request.name),
+          type: "microvm-image.creating",
+          cause: "api",
+          by: caller,
+          details: { version: version.version, codeArtifact: request.codeArtifactUri },
+        })
+        return { image, version, isNew: true }
+      })
+      if (made.isNew)
+        registry.start(made.version.id, made.version.generation, {
+          input: { id: made.version.id, buildId: ids.build, state: "PENDING" },
+        })
+      return {
+        image: toImage(made.image),
+        version: toImageVersion(made.image.name, made.version, openEnvironment(made.version.sealedEnvironment)),
+      }
+    },
+    async get(name, scope) {
+      const row = await find(db, name, scope)
+      if (row === undefined) throw notFound(`MicroVMImage not found for MicroVMImageID: ${imageArn(scope, name)}`)
+      return toImage(row)
+    },
+    async getVersion(name, version, scope) {
+      const row = await findVersion(db, name, version, scope)
+      return toImageVersion(name, row, openEnvironment(row.sealedEnvironment))
+    },
+    async listBuilds(name, version, page, scope) {
+      const owner = await findVersion(db, name, version, scope)
+      const { where, orderBy } = newestFirst(imageBuilds.createdAt, imageBuilds.id, page.after)
+      const rows = await db
+        .select()
+        .from(imageBuilds)
+        .where(and(eq(imageBuilds.imageVersionId, owner.id), where))
+        .orderBy(orderBy)
+        .limit(page.limit + 1)
+      return toPage(
+        rows,
+        page,
+        (row) => ({ time: row.createdAt, id: row.id }),
+        (row) => toImageBuild(name, version, row),
+      )
+    },
+    async getBuild(name, version, buildId, scope) {
+      const owner = await findVersion(db, name, version, scope)
+      const [row] = await db
+        .select()
+        .from(imageBuilds)
+        .where(and(eq(imageBuilds.imageVersionId, owner.id), eq(imageBuilds.id, buildId)))
+      if (row === undefined)
+        throw notFound(`MicroVMImageBuild not found for MicroVMImage: ${imageArn(scope, name)}, Version: ${version}, Build: ${buildId}`)
+      return toImageBuild(name, version, row)
+    },
+    async buildLog(buildId, from, limit, scope) {
+      return db
+        .select({ line: buildLogLines.line, at: buildLogLines.at, text: buildLogLines.text })
+        .from(buildLogLines)
+        .innerJoin(imageBuilds, eq(imageBuilds.id, buildLogLines.buildId))
+        .innerJoin(imageVersions, eq(imageVersions.id, imageBuilds.imageVersionId))
+        .innerJoin(images, eq(images.id, imageVersions.imageId))
+        .where(
+          and(
+            eq(buildLogLines.buildId, buildId),
+            gte(buildLogLines.line, from),
+            eq(images.account, scope.account),
+            eq(images.region, scope.region),
+          ),
+        )
+        .orderBy(asc(buildLogLines.line))
+        .limit(limit)
+    },
+  }
+}
+
+/** The managed image's version as AWS echoes it (`1` becomes `1.0`), or a refusal before anything is made. */
+const managedVersion = ({ baseImageArn, baseImageVersion }: ImageRequest): string => {
+  const name = baseImageArn.slice(baseImageArn.lastIndexOf(":") + 1)
+  const managed = MANAGED_IMAGES.find((image) => image.name === name || image.aliases.some((alias) => alias === name))
+  const wanted = baseImageVersion === undefined || baseImageVersion.includes(".") ? baseImageVersion : `${baseImageVersion}.0`
+  const version = wanted === undefined ? managed?.versions[0] : managed?.versions.find((known) => known === wanted)
+  if (managed === undefined || version === undefined)
+    throw validationError(
+      `No managed MicroVM Image with arn ${baseImageArn} and version ${baseImageVersion ?? "latest"} is available`,
+    )
+  return version
+}

@@ -1,0 +1,166 @@
+/**
+ * Launch, sleep and wake of a VM that comes from a base. Each begins by looking at what an earlier, interrupted try left:
+ * the row says how far it got, and a process that never ran on is thrown away.
+ */
+import { rm } from "node:fs/promises"
+import { createHash } from "node:crypto"
+import { eq } from "drizzle-orm"
+import { failpoint } from "../src/failpoint.ts"
+import { bases } from "../src/db/schema.ts"
+import type { LaunchSpec } from "../src/vmm/vmm.ts"
+import { createOverlay } from "../src/vmm/overlay.ts"
+import { fromPlace, toDriveFile, vmFiles, type Places } from "./disks.ts"
+import type { VmVerbs } from "./microvm.ts"
+import type { Slot } from "../src/net/slot.ts"
+import { makeVmDirectory, type LiveVm, type VmHost } from "./vm.ts"
+import { beginIncarnation, findVm, recordAsleep, recordProcess, recordSnapshot, type VmRow } from "./vm-row.ts"
+
+export interface VmLifeOptions {
+  readonly host: VmHost
+  readonly places: Places
+  /** Resolves when the owner's row says what is being done. */
+  readonly stored: (vmId: string) => Promise<void>
+}
+
+/** The verbs of a statechart over this host. */
+export const createVmVerbs = ({ host, places, stored }: VmLifeOptions): VmVerbs => {
+  const { db, vmm, slots, ledger, log } = host
+
+  /** Everything up to a loaded, paused process whose guest can be spoken to. What fails is undone before it rejects. */
+  const load = async (row: VmRow, slot: Slot, delta: LaunchSpec["delta"], signal: AbortSignal): Promise<LiveVm> => {
+    const [base] = row.baseId === null ? [] : await db.select().from(bases).where(eq(bases.id, row.baseId))
+    if (base === undefined) throw new Error(`VM ${row.id} has no base`)
+    const directory = host.directoryOf(row.id)
+    const chain = [...base.rootDisk.map((place) => fromPlace(places, place)), vmFiles(directory).overlay(row.diskGeneration)]
+    const vm = await vmm.launch(
+      {
+        vmId: row.id,
+        slot,
+        directory,
+        memoryMiB: row.memoryMiB,
+        vcpus: row.vcpus,
+        base: { directory: fromPlace(places, `data:bases/${base.id}`) },
+        systemDisk: fromPlace(places, base.systemDisk),
+        rootDisk: chain.map(toDriveFile),
+        extraDrives: [],
+        ...(delta === undefined ? {} : { delta }),
+      },
+      signal,
+    )
+    try {
+      return await host.hold(vm, slot, row.incarnation, signal)
+    } catch (error) {
+      await vm.kill()
+      throw error
+    }
+  }
+
+  /** From here on the guest runs: first thaw, then its application. */
+  const run = async (live: LiveVm, row: VmRow, signal: AbortSignal) => {
+    await live.vm.continue()
+    await live.guest.thaw({ ...identityOf(row.id), incarnation: row.incarnation, secret: host.secretOf(row.id, row.incarnation) }, signal)
+  }
+
+  return {
+    async launch(vmId, signal) {
+      await stored(vmId)
+      failpoint("launch: row stored")
+      let row = await findVm(db, vmId)
+      await host.stop(row)
+      if (!ledger.reserve(vmId, row.memoryMiB)) throw new Error("there is not enough memory on this host")
+      const [slot, directory] = await Promise.all([slots.take(signal), makeVmDirectory(host, vmId)])
+      try {
+        row = await beginIncarnation(db, vmId, slot.index)
+        await createOverlay(vmFiles(directory).overlay(row.diskGeneration))
+        const live = await load(row, slot, undefined, signal)
+        failpoint("launch: loaded")
+        row = await recordProcess(db, vmId, live.vm.process, false)
+        await run(live, row, signal)
+      } catch (error) {
+        await host.stop({ ...row, slot: slot.index })
+        throw error
+      }
+    },
+
+    async sleep(vmId, signal) {
+      await stored(vmId)
+      const row = await findVm(db, vmId)
+      if (row.snapshot !== "ready" || row.snapshotIncarnation !== row.incarnation) {
+        const live = await host.find(row, signal)
+        if (live === undefined) throw new Error("its process ended while it was going to sleep")
+        const stopped = await snapshot(host, live, row, signal)
+        if (!stopped) {
+          await run(live, row, signal)
+          return false
+        }
+        await recordSnapshot(db, vmId, row.incarnation)
+      }
+      failpoint("sleep: delta stored")
+      await host.stop(row)
+      await recordAsleep(db, vmId)
+      return true
+    },
+
+    async wake(vmId, signal) {
+      await stored(vmId)
+      let row = await findVm(db, vmId)
+      if (row.snapshot === "consumed") {
+        // A daemon died past the point of no return: only this very process may go on.
+        const live = await host.find(row, signal)
+        if (live === undefined) throw new Error("its process ended while it was waking up")
+        await run(live, row, signal)
+        return true
+      }
+      if (row.snapshot !== "ready" || row.snapshotIncarnation === null) throw new Error("it has no snapshot to wake up from")
+      await host.stop(row)
+      if (!ledger.reserve(vmId, row.memoryMiB)) return false
+      const delta = vmFiles(host.directoryOf(vmId)).delta(row.snapshotIncarnation)
+      const slot = await slots.take(signal)
+      let live: LiveVm
+      try {
+        row = await beginIncarnation(db, vmId, slot.index)
+        live = await load(row, slot, delta, signal)
+        failpoint("wake: loaded")
+        row = await recordProcess(db, vmId, live.vm.process, true)
+      } catch (error) {
+        log.warn({ vmId, err: error }, "A VM could not be woken; it still sleeps")
+        await host.stop({ ...row, slot: slot.index })
+        await recordAsleep(db, vmId)
+        return false
+      }
+      await run(live, row, signal)
+      await Promise.all([delta.file, delta.state].map((file) => rm(file, { force: true })))
+      return true
+    },
+
+    async watch(vmId, signal) {
+      const live = await host.find(await findVm(db, vmId), signal)
+      if (live === undefined) return { cause: "host", reason: "The virtual machine's process ended while the daemon was down." }
+      return live.ended
+    },
+
+    end: (vmId) => host.end(vmId),
+  }
+}
+
+/** Freezes, stops and writes delta and state. `false`: that failed, and the VM may run on. */
+const snapshot = async (host: VmHost, live: LiveVm, row: VmRow, signal: AbortSignal): Promise<boolean> => {
+  try {
+    // A process that is paused was frozen before: a daemon died between the two and the snapshot.
+    if ((await live.vm.status()) === "running") {
+      await live.guest.freeze(signal)
+      await live.vm.pause()
+    }
+    await live.vm.saveDelta(vmFiles(host.directoryOf(row.id)).delta(row.incarnation))
+    return true
+  } catch (error) {
+    host.log.warn({ vmId: row.id, err: error }, "A VM could not be put to sleep; it runs on")
+    return false
+  }
+}
+
+/** Who the guest is: the same in every life of the VM, another in every VM. */
+const identityOf = (vmId: string) => ({
+  hostname: `microvm-${vmId.slice(0, 8)}`,
+  machineId: createHash("sha256").update(`machine-id ${vmId}`).digest("hex").slice(0, 32),
+})

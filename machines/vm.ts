@@ -1,0 +1,128 @@
+/**
+ * The VMs of this host while they have a process: what every kind of VM shares, whatever statechart owns it.
+ * Files of a VM: `vms/<id>/disk/<generation>.qcow2` (its overlay), `delta-<incarnation>` and `state-<incarnation>` (its memory asleep).
+ */
+import { mkdir, rm } from "node:fs/promises"
+import { join } from "node:path"
+import type { Ledger } from "../src/capacity/ledger.ts"
+import type { Cause } from "../src/db/values.ts"
+import type { Log } from "../src/log.ts"
+import type { Slot } from "../src/net/slot.ts"
+import type { Slots } from "../src/net/slots.ts"
+import type { Vm, VmProcess, Vmm } from "../src/vmm/vmm.ts"
+import { openGuest, type Guest } from "./guest.ts"
+import { findVm, processOf, recordEnd, type Database, type VmRow } from "./vm-row.ts"
+
+/** A VM with a process, held by its owner's statechart. */
+export interface LiveVm {
+  readonly vm: Vm
+  readonly slot: Slot
+  readonly guest: Guest
+  readonly incarnation: number
+  /** Resolves when the application or the process has ended by itself, with the cause. */
+  readonly ended: Promise<Ending>
+}
+
+export interface Ending {
+  readonly cause: Cause
+  readonly reason: string
+}
+
+export interface VmHostOptions {
+  readonly db: Database
+  readonly hostId: string
+  readonly dataDirectory: string
+  readonly vmm: Vmm
+  readonly slots: Slots
+  readonly ledger: Ledger
+  readonly log: Log
+  /** The same secret for the same life of a VM, so that nobody has to store it. 32 bytes. */
+  readonly secretOf: (vmId: string, incarnation: number) => Buffer
+}
+
+export interface VmHost extends VmHostOptions {
+  live(vmId: string): LiveVm | undefined
+  directoryOf(vmId: string): string
+  /** Connects to the guest of a process and holds both from here on. */
+  hold(vm: Vm, slot: Slot, incarnation: number, signal: AbortSignal): Promise<LiveVm>
+  /** The live VM of a row, taken over from an earlier daemon when this one doesn't hold it yet; `undefined` when its process is gone. */
+  find(row: VmRow, signal: AbortSignal): Promise<LiveVm | undefined>
+  /** Lets go of the process without ending it. */
+  forget(vmId: string): void
+  /** No process and no slot when it resolves; files stay. Idempotent. */
+  stop(row: VmRow): Promise<void>
+  /** Nothing of the VM is left on this host when it resolves. Idempotent. */
+  end(vmId: string): Promise<void>
+}
+
+/** The host's VMs; holds no process of its own when nothing is live. */
+export const createVmHost = (options: VmHostOptions): VmHost => {
+  const { db, dataDirectory, vmm, slots, ledger, log } = options
+  const held = new Map<string, LiveVm>()
+
+  const host: VmHost = {
+    ...options,
+    live: (vmId) => held.get(vmId),
+    directoryOf: (vmId) => join(dataDirectory, "vms", vmId),
+    async hold(vm, slot, incarnation, signal) {
+      const guest = await openGuest(vm.ports, signal)
+      const live = { vm, slot, guest, incarnation, ended: firstEnding(vm, guest) }
+      held.set(vm.process.vmId, live)
+      return live
+    },
+    async find(row, signal) {
+      const known = held.get(row.id)
+      if (known !== undefined) return known
+      const process = processOf(row)
+      if (process === undefined || row.slot === null) return undefined
+      const slot = await slots.adopt(row.slot)
+      const directory = host.directoryOf(row.id)
+      const vm = await vmm.adopt(process, { vmId: row.id, slot, directory, memoryMiB: row.memoryMiB, vcpus: row.vcpus }, signal)
+      if (vm === undefined) return undefined
+      ledger.reserve(row.id, row.memoryMiB)
+      log.info({ vmId: row.id, pid: process.pid }, "Took over a running VM")
+      return host.hold(vm, slot, row.incarnation, signal)
+    },
+    forget(vmId) {
+      held.get(vmId)?.guest.close()
+      held.delete(vmId)
+    },
+    async stop(row) {
+      const live = held.get(row.id)
+      host.forget(row.id)
+      if (live !== undefined) await live.vm.kill()
+      const process: VmProcess | undefined = processOf(row)
+      if (process !== undefined) await vmm.destroy(process)
+      if (live !== undefined) await slots.release(live.slot)
+      else if (row.slot !== null) await slots.release(await slots.adopt(row.slot))
+      ledger.release(row.id)
+    },
+    async end(vmId) {
+      await host.stop(await findVm(db, vmId))
+      await rm(host.directoryOf(vmId), { recursive: true, force: true })
+      await recordEnd(db, vmId)
+    },
+  }
+  return host
+}
+
+/** Whichever is known first: the application's own end says more than the process's. */
+const firstEnding = (vm: Vm, guest: Guest): Promise<Ending> =>
+  Promise.race([
+    guest.mainExited.then(({ code, signal }): Ending => ({
+      cause: "exit",
+      reason: signal === null ? `The application exited with code ${code}.` : `The application was ended by ${signal}.`,
+    })),
+    vm.exited.then(({ byGuest, reason }): Ending =>
+      byGuest
+        ? { cause: "exit", reason: "The guest powered off." }
+        : { cause: "host", reason: `The virtual machine's process ended: ${reason}` },
+    ),
+  ])
+
+/** Makes the directory of a VM that has none yet. */
+export const makeVmDirectory = async (host: VmHost, vmId: string): Promise<string> => {
+  const directory = host.directoryOf(vmId)
+  await mkdir(join(directory, "disk"), { recursive: true, mode: 0o700 })
+  return directory
+}

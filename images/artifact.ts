@@ -1,0 +1,71 @@
+import { createHash } from "node:crypto"
+import { mkdir, open, readdir, readFile, rename, rm } from "node:fs/promises"
+import { existsSync } from "node:fs"
+import { basename, join } from "node:path"
+import { lock } from "../src/file-lock.ts"
+
+export type Progress = (line: string) => void
+
+export interface Recipe {
+  /** The first half of its directory's name. */
+  readonly kind: string
+  /** Everything that decides what comes out: versions, package lists, the text of our own files. */
+  readonly ingredients: readonly (string | Buffer)[]
+  /** Makes the artefact's files in an empty directory. */
+  build(directory: string, signal: AbortSignal): Promise<void>
+}
+
+/** The text of files of ours that go into an artefact. */
+export const readSources = (...urls: URL[]): Promise<Buffer[]> => Promise.all(urls.map((url) => readFile(url)))
+
+/**
+ * The directory of an artefact, `<cache>/artifacts/<kind>-<hash of its recipe>`, built if it isn't there yet.
+ * Safe against two builders (a lock that ends with its process) and against being killed half-way: a directory has its name only
+ * when all of it is on disk.
+ */
+export const ensureArtifact = async (
+  cacheDirectory: string,
+  recipe: Recipe,
+  onProgress: Progress,
+  signal: AbortSignal,
+): Promise<{ directory: string; hash: string }> => {
+  const hash = createHash("sha256")
+  for (const ingredient of recipe.ingredients) hash.update(`${ingredient.length}:`).update(ingredient)
+  const name = `${recipe.kind}-${hash.digest("hex").slice(0, 16)}`
+  const parent = join(cacheDirectory, "artifacts")
+  const directory = join(parent, name)
+  const found = { directory, hash: name.slice(recipe.kind.length + 1) }
+  if (existsSync(directory)) return found
+  await mkdir(parent, { recursive: true })
+  await using _ = await lock(join(parent, `.${recipe.kind}.lock`), signal, () =>
+    onProgress(`${recipe.kind}: waiting for another builder`),
+  )
+  if (existsSync(directory)) return found
+  await removeLeftovers(parent, recipe.kind)
+  const startedAt = performance.now()
+  onProgress(`${recipe.kind}: building`)
+  const temporary = join(parent, `.${name}.building`)
+  await mkdir(temporary)
+  await recipe.build(temporary, signal)
+  for (const file of await readdir(temporary)) await sync(join(temporary, file))
+  await sync(temporary)
+  await rename(temporary, directory)
+  await sync(parent)
+  onProgress(`${recipe.kind}: built in ${((performance.now() - startedAt) / 1000).toFixed(1)} s (${basename(directory)})`)
+  return found
+}
+
+/** What a builder that was killed left; the lock says that none is at work. */
+const removeLeftovers = async (parent: string, kind: string) => {
+  for (const entry of await readdir(parent))
+    if (entry.startsWith(`.${kind}-`) && entry.endsWith(".building")) await rm(join(parent, entry), { recursive: true })
+}
+
+const sync = async (path: string) => {
+  const handle = await open(path, "r")
+  try {
+    await handle.sync()
+  } finally {
+    await handle.close()
+  }
+}

@@ -1,0 +1,59 @@
+/**
+ * What every VM is made of, built once into the cache and shared by all data directories:
+ * `artifacts/kernel-<hash>/{vmlinuz,initrd}`, `system-<hash>/disk.raw`, `base-<hash>/disk.raw`, `empty-<hash>/drive.raw`.
+ */
+import { open } from "node:fs/promises"
+import { join } from "node:path"
+import { ensureArtifact, type Progress, type Recipe } from "./artifact.ts"
+import { baseRecipe } from "./base/base.ts"
+import { kernelRecipe } from "./kernel/kernel.ts"
+import type { Debian } from "./packages.ts"
+import { systemRecipe } from "./system/system.ts"
+
+export interface Artifacts {
+  readonly kernel: string
+  readonly kernelHash: string
+  readonly initramfs: string
+  readonly systemDisk: string
+  /** The managed base image's root file system. */
+  readonly rootDisk: string
+  readonly rootDiskHash: string
+  /** Behind every drive that isn't used. */
+  readonly emptyDrive: string
+}
+
+/** The virtual size of device layout v1's four further drives. */
+const DRIVE_BYTES = 10 * 1024 ** 3
+
+const emptyRecipe: Recipe = {
+  kind: "empty",
+  ingredients: [String(DRIVE_BYTES)],
+  async build(directory) {
+    const file = await open(join(directory, "drive.raw"), "wx")
+    await file.truncate(DRIVE_BYTES)
+    await file.close()
+  },
+}
+
+/** Builds what is missing of the base artefacts, with a line of progress each; an unreachable mirror is an {@link OperatorError}. */
+export const ensureArtifacts = async (
+  { cacheDirectory, debian }: { cacheDirectory: string; debian: Debian },
+  onProgress: Progress,
+  signal: AbortSignal,
+): Promise<Artifacts> => {
+  const [kernel, system, base, empty] = [
+    await ensureArtifact(cacheDirectory, await kernelRecipe(debian), onProgress, signal),
+    await ensureArtifact(cacheDirectory, await systemRecipe(debian), onProgress, signal),
+    await ensureArtifact(cacheDirectory, await baseRecipe(debian), onProgress, signal),
+    await ensureArtifact(cacheDirectory, emptyRecipe, onProgress, signal),
+  ]
+  return {
+    kernel: join(kernel.directory, "vmlinuz"),
+    kernelHash: kernel.hash,
+    initramfs: join(kernel.directory, "initrd"),
+    systemDisk: join(system.directory, "disk.raw"),
+    rootDisk: join(base.directory, "disk.raw"),
+    rootDiskHash: base.hash,
+    emptyDrive: join(empty.directory, "drive.raw"),
+  }
+}

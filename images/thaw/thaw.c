@@ -1,0 +1,136 @@
+// PID 1 of the guest. It answers the host's lines on the thaw port, and is all that runs between a restore and the application's
+// next instruction: no process is started here, nothing is allocated, what can be open stays open. Protocol: src/agent/protocol.ts.
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/random.h>
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <time.h>
+#include <unistd.h>
+
+#define PORT "/dev/virtio-ports/torpor.thaw"
+#define CGROUP "/sys/fs/cgroup/torpor-app/"
+#define RUN "/run/torpor/"
+#define ENTROPY_BYTES 64
+
+static int port, freezer, events, randomness;
+
+static const char *fail(const char *what) {
+  static char text[128];
+  snprintf(text, sizeof text, "ERR %s: %s\n", what, strerror(errno));
+  return text;
+}
+
+// Rewritten in place: these files are bind-mounted into the application's tree, so they may never be replaced.
+static int put(const char *path, const char *text) {
+  int fd = open(path, O_WRONLY | O_TRUNC | O_CREAT | O_CLOEXEC, 0644);
+  if (fd < 0) return -1;
+  size_t length = strlen(text);
+  int bad = write(fd, text, length) != (ssize_t)length;
+  return close(fd) || bad ? -1 : 0;
+}
+
+static int unhex(unsigned char *to, const char *hex, int bytes) {
+  for (int i = 0; i < bytes; i++)
+    if (sscanf(hex + 2 * i, "%2hhx", to + i) != 1) return -1;
+  return 0;
+}
+
+static const char *freeze(void) {
+  char state[64];
+  if (pwrite(freezer, "1", 1, 0) != 1) return fail("freeze");
+  for (;;) {
+    ssize_t got = pread(events, state, sizeof state - 1, 0);
+    if (got <= 0) return fail("cgroup.events");
+    state[got] = 0;
+    if (strstr(state, "frozen 1")) return "OK\n";
+    struct pollfd changed = {.fd = events, .events = POLLPRI};
+    if (poll(&changed, 1, 10000) == 0) return "ERR freeze: not frozen after 10 s\n";
+  }
+}
+
+static int reseed(const char *hex) {
+  struct {
+    struct rand_pool_info info;
+    unsigned char bytes[ENTROPY_BYTES];
+  } entropy = {.info = {.entropy_count = ENTROPY_BYTES * 8, .buf_size = ENTROPY_BYTES}};
+  if (unhex((unsigned char *)entropy.info.buf, hex, ENTROPY_BYTES)) return -1;
+  // Without the second call the generator goes on from its old key for a while, and siblings agree.
+  return ioctl(randomness, RNDADDENTROPY, &entropy) || ioctl(randomness, RNDRESEEDCRNG) ? -1 : 0;
+}
+
+static int rename_host(const char *hostname) {
+  char hosts[160];
+  snprintf(hosts, sizeof hosts, "127.0.0.1 localhost\n127.0.0.1 %s\n", hostname);
+  if (put(RUN "hostname", hostname) || put(RUN "hosts", hosts)) return -1;
+  // The application has a UTS namespace of its own as soon as it has been started.
+  int uts = open(RUN "uts", O_RDONLY | O_CLOEXEC);
+  if (uts >= 0) {
+    int bad = setns(uts, CLONE_NEWUTS);
+    close(uts);
+    // EINVAL: nothing is mounted there yet, it is a plain file.
+    if (bad && errno != EINVAL) return -1;
+  }
+  return sethostname(hostname, strlen(hostname));
+}
+
+static const char *thaw(const char *line) {
+  static char hostname[64], machine[34], entropy[2 * ENTROPY_BYTES + 1], secret[65];
+  char boot[40];
+  long long ns;
+  unsigned incarnation;
+  if (sscanf(line, "T %lld %63s %32s %128s %64s %u", &ns, hostname, machine, entropy, secret, &incarnation) != 6 ||
+      strlen(machine) != 32)
+    return "ERR malformed line\n";
+  struct timespec now = {.tv_sec = ns / 1000000000, .tv_nsec = ns % 1000000000};
+  if (clock_settime(CLOCK_REALTIME, &now)) return fail("clock");
+  if (reseed(entropy)) return fail("entropy");
+  if (put(RUN "secret", secret)) return fail("secret");
+  // As a clone's own boot would have one: the same in every life of a VM, another in every VM.
+  snprintf(boot, sizeof boot, "%.8s-%.4s-4%.3s-a%.3s-%.12s\n", machine + 24, machine + 20, machine + 17, machine + 14, machine);
+  strcat(machine, "\n");
+  if (put(RUN "machine-id", machine) || put(RUN "boot_id", boot)) return fail("identity");
+  if (rename_host(hostname)) return fail("hostname");
+  if (pwrite(freezer, "0", 1, 0) != 1) return fail("unfreeze");
+  return "OK\n";
+}
+
+static void answer(const char *line) {
+  const char *text = *line == 'F' ? freeze() : *line == 'T' ? thaw(line) : "ERR unknown command\n";
+  while (write(port, text, strlen(text)) < 0 && errno == EINTR);
+}
+
+int main(void) {
+  static char line[1024];
+  size_t length = 0;
+  sigset_t io;
+  // As PID 1 it inherits every orphan: ignored children leave no zombies.
+  signal(SIGCHLD, SIG_IGN);
+  sigemptyset(&io);
+  sigaddset(&io, SIGIO);
+  sigprocmask(SIG_BLOCK, &io, NULL);
+  port = open(PORT, O_RDWR | O_CLOEXEC);
+  freezer = open(CGROUP "cgroup.freeze", O_WRONLY | O_CLOEXEC);
+  events = open(CGROUP "cgroup.events", O_RDONLY | O_CLOEXEC);
+  randomness = open("/dev/urandom", O_WRONLY | O_CLOEXEC);
+  if (port < 0 || freezer < 0 || events < 0 || randomness < 0) return perror("thaw"), 1;
+  // While no host is connected a read answers 0 at once; the signal says when that has changed.
+  if (fcntl(port, F_SETOWN, getpid()) || fcntl(port, F_SETFL, O_ASYNC)) return perror("thaw: port"), 1;
+  for (;;) {
+    ssize_t got = read(port, line + length, sizeof line - 1 - length);
+    if (got <= 0) {
+      length = 0;
+      sigwaitinfo(&io, NULL);
+      continue;
+    }
+    length += got;
+    line[length] = 0;
+    if (line[length - 1] == '\n') answer(line), length = 0;
+    else if (length == sizeof line - 1) length = 0;
+  }
+}

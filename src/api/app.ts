@@ -1,0 +1,68 @@
+import { randomUUID } from "node:crypto"
+import { Hono } from "hono"
+import type { Registry } from "prom-client"
+import type { Log } from "../log.ts"
+import type { ArtifactStore } from "../store/artifact-store.ts"
+import { claimedService } from "./aws/authorization.ts"
+import type { ServiceContext } from "./aws/json-service.ts"
+import { createMicrovmsService, microvmsDialect, type MicrovmsParts } from "./aws/microvms/service.ts"
+import { rawTarget, type ApiEnv } from "./aws/request-body.ts"
+import { createS3Service } from "./aws/s3/service.ts"
+import { createVerifier, type AccessKeys } from "./aws/sigv4.ts"
+import { parseTarget } from "./aws/target.ts"
+import { toErrorAnswer } from "./aws/wire.ts"
+import { createBuildLogRoute } from "./torpor/build-log.ts"
+
+/** How the daemon is: `ok` decides between 200 and 503, the rest is shown. */
+export interface Health {
+  readonly ok: boolean
+  readonly [detail: string]: unknown
+}
+
+export interface ApiParts extends MicrovmsParts {
+  readonly keys: AccessKeys
+  readonly store: ArtifactStore
+  /** The public keys of tokens. */
+  readonly jwks: () => Promise<{ keys: readonly object[] }>
+  readonly health: () => Promise<Health>
+  readonly metrics: Registry
+  readonly log: Log
+  /** The clock that signatures are held against, in milliseconds. */
+  readonly now?: () => number
+}
+
+/** The largest JSON body. */
+const maxBodyBytes = 6 * 1024 * 1024
+const maxTargetLength = 16 * 1024
+
+/**
+ * Everything on the API port. What is signed for S3 goes to the artifact store, whatever its path;
+ * then our few open paths, then our own signed ones, and all else is AWS Lambda's.
+ */
+export const createApi = (parts: ApiParts): Hono<ApiEnv> => {
+  const context: ServiceContext = { verifier: createVerifier(parts.keys, parts.now), log: parts.log, maxBodyBytes }
+  const s3 = createS3Service(parts.store, context)
+  const microvms = createMicrovmsService(parts, context)
+  const buildLog = createBuildLogRoute(parts.images, context)
+
+  const app = new Hono<ApiEnv>()
+  app.onError((error) => toErrorAnswer(error, microvmsDialect, randomUUID(), parts.log))
+
+  // A rate limit per key has its place here, before anything is read.
+  app.use(async (c, next) => {
+    const raw = rawTarget(c)
+    if (raw.length > maxTargetLength) return c.text("URI Too Long", 414)
+    if (claimedService(parseTarget(raw), c.req.raw.headers) === "s3") return s3(c, randomUUID())
+    return next()
+  })
+
+  app.get("/healthz", async (c) => {
+    const health = await parts.health()
+    return c.json(health, health.ok ? 200 : 503)
+  })
+  app.get("/metrics", async (c) => c.body(await parts.metrics.metrics(), 200, { "content-type": parts.metrics.contentType }))
+  app.get("/.well-known/jwks.json", async (c) => c.json(await parts.jwks()))
+  app.get("/torpor/v1/builds/:buildId/log", (c) => buildLog(c, randomUUID()))
+  app.all("*", (c) => microvms(c, randomUUID()))
+  return app
+}

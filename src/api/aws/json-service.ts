@@ -1,0 +1,71 @@
+import { createHash } from "node:crypto"
+import type { Context } from "hono"
+import { ServiceError } from "../../errors.ts"
+import type { Log } from "../../log.ts"
+import { findOperation, type Call, type Operation } from "./operation.ts"
+import { rawTarget, readBody, type ApiEnv } from "./request-body.ts"
+import { SignatureRefusal } from "./signature-refusal.ts"
+import type { Verifier } from "./sigv4.ts"
+import { parseTarget, type Target } from "./target.ts"
+import { toAnswer, toErrorAnswer, type Dialect } from "./wire.ts"
+
+/** What every signed route needs. */
+export interface ServiceContext {
+  readonly verifier: Verifier
+  readonly log: Log
+  readonly maxBodyBytes: number
+}
+
+export interface SignedCall extends Call {
+  readonly target: Target
+  readonly body: Buffer
+}
+
+const sha256Hex = (bytes: Buffer) => createHash("sha256").update(bytes).digest("hex")
+
+/** Reads a signed request whole and proves who sent it. Throws {@link SignatureRefusal}. */
+export const openSignedCall = async (
+  c: Context<ApiEnv>,
+  context: ServiceContext,
+  services: readonly string[],
+  requestId: string,
+): Promise<SignedCall> => {
+  const target = parseTarget(rawTarget(c))
+  const { headers } = c.req.raw
+  const candidate = await context.verifier.open({ method: c.req.method, target, headers }, services)
+  const body = await readBody(c, context.maxBodyBytes)
+  const payloadHash = sha256Hex(body)
+  const claimed = headers.get("x-amz-content-sha256")
+  if (claimed !== null && claimed !== payloadHash) {
+    throw new SignatureRefusal(
+      "payload",
+      "The value passed in as x-amz-content-sha256 does not match the SHA256 hash of the request payload.",
+    )
+  }
+  const identity = candidate.confirm(payloadHash)
+  const { accessKeyId, account, region } = identity
+  return { target, body, identity, caller: { accessKeyId, account, region, requestId } }
+}
+
+/** Serves a rest-json service's operations, whatever its dialect: verified, dispatched by method and path, answered. */
+export const createJsonService =
+  (services: readonly string[], dialect: Dialect, operations: readonly Operation[], context: ServiceContext) =>
+  async (c: Context<ApiEnv>, requestId: string): Promise<Response> => {
+    try {
+      const call = await openSignedCall(c, context, services, requestId)
+      const found = findOperation(operations, c.req.method, call.target.path)
+      if (!found) {
+        throw new ServiceError(
+          "UnknownOperationException",
+          404,
+          `There is no operation at ${c.req.method} ${call.target.path.slice(0, 512)}.`,
+        )
+      }
+      const { operation, labels } = found
+      const body = await operation.run(labels, call.target, call.body, call)
+      context.log.debug({ requestId, operation: operation.name, accessKeyId: call.caller.accessKeyId }, "answered")
+      return toAnswer(operation.status, body, dialect, requestId)
+    } catch (error) {
+      return toErrorAnswer(error, dialect, requestId, context.log)
+    }
+  }

@@ -1,0 +1,48 @@
+import { Readable } from "node:stream"
+import type { Context } from "hono"
+import type { HttpBindings } from "@hono/node-server"
+import { ServiceError } from "../../errors.ts"
+
+/** What a route of the API is given beside the request: the socket's two sides, absent when a test calls the app directly. */
+export type ApiEnv = { Bindings: Partial<HttpBindings> }
+
+/** The request's target as sent; a URL parser would have resolved the dots of an S3 key. */
+export const rawTarget = (c: Context<ApiEnv>): string => {
+  const url = c.env?.incoming?.url
+  if (url !== undefined) return url
+  return c.req.raw.url.replace(/^[a-z]+:\/\/[^/?#]*/i, "")
+}
+
+/**
+ * The request's body as it comes in. A client that waits for `100 Continue` gets it here and not before, so that a refused
+ * upload is never sent.
+ */
+export const bodyStream = (c: Context<ApiEnv>): Readable => {
+  const { incoming, outgoing } = c.env ?? {}
+  if (!incoming) return c.req.raw.body ? Readable.fromWeb(c.req.raw.body) : Readable.from([])
+  if (incoming.headers.expect?.toLowerCase() === "100-continue" && outgoing && "writeContinue" in outgoing)
+    outgoing.writeContinue()
+  return incoming
+}
+
+/** Reads a small body whole; refuses one of more than `limitBytes`, or one that isn't there after `timeoutMs`. */
+export const readBody = async (c: Context<ApiEnv>, limitBytes: number, timeoutMs = 30_000): Promise<Buffer> => {
+  const tooLarge = () => new ServiceError("RequestTooLargeException", 413, `Request must be smaller than ${limitBytes} bytes`)
+  if (Number(c.req.header("content-length") ?? 0) > limitBytes) throw tooLarge()
+  const stream = bodyStream(c)
+  const timer = setTimeout(() => stream.destroy(new Error(`the request's body wasn't there after ${timeoutMs} ms`)), timeoutMs)
+  try {
+    const chunks: Buffer[] = []
+    let bytes = 0
+    // Node's iterator destroys the stream, and with it the socket, when it is left early: the refusal couldn't be sent.
+    for await (const chunk of stream.iterator({ destroyOnReturn: false })) {
+      const piece = Buffer.from(chunk as Uint8Array)
+      bytes += piece.length
+      if (bytes > limitBytes) throw tooLarge()
+      chunks.push(piece)
+    }
+    return Buffer.concat(chunks)
+  } finally {
+    clearTimeout(timer)
+  }
+}

@@ -1,0 +1,149 @@
+import { ServiceError } from "../../../errors.ts"
+import type { StoredObject } from "../../../store/stored-object.ts"
+import { awsEncode } from "../canonical.ts"
+import { asks, query, type S3Request, type S3Route } from "./request.ts"
+import { element, toXml } from "./xml.ts"
+
+const xmlHeaders = { "content-type": "application/xml" }
+const maxKeysPerPage = 1000
+
+/** Buckets of the account. */
+export const serviceRoute: S3Route = (request) => (request.method === "GET" ? listBuckets(request) : undefined)
+
+const listBuckets = async ({ store, account }: S3Request) => {
+  const buckets = store
+    .buckets(account)
+    .map(({ name, createdAt }) => element("Bucket", [element("Name", name), element("CreationDate", createdAt)]))
+  const body = toXml(
+    element("ListAllMyBucketsResult", [
+      element("Owner", [element("ID", account), element("DisplayName", account)]),
+      element("Buckets", buckets),
+    ]),
+  )
+  return new Response(body, { headers: xmlHeaders })
+}
+
+const parseMaxKeys = (text: string | undefined) => {
+  if (text === undefined) return maxKeysPerPage
+  if (!/^\d{1,9}$/.test(text))
+    throw new ServiceError("InvalidArgument", 400, "max-keys must be an integer between 0 and 2147483647")
+  return Math.min(Number(text), maxKeysPerPage)
+}
+
+const parseToken = (token: string | undefined) => {
+  if (token === undefined) return undefined
+  const after = Buffer.from(token, "base64url")
+  if (after.toString("base64url") !== token || token === "") {
+    throw new ServiceError("InvalidArgument", 400, "The continuation token provided is incorrect")
+  }
+  return after.toString("utf8")
+}
+
+const startOfPage = (keys: readonly string[], after: string) => {
+  const wanted = Buffer.from(after)
+  const index = keys.findIndex((key) => Buffer.compare(Buffer.from(key), wanted) > 0)
+  return index === -1 ? keys.length : index
+}
+
+/** A page of keys and of the prefixes that a delimiter rolls them up to; a rolled-up prefix counts as one. */
+const choosePage = (
+  keys: readonly string[],
+  { prefix, delimiter, after, limit }: { prefix: string; delimiter: string; after: string; limit: number },
+) => {
+  const chosen: string[] = []
+  const prefixes = new Set<string>()
+  let last = after
+  for (let index = after === "" ? 0 : startOfPage(keys, after); index < keys.length; index++) {
+    const key = keys[index] ?? ""
+    if (!key.startsWith(prefix)) continue
+    const cut = delimiter === "" ? -1 : key.indexOf(delimiter, prefix.length)
+    const rolled = cut === -1 ? undefined : key.slice(0, cut + delimiter.length)
+    // The page before ended in this very prefix.
+    if (rolled !== undefined && (prefixes.has(rolled) || (after !== "" && after.startsWith(rolled)))) {
+      last = key
+      continue
+    }
+    if (chosen.length + prefixes.size >= limit) return { chosen, prefixes: [...prefixes], next: last }
+    if (rolled === undefined) chosen.push(key)
+    else prefixes.add(rolled)
+    last = key
+  }
+  return { chosen, prefixes: [...prefixes], next: undefined }
+}
+
+const toContents = (object: StoredObject, encode: (text: string) => string) =>
+  element("Contents", [
+    element("Key", encode(object.key)),
+    element("LastModified", object.modifiedAt),
+    element("ETag", `"${object.etag}"`),
+    object.checksum ? element("ChecksumAlgorithm", object.checksum.algorithm) : undefined,
+    object.checksum ? element("ChecksumType", object.checksum.type) : undefined,
+    element("Size", object.bytes),
+    element("StorageClass", "STANDARD"),
+  ])
+
+const listObjects = async (request: S3Request) => {
+  const bucket = request.store.bucket(request.account, request.bucket)
+  const prefix = query(request, "prefix") ?? ""
+  const delimiter = query(request, "delimiter") ?? ""
+  const token = query(request, "continuation-token")
+  const startAfter = query(request, "start-after")
+  const limit = parseMaxKeys(query(request, "max-keys"))
+  const encodingType = query(request, "encoding-type")
+  const encode = (text: string) => (encodingType === "url" ? text.split("/").map(awsEncode).join("/") : text)
+  const { chosen, prefixes, next } =
+    limit === 0
+      ? { chosen: [], prefixes: [], next: undefined }
+      : choosePage(bucket.sortedKeys(), { prefix, delimiter, after: parseToken(token) ?? startAfter ?? "", limit })
+  const body = toXml(
+    element("ListBucketResult", [
+      element("Name", request.bucket),
+      element("Prefix", encode(prefix)),
+      delimiter === "" ? undefined : element("Delimiter", encode(delimiter)),
+      startAfter === undefined ? undefined : element("StartAfter", encode(startAfter)),
+      token === undefined ? undefined : element("ContinuationToken", token),
+      next === undefined ? undefined : element("NextContinuationToken", Buffer.from(next).toString("base64url")),
+      encodingType === undefined ? undefined : element("EncodingType", encodingType),
+      element("KeyCount", chosen.length + prefixes.length),
+      element("MaxKeys", limit),
+      element("IsTruncated", next !== undefined),
+      ...chosen.flatMap((key) => {
+        const object = bucket.objects.get(key)
+        return object ? [toContents(object, encode)] : []
+      }),
+      ...prefixes.map((rolled) => element("CommonPrefixes", [element("Prefix", encode(rolled))])),
+    ]),
+  )
+  return new Response(body, { headers: xmlHeaders })
+}
+
+const createBucket = async ({ store, account, bucket }: S3Request) => {
+  await store.createBucket(account, bucket)
+  return new Response(null, { headers: { location: `/${bucket}` } })
+}
+
+const headBucket = async ({ store, account, bucket, region }: S3Request) => {
+  store.bucket(account, bucket)
+  return new Response(null, { headers: { "x-amz-bucket-region": region } })
+}
+
+const getLocation = async ({ store, account, bucket, region }: S3Request) => {
+  store.bucket(account, bucket)
+  return new Response(toXml(element("LocationConstraint", region)), { headers: xmlHeaders })
+}
+
+const deleteBucket = async ({ store, account, bucket }: S3Request) => {
+  await store.deleteBucket(account, bucket)
+  return new Response(null, { status: 204 })
+}
+
+/** What is done to one bucket. */
+export const bucketRoute: S3Route = (request) => {
+  const { method } = request
+  if (method === "PUT") return createBucket(request)
+  if (method === "HEAD") return headBucket(request)
+  if (method === "DELETE") return deleteBucket(request)
+  if (method === "GET" && asks(request, "location")) return getLocation(request)
+  if (method === "GET" && query(request, "list-type") === "2") return listObjects(request)
+  return undefined
+}

@@ -1,0 +1,47 @@
+import { ServiceError } from "../../errors.ts"
+import type { Log } from "../../log.ts"
+import { SignatureRefusal, toJsonRefusal } from "./signature-refusal.ts"
+
+/** How a rest-json service writes what AWS's services write differently. */
+export interface Dialect {
+  /** Members without a value: MicroVMs write `null`, others leave them out. */
+  readonly absent: "null" | "omitted"
+  /** The member of an error's body that holds its sentence. */
+  readonly messageMember: (code: string) => "message" | "Message"
+  /** Members of every error's body. */
+  readonly errorMembers: (status: number) => Readonly<Record<string, unknown>>
+}
+
+/** Epoch seconds with milliseconds as a fraction, the only form of a time that the SDKs take. */
+export const toEpochSeconds = (date: Date | null): number | null => (date === null ? null : date.getTime() / 1000)
+
+const withoutAbsent = (_name: string, value: unknown) => (value === null ? undefined : value)
+
+const respond = (status: number, body: Record<string, unknown> | undefined, dialect: Dialect, headers: Record<string, string>) =>
+  body === undefined
+    ? new Response(null, { status, headers })
+    : new Response(JSON.stringify(body, dialect.absent === "omitted" ? withoutAbsent : undefined), {
+        status,
+        headers: { "content-type": "application/json", ...headers },
+      })
+
+/** The answer of an operation that went well; no body at all when there is none. */
+export const toAnswer = (
+  status: number,
+  body: Record<string, unknown> | undefined,
+  dialect: Dialect,
+  requestId: string,
+): Response => respond(status, body, dialect, { "x-amzn-requestid": requestId })
+
+/** The answer for anything thrown. What isn't a {@link ServiceError} is logged with its cause and says nothing of it to the client. */
+export const toErrorAnswer = (thrown: unknown, dialect: Dialect, requestId: string, log: Log): Response => {
+  const error = thrown instanceof SignatureRefusal ? toJsonRefusal(thrown) : thrown
+  const known =
+    error instanceof ServiceError
+      ? error
+      : new ServiceError("InternalServerException", 500, `Internal server error. The log has more under request id ${requestId}.`)
+  if (known !== error) log.error({ err: error, requestId }, "a request failed inside")
+  const headers = { "x-amzn-requestid": requestId, "x-amzn-errortype": known.code }
+  const body = { ...dialect.errorMembers(known.status), [dialect.messageMember(known.code)]: known.message, ...known.members }
+  return respond(known.status, body, dialect, headers)
+}

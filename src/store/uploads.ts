@@ -74,11 +74,11 @@ const invalidPart = () =>
     "One or more of the specified parts could not be found. The part may not have been uploaded, or the specified entity tag may not match the part's entity tag.",
   )
 
-const choose = (upload: Upload, named: readonly NamedPart[]): Blob[] =>
-  named.map(({ number, etag, checksum }, index) => {
-    const before = named[index - 1]
-    if (before && before.number >= number)
-      throw new ServiceError("InvalidPartOrder", 400, "The list of parts was not in ascending order.")
+const choose = (upload: Upload, named: readonly NamedPart[]): Blob[] => {
+  if (named.some(({ number }, index) => index > 0 && number <= (named[index - 1]?.number ?? 0))) {
+    throw new ServiceError("InvalidPartOrder", 400, "The list of parts was not in ascending order.")
+  }
+  return named.map(({ number, etag, checksum }, index) => {
     const part = upload.parts.get(number)
     if (!part || part.md5.toString("hex") !== etag) throw invalidPart()
     if (checksum !== undefined && part.checksum?.toString("base64") !== checksum) throw invalidPart()
@@ -87,6 +87,7 @@ const choose = (upload: Upload, named: readonly NamedPart[]): Blob[] =>
     }
     return part
   })
+}
 
 async function* readAll(parts: readonly Blob[]): AsyncGenerator<Uint8Array> {
   for (const { path } of parts) yield* createReadStream(path, { highWaterMark: 1024 * 1024 }) as AsyncIterable<Uint8Array>

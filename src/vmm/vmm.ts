@@ -11,7 +11,7 @@ export interface Vmm {
   /** Loads a guest from a base, and from its delta when it has slept. Paused when it resolves: the caller continues it. */
   launch(spec: LaunchSpec, signal: AbortSignal): Promise<Vm>
   /** Takes over a process that another daemon started, or answers `undefined` when it is gone or is another's. */
-  adopt(process: VmProcess, spec: VmSpec, signal: AbortSignal): Promise<Vm | undefined>
+  adopt(process: VmProcess, spec: VmSpec & { base: BasePaths }, signal: AbortSignal): Promise<Vm | undefined>
   /** Ends a process by its identity, whatever state it is in; resolves when it is gone. Nothing happens when it already is. */
   destroy(process: VmProcess): Promise<void>
   /** The VM processes on this machine whose host id (first eight digits) is ours: for the sweep at start. */
@@ -76,6 +76,8 @@ export interface BasePaths {
 export interface DeltaPaths {
   readonly file: string
   readonly state: string
+  /** The life whose memory it is: an older one's is never loaded. */
+  readonly incarnation: number
 }
 
 export interface VmExit {
@@ -100,7 +102,7 @@ export interface Vm {
   /** Seals the root disk's top file and goes on in `next`, an empty overlay that exists. The guest's file system must be frozen or quiet. */
   sealRootDisk(next: DriveFile): Promise<void>
   /** Paused and booted with a memory file only: writes state and manifest beside the RAM, makes all of it read-only. */
-  saveBase(directory: string): Promise<BaseSizes>
+  saveBase(base: BasePaths, id: string): Promise<BaseSizes>
   /** Paused and launched from a base only: writes delta and state, verified and synced when it resolves. The process still lives. */
   saveDelta(target: DeltaPaths): Promise<DeltaSizes>
   /** The end of the guest's serial console, bounded: for the log of a boot that failed. */

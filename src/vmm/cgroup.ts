@@ -1,0 +1,88 @@
+import { existsSync } from "node:fs"
+import { mkdir, readFile, rmdir, writeFile } from "node:fs/promises"
+import { join } from "node:path"
+import { setTimeout as sleep } from "node:timers/promises"
+
+/** What bounds a VMM process on this machine: cgroup v2, v1, or nothing (then only its rlimits do). */
+export interface Cgroups {
+  readonly kind: "v2" | "v1" | "none"
+  /** Makes the VM's group and answers the files that a process writes itself to. */
+  create(vmId: string, limits: { memoryMiB: number; processes: number }): Promise<string[]>
+  /** Removes the VM's group; its processes must be gone. Nothing happens when there is none. */
+  remove(vmId: string): Promise<void>
+}
+
+/** Lower than the daemon's 100 (v2) or 1024 (v1): a busy guest never starves whoever has to answer for it. */
+const WEIGHT = { v2: "50", v1: "512" }
+
+/** Looks at what this machine has; every group carries the host id's first eight digits. */
+export const detectCgroups = async (hostId: string): Promise<Cgroups> => {
+  const name = `torpor-${hostId.slice(0, 8)}`
+  const controllers = await readFile("/sys/fs/cgroup/cgroup.controllers", "utf8").catch(() => "")
+  if (["memory", "pids", "cpu"].every((controller) => controllers.split(/\s+/).includes(controller))) return v2(name)
+  const roots = (["memory", "cpu", "pids"] as const).filter((controller) => existsSync(`/sys/fs/cgroup/${controller}/cgroup.procs`))
+  return roots.length > 0 ? v1(name, roots) : { kind: "none", create: async () => [], remove: async () => {} }
+}
+
+const v2 = async (name: string): Promise<Cgroups> => {
+  const parent = join("/sys/fs/cgroup", name)
+  return {
+    kind: "v2",
+    async create(vmId, { memoryMiB, processes }) {
+      const group = join(parent, vmId)
+      if (!existsSync(parent)) {
+        await writeFile("/sys/fs/cgroup/cgroup.subtree_control", "+memory +pids +cpu")
+        await mkdir(parent, { recursive: true })
+        await writeFile(join(parent, "cgroup.subtree_control"), "+memory +pids +cpu")
+      }
+      await mkdir(group, { recursive: true })
+      await Promise.all([
+        writeFile(join(group, "memory.max"), String(memoryMiB * 1024 ** 2)),
+        writeFile(join(group, "pids.max"), String(processes)),
+        writeFile(join(group, "cpu.weight"), WEIGHT.v2),
+      ])
+      return [join(group, "cgroup.procs")]
+    },
+    remove: (vmId) => removeGroup(join(parent, vmId)),
+  }
+}
+
+const v1 = (name: string, controllers: readonly ("memory" | "cpu" | "pids")[]): Cgroups => {
+  const groupOf = (controller: string, vmId: string) => join("/sys/fs/cgroup", controller, name, vmId)
+  return {
+    kind: "v1",
+    async create(vmId, { memoryMiB, processes }) {
+      const limits = {
+        memory: ["memory.limit_in_bytes", String(memoryMiB * 1024 ** 2)],
+        cpu: ["cpu.shares", WEIGHT.v1],
+        pids: ["pids.max", String(processes)],
+      } as const
+      return Promise.all(
+        controllers.map(async (controller) => {
+          const group = groupOf(controller, vmId)
+          await mkdir(group, { recursive: true })
+          await writeFile(join(group, limits[controller][0]), limits[controller][1])
+          return join(group, "cgroup.procs")
+        }),
+      )
+    },
+    remove: async (vmId) => {
+      await Promise.all(controllers.map((controller) => removeGroup(groupOf(controller, vmId))))
+    },
+  }
+}
+
+/** A process that has just ended may be counted for another moment. */
+const removeGroup = async (path: string) => {
+  for (let attempt = 0; ; attempt++) {
+    try {
+      await rmdir(path)
+      return
+    } catch (error) {
+      const { code } = error as NodeJS.ErrnoException
+      if (code === "ENOENT") return
+      if (code !== "EBUSY" || attempt === 100) throw error
+      await sleep(10)
+    }
+  }
+}

@@ -1,0 +1,154 @@
+/** A sleeping VM's memory on disk: written from a paused process, verified and synced; checked whole before a byte of it is loaded. */
+import { open, type FileHandle } from "node:fs/promises"
+import { dirname } from "node:path"
+import { crc32 } from "node:zlib"
+import { failpoint } from "../failpoint.ts"
+import { decodeDelta, encodeDelta, HEADER_BYTES, roomFor, tableEnd, type DeltaHeader, type Extent } from "./delta-format.ts"
+import { sha256Of, SnapshotRefused } from "./manifest.ts"
+import { PAGE_BYTES, type MemoryMap, type PageRun } from "./memory-map.ts"
+import type { DeltaPaths, DeltaSizes } from "./vmm.ts"
+
+/** Pages per extent: bounds the buffer, and what one checksum vouches for. */
+const MAX_PAGES = 1024
+const ZERO_PAGE = Buffer.alloc(PAGE_BYTES)
+
+/**
+ * Writes what a paused VM has changed. Resolves when file and directory are on disk and the file, read back, is what was meant.
+ * The device state is there already.
+ */
+export const writeDelta = async (
+  memory: MemoryMap,
+  target: DeltaPaths,
+  identity: Omit<DeltaHeader, "stateSha256" | "dataOffset">,
+): Promise<DeltaSizes> => {
+  const runs = splitRuns(await memory.changed())
+  // A run may turn into as many extents as it has pages: room is kept for the worst, and the rest of it is a hole.
+  const dataOffset = roomFor(runs.reduce((sum, { count }) => sum + count, 0))
+  await using file = await open(target.file, "w", 0o600)
+  const buffer = Buffer.allocUnsafe(MAX_PAGES * PAGE_BYTES)
+  const extents: Extent[] = []
+  let position = dataOffset
+  for (const run of runs) {
+    const pages = buffer.subarray(0, run.count * PAGE_BYTES)
+    await memory.read(pages, run.start)
+    for (const extent of toExtents(run, pages)) {
+      extents.push(extent)
+      if (extent.kind === "zero") continue
+      const from = (extent.start - run.start) * PAGE_BYTES
+      await writeAll(file, pages.subarray(from, from + extent.count * PAGE_BYTES), position)
+      position += extent.count * PAGE_BYTES
+      failpoint("sleep: delta begun")
+    }
+  }
+  const header = { ...identity, dataOffset, stateSha256: await syncedDigest(target.state) }
+  await writeAll(file, encodeDelta(header, extents), 0)
+  await file.truncate(position)
+  await file.sync()
+  await using directory = await open(dirname(target.file), "r")
+  await directory.sync()
+  await using delta = await openDelta(target)
+  await delta.verify()
+  return { pages: (position - dataOffset) / PAGE_BYTES, bytes: (await file.stat()).blocks * 512 }
+}
+
+const splitRuns = (runs: PageRun[]): PageRun[] =>
+  runs.flatMap(({ start, count }) =>
+    Array.from({ length: Math.ceil(count / MAX_PAGES) }, (_, index) => ({
+      start: start + index * MAX_PAGES,
+      count: Math.min(MAX_PAGES, count - index * MAX_PAGES),
+    })),
+  )
+
+/** Parts a run's pages into data and zero, each with as many pages as follow one another. */
+function* toExtents(run: PageRun, pages: Buffer): Generator<Extent> {
+  const isZero = (page: number) => ZERO_PAGE.equals(pages.subarray(page * PAGE_BYTES, (page + 1) * PAGE_BYTES))
+  for (let first = 0; first < run.count; ) {
+    const zero = isZero(first)
+    let next = first + 1
+    while (next < run.count && isZero(next) === zero) next++
+    const place = { start: run.start + first, count: next - first }
+    yield zero
+      ? { kind: "zero", ...place }
+      : { kind: "data", ...place, crc32: crc32(pages.subarray(first * PAGE_BYTES, next * PAGE_BYTES)) }
+    first = next
+  }
+}
+
+const syncedDigest = async (path: string) => {
+  await using file = await open(path, "r")
+  await file.sync()
+  return await sha256Of(path)
+}
+
+const writeAll = async (file: FileHandle, bytes: Buffer, position: number) => {
+  for (let done = 0; done < bytes.length; )
+    done += (await file.write(bytes, done, bytes.length - done, position + done)).bytesWritten
+}
+
+export interface Delta extends AsyncDisposable {
+  readonly header: DeltaHeader
+  /** Reads all of it and compares every checksum, the device state's too; throws {@link SnapshotRefused}. */
+  verify(): Promise<void>
+  /** Puts the pages into a process that has loaded nothing yet. */
+  load(memory: MemoryMap): Promise<void>
+}
+
+/** Opens a delta and checks header, table and length; throws {@link SnapshotRefused}. The caller disposes it. */
+export const openDelta = async ({ file: path, state }: DeltaPaths): Promise<Delta> => {
+  const file = await open(path, "r").catch(() => {
+    throw new SnapshotRefused("The delta is missing")
+  })
+  try {
+    const { header, extents } = await readTable(file)
+    const pages = extents.reduce((sum, extent) => sum + (extent.kind === "data" ? extent.count : 0), 0)
+    if ((await file.stat()).size !== header.dataOffset + pages * PAGE_BYTES) throw new SnapshotRefused("The delta is truncated")
+
+    const eachData = async (use: (extent: Extent & { kind: "data" }, bytes: Buffer) => Promise<void> | void) => {
+      const buffer = Buffer.allocUnsafe(MAX_PAGES * PAGE_BYTES)
+      let position = header.dataOffset
+      for (const extent of extents) {
+        if (extent.kind === "zero") continue
+        const bytes = buffer.subarray(0, extent.count * PAGE_BYTES)
+        await readAll(file, bytes, position)
+        position += bytes.length
+        await use(extent, bytes)
+      }
+    }
+
+    return {
+      header,
+      async verify() {
+        if ((await sha256Of(state).catch(() => "")) !== header.stateSha256)
+          throw new SnapshotRefused("The device state is missing, altered, or another snapshot's")
+        await eachData((extent, bytes) => {
+          if (crc32(bytes) !== extent.crc32) throw new SnapshotRefused(`The delta's pages from ${extent.start} on are altered`)
+        })
+      },
+      async load(memory) {
+        for (const { kind, start, count } of extents)
+          if (kind === "zero") await memory.write(Buffer.alloc(count * PAGE_BYTES), start)
+        await eachData((extent, bytes) => memory.write(bytes, extent.start))
+      },
+      [Symbol.asyncDispose]: () => file.close(),
+    }
+  } catch (error) {
+    await file.close()
+    throw error
+  }
+}
+
+const readTable = async (file: FileHandle) => {
+  const head = Buffer.alloc(HEADER_BYTES)
+  await readAll(file, head, 0)
+  const bytes = Buffer.alloc(tableEnd(head))
+  await readAll(file, bytes, 0)
+  return decodeDelta(bytes)
+}
+
+const readAll = async (file: FileHandle, bytes: Buffer, position: number) => {
+  for (let done = 0; done < bytes.length; ) {
+    const { bytesRead } = await file.read(bytes, done, bytes.length - done, position + done)
+    if (bytesRead === 0) throw new SnapshotRefused("The delta is truncated")
+    done += bytesRead
+  }
+}

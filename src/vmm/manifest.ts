@@ -1,0 +1,87 @@
+/** What a base must meet again to be loaded. QEMU notices few of these mismatches by itself; most of them hang the guest. */
+import { createHash } from "node:crypto"
+import { createReadStream } from "node:fs"
+import { readFile, stat } from "node:fs/promises"
+import { join } from "node:path"
+import { z } from "zod"
+import type { BasePaths } from "./vmm.ts"
+
+export const MANIFEST_FORMAT = 1
+
+/** The part that must be equal here and now. */
+const Machine = z.object({
+  qemu: z.string(),
+  accelerator: z.enum(["kvm", "tcg"]),
+  cpu: z.string(),
+  architecture: z.string(),
+  /** A guest restored at another rate would count time at another speed. */
+  tscKHz: z.number().int(),
+  deviceLayout: z.number().int(),
+  memoryMiB: z.number().int(),
+  vcpus: z.number().int(),
+})
+export type Machine = z.infer<typeof Machine>
+
+const Manifest = z.object({
+  format: z.literal(MANIFEST_FORMAT),
+  id: z.string(),
+  machine: Machine,
+  /** Of the kernel that runs in it; the file itself isn't needed again. */
+  kernelHash: z.string(),
+  ram: z.object({ bytes: z.number().int(), sha256: z.string() }),
+  state: z.object({ bytes: z.number().int(), sha256: z.string() }),
+})
+export type Manifest = z.infer<typeof Manifest>
+
+/** A base or delta that may not be loaded, with what differs. */
+export class SnapshotRefused extends Error {
+  override readonly name = "SnapshotRefused"
+}
+
+export const baseFiles = ({ directory }: BasePaths) => ({
+  manifest: join(directory, "manifest.json"),
+  ram: join(directory, "ram"),
+  state: join(directory, "state"),
+})
+
+/** The SHA-256 of a file, read in pieces. */
+export const sha256Of = async (path: string): Promise<string> => {
+  const hash = createHash("sha256")
+  for await (const chunk of createReadStream(path, { highWaterMark: 1024 * 1024 })) hash.update(chunk as Buffer)
+  return hash.digest("hex")
+}
+
+/** RAM files that were read whole since this process began, by what would change if somebody touched them. */
+const verified = new Set<string>()
+
+const keyOf = async (path: string) => {
+  const { ino, size, mtimeMs, ctimeMs } = await stat(path)
+  return [path, ino, size, mtimeMs, ctimeMs].join()
+}
+
+/** Remembers that a RAM file is what its manifest says: it was written just now. */
+export const trustRam = async (base: BasePaths): Promise<void> => void verified.add(await keyOf(baseFiles(base).ram))
+
+/**
+ * Reads a base's manifest and checks all of it: that this machine is equal in everything, that the device state is unaltered, and, once
+ * per daemon and file, that the RAM is. Throws {@link SnapshotRefused} naming what differs.
+ */
+export const verifyBase = async (base: BasePaths, here: Machine): Promise<Manifest> => {
+  const files = baseFiles(base)
+  const parsed = Manifest.safeParse(JSON.parse(await readFile(files.manifest, "utf8").catch(() => "null")))
+  if (!parsed.success) throw new SnapshotRefused(`The base in ${base.directory} has no valid manifest`)
+  const manifest = parsed.data
+  for (const key of Object.keys(here) as (keyof Machine)[])
+    if (manifest.machine[key] !== here[key])
+      throw new SnapshotRefused(`The base was made with ${key} '${manifest.machine[key]}', and this machine has '${here[key]}'`)
+  if ((await sha256Of(files.state).catch(() => "")) !== manifest.state.sha256)
+    throw new SnapshotRefused("The base's device state is altered, truncated or missing")
+  const key = await keyOf(files.ram).catch(() => undefined)
+  if (key === undefined || !verified.has(key)) {
+    const size = (await stat(files.ram).catch(() => undefined))?.size
+    if (size !== manifest.ram.bytes || (await sha256Of(files.ram)) !== manifest.ram.sha256)
+      throw new SnapshotRefused("The base's memory is altered, truncated or missing")
+    if (key !== undefined) verified.add(key)
+  }
+  return manifest
+}

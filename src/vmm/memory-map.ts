@@ -1,0 +1,86 @@
+/** A guest's memory as its process has it: where it is mapped, which pages are the VM's own, and their content. */
+import { open, readFile, type FileHandle } from "node:fs/promises"
+
+export const PAGE_BYTES = 4096
+
+/** A run of pages, counted from the beginning of the guest's memory. */
+export interface PageRun {
+  readonly start: number
+  readonly count: number
+}
+
+export interface MemoryMap extends AsyncDisposable {
+  /** The pages that differ from the file behind them, or may. */
+  changed(): Promise<PageRun[]>
+  read(buffer: Buffer, page: number): Promise<void>
+  write(buffer: Buffer, page: number): Promise<void>
+}
+
+/** Opens the private mapping of `ramPath` (`bytes` long) in a process. The caller disposes it; reads and writes are only safe while it is paused. */
+export const openMemoryMap = async (pid: number, ramPath: string, bytes: number, writable: boolean): Promise<MemoryMap> => {
+  const base = await findMapping(pid, ramPath, bytes)
+  const memory = await open(`/proc/${pid}/mem`, writable ? "r+" : "r")
+  return {
+    async changed() {
+      await using pagemap = await open(`/proc/${pid}/pagemap`, "r")
+      return await changedRuns(pagemap, base, bytes)
+    },
+    async read(buffer, page) {
+      for (let done = 0; done < buffer.length; ) {
+        const { bytesRead } = await memory.read(buffer, done, buffer.length - done, base + page * PAGE_BYTES + done)
+        if (bytesRead === 0) throw new Error("The guest's memory could not be read")
+        done += bytesRead
+      }
+    },
+    async write(buffer, page) {
+      for (let done = 0; done < buffer.length; ) {
+        const { bytesWritten } = await memory.write(buffer, done, buffer.length - done, base + page * PAGE_BYTES + done)
+        if (bytesWritten === 0) throw new Error("The guest's memory could not be written")
+        done += bytesWritten
+      }
+    },
+    [Symbol.asyncDispose]: () => memory.close(),
+  }
+}
+
+/** The address of the mapping; the kernel may show one mapping as several lines in a row. */
+const findMapping = async (pid: number, ramPath: string, bytes: number): Promise<number> => {
+  let from: number | undefined
+  let to: number | undefined
+  for (const line of (await readFile(`/proc/${pid}/maps`, "utf8")).split("\n")) {
+    if (!line.endsWith(` ${ramPath}`)) continue
+    const [start, end] = line.slice(0, line.indexOf(" ")).split("-").map((part) => Number.parseInt(part, 16))
+    from ??= start
+    if (to !== undefined && start !== to) throw new Error("The guest's memory is mapped in pieces")
+    to = end
+  }
+  if (from === undefined || to === undefined || to - from !== bytes)
+    throw new Error(`The guest's memory is not mapped as expected: ${(to ?? 0) - (from ?? 0)} of ${bytes} bytes`)
+  return from
+}
+
+/** Bits 63 (present), 62 (swapped) and 61 (of a file) of a pagemap entry, in its upper half. */
+const [PRESENT, SWAPPED, OF_FILE] = [1 << 31, 1 << 30, 1 << 29]
+
+const changedRuns = async (pagemap: FileHandle, base: number, bytes: number): Promise<PageRun[]> => {
+  const pages = bytes / PAGE_BYTES
+  const entries = Buffer.allocUnsafe(pages * 8)
+  for (let done = 0; done < entries.length; ) {
+    const { bytesRead } = await pagemap.read(entries, done, entries.length - done, (base / PAGE_BYTES) * 8 + done)
+    if (bytesRead === 0) throw new Error("The page map ended early")
+    done += bytesRead
+  }
+  const words = new Uint32Array(entries.buffer, entries.byteOffset, pages * 2)
+  const runs: PageRun[] = []
+  let start = -1
+  for (let page = 0; page <= pages; page++) {
+    const upper = words[2 * page + 1] ?? 0
+    const own = page < pages && ((upper & SWAPPED) !== 0 || ((upper & PRESENT) !== 0 && (upper & OF_FILE) === 0))
+    if (own && start === -1) start = page
+    else if (!own && start !== -1) {
+      runs.push({ start, count: page - start })
+      start = -1
+    }
+  }
+  return runs
+}

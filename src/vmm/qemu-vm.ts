@@ -1,0 +1,120 @@
+/** One live QEMU process as a {@link Vm}. */
+import { chmod, mkdir, open, rename, rm, stat, writeFile } from "node:fs/promises"
+import { join } from "node:path"
+import { writeDelta } from "./delta.ts"
+import { blockNode, rootNode } from "./devices.ts"
+import type { Jailed } from "./jail.ts"
+import { baseFiles, MANIFEST_FORMAT, sha256Of, trustRam, type Machine, type Manifest } from "./manifest.ts"
+import { openMemoryMap, PAGE_BYTES } from "./memory-map.ts"
+import { killProcess } from "./process.ts"
+import type { Qmp } from "./qmp.ts"
+import type { BasePaths, BaseSizes, Vm, VmExit, VmProcess, VmSpec } from "./vmm.ts"
+
+export interface QemuVmParts {
+  readonly spec: VmSpec
+  readonly process: VmProcess
+  readonly qmp: Qmp
+  /** `undefined` when another daemon started the process. */
+  readonly jailed: Jailed | undefined
+  /** The file behind the guest's memory, and the base it is of; no base: the guest was booted and the file is its own. */
+  readonly ram: { readonly path: string; readonly baseId: string | undefined; readonly rootFiles: number }
+  readonly ports: Vm["ports"]
+  readonly machine: Machine
+  readonly kernelHash: string
+  /** Removes what the process had on this host. */
+  readonly tidy: () => Promise<void>
+}
+
+/** The VM of a process whose control channel is open. */
+export const createQemuVm = (parts: QemuVmParts): Vm => {
+  const { spec, process, qmp, jailed, ram, ports } = parts
+  let byGuest = false
+  let rootFiles = ram.rootFiles
+  qmp.on("event", (name, data) => {
+    if (name === "SHUTDOWN" && data["guest"] === true) byGuest = true
+  })
+
+  const exited = (async (): Promise<VmExit> => {
+    // QEMU closes its sockets when it dies: for a process of another daemon that is the only sign.
+    await new Promise<void>((resolve) => (qmp.closed ? resolve() : qmp.once("close", () => resolve())))
+    const end = await jailed?.ended
+    const reason = jailed?.words().trim() || (end === undefined ? "it ended" : `it ended with ${end.signal ?? end.code}`)
+    return { byGuest, reason }
+  })()
+
+  /** QEMU writes it under its own uid, in the one directory it may write to. */
+  const saveDevices = async (to: string) => {
+    const own = join(spec.directory, "devices")
+    await rm(own, { force: true })
+    await qmp.execute("xen-save-devices-state", { filename: own, live: false })
+    await chmod(own, 0o600)
+    await rename(own, to)
+  }
+
+  return {
+    process,
+    spec,
+    ports,
+    exited,
+    pause: async () => void (await qmp.execute("stop")),
+    continue: async () => void (await qmp.execute("cont")),
+    async status() {
+      const { running } = await qmp.execute<{ running: boolean }>("query-status")
+      return running ? "running" : "paused"
+    },
+    async sealRootDisk(next) {
+      await qmp.execute("blockdev-add", blockNode(rootNode(rootFiles), next, false, null))
+      await qmp.execute("blockdev-snapshot", { node: rootNode(rootFiles - 1), overlay: rootNode(rootFiles) })
+      rootFiles++
+    },
+    async saveBase(base, id) {
+      if (ram.baseId !== undefined) throw new Error("Only a guest that was booted here can become a base")
+      await mkdir(base.directory, { recursive: true, mode: 0o700 })
+      await saveDevices(baseFiles(base).state)
+      return sealBase(base, id, parts)
+    },
+    async saveDelta(target) {
+      if (ram.baseId === undefined) throw new Error("A guest without a base has no delta")
+      await saveDevices(target.state)
+      const memoryBytes = spec.memoryMiB * 1024 ** 2
+      await using memory = await openMemoryMap(process.pid, ram.path, memoryBytes, false)
+      return await writeDelta(memory, target, {
+        vmId: spec.vmId,
+        baseId: ram.baseId,
+        incarnation: target.incarnation,
+        memoryPages: memoryBytes / PAGE_BYTES,
+      })
+    },
+    console: () => qmp.execute<string>("ringbuf-read", { device: "console", size: 16384 }),
+    async kill() {
+      await killProcess(process)
+      qmp.close()
+      await jailed?.ended
+      await parts.tidy()
+    },
+  }
+}
+
+/** Memory file, manifest and directory on disk for good: the guest must not run again. */
+const sealBase = async (base: BasePaths, id: string, { ram, machine, kernelHash }: QemuVmParts): Promise<BaseSizes> => {
+  const files = baseFiles(base)
+  await rename(ram.path, files.ram)
+  await Promise.all([files.ram, files.state].map((file) => chmod(file, 0o444)))
+  const [memory, state] = await Promise.all([stat(files.ram), stat(files.state)])
+  const manifest: Manifest = {
+    format: MANIFEST_FORMAT,
+    id,
+    machine,
+    kernelHash,
+    ram: { bytes: memory.size, sha256: await sha256Of(files.ram) },
+    state: { bytes: state.size, sha256: await sha256Of(files.state) },
+  }
+  await writeFile(files.manifest, JSON.stringify(manifest, undefined, 2), { mode: 0o444 })
+  for (const path of [files.ram, files.state, files.manifest, base.directory]) {
+    await using handle = await open(path, "r")
+    await handle.sync()
+  }
+  await trustRam(base)
+  return { memoryBytes: memory.blocks * 512, stateBytes: state.size }
+}
+

@@ -1,0 +1,234 @@
+/** {@link Vmm} with QEMU's `microvm` machine. The order of every step is from shared measurements: one wrong and the guest hangs. */
+import { chown, rm } from "node:fs/promises"
+import { dirname, join } from "node:path"
+import { VMM_OVERHEAD_MIB } from "../capacity/ledger.ts"
+import { commandLine, cpuOf, QEMU } from "./command-line.ts"
+import { detectCgroups } from "./cgroup.ts"
+import { openDelta } from "./delta.ts"
+import { DEVICE_LAYOUT, readOnlyFiles, writtenFiles, type Drives } from "./devices.ts"
+import { spawnJailed, type Jailed } from "./jail.ts"
+import { baseFiles, SnapshotRefused, verifyBase, type Machine } from "./manifest.ts"
+import { openMemoryMap } from "./memory-map.ts"
+import { findProcesses, isAlive, killProcess, startTimeOf } from "./process.ts"
+import { openQmp, type Qmp } from "./qmp.ts"
+import { createQemuVm } from "./qemu-vm.ts"
+import { openListeners, socketPath } from "./sockets.ts"
+import type { Accelerator, Vm, Vmm, VmProcess, VmSpec } from "./vmm.ts"
+
+export interface QemuOptions {
+  readonly hostId: string
+  readonly accelerator: Accelerator
+  /** As `qemu-system-x86_64 --version` says it. */
+  readonly qemuVersion: string
+  readonly tscKHz: number
+  /** Of the kernel that boots; goes into a base's manifest. */
+  readonly kernelHash: string
+  /** Behind every drive that isn't used. */
+  readonly emptyDrive: string
+  /** Short, on a tmpfs: sockets of the VMs, by id. */
+  readonly runDirectory: string
+  /** A device node for /dev/net/tun that a slot's uid may open. */
+  readonly tunDevice: string
+}
+
+/** Threads of a VMM: processors, translator, workers of the disks. */
+const MAX_PROCESSES = 128
+
+/** What a base and this machine must agree on. */
+const machineOf = (options: QemuOptions, { memoryMiB, vcpus }: VmSpec): Machine => ({
+  qemu: options.qemuVersion,
+  accelerator: options.accelerator,
+  cpu: cpuOf(options.accelerator),
+  architecture: "x86_64",
+  tscKHz: options.tscKHz,
+  deviceLayout: DEVICE_LAYOUT,
+  memoryMiB,
+  vcpus,
+})
+
+const bootParameters = (tscKHz: number) =>
+  `console=ttyS0 quiet reboot=t panic=-1 tsc=reliable tsc_early_khz=${tscKHz} nowatchdog no_timer_check`
+
+/** A VMM on this host; it holds nothing itself. */
+export const createQemuVmm = async (options: QemuOptions): Promise<Vmm> => {
+  const cgroups = await detectCgroups(options.hostId)
+  const run = (vmId: string) => join(options.runDirectory, vmId)
+
+  const start = async (
+    spec: VmSpec,
+    drives: Drives,
+    memory: { object: string; readOnly: readonly string[] },
+    extra: readonly string[],
+    signal: AbortSignal,
+  ): Promise<{ jailed: Jailed; qmp: Qmp; process: VmProcess }> => {
+    await giveTo(spec.slot.uid, [spec.directory, ...writtenFiles(drives)])
+    const [listeners, groups] = await Promise.all([
+      openListeners(run(spec.vmId)),
+      cgroups.create(spec.vmId, { memoryMiB: spec.memoryMiB + 2 * VMM_OVERHEAD_MIB, processes: MAX_PROCESSES }),
+    ])
+    let jailed: Jailed | undefined
+    try {
+      jailed = await spawnJailed(
+        {
+          uid: spec.slot.uid,
+          namespace: spec.slot.namespace,
+          readOnly: [...readOnlyFiles(drives), ...memory.readOnly],
+          writable: [spec.directory],
+          devices: [
+            ["/dev/null", "/dev/null"],
+            ["/dev/urandom", "/dev/urandom"],
+            [options.tunDevice, "/dev/net/tun"],
+            ...(options.accelerator === "kvm" ? ([["/dev/kvm", "/dev/kvm"]] as const) : []),
+          ],
+          cgroups: groups,
+        },
+        [QEMU, ...commandLine(options, spec, drives, memory.object), ...extra],
+        listeners.servers,
+        signal,
+      )
+      listeners.close()
+      const startTime = await startTimeOf(jailed.pid)
+      if (startTime === undefined) throw new Error(`QEMU ended at once: ${jailed.words()}`)
+      const process = { vmId: spec.vmId, pid: jailed.pid, startTime }
+      const qmp = await openQmp(socketPath(run(spec.vmId), "qmp"), signal)
+      return { jailed, qmp, process }
+    } catch (error) {
+      listeners.close()
+      await abandon(spec.vmId, jailed)
+      const words = jailed?.words().trim()
+      throw words ? new Error(`QEMU did not start: ${words}`, { cause: error }) : error
+    }
+  }
+
+  const abandon = async (vmId: string, jailed: Jailed | undefined) => {
+    const startTime = jailed === undefined ? undefined : await startTimeOf(jailed.pid)
+    if (jailed !== undefined && startTime !== undefined) await killProcess({ vmId, pid: jailed.pid, startTime })
+    await jailed?.ended
+    await tidy(vmId)
+  }
+
+  const tidy = async (vmId: string) => {
+    await cgroups.remove(vmId)
+    await rm(run(vmId), { recursive: true, force: true })
+  }
+
+  const vmOf = (spec: VmSpec, process: VmProcess, qmp: Qmp, jailed: Jailed | undefined, ram: Parameters<typeof createQemuVm>[0]["ram"]): Vm =>
+    createQemuVm({
+      spec,
+      process,
+      qmp,
+      jailed,
+      ram,
+      ports: { thaw: socketPath(run(spec.vmId), "thaw"), agent: socketPath(run(spec.vmId), "agent") },
+      machine: machineOf(options, spec),
+      kernelHash: options.kernelHash,
+      tidy: () => tidy(spec.vmId),
+    })
+
+  return {
+    accelerator: options.accelerator,
+
+    async boot(spec, signal) {
+      const drives = { ...spec, emptyDrive: options.emptyDrive }
+      const memory = {
+        object: `memory-backend-file,id=mem,size=${spec.memoryMiB}M,mem-path=${spec.memoryFile},share=on`,
+        readOnly: [spec.kernel, spec.initramfs],
+      }
+      const kernel = ["-kernel", spec.kernel, "-initrd", spec.initramfs, "-append", bootParameters(options.tscKHz)]
+      const { jailed, qmp, process } = await start(spec, drives, memory, kernel, signal)
+      return vmOf(spec, process, qmp, jailed, { path: spec.memoryFile, baseId: undefined, rootFiles: spec.rootDisk.length })
+    },
+
+    async launch(spec, signal) {
+      const manifest = await verifyBase(spec.base, machineOf(options, spec))
+      const files = baseFiles(spec.base)
+      const drives = { ...spec, emptyDrive: options.emptyDrive }
+      const memory = {
+        object: `memory-backend-file,id=mem,size=${spec.memoryMiB}M,mem-path=${files.ram},share=off,readonly=on,rom=off`,
+        readOnly: [files.ram, files.state],
+      }
+      await using delta = spec.delta === undefined ? undefined : await openDelta(spec.delta)
+      if (delta !== undefined && spec.delta !== undefined) {
+        await giveTo(spec.slot.uid, [spec.delta.state])
+        refuseStrangers(delta.header, { ...spec, incarnation: spec.delta.incarnation, baseId: manifest.id })
+      }
+      const started = await startBeside(
+        start(spec, drives, memory, ["-S", "-incoming", "defer", "-global", "migration.send-configuration=off"], signal),
+        delta?.verify(),
+        ({ jailed }) => abandon(spec.vmId, jailed),
+      )
+      const { jailed, qmp, process } = started
+      try {
+        if (delta !== undefined) {
+          // Before the devices: loaded after them, virtio finds its rings inconsistent and the network is dead.
+          await using map = await openMemoryMap(process.pid, files.ram, spec.memoryMiB * 1024 ** 2, true)
+          await delta.load(map)
+        }
+        await loadDevices(qmp, spec.delta?.state ?? files.state, signal)
+      } catch (error) {
+        await abandon(spec.vmId, jailed)
+        throw error
+      }
+      return vmOf(spec, process, qmp, jailed, { path: files.ram, baseId: manifest.id, rootFiles: spec.rootDisk.length })
+    },
+
+    async adopt(process, { base, ...spec }, signal) {
+      if (!(await isAlive(process))) return undefined
+      const manifest = await verifyBase(base, machineOf(options, spec))
+      const qmp = await openQmp(socketPath(run(spec.vmId), "qmp"), signal)
+      return vmOf(spec, process, qmp, undefined, { path: baseFiles(base).ram, baseId: manifest.id, rootFiles: 0 })
+    },
+
+    async destroy(process) {
+      await killProcess(process)
+      await tidy(process.vmId).catch(() => {})
+    },
+
+    find: () => findProcesses(options.hostId),
+  }
+}
+
+/** Resolves with the process when both went well; a process that came up beside a failure is ended before this rejects. */
+const startBeside = async <Started>(
+  start: Promise<Started>,
+  beside: Promise<void> | undefined,
+  end: (started: Started) => Promise<void>,
+): Promise<Started> => {
+  const [started, other] = await Promise.allSettled([start, beside])
+  if (started.status === "rejected") throw started.reason
+  if (other.status === "fulfilled") return started.value
+  await end(started.value)
+  throw other.reason
+}
+
+/** A slot's uid changes with every life of a VM; its files follow. */
+const giveTo = async (uid: number, paths: readonly string[]) => {
+  await Promise.all([...new Set([...paths, ...paths.slice(1).map((path) => dirname(path))])].map((path) => chown(path, uid, uid)))
+}
+
+/** A delta is loaded only into the VM, the base and the life it was taken from. */
+const refuseStrangers = (
+  header: { vmId: string; baseId: string; incarnation: number; memoryPages: number },
+  wanted: { vmId: string; baseId: string; incarnation: number; memoryMiB: number },
+) => {
+  if (header.vmId !== wanted.vmId) throw new SnapshotRefused("The delta is of another VM")
+  if (header.baseId !== wanted.baseId) throw new SnapshotRefused("The delta is of another base")
+  if (header.incarnation !== wanted.incarnation) throw new SnapshotRefused("The delta is of another life of the VM")
+  if (header.memoryPages * 4096 !== wanted.memoryMiB * 1024 ** 2) throw new SnapshotRefused("The delta is of a guest of another size")
+}
+
+/** Devices from a file; resolves when the guest is loaded and paused. */
+const loadDevices = async (qmp: Qmp, state: string, signal: AbortSignal): Promise<void> => {
+  await qmp.execute("migrate-set-capabilities", { capabilities: [{ capability: "events", state: true }] })
+  const loaded = new Promise<void>((resolve, reject) => {
+    const onEvent = (name: string, data: Record<string, unknown>) => {
+      if (name !== "MIGRATION") return
+      if (data["status"] === "completed") resolve()
+      else if (data["status"] === "failed") reject(new SnapshotRefused("QEMU could not load the device state"))
+    }
+    qmp.on("event", onEvent)
+    qmp.once("close", () => reject(new SnapshotRefused("QEMU ended while it loaded the device state")))
+    signal.addEventListener("abort", () => reject(signal.reason as Error), { once: true })
+  })
+  await Promise.all([loaded, qmp.execute("migrate-incoming", { uri: `file:${state}` })])
+}

@@ -1,0 +1,123 @@
+/**
+ * What guests may reach, as nftables rules: one table on the host that decides, and one in each namespace that maps addresses and lets
+ * nothing out under another name. Only tables of our own are written; other tables' rules are left alone, and may refuse more.
+ */
+import { GUEST } from "./slot.ts"
+
+export interface EgressPolicy {
+  /** Ranges inside the refused ones that guests may reach all the same: a mirror, a proxy. */
+  readonly allow: readonly { readonly cidr: string; readonly ports?: readonly number[] }[]
+  /** New connections a second that one guest may open, after a burst of as many. */
+  readonly newConnectionsPerSecond: number
+  /** Connections that one guest may have open. */
+  readonly maxConnections: number
+}
+
+export const DEFAULT_POLICY: EgressPolicy = { allow: [], newConnectionsPerSecond: 200, maxConnections: 4096 }
+
+/** Where a namespace's resolver requests arrive on the host's end of its link. */
+export const RESOLVER_PORT = 1053
+
+/** What is never the internet. All IPv6 is refused beside it. */
+const REFUSED = [
+  "0.0.0.0/8",
+  "10.0.0.0/8",
+  "100.64.0.0/10",
+  "127.0.0.0/8",
+  "169.254.0.0/16",
+  "172.16.0.0/12",
+  "192.0.0.0/24",
+  "192.168.0.0/16",
+  "198.18.0.0/15",
+  "224.0.0.0/4",
+  "240.0.0.0/4",
+]
+
+/** Every link of a host's slots begins with this. */
+export const linkPrefix = (hostId: string) => `t${hostId.slice(0, 8)}-`
+export const hostTable = (hostId: string) => `torpor_${hostId.slice(0, 8)}`
+
+const allowRule = ({ cidr, ports }: EgressPolicy["allow"][number]) =>
+  ports === undefined ? `ip daddr ${cidr} accept` : `ip daddr ${cidr} tcp dport { ${ports.join(", ")} } accept`
+
+/** The host's table: replaced whole, so that writing it twice is writing it once. */
+export const hostRules = (hostId: string, range: string, policy: EgressPolicy): string => {
+  const table = hostTable(hostId)
+  const links = `"${linkPrefix(hostId)}*"`
+  return `
+table inet ${table}
+delete table inet ${table}
+table inet ${table} {
+  set refused { type ipv4_addr; flags interval; elements = { ${REFUSED.join(", ")} } }
+
+  # To the host itself, every address of it: nothing but the resolver, which listens on the link.
+  chain input {
+    type filter hook input priority filter - 10; policy accept;
+    iifname != ${links} accept
+    meta nfproto ipv6 drop
+    ct state established,related accept
+    ip daddr ${range} meta l4proto { tcp, udp } th dport ${RESOLVER_PORT} accept
+    meta l4proto tcp reject with tcp reset
+    reject with icmp type admin-prohibited
+  }
+
+  chain forward {
+    type filter hook forward priority filter - 10; policy accept;
+    iifname != ${links} oifname != ${links} accept
+    meta nfproto ipv6 drop
+    ct state established,related accept
+    # Into a guest only the host itself connects, and that isn't forwarded.
+    oifname ${links} drop
+    ${policy.allow.map(allowRule).join("\n    ")}
+    ip daddr @refused meta l4proto tcp reject with tcp reset
+    ip daddr @refused reject with icmp type admin-prohibited
+    fib daddr type { local, broadcast, multicast, anycast } drop
+  }
+
+  chain postrouting {
+    type nat hook postrouting priority srcnat; policy accept;
+    ip saddr ${range} oifname != ${links} masquerade
+  }
+}
+`
+}
+
+/** A namespace's table: the same in all of them but for the link's two addresses. */
+export const slotRules = ({ host, inside }: { host: string; inside: string }, policy: EgressPolicy): string => `
+table ip torpor {
+  chain prerouting {
+    type nat hook prerouting priority dstnat;
+    iifname "up0" ip daddr ${inside} tcp dport ${GUEST.agentPort} dnat to ${GUEST.address}
+    # To the guest's loopback, by way of its eth0: an application that listens there alone is reached too.
+    iifname "up0" ip daddr ${inside} meta l4proto tcp dnat to 127.0.0.1
+    iifname "tap0" ip daddr ${GUEST.resolver} meta l4proto { tcp, udp } th dport 53 dnat to ${host}:${RESOLVER_PORT}
+  }
+  chain postrouting {
+    type nat hook postrouting priority srcnat;
+    oifname "tap0" masquerade
+    oifname "up0" masquerade
+  }
+  chain forward {
+    type filter hook forward priority filter; policy drop;
+    iifname "tap0" ether saddr != ${GUEST.mac} drop
+    ct state established,related accept
+    iifname "up0" oifname "tap0" ip saddr ${host} accept
+    iifname "tap0" ip saddr != ${GUEST.address} drop
+    iifname "tap0" ip daddr ${host} ct status dnat accept
+    iifname "tap0" ip daddr ${host} reject with icmp type admin-prohibited
+    iifname "tap0" oifname "up0" ct state new ct count over ${policy.maxConnections} reject
+    iifname "tap0" oifname "up0" ct state new limit rate over ${policy.newConnectionsPerSecond}/second burst ${policy.newConnectionsPerSecond} packets reject
+    iifname "tap0" oifname "up0" accept
+  }
+  # Nobody talks to the namespace itself.
+  chain input {
+    type filter hook input priority filter; policy drop;
+    ct state established,related accept
+  }
+}
+table ip6 torpor {
+  chain input { type filter hook input priority filter; policy drop; }
+  chain forward { type filter hook forward priority filter; policy drop; }
+  chain output { type filter hook output priority filter; policy drop; }
+}
+`

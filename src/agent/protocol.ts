@@ -4,51 +4,73 @@
  * Three channels, by their cost on the way to the first answer:
  * - `thaw` port (virtio-serial 1): one line each way to the native helper. The only thing on the hot path.
  *     host:  `T <unixNanoseconds> <hostname> <machineId 32 hex> <entropy 128 hex> <secret 64 hex> <incarnation>`   set all, then unfreeze
- *     host:  `F`                                                                                                    freeze the application, sync nothing
+ *     host:  `F`                                                                                                    freeze the application
  *     guest: `OK` or `ERR <words>`
  * - `agent` port (virtio-serial 2): lines of JSON from the guest only ({@link AgentEvent}); a guest that says nothing costs nothing.
- * - TCP to the guest's agent port: HTTP/2 (prior knowledge), `authorization: Bearer <secret>`, for all the rest.
+ * - TCP to the guest's agent port: HTTP/2 (prior knowledge), `authorization: Bearer <secret>`, JSON both ways, for all the rest:
+ *     PUT    /processes/{name}          {@link ProcessSpec}      starts a named process tree
+ *     GET    /processes/{name}/output                            {@link OutputFrame} lines, from the oldest kept, until it has ended
+ *     DELETE /processes/{name}                                   ends it, all of it
+ *     POST   /context                   {@link ContextSpec}      unpacks the archive drive into the build context
+ *     POST   /copy                      {@link CopySpec}         from the context into the image
+ *     POST   /directory                 {@link DirectorySpec}    makes a directory in the image
+ *     POST   /disk/freeze, /disk/thaw                            the image's file system, around the sealing of a layer
+ *     POST   /settle                                             nothing of the build is left in memory
+ *     GET    /listening?port=                                    answers when something accepts connections there
  */
 import { z } from "zod"
 
-export const AGENT_PROTOCOL = 1
-
-/** Events on the agent port, one JSON object a line, at most {@link EVENT_LINE_MAX} bytes. */
+/** Events on the agent port, one JSON object a line. */
 export const AgentEvent = z.discriminatedUnion("event", [
-  z.object({ event: z.literal("hello"), protocol: z.number().int(), agent: z.string().max(64) }),
-  z.object({ event: z.literal("exited"), process: z.string().max(64), code: z.number().int().nullable(), signal: z.string().max(16).nullable() }),
+  z.object({ event: z.literal("hello"), protocol: z.number().int() }),
+  z.object({ event: z.literal("exited"), process: z.string().max(64), code: z.number().int(), signal: z.string().max(16).nullable() }),
 ])
 export type AgentEvent = z.infer<typeof AgentEvent>
-export const EVENT_LINE_MAX = 4096
 
-/** `PUT /processes/{name}`: starts a named process tree in the application's container (`app`), or a build step in one of its own. */
-export const ProcessSpec = z.object({
-  argv: z.array(z.string()).min(1),
-  env: z.record(z.string(), z.string()),
-  cwd: z.string(),
+export interface ProcessSpec {
+  readonly argv: readonly string[]
+  readonly env: Readonly<Record<string, string>>
+  readonly cwd: string
   /** `name`, `uid`, `name:group` … as in a Dockerfile; resolved in the image's own /etc/passwd. */
-  user: z.string(),
-  /** `["ALL"]` or Docker's defaults. */
-  capabilities: z.enum(["default", "all"]),
-  /** The application's cgroup limit; `null` is all of the guest's memory. */
-  memoryMaxMiB: z.number().int().positive().nullable(),
-  /** Which container it runs in: `app` is frozen before snapshots and reached by users, `build` is gone when it ends. */
-  container: z.enum(["app", "build"]),
-})
-export type ProcessSpec = z.infer<typeof ProcessSpec>
+  readonly user: string
+  readonly capabilities: "default" | "all"
+  /** The limit of its cgroup; `null` is all of the guest's memory. */
+  readonly memoryMaxMiB: number | null
+  /** `app` is frozen before snapshots and reached by users; `build` is gone when it ends. */
+  readonly container: "app" | "build"
+}
 
-/** `GET /processes/{name}`. */
-export const ProcessState = z.object({
-  name: z.string().max(64),
-  state: z.enum(["running", "exited"]),
-  code: z.number().int().nullable(),
-  signal: z.string().max(16).nullable(),
-})
-export type ProcessState = z.infer<typeof ProcessState>
+export const ProcessEnd = z.object({ code: z.number().int(), signal: z.string().max(16).nullable() })
+export type ProcessEnd = z.infer<typeof ProcessEnd>
 
-/** `GET /processes/{name}/output?follow=1`: frames as lines of JSON, base64 data, ending with `{end}` when followed to the end. */
+/** A line of output, or how it ended. `dropped` counts bytes that were lost because nobody read them in time. */
 export const OutputFrame = z.union([
-  z.object({ stream: z.enum(["stdout", "stderr"]), at: z.number(), data: z.string() }),
-  z.object({ end: ProcessState }),
+  z.object({ stream: z.enum(["stdout", "stderr"]), data: z.string().max(256 * 1024) }),
+  z.object({ dropped: z.number().int() }),
+  z.object({ end: ProcessEnd }),
 ])
 export type OutputFrame = z.infer<typeof OutputFrame>
+
+export interface ContextSpec {
+  /** How much of the archive drive is the archive. */
+  readonly archiveBytes: number
+  /** How large the unpacked context may become. */
+  readonly maxMiB: number
+}
+
+export interface CopySpec {
+  /** Paths in the context, without globs: files, or directories whose content is copied. */
+  readonly sources: readonly string[]
+  /** Absolute; a directory when it ends with a slash, exists as one, or there are several sources. */
+  readonly destination: string
+  /** `user`, `user:group`, ids or names; `null` is 0:0. */
+  readonly owner: string | null
+  /** Octal; `null` keeps the archive's. */
+  readonly mode: number | null
+}
+
+export interface DirectorySpec {
+  readonly path: string
+  /** The user in force; owns what is made. */
+  readonly owner: string | null
+}

@@ -1,0 +1,84 @@
+/** Named process trees: started by crun, ended with everything they have started, their ends told to the host. */
+import { spawn } from "node:child_process"
+import { mkdir, readFile, rm, writeFile } from "node:fs/promises"
+import { constants } from "node:os"
+import type { AgentEvent, ProcessEnd, ProcessSpec } from "../../src/agent/protocol.ts"
+import { cgroupOf, toOciConfig } from "./container.ts"
+import { createOutput, type Output } from "./output.ts"
+import { run } from "./run.ts"
+import { findUser } from "./user.ts"
+
+interface Running {
+  readonly output: Output
+  readonly ended: Promise<ProcessEnd>
+  readonly cgroup: string
+}
+
+const RUNTIME = ["--cgroup-manager=cgroupfs", "--root=/run/crun"]
+/** crun answers with 128 + n for a process that a signal ended. */
+const SIGNALS = new Map(Object.entries(constants.signals).map(([name, number]) => [128 + number, name]))
+
+/** The table; `tell` sends an event to the host. */
+export const createProcessTable = (tell: (event: AgentEvent) => void) => {
+  const table = new Map<string, Running>()
+
+  return {
+    async start(name: string, spec: ProcessSpec): Promise<void> {
+      if (table.has(name)) throw new Error(`There is a process ${name} already`)
+      const bundle = `/run/torpor/bundles/${name}`
+      await mkdir(bundle, { recursive: true })
+      await writeFile(`${bundle}/config.json`, JSON.stringify(toOciConfig(name, spec, await findUser(spec.user))))
+      await rm(`${bundle}/pid`, { force: true })
+      const child = spawn("crun", [...RUNTIME, "run", "--bundle", bundle, "--pid-file", `${bundle}/pid`, name], {
+        stdio: ["ignore", "pipe", "pipe"],
+      })
+      const output = createOutput()
+      for (const stream of ["stdout", "stderr"] as const)
+        child[stream].setEncoding("utf8").on("data", (data: string) => output.add(stream, data))
+      const ended = new Promise<ProcessEnd>((resolve) => {
+        child.once("error", () => resolve({ code: 127, signal: null }))
+        child.once("close", (code) => resolve({ code: code ?? 137, signal: SIGNALS.get(code ?? 137) ?? null }))
+      })
+      table.set(name, { output, ended, cgroup: `/sys/fs/cgroup${cgroupOf(name, spec)}` })
+      void ended.then((how) => {
+        output.end(how)
+        tell({ event: "exited", process: name, ...how })
+      })
+      if (spec.container === "app") await exposeUts(`${bundle}/pid`, ended)
+    },
+
+    output(name: string): Output {
+      const running = table.get(name)
+      if (running === undefined) throw new Error(`There is no process ${name}`)
+      return running.output
+    },
+
+    /** Kills the tree and forgets it; nothing happens when there is none. */
+    async end(name: string): Promise<void> {
+      const running = table.get(name)
+      if (running === undefined) return
+      await writeFile(`${running.cgroup}/cgroup.kill`, "1").catch(() => {})
+      await running.ended
+      await run("crun", [...RUNTIME, "delete", "--force", name]).catch(() => "")
+      table.delete(name)
+    },
+  }
+}
+
+export type ProcessTable = ReturnType<typeof createProcessTable>
+
+/** Where the thaw helper finds the application's UTS namespace, so that it can name the host in it. */
+const exposeUts = async (pidFile: string, ended: Promise<ProcessEnd>) => {
+  let over = false
+  void ended.then(() => (over = true))
+  // crun writes the file when the container is made; a build waits here once, nothing else does.
+  while (!over) {
+    const pid = await readFile(pidFile, "utf8").catch(() => "")
+    if (pid !== "") {
+      await run("umount", ["/run/torpor/uts"]).catch(() => "")
+      await run("mount", ["--bind", `/proc/${pid}/ns/uts`, "/run/torpor/uts"])
+      return
+    }
+    await new Promise((resolve) => setTimeout(resolve, 10))
+  }
+}

@@ -8,7 +8,6 @@ import { eq } from "drizzle-orm"
 import { failpoint } from "../src/failpoint.ts"
 import { bases } from "../src/db/schema.ts"
 import type { LaunchSpec } from "../src/vmm/vmm.ts"
-import { createOverlay } from "../src/vmm/overlay.ts"
 import { fromPlace, toDriveFile, vmFiles, type Places } from "./disks.ts"
 import type { VmVerbs } from "./microvm.ts"
 import type { Slot } from "../src/net/slot.ts"
@@ -18,12 +17,13 @@ import { beginIncarnation, findVm, recordAsleep, recordProcess, recordSnapshot, 
 export interface VmLifeOptions {
   readonly host: VmHost
   readonly places: Places
+  readonly createOverlay: (path: string) => Promise<void>
   /** Resolves when the owner's row says what is being done. */
   readonly stored: (vmId: string) => Promise<void>
 }
 
 /** The verbs of a statechart over this host. */
-export const createVmVerbs = ({ host, places, stored }: VmLifeOptions): VmVerbs => {
+export const createVmVerbs = ({ host, places, createOverlay, stored }: VmLifeOptions): VmVerbs => {
   const { db, vmm, slots, ledger, log } = host
 
   /** Everything up to a loaded, paused process whose guest can be spoken to. What fails is undone before it rejects. */

@@ -77,7 +77,8 @@ export const createVmHost = (options: VmHostOptions): VmHost => {
       if (process === undefined || row.slot === null) return undefined
       const slot = await slots.adopt(row.slot)
       const directory = host.directoryOf(row.id)
-      const vm = await vmm.adopt(process, { vmId: row.id, slot, directory, memoryMiB: row.memoryMiB, vcpus: row.vcpus }, signal)
+      const base = { directory: join(dataDirectory, "bases", row.baseId ?? "") }
+      const vm = await vmm.adopt(process, { vmId: row.id, slot, directory, base, memoryMiB: row.memoryMiB, vcpus: row.vcpus }, signal)
       if (vm === undefined) return undefined
       ledger.reserve(row.id, row.memoryMiB)
       log.info({ vmId: row.id, pid: process.pid }, "Took over a running VM")

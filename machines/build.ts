@@ -1,0 +1,328 @@
+/** The phases of an image's build on this host: what the statechart of a version invokes. */
+import { randomBytes, randomUUID } from "node:crypto"
+import { chmod, chown, mkdir, open, rename, stat } from "node:fs/promises"
+import { join } from "node:path"
+import { setTimeout as sleep } from "node:timers/promises"
+import { eq } from "drizzle-orm"
+import { readArchive, type Archive } from "../images/archive.ts"
+import type { Artifacts as BaseArtifacts } from "../images/artifacts.ts"
+import { createLines, executePlan } from "../images/build.ts"
+import { planBuild, type BuildPlan } from "../images/dockerfile/plan.ts"
+import { layerHashes } from "../images/layers.ts"
+import { createAgentClient, type AgentClient } from "../src/agent/client.ts"
+import { bases, imageBuilds, images, imageVersions, vms } from "../src/db/schema.ts"
+import { GUEST } from "../src/net/slot.ts"
+import type { Artifact, Artifacts } from "../src/store/artifact.ts"
+import { imageArn } from "./arn.ts"
+import { createBuildLog, type BuildLog } from "./build-log.ts"
+import { toDriveFile, toPlace, vmFiles, type Places } from "./disks.ts"
+import { MAIN_PROCESS } from "./guest.ts"
+import type { BuildVerbs } from "./image-version.ts"
+import type { SecretBox } from "./images.ts"
+import type { LayerCache } from "./layer-cache.ts"
+import type { Turns } from "./turns.ts"
+import { makeVmDirectory, type LiveVm, type VmHost } from "./vm.ts"
+import { beginIncarnation, recordProcess } from "./vm-row.ts"
+
+export interface BuildOptions {
+  readonly host: VmHost
+  readonly places: Places
+  readonly artifacts: Artifacts
+  readonly base: BaseArtifacts
+  readonly layers: LayerCache
+  readonly secrets: SecretBox
+  readonly turns: Turns
+  readonly createOverlay: (path: string) => Promise<void>
+  /** How long an application has to accept connections. */
+  readonly readyTimeoutMs: number
+  /** Resolves when the version's row says what is being done. */
+  readonly stored: (id: string) => Promise<void>
+}
+
+/** What the phases of one build hand on. */
+interface Build {
+  readonly id: string
+  readonly buildId: string
+  readonly vmId: string
+  readonly scope: { account: string; region: string }
+  readonly imageName: string
+  readonly version: typeof imageVersions.$inferSelect
+  readonly log: BuildLog
+  readonly release: () => void
+  artifact?: Artifact
+  archive?: Archive
+  plan?: BuildPlan
+  hashes?: string[]
+  live?: LiveVm
+  agent?: AgentClient
+  /** The root disk's files, bottom first; the last is being written. */
+  rootDisk: string[]
+  overlays: number
+  output?: AbortController
+}
+
+const BOOT_TIMEOUT_MS = 60_000
+const DRIVE_BYTES = 10 * 1024 ** 3
+const DEFAULT_PORT = 8080
+/** After its last answer the agent's runtime still tidies up; what it would do then it must not do in every launch. */
+const QUIET_MS = 500
+
+/** The verbs over this host; builds in progress are held in memory, since none survives its daemon. */
+export const createBuildVerbs = (options: BuildOptions): BuildVerbs => {
+  const { host, places, layers, base } = options
+  const { db, vmm, slots, ledger, log } = host
+  const builds = new Map<string, Build>()
+
+  const find = (id: string): Build => {
+    const build = builds.get(id)
+    if (build === undefined) throw new Error(`There is no build of version ${id} here`)
+    return build
+  }
+
+  return {
+    async queue(id, signal) {
+      await options.stored(id)
+      const release = await options.turns.take(signal)
+      const [row] = await db
+        .select({ version: imageVersions, image: images, build: imageBuilds })
+        .from(imageVersions)
+        .innerJoin(images, eq(images.id, imageVersions.imageId))
+        .innerJoin(imageBuilds, eq(imageBuilds.imageVersionId, imageVersions.id))
+        .where(eq(imageVersions.id, id))
+      if (row === undefined) throw new Error(`There is no row for version ${id}`)
+      const vmId = randomUUID()
+      await db.insert(vms).values({ id: vmId, hostId: host.hostId, kind: "build", memoryMiB: row.version.memoryMiB, vcpus: 1 })
+      await db.update(imageBuilds).set({ vmId }).where(eq(imageBuilds.id, row.build.id))
+      builds.set(id, {
+        id,
+        buildId: row.build.id,
+        vmId,
+        scope: row.image,
+        imageName: row.image.name,
+        version: row.version,
+        log: createBuildLog(db, row.build.id, log),
+        release,
+        rootDisk: [],
+        overlays: 0,
+      })
+    },
+
+    async fetch(id, signal) {
+      const build = find(id)
+      const { codeArtifactUri } = build.version
+      build.log.add(`Fetching ${codeArtifactUri}`)
+      build.artifact = await options.artifacts.openArtifact(codeArtifactUri, build.scope, signal)
+      build.archive = await readArchive(build.artifact.path)
+      build.plan = planBuild(build.archive.dockerfile)
+      build.hashes = layerHashes(build.plan, build.archive, base.rootDiskHash)
+    },
+
+    async build(id, signal) {
+      const build = find(id)
+      const { plan, archive, artifact, hashes = [] } = build
+      if (plan === undefined || archive === undefined || artifact === undefined) throw new Error("Nothing was fetched")
+      const cached = await layers.find(build.scope.account, hashes)
+      build.rootDisk = [base.rootDisk, ...cached]
+      await bootBuildVm(build, options, artifact, signal)
+      const { live, agent } = running(build)
+      await executePlan(
+        {
+          agent,
+          plan,
+          archive,
+          archiveBytes: artifact.bytes,
+          cachedSteps: cached.length,
+          log: build.log.add,
+          async seal(step) {
+            const overlay = build.rootDisk.pop()
+            if (overlay === undefined) throw new Error("There is no disk to seal")
+            const next = await nextOverlay(build, options, live)
+            await agent.freezeDisk(signal)
+            try {
+              await live.vm.sealRootDisk(toDriveFile(next))
+            } finally {
+              await agent.thawDisk(signal)
+            }
+            build.rootDisk.push(await layers.keep(build.scope.account, hashes[step] ?? "", hashes[step - 1], overlay), next)
+          },
+        },
+        signal,
+      )
+    },
+
+    async start(id, signal) {
+      const build = find(id)
+      const { live, agent } = running(build)
+      const { settings } = build.plan!
+      await agent.settle(signal)
+      await agent.startProcess(
+        MAIN_PROCESS,
+        {
+          argv: settings.argv,
+          env: { ...settings.environment, ...environmentOf(build, options.secrets) },
+          cwd: settings.workingDirectory,
+          user: settings.user,
+          capabilities: build.version.settings.capabilities,
+          memoryMaxMiB: null,
+          container: "app",
+        },
+        signal,
+      )
+      build.output = new AbortController()
+      const lines = createLines((line) => build.log.add(`[app] ${line}`))
+      const ended = agent.followOutput(MAIN_PROCESS, lines.add, AbortSignal.any([signal, build.output.signal])).then(
+        ({ code, signal: name }) => {
+          lines.end()
+          throw new Error(
+            `The application exited ${name === null ? `with code ${code}` : `by ${name}`} before it was ready${lines.last === "" ? "" : `: ${lines.last}`}`,
+          )
+        },
+        // The output is let go of once the application is ready.
+        (error: unknown) => (build.output?.signal.aborted ? new Promise<never>(() => {}) : Promise.reject(error)),
+      )
+      const port = settings.exposedPorts[0] ?? DEFAULT_PORT
+      const patience = AbortSignal.timeout(options.readyTimeoutMs)
+      const ready = agent.untilListening(port, AbortSignal.any([signal, patience, build.output.signal])).then(
+        () => build.log.add(`The application accepts connections on port ${port}`),
+        (error: unknown) => {
+          if (!patience.aborted) throw error
+          build.log.add(`WARNING: nothing accepted connections on port ${port} within ${options.readyTimeoutMs / 1000} s; the image is kept as it is`)
+        },
+      )
+      try {
+        await Promise.race([ready, ended, died(live)])
+      } finally {
+        build.output.abort()
+        await Promise.allSettled([ready])
+      }
+    },
+
+    async capture(id, signal) {
+      const build = find(id)
+      const { live, agent } = running(build)
+      agent.close()
+      await sleep(QUIET_MS, undefined, { signal })
+      await live.guest.freeze(signal)
+      await live.vm.pause()
+      const baseId = randomUUID()
+      const directory = join(places.dataDirectory, "bases", baseId)
+      await mkdir(join(places.dataDirectory, "bases"), { recursive: true, mode: 0o700 })
+      const { memoryBytes } = await live.vm.saveBase({ directory }, baseId)
+      await live.vm.kill()
+      const overlay = build.rootDisk.pop()
+      if (overlay === undefined) throw new Error("There is no disk to keep")
+      const top = join(directory, "root.qcow2")
+      await chown(overlay, 0, 0)
+      await chmod(overlay, 0o444)
+      await rename(overlay, top)
+      const rootDisk = [...build.rootDisk, top]
+      const diskBytes = (await Promise.all(rootDisk.slice(1).map(async (file) => (await stat(file)).blocks * 512))).reduce((sum, bytes) => sum + bytes, 0)
+      await db.insert(bases).values({
+        id: baseId,
+        hostId: host.hostId,
+        architecture: "x86_64",
+        memoryMiB: build.version.memoryMiB,
+        vcpus: 1,
+        systemDisk: toPlace(places, base.systemDisk),
+        rootDisk: rootDisk.map((path) => toPlace(places, path)),
+      })
+      await db.update(imageVersions).set({ baseId, runSettings: build.plan!.settings }).where(eq(imageVersions.id, id))
+      await db
+        .update(imageBuilds)
+        .set({ memoryBytes, codeBytes: build.artifact!.bytes, diskBytes })
+        .where(eq(imageBuilds.id, build.buildId))
+      build.log.add(`The base is ${(memoryBytes / 1024 ** 2).toFixed(0)} MiB of memory and ${(diskBytes / 1024 ** 2).toFixed(0)} MiB of disk above the managed image`)
+    },
+
+    async clean(id) {
+      const build = builds.get(id)
+      const [row] = await db.select({ vmId: imageBuilds.vmId }).from(imageBuilds).where(eq(imageBuilds.imageVersionId, id))
+      build?.output?.abort()
+      build?.agent?.close()
+      if (row?.vmId != null) await host.end(row.vmId)
+      await build?.artifact?.[Symbol.asyncDispose]()
+      await build?.log.flush()
+      build?.release()
+      builds.delete(id)
+      if (build !== undefined) ledger.release(build.vmId)
+    },
+  }
+
+  async function bootBuildVm(build: Build, { readyTimeoutMs: _, ...parts }: BuildOptions, artifact: Artifact, signal: AbortSignal) {
+    if (!ledger.reserve(build.vmId, build.version.memoryMiB)) throw new Error("There is not enough memory on this host for the build now.")
+    const [slot, directory] = await Promise.all([slots.take(signal), makeVmDirectory(host, build.vmId)])
+    const row = await beginIncarnation(db, build.vmId, slot.index)
+    try {
+      const overlay = vmFiles(directory).overlay(build.overlays++)
+      await parts.createOverlay(overlay)
+      build.rootDisk.push(overlay)
+      const [archive, scratch] = [join(directory, "archive.raw"), join(directory, "scratch.raw")]
+      await rename(artifact.path, archive)
+      await Promise.all([archive, scratch].map((file) => resize(file, DRIVE_BYTES)))
+      const vm = await vmm.boot(
+        {
+          vmId: build.vmId,
+          slot,
+          directory,
+          memoryMiB: build.version.memoryMiB,
+          vcpus: 1,
+          kernel: base.kernel,
+          initramfs: base.initramfs,
+          systemDisk: base.systemDisk,
+          rootDisk: build.rootDisk.map(toDriveFile),
+          extraDrives: [
+            { chain: [{ path: archive, format: "raw" }], readOnly: true },
+            { chain: [{ path: scratch, format: "raw" }], readOnly: false },
+          ],
+          memoryFile: join(directory, "ram"),
+        },
+        signal,
+      )
+      await recordProcess(db, build.vmId, vm.process, false)
+      build.live = await host.hold(vm, slot, row.incarnation, signal)
+      await Promise.race([
+        build.live.guest.ready,
+        died(build.live),
+        sleep(BOOT_TIMEOUT_MS, undefined, { signal }).then(async () => {
+          throw new Error(`The build VM did not start within ${BOOT_TIMEOUT_MS / 1000} s: ${(await vm.console()).slice(-500)}`)
+        }),
+      ])
+      const secret = randomBytes(32)
+      await build.live.guest.thaw({ hostname: "build", machineId: build.vmId.replaceAll("-", ""), incarnation: row.incarnation, secret }, signal)
+      build.agent = createAgentClient(slot.address, GUEST.agentPort, secret)
+    } catch (error) {
+      if (build.live === undefined) await slots.release(slot)
+      throw error
+    }
+  }
+}
+
+const running = ({ live, agent }: Build): { live: LiveVm; agent: AgentClient } => {
+  if (live === undefined || agent === undefined) throw new Error("The build VM does not run")
+  return { live, agent }
+}
+
+const died = async (live: LiveVm): Promise<never> => {
+  const { reason } = await live.vm.exited
+  throw new Error(`The build VM ended: ${reason}`)
+}
+
+const nextOverlay = async (build: Build, { host, createOverlay }: BuildOptions, { slot }: LiveVm): Promise<string> => {
+  const path = vmFiles(host.directoryOf(build.vmId)).overlay(build.overlays++)
+  await createOverlay(path)
+  await chown(path, slot.uid, slot.uid)
+  return path
+}
+
+const environmentOf = ({ version, scope, imageName }: Build, secrets: SecretBox): Record<string, string> => ({
+  ...(version.sealedEnvironment === null ? {} : (JSON.parse(secrets.open(version.sealedEnvironment)) as Record<string, string>)),
+  AWS_REGION: scope.region,
+  AWS_LAMBDA_MICROVM_IMAGE_ARN: imageArn(scope, imageName),
+  AWS_LAMBDA_MICROVM_IMAGE_NAME: imageName,
+  AWS_LAMBDA_MICROVM_IMAGE_VERSION: version.version,
+})
+
+const resize = async (file: string, bytes: number) => {
+  await using handle = await open(file, "a")
+  await handle.truncate(bytes)
+}

@@ -29,3 +29,17 @@ export const lock = async (path: string, signal: AbortSignal, onWait: () => void
     },
   }
 }
+
+/** As {@link lock}, but answers `undefined` at once when somebody else has it. */
+export const tryLock = async (path: string, signal: AbortSignal): Promise<AsyncDisposable | undefined> => {
+  let taken = false
+  const giveUp = new AbortController()
+  const held = lock(path, AbortSignal.any([signal, giveUp.signal]), () => {
+    taken = true
+    giveUp.abort()
+  })
+  return held.catch((error: unknown) => {
+    if (taken) return undefined
+    throw error
+  })
+}

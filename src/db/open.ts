@@ -1,0 +1,71 @@
+import { readFile } from "node:fs/promises"
+import { drizzle, type PostgresJsDatabase } from "drizzle-orm/postgres-js"
+import { migrate } from "drizzle-orm/postgres-js/migrator"
+import postgres, { type Sql } from "postgres"
+import { fileURLToPath } from "node:url"
+import { OperatorError } from "../errors.ts"
+import { startPrivatePostgres } from "./private-postgres.ts"
+
+export interface OpenDatabase extends AsyncDisposable {
+  readonly db: PostgresJsDatabase
+}
+
+export type DatabaseAddress =
+  | { readonly url: string }
+  | { readonly dataDirectory: string; readonly hostId: string }
+
+const MIGRATIONS = fileURLToPath(new URL("../../migrations", import.meta.url))
+const DATABASE = "torpor"
+/** Any number, the same in every daemon: who migrates, migrates alone. */
+const MIGRATION_LOCK = 0x746f7270
+const MAX_CONNECTIONS = 20
+
+/** Connects to Postgres (our own unless a URL is given) and brings its schema up to date. The caller disposes it; the server runs on. */
+export const openDatabase = async (address: DatabaseAddress, signal: AbortSignal): Promise<OpenDatabase> => {
+  const sql = await connect(address, signal)
+  try {
+    await migrateUp(sql)
+  } catch (error) {
+    await sql.end({ timeout: 1 })
+    throw error
+  }
+  return { db: drizzle(sql), [Symbol.asyncDispose]: () => sql.end({ timeout: 5 }) }
+}
+
+const quiet = { onnotice: () => {}, max: MAX_CONNECTIONS } as const
+
+const connect = async (address: DatabaseAddress, signal: AbortSignal): Promise<Sql> => {
+  if ("url" in address) {
+    const sql = postgres(address.url, quiet)
+    await sql`select 1`.catch((error: Error) => {
+      throw new OperatorError(`The database of DATABASE_URL cannot be used: ${error.message}`)
+    })
+    return sql
+  }
+  const { socket, user } = await startPrivatePostgres(address.dataDirectory, address.hostId, signal)
+  const admin = postgres({ ...quiet, max: 1, path: socket, user, database: "postgres" })
+  try {
+    const [found] = await admin`select 1 from pg_database where datname = ${DATABASE}`
+    if (found === undefined) await admin.unsafe(`create database ${DATABASE}`)
+  } finally {
+    await admin.end({ timeout: 5 })
+  }
+  return postgres({ ...quiet, path: socket, user, database: DATABASE })
+}
+
+const migrateUp = async (sql: Sql) => {
+  const journal = JSON.parse(await readFile(`${MIGRATIONS}/meta/_journal.json`, "utf8")) as { entries: { when: number }[] }
+  const newest = Math.max(...journal.entries.map(({ when }) => when))
+  const connection = await sql.reserve()
+  try {
+    await connection`select pg_advisory_lock(${MIGRATION_LOCK})`
+    const [table] = await connection`select to_regclass('drizzle.__drizzle_migrations') is not null as there`
+    const [last] = table?.["there"] === true ? await connection`select max(created_at) as at from drizzle.__drizzle_migrations` : []
+    if (last !== undefined && Number(last["at"]) > newest)
+      throw new OperatorError("The database was written by a newer Torpor: update this one, or restore a backup made by it.")
+    await migrate(drizzle(sql), { migrationsFolder: MIGRATIONS })
+  } finally {
+    await connection`select pg_advisory_unlock(${MIGRATION_LOCK})`
+    connection.release()
+  }
+}

@@ -1,0 +1,161 @@
+/**
+ * A Postgres cluster of our own in the data directory: on a Unix socket only, as an unprivileged user, in a session of its own, so that
+ * it outlives the daemon and is taken over by the next one. It reaches its files by a bind mount in a mount namespace of its own: the
+ * data directory may lie where that user may not go.
+ */
+import { spawn } from "node:child_process"
+import { chmod, chown, mkdir, open, readdir, readFile, rm } from "node:fs/promises"
+import { join } from "node:path"
+import { setTimeout as sleep } from "node:timers/promises"
+import { runCommand } from "../command.ts"
+import { OperatorError } from "../errors.ts"
+
+export interface PrivatePostgres {
+  /** The socket itself. */
+  readonly socket: string
+  readonly user: string
+}
+
+export const POSTGRES_USER = "torpor"
+const ACCOUNT = "postgres"
+const PORT = 5432
+const START_TIMEOUT_MS = 60_000
+const VERSIONS = "/usr/lib/postgresql"
+
+/** Small, durable, and asleep when nobody asks: an idle daemon wakes nothing. */
+const SETTINGS = {
+  listen_addresses: "",
+  max_connections: "60",
+  shared_buffers: "32MB",
+  huge_pages: "off",
+  jit: "off",
+  max_wal_size: "256MB",
+  checkpoint_timeout: "30min",
+  wal_writer_delay: "10s",
+  bgwriter_delay: "10s",
+  autovacuum_naptime: "10min",
+  log_min_messages: "warning",
+  logging_collector: "off",
+}
+
+const runDirectory = (hostId: string) => join("/run/torpor/postgres", hostId.slice(0, 8))
+
+/** The cluster's place inside its own mount namespace. */
+const mountPoint = (hostId: string) => join(runDirectory(hostId), "data")
+
+/** Starts the cluster, making it first if there is none; one that runs already is taken over. Nothing is left running when it fails. */
+export const startPrivatePostgres = async (dataDirectory: string, hostId: string, signal: AbortSignal): Promise<PrivatePostgres> => {
+  const data = join(dataDirectory, "postgres")
+  const socket = join(runDirectory(hostId), `.s.PGSQL.${PORT}`)
+  const { uid, gid } = await accountIds(signal)
+  const version = await readFile(join(data, "PG_VERSION"), "utf8").then((text) => text.trim(), () => undefined)
+  const binaries = await findBinaries(version)
+  for (const [path, mode] of [[join(runDirectory(hostId)), 0o700], [mountPoint(hostId), 0o700], [data, 0o700]] as const) {
+    await mkdir(path, { recursive: true })
+    await chown(path, uid, gid)
+    await chmod(path, mode)
+  }
+  for (const above of ["/run/torpor", "/run/torpor/postgres"]) await chmod(above, 0o755)
+  if (version === undefined) await initialise(binaries, data, hostId, signal)
+  if ((await postmasterOf(data, hostId)) === undefined) await start(binaries, data, hostId, signal)
+  return { socket, user: POSTGRES_USER }
+}
+
+/** Stops the cluster of a data directory, if it runs; what is open is rolled back. */
+export const stopPrivatePostgres = async (dataDirectory: string, hostId: string): Promise<void> => {
+  const data = join(dataDirectory, "postgres")
+  const pid = await postmasterOf(data, hostId)
+  if (pid !== undefined) {
+    process.kill(pid, "SIGINT")
+    while ((await postmasterOf(data, hostId)) === pid) await sleep(20)
+  }
+  await rm(runDirectory(hostId), { recursive: true, force: true })
+}
+
+/** Runs a program of Postgres's as its account, with the cluster at its mount point. */
+const AS_ACCOUNT = `mount --bind "$1" "$2" && shift 2 && cd / && exec setpriv --reuid="${ACCOUNT}" --regid="${ACCOUNT}" --init-groups --no-new-privs -- "$@"`
+const asAccount = (data: string, hostId: string, program: readonly string[]) => [
+  "unshare",
+  "--mount",
+  "--propagation=private",
+  "sh",
+  "-c",
+  AS_ACCOUNT,
+  "sh",
+  data,
+  mountPoint(hostId),
+  ...program,
+]
+
+const initialise = async (binaries: string, data: string, hostId: string, signal: AbortSignal) => {
+  // What a first start that was killed left would be refused.
+  for (const entry of await readdir(data)) await rm(join(data, entry), { recursive: true })
+  const [file = "", ...args] = asAccount(data, hostId, [
+    join(binaries, "initdb"),
+    `--pgdata=${mountPoint(hostId)}`,
+    `--username=${POSTGRES_USER}`,
+    "--auth=trust",
+    "--encoding=UTF8",
+    "--locale=C.UTF-8",
+  ])
+  await runCommand(file, args, { signal })
+}
+
+const start = async (binaries: string, data: string, hostId: string, signal: AbortSignal) => {
+  const settings = { ...SETTINGS, unix_socket_directories: runDirectory(hostId), unix_socket_permissions: "0700" }
+  const logFile = await open(join(data, "postgres.log"), "w", 0o600)
+  const [file = "", ...args] = asAccount(data, hostId, [
+    join(binaries, "postgres"),
+    "-D",
+    mountPoint(hostId),
+    ...Object.entries(settings).flatMap(([name, value]) => ["-c", `${name}=${value}`]),
+  ])
+  const child = spawn(file, args, { detached: true, stdio: ["ignore", logFile.fd, logFile.fd], env: { PATH: "/usr/sbin:/usr/bin:/sbin:/bin", LC_ALL: "C.UTF-8" } })
+  await logFile.close()
+  let ended = false
+  child.once("exit", () => (ended = true)).once("error", () => (ended = true))
+  const deadline = Date.now() + START_TIMEOUT_MS
+  const ready = () => readFile(join(data, "postmaster.pid"), "utf8").then((text) => /^ready\s*$/m.test(text), () => false)
+  try {
+    while (!(await ready())) {
+      if (ended) throw new OperatorError(`The private Postgres did not start: ${await lastWords(data)}`)
+      if (Date.now() > deadline) throw new OperatorError(`The private Postgres did not start within ${START_TIMEOUT_MS / 1000} s: ${await lastWords(data)}`)
+      await sleep(20, undefined, { signal })
+    }
+    child.unref()
+  } catch (error) {
+    if (!ended) child.kill("SIGQUIT")
+    throw error
+  }
+}
+
+const lastWords = async (data: string) =>
+  (await readFile(join(data, "postgres.log"), "utf8").catch(() => "")).trim().split("\n").slice(-3).join(" | ") || "it said nothing"
+
+/** The postmaster's pid, if the one that the cluster's lock file names is really it. */
+const postmasterOf = async (data: string, hostId: string): Promise<number | undefined> => {
+  const pid = Number((await readFile(join(data, "postmaster.pid"), "utf8").catch(() => "")).split("\n")[0])
+  if (!Number.isInteger(pid) || pid < 2) return undefined
+  const commandLine = await readFile(`/proc/${pid}/cmdline`, "utf8").catch(() => "")
+  return commandLine.split("\0").includes(mountPoint(hostId)) ? pid : undefined
+}
+
+const accountIds = async (signal: AbortSignal): Promise<{ uid: number; gid: number }> => {
+  const line = await runCommand("getent", ["passwd", ACCOUNT], { signal }).catch(() => "")
+  const [, , uid, gid] = line.split(":")
+  if (uid === undefined || gid === undefined) throw new OperatorError("Postgres is not installed: run `torpor setup`.")
+  return { uid: Number(uid), gid: Number(gid) }
+}
+
+/** The programs of the cluster's version, or the newest installed. */
+const findBinaries = async (version: string | undefined): Promise<string> => {
+  const installed = (await readdir(VERSIONS).catch(() => [])).toSorted((a, b) => Number(b) - Number(a))
+  const chosen = version ?? installed[0]
+  if (chosen === undefined || !installed.includes(chosen))
+    throw new OperatorError(
+      version === undefined
+        ? "Postgres is not installed: run `torpor setup`."
+        : `The data directory's cluster is of Postgres ${version}, which is not installed (${installed.join(", ") || "none"} is): install postgresql-${version}.`,
+    )
+  return join(VERSIONS, chosen, "bin")
+}

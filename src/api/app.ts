@@ -33,7 +33,7 @@ export interface ApiParts extends MicrovmsParts {
 
 /** The largest JSON body. */
 const maxBodyBytes = 6 * 1024 * 1024
-const maxTargetLength = 16 * 1024
+const maxTargetLength = 8 * 1024
 
 /**
  * Everything on the API port. What is signed for S3 goes to the artifact store, whatever its path;
@@ -60,7 +60,9 @@ export const createApi = (parts: ApiParts): Hono<ApiEnv> => {
     const health = await parts.health()
     return c.json(health, health.ok ? 200 : 503)
   })
-  app.get("/metrics", async (c) => c.body(await parts.metrics.metrics(), 200, { "content-type": parts.metrics.contentType }))
+  app.get("/metrics", async (c) =>
+    c.body(await parts.metrics.metrics(), 200, { "content-type": parts.metrics.contentType }),
+  )
   app.get("/.well-known/jwks.json", async (c) => c.json(await parts.jwks()))
   app.get("/torpor/v1/builds/:buildId/log", (c) => buildLog(c, randomUUID()))
   app.all("*", (c) => microvms(c, randomUUID()))

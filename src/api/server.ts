@@ -24,9 +24,12 @@ const idleConnectionMs = 120_000
 
 const explain = (error: NodeJS.ErrnoException, { address, port }: ApiAddress) => {
   if (error.code === "EADDRINUSE") {
-    return new OperatorError(`The API's port ${port} on ${address} is in use; stop what listens there or set TORPOR_API_PORT.`)
+    return new OperatorError(
+      `The API's port ${port} on ${address} is in use; stop what listens there or set TORPOR_API_PORT.`,
+    )
   }
-  if (error.code === "EADDRNOTAVAIL") return new OperatorError(`This machine has no address ${address}; set TORPOR_API_ADDRESS.`)
+  if (error.code === "EADDRNOTAVAIL")
+    return new OperatorError(`This machine has no address ${address}; set TORPOR_API_ADDRESS.`)
   return error
 }
 
@@ -48,6 +51,12 @@ export const serveApi = async (app: Hono<ApiEnv>, at: ApiAddress): Promise<ApiSe
   }
   const { port } = server.address() as AddressInfo
   let closing: Promise<void> | undefined
+  // A kept-alive connection would outlast its last answer and hold the close up.
+  server.on("request", (_request, response) => {
+    response.once("close", () => {
+      if (closing) setImmediate(() => server.closeIdleConnections())
+    })
+  })
   const close = (graceMs: number) =>
     (closing ??= new Promise<void>((resolve) => {
       const cut = setTimeout(() => server.closeAllConnections(), graceMs)

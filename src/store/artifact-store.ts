@@ -139,7 +139,8 @@ export const openArtifactStore = async (
         accountOf(account).buckets.delete(name)
       }),
 
-    buckets: (account) => [...(accounts.get(account)?.buckets.values() ?? [])].toSorted((a, b) => (a.name < b.name ? -1 : 1)),
+    buckets: (account) =>
+      [...(accounts.get(account)?.buckets.values() ?? [])].toSorted((a, b) => (a.name < b.name ? -1 : 1)),
     bucket: bucketOf,
 
     put: async (account, bucketName, key, body, { headers, algorithm, expected, ifAbsent }, signal) => {
@@ -153,8 +154,17 @@ export const openArtifactStore = async (
         signal,
       )
       const checksum =
-        algorithm && blob.checksum ? { algorithm, type: "FULL_OBJECT" as const, value: blob.checksum.toString("base64") } : null
-      const object = { key, bytes: blob.bytes, etag: blob.md5.toString("hex"), modifiedAt: new Date(), headers, checksum }
+        algorithm && blob.checksum
+          ? { algorithm, type: "FULL_OBJECT" as const, value: blob.checksum.toString("base64") }
+          : null
+      const object = {
+        key,
+        bytes: blob.bytes,
+        etag: blob.md5.toString("hex"),
+        modifiedAt: new Date(),
+        headers,
+        checksum,
+      }
       await commit(bucket, object, blob.path, ifAbsent, quota)
       return object
     },

@@ -28,7 +28,11 @@ export interface Artifact extends AsyncDisposable {
 /** Where artifacts are fetched from. */
 export interface Artifacts {
   /** Fetches `s3://bucket/key` as the account sees it. Throws {@link ArtifactError}. The caller disposes of the copy. */
-  openArtifact(uri: string, scope: { readonly account: string; readonly region: string }, signal: AbortSignal): Promise<Artifact>
+  openArtifact(
+    uri: string,
+    scope: { readonly account: string; readonly region: string },
+    signal: AbortSignal,
+  ): Promise<Artifact>
 }
 
 /** Splits `s3://bucket/key`. */
@@ -46,7 +50,13 @@ const checkSize = (uri: string, bytes: number, maxBytes: number) => {
 /** Copies a stream to a file of its own, which is removed again when anything goes wrong or more than was announced comes. */
 export const keepArtifact = async (
   source: Readable,
-  { uri, bytes, etag, directory, maxBytes }: { uri: string; bytes: number; etag: string; directory: string; maxBytes: number },
+  {
+    uri,
+    bytes,
+    etag,
+    directory,
+    maxBytes,
+  }: { uri: string; bytes: number; etag: string; directory: string; maxBytes: number },
   signal: AbortSignal,
 ): Promise<Artifact> => {
   const path = join(directory, `artifact-${randomUUID()}`)
@@ -66,7 +76,8 @@ export const keepArtifact = async (
       createWriteStream(path, { flags: "wx", mode: 0o600 }),
       { signal },
     )
-    if (copied !== bytes) throw new ArtifactError("S3_INVALID_OBJECT", `${uri} broke off after ${copied} of ${bytes} bytes.`)
+    if (copied !== bytes)
+      throw new ArtifactError("S3_INVALID_OBJECT", `${uri} broke off after ${copied} of ${bytes} bytes.`)
     return { path, bytes, etag, [Symbol.asyncDispose]: remove }
   } catch (error) {
     source.destroy()

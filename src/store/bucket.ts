@@ -119,7 +119,8 @@ export const openBucket = async (name: string, directory: string, temporary: str
     name,
     createdAt: new Date(createdAt),
     objects: records,
-    sortedKeys: () => (sorted ??= [...records.keys()].toSorted((a, b) => Buffer.compare(Buffer.from(a), Buffer.from(b)))),
+    sortedKeys: () =>
+      (sorted ??= [...records.keys()].toSorted((a, b) => Buffer.compare(Buffer.from(a), Buffer.from(b)))),
     commit: (object, from, ifAbsent) => serially(() => commit(object, from, ifAbsent)),
     remove: (key) => serially(() => remove(key)),
     destroy: () => serially(destroy),

@@ -39,9 +39,13 @@ export const createChecksum = (algorithm: ChecksumAlgorithm | "MD5"): Checksum =
       return fromSdk(new Crc32c())
     case "CRC64NVME":
       return fromSdk(new Crc64Nvme())
-    default: {
+    case "MD5":
+    case "SHA1":
+    case "SHA256": {
       const hash = createHash(algorithm.toLowerCase())
       return { update: (bytes) => void hash.update(bytes), digest: async () => hash.digest() }
     }
+    default:
+      return algorithm satisfies never
   }
 }

@@ -31,7 +31,11 @@ export const createRemoteArtifacts = (config: RemoteArtifactsConfig): Artifacts 
           throw new ArtifactError("S3_INVALID_OBJECT", `${uri} came without a body or a length.`)
         }
         const etag = (got.ETag ?? "").replaceAll('"', "")
-        return await keepArtifact(got.Body as Readable, { uri, bytes: got.ContentLength, etag, directory, maxBytes }, signal)
+        return await keepArtifact(
+          got.Body as Readable,
+          { uri, bytes: got.ContentLength, etag, directory, maxBytes },
+          signal,
+        )
       } catch (error) {
         const code = error instanceof S3ServiceException ? codeOf(error) : undefined
         if (code === undefined) throw error

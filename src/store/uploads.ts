@@ -53,7 +53,13 @@ interface Upload {
 export interface Uploads {
   start(target: UploadTarget, quota: Quota): string
   find(uploadId: string, account: string, bucket: string, key: string): UploadTarget
-  putPart(uploadId: string, number: number, body: AsyncIterable<Uint8Array>, check: PartCheck, signal: AbortSignal): Promise<Blob>
+  putPart(
+    uploadId: string,
+    number: number,
+    body: AsyncIterable<Uint8Array>,
+    check: PartCheck,
+    signal: AbortSignal,
+  ): Promise<Blob>
   /** Puts the parts together. The upload is over, and its parts are gone, once it has succeeded. */
   assemble(uploadId: string, named: readonly NamedPart[], signal: AbortSignal): Promise<AssembledUpload>
   abort(uploadId: string): Promise<void>
@@ -90,7 +96,8 @@ const choose = (upload: Upload, named: readonly NamedPart[]): Blob[] => {
 }
 
 async function* readAll(parts: readonly Blob[]): AsyncGenerator<Uint8Array> {
-  for (const { path } of parts) yield* createReadStream(path, { highWaterMark: 1024 * 1024 }) as AsyncIterable<Uint8Array>
+  for (const { path } of parts)
+    yield* createReadStream(path, { highWaterMark: 1024 * 1024 }) as AsyncIterable<Uint8Array>
 }
 
 const composite = async (algorithm: ChecksumAlgorithm, digests: readonly Buffer[]) => {

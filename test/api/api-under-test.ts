@@ -36,7 +36,9 @@ export interface Grant {
 }
 
 /** Serves the API on a free port of the loopback, with resources in memory and a store in a directory of its own. */
-export const startApi = async (options: { limits?: ArtifactStoreLimits; lenient?: boolean } & Partial<ApiParts> = {}) => {
+export const startApi = async (
+  options: { limits?: ArtifactStoreLimits; lenient?: boolean } & Partial<ApiParts> = {},
+) => {
   const directory = await mkdtemp(join(tmpdir(), "torpor-api-"))
   const logged: string[] = []
   const images = createMemoryImages()

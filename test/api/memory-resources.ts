@@ -89,7 +89,9 @@ export const createMemoryImages = (): Images & { lines: { line: number; at: Date
     listBuilds: async (name, version, page, scope) => toPage([findVersion(name, version, scope).build], page),
     getBuild: async (name, version, _id, scope) => findVersion(name, version, scope).build,
     buildLog: async (buildId, from, limit, scope) => {
-      const known = [...stored.entries()].some(([key, { build }]) => key.startsWith(`${within(scope)}/`) && build.id === buildId)
+      const known = [...stored.entries()].some(
+        ([key, { build }]) => key.startsWith(`${within(scope)}/`) && build.id === buildId,
+      )
       if (!known) throw notFound(`Build not found: ${buildId}`)
       return lines.slice(from, from + limit)
     },

@@ -26,8 +26,17 @@ describe("The MicroVMs API", () => {
   afterAll(() => api[Symbol.asyncDispose]())
 
   const raw = async (method: string, path: string, body?: unknown) => {
-    const answer = await signedSend(api.port, { method, path, ...(body === undefined ? {} : { body: JSON.stringify(body) }) })
+    const answer = await signedSend(api.port, {
+      method,
+      path,
+      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+    })
     return { ...answer, json: JSON.parse(answer.text) as Record<string, unknown> }
+  }
+
+  const post = async (body: string) => {
+    const { status, headers, text } = await signedSend(api.port, { method: "POST", path: "/2025-09-09/microvms", body })
+    return [status, headers["x-amzn-errortype"], JSON.parse(text)]
   }
 
   describe("for images", () => {
@@ -78,7 +87,9 @@ describe("The MicroVMs API", () => {
       expect(created).toMatchObject({ ...said, baseImageVersion: "1.0", state: "CREATING" })
       expect(created.createdAt).toEqual(new Date(1_785_000_000_123))
       const { name: _name, ...recipe } = said
-      expect(await client.getMicrovmImageVersion({ imageIdentifier: arnOf("full"), imageVersion: "1.0" })).toMatchObject({
+      expect(
+        await client.getMicrovmImageVersion({ imageIdentifier: arnOf("full"), imageVersion: "1.0" }),
+      ).toMatchObject({
         ...recipe,
         imageArn: arnOf("full"),
         state: "SUCCESSFUL",
@@ -123,8 +134,14 @@ describe("The MicroVMs API", () => {
         { imageArn: arnOf("app"), imageVersion: "1.0", buildState: "SUCCESSFUL", architecture: "X86_64" },
       ])
       const build = await client.getMicrovmImageBuild({ ...version, buildId: items?.[0]?.buildId })
-      expect(build.snapshotBuild).toEqual({ memorySnapshotSizeInBytes: 3, codeInstallSizeInBytes: 2, diskSnapshotSizeInBytes: 1 })
-      expect(await refusalOf(client.getMicrovmImageBuild({ ...version, buildId: "../x" }))).toMatchObject({ status: 404 })
+      expect(build.snapshotBuild).toEqual({
+        memorySnapshotSizeInBytes: 3,
+        codeInstallSizeInBytes: 2,
+        diskSnapshotSizeInBytes: 1,
+      })
+      expect(await refusalOf(client.getMicrovmImageBuild({ ...version, buildId: "../x" }))).toMatchObject({
+        status: 404,
+      })
     })
 
     it("lists the managed images", async () => {
@@ -145,7 +162,11 @@ describe("The MicroVMs API", () => {
         { baseImageArn: arnOf("app") },
         `No managed MicroVM Image with arn ${arnOf("app")} is available`,
       ],
-      ["a reserved variable", { environmentVariables: { AWS_REGION: "x" } }, "Environment variable key 'AWS_REGION' is reserved"],
+      [
+        "a reserved variable",
+        { environmentVariables: { AWS_REGION: "x" } },
+        "Environment variable key 'AWS_REGION' is reserved",
+      ],
       ["odd memory", { resources: [{ minimumMemoryInMiB: 700 }] }, /^minimumMemoryInMiB 700 is not supported/],
       ["an artifact elsewhere", { codeArtifact: { uri: "https://x/y.zip" } }, /^Invalid codeArtifact uri/],
       ["a bad connector", { egressNetworkConnectors: ["INTERNET_EGRESS"] }, "Malformed network connector ARN"],
@@ -154,7 +175,11 @@ describe("The MicroVMs API", () => {
         { hooks: { microvmHooks: { run: "ENABLED" as const } } },
         "The ready (/ready) MicroVM image hook must be enabled when any MicroVM lifecycle hook (run, resume, suspend, or terminate) is enabled.",
       ],
-      ["hooks", { hooks: { microvmImageHooks: { ready: "ENABLED" as const } } }, /^Torpor does not run lifecycle hooks yet/],
+      [
+        "hooks",
+        { hooks: { microvmImageHooks: { ready: "ENABLED" as const } } },
+        /^Torpor does not run lifecycle hooks yet/,
+      ],
     ])("refuses %s", async (_what, change, message) => {
       const refusal = await refusalOf(client.createMicrovmImage({ ...imageInput("app"), ...change }))
       expect(refusal).toMatchObject({ name: "ValidationException", status: 400 })
@@ -261,7 +286,10 @@ describe("The MicroVMs API", () => {
       expect(pages.map((items) => items?.length)).toEqual([2, 2, 1])
       expect(new Set(pages.flat().map((item) => item?.microvmId)).size).toBe(5)
 
-      const { json } = await raw("GET", `/2025-09-09/microvms?maxResults=1&imageIdentifier=${encodeURIComponent(arnOf("many"))}`)
+      const { json } = await raw(
+        "GET",
+        `/2025-09-09/microvms?maxResults=1&imageIdentifier=${encodeURIComponent(arnOf("many"))}`,
+      )
       expect(Object.keys((json["items"] as object[])[0] ?? {}).toSorted()).toEqual([
         "imageArn",
         "imageVersion",
@@ -305,7 +333,11 @@ describe("The MicroVMs API", () => {
 
     it.each([
       ["a bare name", { imageIdentifier: "app" }, "Malformed ARN - doesn't start with 'arn:'"],
-      ["a managed image", { imageIdentifier: managedArn("al2023-1") }, "Image ARN must contain a valid customer account ID"],
+      [
+        "a managed image",
+        { imageIdentifier: managedArn("al2023-1") },
+        "Image ARN must contain a valid customer account ID",
+      ],
       [
         "a payload that no hook takes",
         { runHookPayload: "x" },
@@ -361,22 +393,26 @@ describe("The MicroVMs API", () => {
   })
 
   it("answers JSON to what isn't JSON, or not of the right type", async () => {
-    const post = async (body: string) => {
-      const { status, headers, text } = await signedSend(api.port, { method: "POST", path: "/2025-09-09/microvms", body })
-      return [status, headers["x-amzn-errortype"], JSON.parse(text)]
-    }
     const type = "SerializationException"
     expect(await post("{")).toEqual([400, type, { Message: "The request's body is not valid JSON." }])
     expect(await post("[]")).toEqual([400, type, { Message: "Start of list found where not expected" }])
     expect(await post("true")).toEqual([400, type, { Message: "Expected null" }])
-    expect(await post('{"imageIdentifier":1}')).toEqual([400, type, { Message: "NUMBER_VALUE can not be converted to String" }])
+    expect(await post('{"imageIdentifier":1}')).toEqual([
+      400,
+      type,
+      { Message: "NUMBER_VALUE can not be converted to String" },
+    ])
     expect(await post('{"idlePolicy":"x"}')).toEqual([400, type, { Message: "Expected null" }])
     expect(await post('{"maximumDurationInSeconds":1.5}')).toEqual([
       400,
       type,
       { Message: "DECIMAL_VALUE can not be converted to Integer" },
     ])
-    expect(await post(`{"imageIdentifier":${"[".repeat(100_000)}${"]".repeat(100_000)}}`)).toMatchObject([400, type, {}])
+    expect(await post(`{"imageIdentifier":${"[".repeat(100_000)}${"]".repeat(100_000)}}`)).toMatchObject([
+      400,
+      type,
+      {},
+    ])
   })
 
   it("says nothing of what broke inside, and logs it under the request's id", async () => {

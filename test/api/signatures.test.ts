@@ -15,7 +15,9 @@ describe("A signature", () => {
   it("of the SDK is taken, whatever needs escaping in the path", async () => {
     const refusal = await refusalOf(api.client().getMicrovmImage({ imageIdentifier: "a b+c=d/é'()*!~:%" }))
     expect(refusal).toMatchObject({ status: 400, message: "Invalid ARN format: a b+c=d/é'()*!~:%" })
-    await expect(api.client().listMicrovms({ imageVersion: "a=b&c%d+e/é", maxResults: 3 })).resolves.toMatchObject({ items: [] })
+    await expect(api.client().listMicrovms({ imageVersion: "a=b&c%d+e/é", maxResults: 3 })).resolves.toMatchObject({
+      items: [],
+    })
   })
 
   it("of a third signer is taken, with colons raw or escaped", async () => {
@@ -64,7 +66,9 @@ describe("A signature", () => {
   it("more than five minutes ahead is refused", async () => {
     const answer = await signedSend(api.port, { path, at: new Date(Date.now() + 330_000) })
     expect(answer.status).toBe(403)
-    expect(JSON.parse(answer.text).message).toMatch(/^Signature not yet current: \S+ is still later than \S+ \(\S+ \+ 5 min\.\)$/)
+    expect(JSON.parse(answer.text).message).toMatch(
+      /^Signature not yet current: \S+ is still later than \S+ \(\S+ \+ 5 min\.\)$/,
+    )
   })
 
   it("within five minutes is taken", async () => {
@@ -93,7 +97,11 @@ describe("A signature", () => {
     ["signature", (text: string) => text.replace(/.$/, (last) => (last === "0" ? "1" : "0"))],
   ])("replayed with another %s is refused", async (_what, alter) => {
     const { method, headers } = sign({ path }, `127.0.0.1:${api.port}`)
-    const answer = await send(api.port, { method, path, headers: { ...headers, authorization: alter(headers.authorization) } })
+    const answer = await send(api.port, {
+      method,
+      path,
+      headers: { ...headers, authorization: alter(headers.authorization) },
+    })
     expect(answer.status).toBe(403)
     expect(answer.headers["x-amzn-errortype"]).toBe("InvalidSignatureException")
   })
@@ -137,7 +145,10 @@ describe("A signature", () => {
     const large = new Uint8Array(6 * 1024 * 1024 + 1)
     const answer = await signedSend(api.port, { method: "POST", path, body: large })
     expect([answer.status, answer.headers["x-amzn-errortype"]]).toEqual([413, "RequestTooLargeException"])
-    const { method, headers } = sign({ method: "POST", path, body: large, accessKeyId: "AKIANOBODY" }, `127.0.0.1:${api.port}`)
+    const { method, headers } = sign(
+      { method: "POST", path, body: large, accessKeyId: "AKIANOBODY" },
+      `127.0.0.1:${api.port}`,
+    )
     const refused = await send(api.port, {
       method,
       path,

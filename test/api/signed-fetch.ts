@@ -57,7 +57,13 @@ export const sign = (input: SignedRequest, host: string) => {
   const key = hmac(hmac(hmac(hmac(`AWS4${signer.secretAccessKey}`, date), signer.region), service), "aws4_request")
   const signature = hmac(key, `AWS4-HMAC-SHA256\n${stamp}\n${scope}\n${sha256Hex(canonical)}`).toString("hex")
   const authorization = `AWS4-HMAC-SHA256 Credential=${signer.accessKeyId}/${scope}, SignedHeaders=${names.join(";")}, Signature=${signature}`
-  return { method, headers: { ...headers, authorization } as Headers, signature, signedScope: `${stamp}\n${scope}`, key }
+  return {
+    method,
+    headers: { ...headers, authorization } as Headers,
+    signature,
+    signedScope: `${stamp}\n${scope}`,
+    key,
+  }
 }
 
 export interface Answer {
@@ -69,7 +75,12 @@ export interface Answer {
 /** Sends a request whose path is left exactly as it is, which `fetch` doesn't do. */
 export const send = (
   port: number,
-  { method, path, headers, body }: { method: string; path: string; headers: Record<string, string>; body?: string | Uint8Array },
+  {
+    method,
+    path,
+    headers,
+    body,
+  }: { method: string; path: string; headers: Record<string, string>; body?: string | Uint8Array },
 ): Promise<Answer> =>
   new Promise((resolve, reject) => {
     const request = httpRequest({ host: "127.0.0.1", port, method, path, headers, agent: false }, (response) => {
@@ -77,7 +88,11 @@ export const send = (
       response.on("data", (piece: Buffer) => pieces.push(piece))
       response.on("error", reject)
       response.on("end", () =>
-        resolve({ status: response.statusCode ?? 0, headers: response.headers, text: Buffer.concat(pieces).toString("utf8") }),
+        resolve({
+          status: response.statusCode ?? 0,
+          headers: response.headers,
+          text: Buffer.concat(pieces).toString("utf8"),
+        }),
       )
     })
     request.on("error", reject)

@@ -36,7 +36,10 @@ describe("Validation says what AWS says", () => {
       { name: "" },
       "2 validation errors detected: Value '' at 'name' failed to satisfy constraint: Member must have length greater than or equal to 1; Value '' at 'name' failed to satisfy constraint: Member must satisfy regular expression pattern: [a-zA-Z0-9-_]+",
     ],
-    [{ codeArtifact: { uri: "a b" } }, one("codeArtifact.uri", "a b", "Member must satisfy regular expression pattern: [^\\s]+")],
+    [
+      { codeArtifact: { uri: "a b" } },
+      one("codeArtifact.uri", "a b", "Member must satisfy regular expression pattern: [^\\s]+"),
+    ],
     [
       { hooks: { microvmHooks: { run: "ON" } } },
       one("hooks.microvmHooks.run", "ON", "Member must satisfy enum value set: [DISABLED, ENABLED]"),
@@ -48,7 +51,11 @@ describe("Validation says what AWS says", () => {
     ],
     [
       { additionalOsCapabilities: ["SOME"] },
-      one("additionalOsCapabilities", "[SOME]", "Member must satisfy constraint: [Member must satisfy enum value set: [ALL]]"),
+      one(
+        "additionalOsCapabilities",
+        "[SOME]",
+        "Member must satisfy constraint: [Member must satisfy enum value set: [ALL]]",
+      ),
     ],
     [
       { resources: [{ minimumMemoryInMiB: 512 }, { minimumMemoryInMiB: 1024 }] },
@@ -117,9 +124,9 @@ describe("Validation says what AWS says", () => {
     expect(messageFor(shapes.authTokenInput, token)).toBe(
       "3 validation errors detected: Value '61' at 'expirationInMinutes' failed to satisfy constraint: Member must have value less than or equal to 60; Value '0' at 'allowedPorts.2.member.range.startPort' failed to satisfy constraint: Member must have value greater than or equal to 1; Value '70000' at 'allowedPorts.2.member.range.endPort' failed to satisfy constraint: Member must have value less than or equal to 65535",
     )
-    expect(messageFor(shapes.authTokenInput, { ...token, expirationInMinutes: 1, allowedPorts: [{ allPorts: true }] })).toBe(
-      "Expected null",
-    )
+    expect(
+      messageFor(shapes.authTokenInput, { ...token, expirationInMinutes: 1, allowedPorts: [{ allPorts: true }] }),
+    ).toBe("Expected null")
     expect(messageFor(shapes.authTokenInput, { ...token, expirationInMinutes: 1, allowedPorts: [] })).toBe(
       one("allowedPorts", "[]", "Member must have length greater than or equal to 1"),
     )

@@ -52,12 +52,15 @@ const parseSignedHeaders = (list: string) =>
 const fromHeader = (header: string, headers: Headers): Authorization => {
   const space = header.indexOf(" ")
   if (header.slice(0, space) !== algorithm) {
-    throw incomplete(`Unsupported AWS 'algorithm': '${header.slice(0, Math.max(space, 0)).slice(0, 64)}'. Use ${algorithm}.`)
+    throw incomplete(
+      `Unsupported AWS 'algorithm': '${header.slice(0, Math.max(space, 0)).slice(0, 64)}'. Use ${algorithm}.`,
+    )
   }
   const parts = new Map<string, string>()
   for (const part of header.slice(space + 1).split(",")) {
     const equals = part.indexOf("=")
-    if (equals === -1) throw incomplete("A part of the Authorization header is not a key=value pair (missing equal-sign).")
+    if (equals === -1)
+      throw incomplete("A part of the Authorization header is not a key=value pair (missing equal-sign).")
     parts.set(part.slice(0, equals).trim(), part.slice(equals + 1).trim())
   }
   const part = (name: string) => {

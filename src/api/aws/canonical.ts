@@ -34,12 +34,18 @@ const canonicalQuery = (target: Target, presigned: boolean) =>
   target.query
     .filter(([name]) => !presigned || name !== "X-Amz-Signature")
     .map(([name, value]) => [awsEncode(name), awsEncode(value)] as const)
-    .toSorted(([nameA, valueA], [nameB, valueB]) => (nameA === nameB ? (valueA < valueB ? -1 : 1) : nameA < nameB ? -1 : 1))
+    .toSorted(([nameA, valueA], [nameB, valueB]) =>
+      nameA === nameB ? (valueA < valueB ? -1 : 1) : nameA < nameB ? -1 : 1,
+    )
     .map(([name, value]) => `${name}=${value}`)
     .join("&")
 
 /** The canonical request: the text whose hash was signed. */
-export const canonicalRequest = (request: SignableRequest, authorization: Authorization, payloadHash: string): string => {
+export const canonicalRequest = (
+  request: SignableRequest,
+  authorization: Authorization,
+  payloadHash: string,
+): string => {
   const { path } = request.target
   const headers = authorization.signedHeaders.map(
     (name) => `${name}:${(request.headers.get(name) ?? "").trim().replace(/\s+/g, " ")}\n`,

@@ -27,7 +27,8 @@ const members = (json: unknown): Record<string, unknown> => {
 }
 
 /** An own member, `undefined` for what is left out, `null`, or inherited. */
-const own = (json: Record<string, unknown>, name: string) => (Object.hasOwn(json, name) ? (json[name] ?? undefined) : undefined)
+const own = (json: Record<string, unknown>, name: string) =>
+  Object.hasOwn(json, name) ? (json[name] ?? undefined) : undefined
 
 /**
  * Takes from JSON what a shape knows, in the types it wants, and drops the rest.

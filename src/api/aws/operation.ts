@@ -52,7 +52,8 @@ const readInput = <Members extends StructureShape>(
   const input = deserialize(shape, given) as Record<string, unknown>
   for (const [name, { shape: inner, from }] of members) {
     if (from === "body") continue
-    const texts = from === "path" ? [labels[name] ?? ""] : target.query.filter(([key]) => key === name).map(([, value]) => value)
+    const texts =
+      from === "path" ? [labels[name] ?? ""] : target.query.filter(([key]) => key === name).map(([, value]) => value)
     const [first] = texts
     input[name] =
       first === undefined ? undefined : deserialize(inner, inner.kind === "list" ? texts : fromText(inner.kind, first))

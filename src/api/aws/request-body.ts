@@ -27,10 +27,14 @@ export const bodyStream = (c: Context<ApiEnv>): Readable => {
 
 /** Reads a small body whole; refuses one of more than `limitBytes`, or one that isn't there after `timeoutMs`. */
 export const readBody = async (c: Context<ApiEnv>, limitBytes: number, timeoutMs = 30_000): Promise<Buffer> => {
-  const tooLarge = () => new ServiceError("RequestTooLargeException", 413, `Request must be smaller than ${limitBytes} bytes`)
+  const tooLarge = () =>
+    new ServiceError("RequestTooLargeException", 413, `Request must be smaller than ${limitBytes} bytes`)
   if (Number(c.req.header("content-length") ?? 0) > limitBytes) throw tooLarge()
   const stream = bodyStream(c)
-  const timer = setTimeout(() => stream.destroy(new Error(`the request's body wasn't there after ${timeoutMs} ms`)), timeoutMs)
+  const timer = setTimeout(
+    () => stream.destroy(new Error(`the request's body wasn't there after ${timeoutMs} ms`)),
+    timeoutMs,
+  )
   try {
     const chunks: Buffer[] = []
     let bytes = 0

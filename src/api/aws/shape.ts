@@ -91,7 +91,10 @@ export const string = (constraints: Bounds & { pattern?: string; sensitive?: boo
   kind: "string",
   ...constraints,
 })
-export const oneOf = <const Value extends string>(...values: Value[]): StringShape<Value> => ({ kind: "string", values })
+export const oneOf = <const Value extends string>(...values: Value[]): StringShape<Value> => ({
+  kind: "string",
+  values,
+})
 export const integer = (constraints: Bounds = {}): IntegerShape => ({ kind: "integer", ...constraints })
 export const boolean = (): BooleanShape => ({ kind: "boolean" })
 export const list = <Item extends Shape>(item: Item, constraints: Bounds = {}): ListShape<Item> => ({
@@ -105,12 +108,16 @@ export const map = (key: StringShape, value: StringShape, constraints: Bounds = 
   value,
   ...constraints,
 })
-export const structure = <const Members extends Readonly<Record<string, Member>>>(members: Members): StructureShape<Members> => ({
+export const structure = <const Members extends Readonly<Record<string, Member>>>(
+  members: Members,
+): StructureShape<Members> => ({
   kind: "structure",
   members,
 })
 /** Exactly one of the choices is set. */
-export const union = <const Choices extends Readonly<Record<string, Shape>>>(choices: Choices): UnionShape<Choices> => ({
+export const union = <const Choices extends Readonly<Record<string, Shape>>>(
+  choices: Choices,
+): UnionShape<Choices> => ({
   kind: "union",
   choices,
 })

@@ -47,7 +47,8 @@ const mismatch =
 const hmac = (key: string | Buffer, text: string) => createHmac("sha256", key).update(text).digest()
 const sha256Hex = (text: string) => createHash("sha256").update(text).digest("hex")
 const toStamp = (ms: number) => new Date(ms).toISOString().replace(/[-:]|\.\d{3}/g, "")
-const fromStamp = (stamp: string) => Date.parse(stamp.replace(/^(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)Z$/, "$1-$2-$3T$4:$5:$6Z"))
+const fromStamp = (stamp: string) =>
+  Date.parse(stamp.replace(/^(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)Z$/, "$1-$2-$3T$4:$5:$6Z"))
 
 const checkTime = (authorization: Authorization, nowMs: number) => {
   const { timestamp, expiresSeconds } = authorization

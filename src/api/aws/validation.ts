@@ -28,8 +28,10 @@ const isSensitive = (shape: Shape): boolean =>
 
 const boundsBroken = (size: number, shape: { min?: number; max?: number }, noun: "length" | "value") => {
   const broken: string[] = []
-  if (shape.max !== undefined && size > shape.max) broken.push(`Member must have ${noun} less than or equal to ${shape.max}`)
-  if (shape.min !== undefined && size < shape.min) broken.push(`Member must have ${noun} greater than or equal to ${shape.min}`)
+  if (shape.max !== undefined && size > shape.max)
+    broken.push(`Member must have ${noun} less than or equal to ${shape.max}`)
+  if (shape.min !== undefined && size < shape.min)
+    broken.push(`Member must have ${noun} greater than or equal to ${shape.min}`)
   return broken
 }
 
@@ -116,12 +118,15 @@ export const failuresOf = (shape: Shape, value: unknown, path: string): string[]
       return Object.entries(shape.members).flatMap(([name, member]) => {
         const inner = given[name]
         if (inner !== undefined) return failuresOf(member.shape, inner, inside(name))
-        return member.required ? [`Value null at '${inside(name)}' failed to satisfy constraint: Member must not be null`] : []
+        return member.required
+          ? [`Value null at '${inside(name)}' failed to satisfy constraint: Member must not be null`]
+          : []
       })
     }
     case "union": {
       const set = Object.entries(value as Record<string, unknown>).filter(([, inner]) => inner !== undefined)
-      if (set.length !== 1) return [saying(`Member must have exactly one of [${Object.keys(shape.choices).join(", ")}] set`)]
+      if (set.length !== 1)
+        return [saying(`Member must have exactly one of [${Object.keys(shape.choices).join(", ")}] set`)]
       return set.flatMap(([name, inner]) => {
         const choice = shape.choices[name]
         return choice ? failuresOf(choice, inner, inside(name)) : []

@@ -17,7 +17,12 @@ export const toEpochSeconds = (date: Date | null): number | null => (date === nu
 
 const withoutAbsent = (_name: string, value: unknown) => (value === null ? undefined : value)
 
-const respond = (status: number, body: Record<string, unknown> | undefined, dialect: Dialect, headers: Record<string, string>) =>
+const respond = (
+  status: number,
+  body: Record<string, unknown> | undefined,
+  dialect: Dialect,
+  headers: Record<string, string>,
+) =>
   body === undefined
     ? new Response(null, { status, headers })
     : new Response(JSON.stringify(body, dialect.absent === "omitted" ? withoutAbsent : undefined), {
@@ -39,9 +44,17 @@ export const toErrorAnswer = (thrown: unknown, dialect: Dialect, requestId: stri
   const known =
     error instanceof ServiceError
       ? error
-      : new ServiceError("InternalServerException", 500, `Internal server error. The log has more under request id ${requestId}.`)
+      : new ServiceError(
+          "InternalServerException",
+          500,
+          `Internal server error. The log has more under request id ${requestId}.`,
+        )
   if (known !== error) log.error({ err: error, requestId }, "a request failed inside")
   const headers = { "x-amzn-requestid": requestId, "x-amzn-errortype": known.code }
-  const body = { ...dialect.errorMembers(known.status), [dialect.messageMember(known.code)]: known.message, ...known.members }
+  const body = {
+    ...dialect.errorMembers(known.status),
+    [dialect.messageMember(known.code)]: known.message,
+    ...known.members,
+  }
   return respond(known.status, body, dialect, headers)
 }

@@ -18,12 +18,17 @@ const parseConnector = (connector: string, direction: Direction, region: string,
   if (!match) throw validationError("Malformed network connector ARN")
   const [, itsRegion = "", owner = "", rest = ""] = match
   if (owner !== "aws") {
-    throw validationError(`Torpor has no VPC network connectors; leave ${connector} out of ${direction}NetworkConnectors.`)
+    throw validationError(
+      `Torpor has no VPC network connectors; leave ${connector} out of ${direction}NetworkConnectors.`,
+    )
   }
   const name = rest.replace(/^aws-network-connector:/, "")
-  if (itsRegion !== region || name === rest || !/^[A-Z_]+$/.test(name)) throw validationError("Malformed network connector ARN")
+  if (itsRegion !== region || name === rest || !/^[A-Z_]+$/.test(name))
+    throw validationError("Malformed network connector ARN")
   if (!known[direction].includes(name)) {
-    throw validationError(`${connector} is not an ${direction} network connector; use one of ${known[direction].join(", ")}.`)
+    throw validationError(
+      `${connector} is not an ${direction} network connector; use one of ${known[direction].join(", ")}.`,
+    )
   }
   return name
 }

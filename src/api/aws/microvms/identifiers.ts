@@ -12,7 +12,8 @@ export const toImageArn = (name: string, scope: Scope): string =>
   `arn:aws:lambda:${scope.region}:${scope.account}:microvm-image:${name}`
 
 /** A managed image's ARN. */
-export const toManagedImageArn = (name: string, region: string): string => `arn:aws:lambda:${region}:aws:microvm-image:${name}`
+export const toManagedImageArn = (name: string, region: string): string =>
+  `arn:aws:lambda:${region}:aws:microvm-image:${name}`
 
 /** A MicroVM's id on the wire. */
 export const toMicrovmId = (id: string): string => `microvm-${id}`
@@ -21,10 +22,17 @@ export const toMicrovmId = (id: string): string => `microvm-${id}`
  * The name of the caller's image that an identifier means: its ARN or, when `lenient`, its bare name.
  * Throws AWS's refusals for everything else.
  */
-export const parseImageIdentifier = (identifier: string, place: IdentifierPlace, scope: Scope, lenient: boolean): string => {
+export const parseImageIdentifier = (
+  identifier: string,
+  place: IdentifierPlace,
+  scope: Scope,
+  lenient: boolean,
+): string => {
   if (!identifier.startsWith("arn:")) {
     if (lenient && namePattern.test(identifier)) return identifier
-    throw validationError(place === "path" ? `Invalid ARN format: ${identifier}` : "Malformed ARN - doesn't start with 'arn:'")
+    throw validationError(
+      place === "path" ? `Invalid ARN format: ${identifier}` : "Malformed ARN - doesn't start with 'arn:'",
+    )
   }
   const denied = () =>
     new ServiceError("AccessDeniedException", 403, `The caller is not authorized to access resource: ${identifier}`)
@@ -52,7 +60,11 @@ export const parseUuid = (text: string): string | undefined =>
   uuidPattern.test(text.toLowerCase()) ? text.toLowerCase() : undefined
 
 /** Checks a managed image's ARN and version; `"1"` means `"1.0"`. The ARN itself is echoed as given, alias or not. */
-export const parseBaseImage = (arn: string, version: string | undefined, region: string): { version: string | undefined } => {
+export const parseBaseImage = (
+  arn: string,
+  version: string | undefined,
+  region: string,
+): { version: string | undefined } => {
   const managed = MANAGED_IMAGES.find(({ name, aliases }) =>
     [name, ...aliases].some((candidate) => toManagedImageArn(candidate, region) === arn),
   )

@@ -63,10 +63,15 @@ export const createImageOperations = (images: Images, config: ImageOperationsCon
   const versionPath = `${base}/{imageIdentifier}/versions/{imageVersion}`
 
   return [
-    operation("CreateMicrovmImage", { method: "POST", path: base, status: 201 }, createImageInput, async (input, { caller }) => {
-      const { image, version } = await images.create(toImageRequest(input, caller.region, lenient), caller)
-      return toCreatedImageBody(image, version, caller)
-    }),
+    operation(
+      "CreateMicrovmImage",
+      { method: "POST", path: base, status: 201 },
+      createImageInput,
+      async (input, { caller }) => {
+        const { image, version } = await images.create(toImageRequest(input, caller.region, lenient), caller)
+        return toCreatedImageBody(image, version, caller)
+      },
+    ),
 
     operation(
       "GetMicrovmImage",
@@ -100,7 +105,10 @@ export const createImageOperations = (images: Images, config: ImageOperationsCon
         const page = parsePage(input.maxResults, input.nextToken, list, call)
         // A version has the one build of this host's machine: the filters, which know AWS's machines only, choose nothing.
         const { items, next } = await images.listBuilds(name, input.imageVersion, page, caller)
-        return { items: items.map((build) => toBuildItem(build, machine, caller)), nextToken: toPageToken(next, list, call) }
+        return {
+          items: items.map((build) => toBuildItem(build, machine, caller)),
+          nextToken: toPageToken(next, list, call),
+        }
       },
     ),
 

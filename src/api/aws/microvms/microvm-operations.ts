@@ -91,7 +91,11 @@ const toPortRange = (allowed: ValueOf<typeof authTokenInput>["allowedPorts"][num
 }
 
 /** The operations on MicroVMs. */
-export const createMicrovmOperations = (microvms: Microvms, mint: TokenMint, config: MicrovmOperationsConfig): Operation[] => {
+export const createMicrovmOperations = (
+  microvms: Microvms,
+  mint: TokenMint,
+  config: MicrovmOperationsConfig,
+): Operation[] => {
   const { lenient, endpointSuffix } = config
   const base = "/2025-09-09/microvms"
   const one = `${base}/{microvmIdentifier}`
@@ -108,7 +112,9 @@ export const createMicrovmOperations = (microvms: Microvms, mint: TokenMint, con
     operation("ListMicrovms", { method: "GET", path: base, status: 200 }, listMicrovmsInput, async (input, call) => {
       const { caller } = call
       const imageName =
-        input.imageIdentifier === undefined ? undefined : parseImageIdentifier(input.imageIdentifier, "path", caller, lenient)
+        input.imageIdentifier === undefined
+          ? undefined
+          : parseImageIdentifier(input.imageIdentifier, "path", caller, lenient)
       const list = `microvms of ${imageName ?? ""} ${input.imageVersion ?? ""}`
       const page = parsePage(input.maxResults, input.nextToken, list, call)
       const { items, next } = await microvms.list({ imageName, imageVersion: input.imageVersion }, page, caller)
@@ -135,10 +141,15 @@ export const createMicrovmOperations = (microvms: Microvms, mint: TokenMint, con
       },
     ),
 
-    operation("TerminateMicrovm", { method: "DELETE", path: one, status: 200 }, microvmInput, async (input, { caller }) => {
-      await microvms.terminate(parseMicrovmId(input.microvmIdentifier), caller)
-      return {}
-    }),
+    operation(
+      "TerminateMicrovm",
+      { method: "DELETE", path: one, status: 200 },
+      microvmInput,
+      async (input, { caller }) => {
+        await microvms.terminate(parseMicrovmId(input.microvmIdentifier), caller)
+        return {}
+      },
+    ),
 
     operation(
       "CreateMicrovmAuthToken",
@@ -148,7 +159,9 @@ export const createMicrovmOperations = (microvms: Microvms, mint: TokenMint, con
         const ports = input.allowedPorts.map(toPortRange)
         const microvm = await microvms.get(parseMicrovmId(input.microvmIdentifier), caller)
         if (microvm.state === "TERMINATED") {
-          throw validationError(`The MicroVM ${toMicrovmId(microvm.id)} has been terminated and its state cannot be changed.`)
+          throw validationError(
+            `The MicroVM ${toMicrovmId(microvm.id)} has been terminated and its state cannot be changed.`,
+          )
         }
         const token = await mint.mint({ vmId: microvm.id, ports, expirationSeconds: input.expirationInMinutes * 60 })
         return { authToken: { "X-aws-proxy-auth": token } }

@@ -9,7 +9,8 @@ import { createMicrovmOperations, type MicrovmOperationsConfig, type TokenMint }
 export const microvmsDialect: Dialect = {
   absent: "null",
   messageMember: (code) => (code === "SerializationException" ? "Message" : "message"),
-  errorMembers: (status) => (status === 402 ? { resourceId: null, resourceType: null, serviceCode: null, quotaCode: null } : {}),
+  errorMembers: (status) =>
+    status === 402 ? { resourceId: null, resourceType: null, serviceCode: null, quotaCode: null } : {},
 }
 
 export interface MicrovmsParts {

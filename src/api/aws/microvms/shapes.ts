@@ -71,7 +71,9 @@ export const createImageInput = structure({
   resources: optional(list(structure({ minimumMemoryInMiB: required(integer()) }), { min: 0, max: 1 })),
   additionalOsCapabilities: optional(list(oneOf("ALL"))),
   hooks: optional(hooks),
-  environmentVariables: optional(map(text(256, "[^\\s]+"), string({ min: 0, max: 4096, sensitive: true }), { min: 0, max: 50 })),
+  environmentVariables: optional(
+    map(text(256, "[^\\s]+"), string({ min: 0, max: 4096, sensitive: true }), { min: 0, max: 50 }),
+  ),
   tags: optional(map(text(128, tagText), string({ min: 0, max: 256, pattern: tagText }))),
   clientToken: optional(clientToken),
 })

@@ -81,7 +81,10 @@ const createChain = (signer: Identity) => {
  * Decodes `Content-Encoding: aws-chunked`, verifying chunk signatures when there are any. A bad chunk's bytes may have been passed on
  * before the error: whoever keeps them must throw them away on one. Throws for a body that breaks off or is not of the length said.
  */
-export async function* decodeAwsChunked(source: AsyncIterable<Uint8Array>, options: ChunkedOptions): AsyncGenerator<Buffer> {
+export async function* decodeAwsChunked(
+  source: AsyncIterable<Uint8Array>,
+  options: ChunkedOptions,
+): AsyncGenerator<Buffer> {
   const { signer, hasTrailer, decodedBytes, onTrailer } = options
   const reader = createReader(source)
   const chain = signer && createChain(signer)

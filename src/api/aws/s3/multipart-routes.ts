@@ -24,7 +24,8 @@ const create = async (request: S3Request) => {
   const { account, bucket, key, headers } = request
   const algorithm = parseAlgorithm(headers)
   const type = headers.get("x-amz-checksum-type")?.toUpperCase()
-  const checksumType = type === "FULL_OBJECT" || (type === undefined && algorithm === "CRC64NVME") ? "FULL_OBJECT" : "COMPOSITE"
+  const checksumType =
+    type === "FULL_OBJECT" || (type === undefined && algorithm === "CRC64NVME") ? "FULL_OBJECT" : "COMPOSITE"
   const uploadId = request.store.startUpload({
     account,
     bucket,
@@ -34,7 +35,11 @@ const create = async (request: S3Request) => {
     checksumType,
   })
   const body = toXml(
-    element("InitiateMultipartUploadResult", [element("Bucket", bucket), element("Key", key), element("UploadId", uploadId)]),
+    element("InitiateMultipartUploadResult", [
+      element("Bucket", bucket),
+      element("Key", key),
+      element("UploadId", uploadId),
+    ]),
   )
   const said = algorithm ? { "x-amz-checksum-algorithm": algorithm, "x-amz-checksum-type": checksumType } : {}
   return new Response(body, { headers: { ...xmlHeaders, ...said } })
@@ -46,12 +51,15 @@ const putPart = async (request: S3Request, uploadId: string) => {
     throw new ServiceError("InvalidArgument", 400, "Part number must be an integer between 1 and 10000, inclusive")
   }
   const { store, payload, headers, signal } = request
-  if (headers.has("x-amz-copy-source")) throw new ServiceError("NotImplemented", 501, "UploadPartCopy is not supported.")
+  if (headers.has("x-amz-copy-source"))
+    throw new ServiceError("NotImplemented", 501, "UploadPartCopy is not supported.")
   const target = store.uploads.find(uploadId, ...placeOf(request))
   const part = await store.uploads.putPart(uploadId, number, payload.body, payload, signal)
   const algorithm = payload.algorithm ?? target.algorithm
   const checksum: Record<string, string> =
-    algorithm && part.checksum ? { [`x-amz-checksum-${algorithm.toLowerCase()}`]: part.checksum.toString("base64") } : {}
+    algorithm && part.checksum
+      ? { [`x-amz-checksum-${algorithm.toLowerCase()}`]: part.checksum.toString("base64") }
+      : {}
   return new Response(null, { headers: { etag: `"${part.md5.toString("hex")}"`, ...checksum } })
 }
 

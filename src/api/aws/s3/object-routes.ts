@@ -1,6 +1,12 @@
 import { Readable } from "node:stream"
 import { ServiceError } from "../../../errors.ts"
-import { checkConditions, parseObjectHeaders, parseRange, toChecksumHeaders, toObjectHeaders } from "./object-headers.ts"
+import {
+  checkConditions,
+  parseObjectHeaders,
+  parseRange,
+  toChecksumHeaders,
+  toObjectHeaders,
+} from "./object-headers.ts"
 import { placeOf, type S3Request, type S3Route } from "./request.ts"
 
 /** Whether an upload may only make what isn't there yet. */

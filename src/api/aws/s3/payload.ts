@@ -23,7 +23,9 @@ export const claimedPayloadHash = (headers: Headers, presigned: boolean): string
   if (claimed === null)
     throw new ServiceError("InvalidRequest", 400, "Missing required header for this request: x-amz-content-sha256")
   if (
-    !/^[0-9a-f]{64}$|^UNSIGNED-PAYLOAD$|^STREAMING-(AWS4-HMAC-SHA256-PAYLOAD(-TRAILER)?|UNSIGNED-PAYLOAD-TRAILER)$/.test(claimed)
+    !/^[0-9a-f]{64}$|^UNSIGNED-PAYLOAD$|^STREAMING-(AWS4-HMAC-SHA256-PAYLOAD(-TRAILER)?|UNSIGNED-PAYLOAD-TRAILER)$/.test(
+      claimed,
+    )
   ) {
     throw new ServiceError(
       "InvalidArgument",
@@ -41,7 +43,10 @@ async function* hashed(source: AsyncIterable<Uint8Array>, sha256: string): Async
     yield piece
   }
   if (hash.digest("hex") !== sha256) {
-    throw new SignatureRefusal("payload", "The provided 'x-amz-content-sha256' header does not match what was computed.")
+    throw new SignatureRefusal(
+      "payload",
+      "The provided 'x-amz-content-sha256' header does not match what was computed.",
+    )
   }
 }
 
@@ -56,7 +61,9 @@ const parseMd5 = (headers: Headers) => {
 const findAlgorithm = (headers: Headers): ChecksumAlgorithm | undefined => {
   const trailer = headers.get("x-amz-trailer")?.trim().toLowerCase()
   const named = headers.get("x-amz-sdk-checksum-algorithm")?.toUpperCase()
-  const found = checksumAlgorithms.filter((algorithm) => headers.has(headerOf(algorithm)) || trailer === headerOf(algorithm))
+  const found = checksumAlgorithms.filter(
+    (algorithm) => headers.has(headerOf(algorithm)) || trailer === headerOf(algorithm),
+  )
   if (found.length > 1)
     throw new ServiceError(
       "InvalidRequest",

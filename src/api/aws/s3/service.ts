@@ -65,9 +65,12 @@ const readDocument = async ({ body }: Payload) => {
 const route = (request: S3Request): Promise<Response> => {
   const { method, bucket, key } = request
   const asked = subresources.filter((name) => asks(request, name))
-  const known = key !== "" ? ["uploads", "uploadId", "partNumber"] : bucket !== "" && method === "GET" ? ["location"] : []
+  const known =
+    key !== "" ? ["uploads", "uploadId", "partNumber"] : bucket !== "" && method === "GET" ? ["location"] : []
   const answer = asked.every((name) => known.includes(name))
-    ? (bucket === "" ? serviceRoute : key === "" ? bucketRoute : asked.length > 0 ? multipartRoute : objectRoute)(request)
+    ? (bucket === "" ? serviceRoute : key === "" ? bucketRoute : asked.length > 0 ? multipartRoute : objectRoute)(
+        request,
+      )
     : undefined
   if (answer === undefined) throw new ServiceError("NotImplemented", 501, "This operation is not implemented.")
   return answer

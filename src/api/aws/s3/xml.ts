@@ -13,7 +13,10 @@ const escapeText = (text: string) =>
   )
 
 /** An element of text or of elements; `undefined` ones are left out. */
-export const element = (name: string, content: string | number | boolean | Date | readonly (Xml | undefined)[]): Xml => {
+export const element = (
+  name: string,
+  content: string | number | boolean | Date | readonly (Xml | undefined)[],
+): Xml => {
   if (typeof content === "object" && !(content instanceof Date)) {
     return { xml: `<${name}>${content.map((child) => child?.xml ?? "").join("")}</${name}>` }
   }

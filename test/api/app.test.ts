@@ -1,0 +1,127 @@
+import { randomUUID } from "node:crypto"
+import { once } from "node:events"
+import { createServer, type AddressInfo } from "node:net"
+import { Hono } from "hono"
+import { Counter, Registry } from "prom-client"
+import { describe, expect, it } from "vitest"
+import type { ApiEnv } from "../../src/api/aws/request-body.ts"
+import { serveApi } from "../../src/api/server.ts"
+import { account, otherCredentials, region, startApi, type ApiUnderTest } from "./api-under-test.ts"
+import { send, signedSend } from "./signed-fetch.ts"
+
+const buildOf = async (api: ApiUnderTest) => {
+  const client = api.client()
+  await client.createMicrovmImage({
+    name: "app",
+    baseImageArn: `arn:aws:lambda:${region}:aws:microvm-image:debian-13`,
+    buildRoleArn: "arn:aws:iam::000000000000:role/build",
+    codeArtifact: { uri: "s3://artifacts/app.zip" },
+  })
+  const imageIdentifier = `arn:aws:lambda:${region}:${account}:microvm-image:app`
+  const { items } = await client.listMicrovmImageBuilds({ imageIdentifier, imageVersion: "1.0" })
+  return items?.[0]?.buildId ?? ""
+}
+
+describe("The API's port", () => {
+  it("tells how the daemon is, what it counts and its public keys to everybody", async () => {
+    const metrics = new Registry()
+    new Counter({ name: "torpor_things_total", help: "Things", registers: [metrics] }).inc(3)
+    let ok = true
+    await using api = await startApi({ metrics, health: async () => ({ ok, database: "up" }) })
+    const healthy = await fetch(`${api.url}/healthz`)
+    expect([healthy.status, await healthy.json()]).toEqual([200, { ok: true, database: "up" }])
+    ok = false
+    expect((await fetch(`${api.url}/healthz`)).status).toBe(503)
+    expect(await (await fetch(`${api.url}/metrics`)).text()).toContain("torpor_things_total 3")
+    expect(await (await fetch(`${api.url}/.well-known/jwks.json`)).json()).toEqual({
+      keys: [{ kty: "OKP", kid: "one" }],
+    })
+  })
+
+  it("gives what is signed for S3 to the store, even under a name that is also ours", async () => {
+    await using api = await startApi()
+    const s3 = api.s3()
+    await s3.createBucket({ Bucket: "healthz" })
+    await s3.putObject({ Bucket: "healthz", Key: "2025-09-09/microvms", Body: "x" })
+    expect((await s3.listObjectsV2({ Bucket: "healthz" })).KeyCount).toBe(1)
+  })
+
+  it("refuses a target that is too long, or that isn't UTF-8, or headers without end", async () => {
+    await using api = await startApi()
+    const get = (path: string, headers = {}) => send(api.port, { method: "GET", path, headers })
+    expect((await get(`/${"x".repeat(8192)}`)).status).toBe(414)
+    expect((await get("/%ff")).status).toBe(403)
+    expect((await signedSend(api.port, { path: "/2025-09-09/microvms/%ff" })).status).toBe(400)
+    expect((await get("/?a=%ff")).headers["x-amzn-errortype"]).toBe("InvalidURI")
+    expect((await get("/", { "x-long": "y".repeat(20_000) })).status).toBe(431)
+  })
+
+  it("streams a build's log as lines of JSON, from any line on, to its own account alone", async () => {
+    await using api = await startApi()
+    const buildId = await buildOf(api)
+    const at = new Date(1_785_000_000_000)
+    for (let line = 0; line < 1201; line++) api.images.lines.push({ line, at, text: `step "${line}" \u001b[31m\n` })
+    const read = (query = "", options = {}) =>
+      signedSend(api.port, { path: `/torpor/v1/builds/${buildId}/log${query}`, service: "torpor", ...options })
+    const all = await read()
+    expect(all.headers["content-type"]).toBe("application/x-ndjson")
+    const lines = all.text.trimEnd().split("\n")
+    expect(lines).toHaveLength(1201)
+    expect(JSON.parse(lines[1200] ?? "")).toEqual({
+      line: 1200,
+      at: at.toISOString(),
+      text: 'step "1200" \u001b[31m\n',
+    })
+    expect((await read("?from=1199", { service: "lambda" })).text.trimEnd().split("\n")).toHaveLength(2)
+    expect((await read("?from=5000")).text).toBe("")
+    expect((await read("?from=-1")).status).toBe(400)
+    expect((await read("", otherCredentials)).status).toBe(404)
+    expect((await read("", { secretAccessKey: "wrong" })).status).toBe(403)
+    for (const other of [randomUUID(), "x"]) {
+      expect((await signedSend(api.port, { path: `/torpor/v1/builds/${other}/log`, service: "torpor" })).status).toBe(
+        404,
+      )
+    }
+  })
+
+  it("says in one sentence that it cannot be had", async () => {
+    const other = createServer().listen(0, "127.0.0.1")
+    await once(other, "listening")
+    const { port } = other.address() as AddressInfo
+    await expect(serveApi(new Hono(), { address: "127.0.0.1", port })).rejects.toThrow(
+      `The API's port ${port} on 127.0.0.1 is in use; stop what listens there or set TORPOR_API_PORT.`,
+    )
+    await expect(serveApi(new Hono(), { address: "192.0.2.1", port: 0 })).rejects.toThrow(
+      "This machine has no address 192.0.2.1",
+    )
+    other.close()
+    await once(other, "close")
+  })
+
+  it("closes when its last answer is out, and cuts what takes longer than the grace", async () => {
+    const gate = Promise.withResolvers<void>()
+    const inside = Promise.withResolvers<void>()
+    const app = new Hono<ApiEnv>()
+    app.get("/slow", async (c) => {
+      inside.resolve()
+      await gate.promise
+      return c.text("done")
+    })
+    app.get("/never", () => new Promise<Response>(() => undefined))
+    const server = await serveApi(app, { address: "127.0.0.1", port: 0 })
+    const slow = fetch(`${server.url}/slow`)
+    await inside.promise
+    const closed = server.close(60_000)
+    gate.resolve()
+    expect(await (await slow).text()).toBe("done")
+    await closed
+    await expect(fetch(`${server.url}/slow`)).rejects.toThrow()
+
+    const stuck = await serveApi(app, { address: "127.0.0.1", port: 0 })
+    const never = fetch(`${stuck.url}/never`).catch((error: unknown) => error)
+    const other = await fetch(`${stuck.url}/elsewhere`)
+    expect(other.status).toBe(404)
+    await stuck.close(0)
+    expect(await never).toBeInstanceOf(Error)
+  })
+})

@@ -1,0 +1,109 @@
+/** Where the edge's requests go: endpoints to MicroVMs, awake or to be woken. */
+import { LRUCache } from "lru-cache"
+import { waitFor, type Actor } from "xstate"
+import type { Activity } from "./alarm.ts"
+import type { MicrovmMachine } from "./microvm.ts"
+import { findByEndpoint, type MicrovmRow } from "./microvm-row.ts"
+import type { Registry } from "./registry.ts"
+import type { VmHost } from "./vm.ts"
+import type { Database } from "./vm-row.ts"
+
+/** Why a MicroVM cannot be reached: the edge's own words for it. */
+export type Unreachable = "TERMINATED" | "SUSPENDED" | "RESUME_FAILED"
+
+export interface MicrovmTarget {
+  readonly kind: "vm"
+  readonly vmId: string
+  readonly address: string | undefined
+  awake(signal: AbortSignal): Promise<string>
+  readonly activity: Activity
+}
+
+export interface MicrovmRouter {
+  find(host: string): Promise<MicrovmTarget | undefined> | MicrovmTarget | undefined
+  activityOf(id: string): Activity
+}
+
+export interface RouterOptions {
+  readonly db: Database
+  readonly host: VmHost
+  /** What follows an endpoint's first label: `vm.localhost`. */
+  readonly domain: string
+  readonly registry: () => Registry<MicrovmMachine>
+  /** Makes what the edge expects to be thrown. */
+  readonly refuse: (why: Unreachable) => Error
+}
+
+const LABEL = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/
+/** Endpoints looked up before; rows never change what is kept of them here. */
+const KNOWN_ENDPOINTS = 10_000
+
+/** Routes by Host over the registry's actors. */
+export const createMicrovmRouter = ({ db, host, domain, registry, refuse }: RouterOptions): MicrovmRouter => {
+  const activities = new Map<string, Activity>()
+  const targets = new LRUCache<string, MicrovmTarget>({ max: KNOWN_ENDPOINTS })
+
+  const activityOf = (id: string): Activity => {
+    const known = activities.get(id)
+    if (known !== undefined) return known
+    const fresh = { open: 0, lastAt: 0 }
+    activities.set(id, fresh)
+    return fresh
+  }
+
+  const targetOf = ({ id, vmId, idlePolicy }: MicrovmRow): MicrovmTarget => {
+    const addressNow = () => (registry().get(id)?.getSnapshot().hasTag("awake") ? host.live(vmId)?.slot.address : undefined)
+    return {
+      kind: "vm",
+      vmId: id,
+      activity: activityOf(id),
+      get address() {
+        return addressNow()
+      },
+      async awake(signal) {
+        const actor = registry().get(id)
+        if (actor === undefined) throw refuse("TERMINATED")
+        await wake(actor, idlePolicy?.autoResume ?? true, refuse, signal)
+        const address = addressNow()
+        if (address === undefined) throw refuse("RESUME_FAILED")
+        return address
+      },
+    }
+  }
+
+  return {
+    activityOf,
+    find(name) {
+      const label = name.endsWith(`.${domain}`) ? name.slice(0, -domain.length - 1) : ""
+      if (!LABEL.test(label)) return undefined
+      const known = targets.get(label)
+      if (known !== undefined) return known
+      return findByEndpoint(db, label).then((row) => {
+        if (row === undefined) return undefined
+        const target = targetOf(row)
+        targets.set(label, target)
+        return target
+      })
+    },
+  }
+}
+
+/** Resolves when the MicroVM runs; several requests that wait wake it once. */
+const wake = async (actor: Actor<MicrovmMachine>, autoResume: boolean, refuse: RouterOptions["refuse"], signal: AbortSignal): Promise<void> => {
+  const before = actor.getSnapshot()
+  const asleep = before.matches({ alive: "suspended" }) || before.matches({ alive: "suspending" })
+  if (asleep && !autoResume) throw refuse("SUSPENDED")
+  if (asleep) actor.send({ type: "RESUME", cause: "request" })
+  const settled = await waitFor(
+    actor,
+    (snapshot) => snapshot.hasTag("awake") || snapshot.matches({ alive: "suspended" }) || !snapshot.matches("alive"),
+    { signal, timeout: Infinity },
+  ).catch((error: unknown) => {
+    signal.throwIfAborted()
+    // The actor ended while we waited.
+    if (actor.getSnapshot().status !== "active") throw refuse("TERMINATED")
+    throw error
+  })
+  if (settled.matches({ alive: "suspended" })) throw refuse("RESUME_FAILED")
+  if (!settled.hasTag("awake")) throw refuse("TERMINATED")
+}

@@ -1,0 +1,53 @@
+/** What the edge itself answers: one table, for requests and for upgrades that fail. Texts and statuses are AWS's. */
+import type { OutgoingHttpHeaders } from "node:http"
+
+const table = {
+  MISSING_AUTHENTICATION: [403, "Request missing authentication", "UNAUTHORIZED"],
+  AUTHENTICATION_FAILED: [403, "Token authentication failed", "UNAUTHORIZED"],
+  PORT_DENIED: [403, "Access to port denied", "UNAUTHORIZED"],
+  BAD_PORT: [400, "The port must be a number from 1 to 65535", "BAD_REQUEST"],
+  BAD_SUBPROTOCOL: [400, "The WebSocket subprotocols are malformed: offer lambda-microvms with the others", "BAD_REQUEST"],
+  BAD_REQUEST: [400, "Bad request", "BAD_REQUEST"],
+  TOO_MANY_REQUESTS: [429, "Too many requests are open to this MicroVM", "TOO_MANY_REQUESTS"],
+  APP_CONNECT_FAILED: [502, "", "APP_CONNECT_FAILED"],
+  TERMINATED: [502, "", "MICROVM_CONNECT_FAILED"],
+  SUSPENDED: [502, "", "MICROVM_CONNECT_FAILED"],
+  RESUME_FAILED: [502, "", "MICROVM_CONNECT_FAILED"],
+  INTERNAL: [500, "Internal error", "INTERNAL"],
+} as const satisfies Record<string, readonly [status: number, text: string, name: string]>
+
+export type EdgeErrorCode = keyof typeof table
+
+/** A refusal of the edge; thrown by any pass, answered in one place. */
+export class EdgeError extends Error {
+  override readonly name = "EdgeError"
+  readonly code: EdgeErrorCode
+
+  constructor(code: EdgeErrorCode, options?: ErrorOptions) {
+    super(table[code][1] || code, options)
+    this.code = code
+  }
+}
+
+export interface EdgeAnswer {
+  readonly status: number
+  readonly body: string
+  readonly headers: OutgoingHttpHeaders
+}
+
+/** The answer for a refusal. */
+export const toAnswer = (code: EdgeErrorCode, requestId: string): EdgeAnswer => {
+  const [status, body, name] = table[code]
+  return {
+    status,
+    body,
+    headers: {
+      "content-type": "text/plain; charset=utf-8",
+      "content-length": Buffer.byteLength(body),
+      "cache-control": "private, no-store",
+      "x-aws-proxy-error": name,
+      "x-amzn-requestid": requestId,
+      ...(status === 429 ? { "retry-after": "1" } : {}),
+    },
+  }
+}

@@ -1,0 +1,123 @@
+/** What an operator decides: a few environment variables (the outside contract), and one JSON file for everything else. */
+import { z } from "zod"
+import { OperatorError } from "./errors.ts"
+
+const port = z.coerce.number().int().min(0).max(65535)
+const text = z.string().min(1)
+const range = z.string().regex(/^\d{1,3}(\.\d{1,3}){3}(\/\d{1,2})?$/, "must be an IPv4 range like 10.1.2.0/24")
+
+const Environment = z.object({
+  TORPOR_API_ADDRESS: text.default("127.0.0.1"),
+  TORPOR_API_PORT: port.default(7070),
+  TORPOR_EDGE_ADDRESS: text.default("127.0.0.1"),
+  TORPOR_EDGE_PORT: port.default(7443),
+  TORPOR_DOMAIN: z.string().regex(/^[a-z0-9.-]+$/, "must be a lower-case domain name").default("localhost"),
+  TORPOR_DATA_DIR: text.default("/var/lib/torpor"),
+  TORPOR_CACHE_DIR: text.default("/var/cache/torpor"),
+  TORPOR_LOG_LEVEL: z.enum(["debug", "info", "warn", "error", "silent"]).default("info"),
+  TORPOR_LENIENT: z.enum(["0", "1"]).default("0"),
+  TORPOR_NO_INSTALL: z.enum(["0", "1"]).default("0"),
+  DATABASE_URL: text.optional(),
+  TORPOR_S3_ENDPOINT: z.url().optional(),
+  TORPOR_ACCESS_KEY_ID: text.optional(),
+  TORPOR_SECRET_ACCESS_KEY: text.optional(),
+  TORPOR_TLS_CERT: text.optional(),
+  TORPOR_TLS_KEY: text.optional(),
+  TORPOR_FAIL_AT: text.optional(),
+})
+
+/** The file named by TORPOR_CONFIG. Every member has a default; what is not here is an error. */
+const File = z.strictObject({
+  /** Where guests' packages come from. */
+  debian: z.strictObject({ mirror: z.url().default("http://deb.debian.org/debian"), suite: text.default("trixie") }).prefault({}),
+  /** A guest's memory is `minimumMemoryInMiB` times this. */
+  memoryBurstFactor: z.number().min(1).max(8).default(1),
+  /** Left to the host when guests take the rest. */
+  hostMemoryReservedMiB: z.number().int().min(0).default(1024),
+  /** How long an application without a /ready hook has to accept connections. */
+  readyTimeoutSeconds: z.number().int().min(1).max(3600).default(120),
+  maxConcurrentBuilds: z.number().int().min(1).max(64).default(2),
+  /** The largest code artifact. */
+  maxArtifactMiB: z.number().int().min(1).max(8192).default(2048),
+  maxRequestsPerVm: z.number().int().min(1).max(100_000).default(512),
+  egress: z
+    .strictObject({
+      /** Ranges inside the refused ones that guests may reach: a mirror, a proxy. */
+      allow: z.array(z.strictObject({ cidr: range, ports: z.array(z.number().int().min(1).max(65535)).min(1).optional() })).default([]),
+      newConnectionsPerSecond: z.number().int().min(1).default(200),
+      maxConnections: z.number().int().min(1).default(4096),
+    })
+    .prefault({}),
+  /** `address` or `address:port`; none: the host's own. */
+  nameServers: z.array(z.string()).default([]),
+  slots: z
+    .strictObject({
+      /** Network namespaces kept ready. */
+      ready: z.number().int().min(0).max(64).default(4),
+      uidBase: z.number().int().min(1000).default(600_000),
+      addressRange: range.default("100.127.0.0/16"),
+    })
+    .prefault({}),
+})
+
+export type Settings = z.infer<typeof File>
+
+export interface Config extends Settings {
+  readonly api: { readonly address: string; readonly port: number }
+  readonly edge: { readonly address: string; readonly port: number }
+  readonly domain: string
+  readonly dataDirectory: string
+  readonly cacheDirectory: string
+  readonly logLevel: string
+  readonly lenient: boolean
+  readonly install: boolean
+  readonly databaseUrl: string | undefined
+  readonly s3Endpoint: string | undefined
+  readonly credentials: { readonly accessKeyId: string; readonly secretAccessKey: string } | undefined
+  readonly tls: { readonly certificateFile: string; readonly keyFile: string } | undefined
+  readonly failAt: string | undefined
+}
+
+/** Reads both; throws an {@link OperatorError} that names the first thing that is wrong. */
+export const parseConfig = (environment: Readonly<Record<string, string | undefined>>, fileText?: string): Config => {
+  const given = Object.fromEntries(Object.entries(environment).filter(([, value]) => value !== ""))
+  const env = check(Environment, given, "the environment")
+  const file = check(File, fileText === undefined ? {} : parseJson(fileText), "TORPOR_CONFIG")
+  return {
+    ...file,
+    api: { address: env.TORPOR_API_ADDRESS, port: env.TORPOR_API_PORT },
+    edge: { address: env.TORPOR_EDGE_ADDRESS, port: env.TORPOR_EDGE_PORT },
+    domain: env.TORPOR_DOMAIN,
+    dataDirectory: env.TORPOR_DATA_DIR,
+    cacheDirectory: env.TORPOR_CACHE_DIR,
+    logLevel: env.TORPOR_LOG_LEVEL,
+    lenient: env.TORPOR_LENIENT === "1",
+    install: env.TORPOR_NO_INSTALL !== "1",
+    databaseUrl: env.DATABASE_URL,
+    s3Endpoint: env.TORPOR_S3_ENDPOINT,
+    credentials: pair("TORPOR_ACCESS_KEY_ID", env.TORPOR_ACCESS_KEY_ID, "TORPOR_SECRET_ACCESS_KEY", env.TORPOR_SECRET_ACCESS_KEY, (accessKeyId, secretAccessKey) => ({ accessKeyId, secretAccessKey })),
+    tls: pair("TORPOR_TLS_CERT", env.TORPOR_TLS_CERT, "TORPOR_TLS_KEY", env.TORPOR_TLS_KEY, (certificateFile, keyFile) => ({ certificateFile, keyFile })),
+    failAt: env.TORPOR_FAIL_AT,
+  }
+}
+
+const check = <Schema extends z.ZodType>(schema: Schema, value: unknown, where: string): z.infer<Schema> => {
+  const { data, error } = schema.safeParse(value)
+  if (error === undefined) return data as z.infer<Schema>
+  const [issue] = error.issues
+  throw new OperatorError(`${issue?.path.join(".") || "The document"} in ${where} is wrong: ${issue?.message ?? "invalid"}.`)
+}
+
+const parseJson = (fileText: string): unknown => {
+  try {
+    return JSON.parse(fileText)
+  } catch (error) {
+    throw new OperatorError(`The file of TORPOR_CONFIG is no JSON: ${(error as Error).message}.`)
+  }
+}
+
+const pair = <Pair>(firstName: string, first: string | undefined, secondName: string, second: string | undefined, join: (first: string, second: string) => Pair): Pair | undefined => {
+  if (first === undefined && second === undefined) return undefined
+  if (first === undefined || second === undefined) throw new OperatorError(`${firstName} and ${secondName} go together: set ${first === undefined ? firstName : secondName} too.`)
+  return join(first, second)
+}

@@ -32,6 +32,8 @@ export interface BuildOptions {
   readonly layers: LayerCache
   readonly secrets: SecretBox
   readonly turns: Turns
+  /** A guest's memory is what its image asks for times this. */
+  readonly memoryBurstFactor: number
   readonly createOverlay: (path: string) => Promise<void>
   /** How long an application has to accept connections. */
   readonly readyTimeoutMs: number
@@ -47,6 +49,7 @@ interface Build {
   readonly scope: { account: string; region: string }
   readonly imageName: string
   readonly version: typeof imageVersions.$inferSelect
+  readonly memoryMiB: number
   readonly log: BuildLog
   readonly release: () => void
   artifact?: Artifact
@@ -91,7 +94,8 @@ export const createBuildVerbs = (options: BuildOptions): BuildVerbs => {
         .where(eq(imageVersions.id, id))
       if (row === undefined) throw new Error(`There is no row for version ${id}`)
       const vmId = randomUUID()
-      await db.insert(vms).values({ id: vmId, hostId: host.hostId, kind: "build", memoryMiB: row.version.memoryMiB, vcpus: 1 })
+      const memoryMiB = Math.round(row.version.memoryMiB * options.memoryBurstFactor)
+      await db.insert(vms).values({ id: vmId, hostId: host.hostId, kind: "build", memoryMiB, vcpus: 1 })
       await db.update(imageBuilds).set({ vmId }).where(eq(imageBuilds.id, row.build.id))
       builds.set(id, {
         id,
@@ -100,6 +104,7 @@ export const createBuildVerbs = (options: BuildOptions): BuildVerbs => {
         scope: row.image,
         imageName: row.image.name,
         version: row.version,
+        memoryMiB,
         log: createBuildLog(db, row.build.id, log),
         release,
         rootDisk: [],
@@ -143,7 +148,8 @@ export const createBuildVerbs = (options: BuildOptions): BuildVerbs => {
             } finally {
               await agent.thawDisk(signal)
             }
-            build.rootDisk.push(await layers.keep(build.scope.account, hashes[step] ?? "", hashes[step - 1], overlay), next)
+            const parent = build.rootDisk.length === 1 ? undefined : build.rootDisk.at(-1)
+            build.rootDisk.push(await layers.keep(build.scope.account, hashes[step] ?? "", parent, overlay), next)
           },
         },
         signal,
@@ -221,7 +227,7 @@ export const createBuildVerbs = (options: BuildOptions): BuildVerbs => {
         id: baseId,
         hostId: host.hostId,
         architecture: "x86_64",
-        memoryMiB: build.version.memoryMiB,
+        memoryMiB: build.memoryMiB,
         vcpus: 1,
         systemDisk: toPlace(places, base.systemDisk),
         rootDisk: rootDisk.map((path) => toPlace(places, path)),
@@ -249,51 +255,48 @@ export const createBuildVerbs = (options: BuildOptions): BuildVerbs => {
   }
 
   async function bootBuildVm(build: Build, { readyTimeoutMs: _, ...parts }: BuildOptions, artifact: Artifact, signal: AbortSignal) {
-    if (!ledger.reserve(build.vmId, build.version.memoryMiB)) throw new Error("There is not enough memory on this host for the build now.")
+    if (!ledger.reserve(build.vmId, build.memoryMiB)) throw new Error("There is not enough memory on this host for the build now.")
     const [slot, directory] = await Promise.all([slots.take(signal), makeVmDirectory(host, build.vmId)])
     const row = await beginIncarnation(db, build.vmId, slot.index)
-    try {
-      const overlay = vmFiles(directory).overlay(build.overlays++)
-      await parts.createOverlay(overlay)
-      build.rootDisk.push(overlay)
-      const [archive, scratch] = [join(directory, "archive.raw"), join(directory, "scratch.raw")]
-      await rename(artifact.path, archive)
-      await Promise.all([archive, scratch].map((file) => resize(file, DRIVE_BYTES)))
-      const vm = await vmm.boot(
-        {
-          vmId: build.vmId,
-          slot,
-          directory,
-          memoryMiB: build.version.memoryMiB,
-          vcpus: 1,
-          kernel: base.kernel,
-          initramfs: base.initramfs,
-          systemDisk: base.systemDisk,
-          rootDisk: build.rootDisk.map(toDriveFile),
-          extraDrives: [
-            { chain: [{ path: archive, format: "raw" }], readOnly: true },
-            { chain: [{ path: scratch, format: "raw" }], readOnly: false },
-          ],
-          memoryFile: join(directory, "ram"),
-        },
-        signal,
-      )
-      await recordProcess(db, build.vmId, vm.process, false)
-      build.live = await host.hold(vm, slot, row.incarnation, signal)
-      await Promise.race([
-        build.live.guest.ready,
-        died(build.live),
-        sleep(BOOT_TIMEOUT_MS, undefined, { signal }).then(async () => {
-          throw new Error(`The build VM did not start within ${BOOT_TIMEOUT_MS / 1000} s: ${(await vm.console()).slice(-500)}`)
-        }),
-      ])
-      const secret = randomBytes(32)
-      await build.live.guest.thaw({ hostname: "build", machineId: build.vmId.replaceAll("-", ""), incarnation: row.incarnation, secret }, signal)
-      build.agent = createAgentClient(slot.address, GUEST.agentPort, secret)
-    } catch (error) {
-      if (build.live === undefined) await slots.release(slot)
-      throw error
-    }
+    // From here on the row names the slot, and `clean` gives it back.
+    const overlay = vmFiles(directory).overlay(build.overlays++)
+    await parts.createOverlay(overlay)
+    build.rootDisk.push(overlay)
+    const [archive, scratch] = [join(directory, "archive.raw"), join(directory, "scratch.raw")]
+    await rename(artifact.path, archive)
+    await chmod(archive, 0o444)
+    await Promise.all([archive, scratch].map((file) => resize(file, DRIVE_BYTES)))
+    const vm = await vmm.boot(
+      {
+        vmId: build.vmId,
+        slot,
+        directory,
+        memoryMiB: build.memoryMiB,
+        vcpus: 1,
+        kernel: base.kernel,
+        initramfs: base.initramfs,
+        systemDisk: base.systemDisk,
+        rootDisk: build.rootDisk.map(toDriveFile),
+        extraDrives: [
+          { chain: [{ path: archive, format: "raw" }], readOnly: true },
+          { chain: [{ path: scratch, format: "raw" }], readOnly: false },
+        ],
+        memoryFile: join(directory, "ram"),
+      },
+      signal,
+    )
+    await recordProcess(db, build.vmId, vm.process, false)
+    build.live = await host.hold(vm, slot, row.incarnation, signal)
+    await Promise.race([
+      build.live.guest.ready,
+      died(build.live),
+      sleep(BOOT_TIMEOUT_MS, undefined, { signal }).then(async () => {
+        throw new Error(`The build VM did not start within ${BOOT_TIMEOUT_MS / 1000} s: ${(await vm.console()).slice(-500)}`)
+      }),
+    ])
+    const secret = randomBytes(32)
+    await build.live.guest.thaw({ hostname: "build", machineId: build.vmId.replaceAll("-", ""), incarnation: row.incarnation, secret }, signal)
+    build.agent = createAgentClient(slot.address, GUEST.agentPort, secret)
   }
 }
 

@@ -12,7 +12,7 @@ import { fromPlace, toDriveFile, vmFiles, type Places } from "./disks.ts"
 import type { VmVerbs } from "./microvm.ts"
 import type { Slot } from "../src/net/slot.ts"
 import { makeVmDirectory, type LiveVm, type VmHost } from "./vm.ts"
-import { beginIncarnation, findVm, recordAsleep, recordProcess, recordSnapshot, type VmRow } from "./vm-row.ts"
+import { beginIncarnation, findVm, recordProcess, recordSnapshot, type VmRow } from "./vm-row.ts"
 
 export interface VmLifeOptions {
   readonly host: VmHost
@@ -97,7 +97,6 @@ export const createVmVerbs = ({ host, places, createOverlay, stored }: VmLifeOpt
       }
       failpoint("sleep: delta stored")
       await host.stop(row)
-      await recordAsleep(db, vmId)
       return true
     },
 
@@ -125,8 +124,7 @@ export const createVmVerbs = ({ host, places, createOverlay, stored }: VmLifeOpt
       } catch (error) {
         log.warn({ vmId, err: error }, "A VM could not be woken; it still sleeps")
         await host.stop({ ...row, slot: slot.index })
-        await recordAsleep(db, vmId)
-        return false
+          return false
       }
       await run(live, row, signal)
       await Promise.all([delta.file, delta.state].map((file) => rm(file, { force: true })))

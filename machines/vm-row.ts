@@ -48,9 +48,13 @@ export const recordProcess = (db: Database, vmId: string, process: VmProcess, sn
 export const recordSnapshot = (db: Database, vmId: string, incarnation: number): Promise<VmRow> =>
   change(db, vmId, { snapshot: "ready", snapshotIncarnation: incarnation })
 
-/** No process and no slot any more. */
-export const recordAsleep = (db: Database, vmId: string): Promise<VmRow> =>
-  change(db, vmId, { pid: null, processStartTime: null, slot: null })
+/** No process and no slot any more; nothing happens to a VM that is over. */
+export const recordStopped = async (db: Database, vmId: string): Promise<void> => {
+  await db
+    .update(vms)
+    .set({ pid: null, processStartTime: null, slot: null })
+    .where(and(eq(vms.id, vmId), isNull(vms.endedAt)))
+}
 
 /** The VM is over; idempotent. */
 export const recordEnd = async (db: Database, vmId: string): Promise<void> => {

@@ -11,7 +11,7 @@ import type { Slot } from "../src/net/slot.ts"
 import type { Slots } from "../src/net/slots.ts"
 import type { Vm, VmProcess, Vmm } from "../src/vmm/vmm.ts"
 import { openGuest, type Guest } from "./guest.ts"
-import { findVm, processOf, recordEnd, type Database, type VmRow } from "./vm-row.ts"
+import { findVm, processOf, recordEnd, recordStopped, type Database, type VmRow } from "./vm-row.ts"
 
 /** A VM with a process, held by its owner's statechart. */
 export interface LiveVm {
@@ -97,6 +97,8 @@ export const createVmHost = (options: VmHostOptions): VmHost => {
       if (live !== undefined) await slots.release(live.slot)
       else if (row.slot !== null) await slots.release(await slots.adopt(row.slot))
       ledger.release(row.id)
+      // The row names a slot until it is given back, and never after: by then it may be another VM's.
+      await recordStopped(db, row.id)
     },
     async end(vmId) {
       await host.stop(await findVm(db, vmId))

@@ -40,6 +40,8 @@ export const createAgentClient = (address: string, port: number, secret: Buffer)
       { ":method": method, ":path": path, authorization: `Bearer ${secret.toString("hex")}` },
       { signal, endStream: body === undefined },
     )
+    // Whoever waits for it hears of it; an abort that nobody waits for any more is no error.
+    stream.on("error", () => {})
     if (body !== undefined) stream.end(JSON.stringify(body))
     return stream
   }

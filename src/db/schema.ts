@@ -162,7 +162,10 @@ export const bases = pgTable("bases", {
   createdAt: at("created_at").notNull().defaultNow(),
 })
 
-/** One sealed build step each: `layers/<hash>.qcow2` on top of its parent. Kept per account, so nobody's cache answers for another's. */
+/**
+ * One sealed build step each, an overlay on exactly one parent's file: an equal step on another file is another disk, since overlays are
+ * blocks and not files. Kept per account, so nobody's cache answers for another's.
+ */
 export const layers = pgTable(
   "layers",
   {
@@ -171,7 +174,10 @@ export const layers = pgTable(
       .references(() => hosts.id),
     account: text("account").notNull(),
     hash: text("hash").notNull(),
-    parentHash: text("parent_hash"),
+    /** Below `layers/` of the host's data directory. */
+    file: text("file").notNull(),
+    /** The layer's below; null above the managed image. */
+    parentFile: text("parent_file"),
     bytes: bigint("bytes", { mode: "number" }).notNull(),
     createdAt: at("created_at").notNull().defaultNow(),
     usedAt: at("used_at").notNull().defaultNow(),

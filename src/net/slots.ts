@@ -121,13 +121,15 @@ export const openSlots = async (options: SlotsOptions, signal: AbortSignal): Pro
     async adopt(index) {
       const known = used.get(index)
       if (known !== undefined) return known
+      if (ready.some((slot) => slot.index === index)) throw new Error(`Slot ${index} is free: no VM has it`)
       await claim(index, hostId)
       const slot = await openSlot(index).catch(() => toSlot(index))
       used.set(index, slot)
       return slot
     },
     async release(slot) {
-      used.delete(slot.index)
+      // Given back already: by now it may be another VM's.
+      if (!used.delete(slot.index)) return
       await remove(slot.index)
       fill()
     },

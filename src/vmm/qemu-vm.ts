@@ -8,7 +8,7 @@ import { baseFiles, MANIFEST_FORMAT, sha256Of, trustRam, type Machine, type Mani
 import { openMemoryMap, PAGE_BYTES } from "./memory-map.ts"
 import { killProcess } from "./process.ts"
 import type { Qmp } from "./qmp.ts"
-import type { BasePaths, BaseSizes, Vm, VmExit, VmProcess, VmSpec } from "./vmm.ts"
+import type { BasePaths, BaseSizes, DriveFile, Vm, VmExit, VmProcess, VmSpec } from "./vmm.ts"
 
 export interface QemuVmParts {
   readonly spec: VmSpec
@@ -17,7 +17,9 @@ export interface QemuVmParts {
   /** `undefined` when another daemon started the process. */
   readonly jailed: Jailed | undefined
   /** The file behind the guest's memory, and the base it is of; no base: the guest was booted and the file is its own. */
-  readonly ram: { readonly path: string; readonly baseId: string | undefined; readonly rootFiles: number }
+  readonly ram: { readonly path: string; readonly baseId: string | undefined }
+  /** The root disk's files, bottom first; none where it is never sealed. */
+  readonly rootDisk: readonly DriveFile[]
   readonly ports: Vm["ports"]
   readonly machine: Machine
   readonly kernelHash: string
@@ -29,7 +31,7 @@ export interface QemuVmParts {
 export const createQemuVm = (parts: QemuVmParts): Vm => {
   const { spec, process, qmp, jailed, ram, ports } = parts
   let byGuest = false
-  let rootFiles = ram.rootFiles
+  const rootDisk = [...parts.rootDisk]
   qmp.on("event", (name, data) => {
     if (name === "SHUTDOWN" && data["guest"] === true) byGuest = true
   })
@@ -63,9 +65,14 @@ export const createQemuVm = (parts: QemuVmParts): Vm => {
       return running ? "running" : "paused"
     },
     async sealRootDisk(next) {
-      await qmp.execute("blockdev-add", blockNode(rootNode(rootFiles), next, false, null))
-      await qmp.execute("blockdev-snapshot", { node: rootNode(rootFiles - 1), overlay: rootNode(rootFiles) })
-      rootFiles++
+      const top = rootDisk.length - 1
+      const sealed = rootDisk[top]
+      if (sealed === undefined) throw new Error("Only the root disk of a guest that was booted here can be sealed")
+      await qmp.execute("blockdev-add", blockNode(rootNode(top + 1), next, false, null))
+      await qmp.execute("blockdev-snapshot", { node: rootNode(top), overlay: rootNode(top + 1) })
+      rootDisk.push(next)
+      // Said explicitly: a later snapshot would open it for writing again, and by then it isn't ours to write.
+      await qmp.execute("blockdev-reopen", { options: [blockNode(rootNode(top), sealed, true, top === 0 ? null : rootNode(top - 1))] })
     },
     async saveBase(base, id) {
       if (ram.baseId !== undefined) throw new Error("Only a guest that was booted here can become a base")

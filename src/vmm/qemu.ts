@@ -11,9 +11,9 @@ import { baseFiles, SnapshotRefused, verifyBase, type Machine } from "./manifest
 import { openMemoryMap } from "./memory-map.ts"
 import { findProcesses, isAlive, killProcess, startTimeOf } from "./process.ts"
 import { openQmp, type Qmp } from "./qmp.ts"
-import { createQemuVm } from "./qemu-vm.ts"
+import { createQemuVm, type QemuVmParts } from "./qemu-vm.ts"
 import { openListeners, socketPath } from "./sockets.ts"
-import type { Accelerator, Vm, Vmm, VmProcess, VmSpec } from "./vmm.ts"
+import type { Accelerator, DriveFile, Vm, Vmm, VmProcess, VmSpec } from "./vmm.ts"
 
 export interface QemuOptions {
   readonly hostId: string
@@ -112,13 +112,21 @@ export const createQemuVmm = async (options: QemuOptions): Promise<Vmm> => {
     await rm(run(vmId), { recursive: true, force: true })
   }
 
-  const vmOf = (spec: VmSpec, process: VmProcess, qmp: Qmp, jailed: Jailed | undefined, ram: Parameters<typeof createQemuVm>[0]["ram"]): Vm =>
+  const vmOf = (
+    spec: VmSpec,
+    process: VmProcess,
+    qmp: Qmp,
+    jailed: Jailed | undefined,
+    ram: QemuVmParts["ram"],
+    rootDisk: readonly DriveFile[] = [],
+  ): Vm =>
     createQemuVm({
       spec,
       process,
       qmp,
       jailed,
       ram,
+      rootDisk,
       ports: { thaw: socketPath(run(spec.vmId), "thaw"), agent: socketPath(run(spec.vmId), "agent") },
       machine: machineOf(options, spec),
       kernelHash: options.kernelHash,
@@ -136,7 +144,7 @@ export const createQemuVmm = async (options: QemuOptions): Promise<Vmm> => {
       }
       const kernel = ["-kernel", spec.kernel, "-initrd", spec.initramfs, "-append", bootParameters(options.tscKHz)]
       const { jailed, qmp, process } = await start(spec, drives, memory, kernel, signal)
-      return vmOf(spec, process, qmp, jailed, { path: spec.memoryFile, baseId: undefined, rootFiles: spec.rootDisk.length })
+      return vmOf(spec, process, qmp, jailed, { path: spec.memoryFile, baseId: undefined }, spec.rootDisk)
     },
 
     async launch(spec, signal) {
@@ -169,14 +177,14 @@ export const createQemuVmm = async (options: QemuOptions): Promise<Vmm> => {
         await abandon(spec.vmId, jailed)
         throw error
       }
-      return vmOf(spec, process, qmp, jailed, { path: files.ram, baseId: manifest.id, rootFiles: spec.rootDisk.length })
+      return vmOf(spec, process, qmp, jailed, { path: files.ram, baseId: manifest.id })
     },
 
     async adopt(process, { base, ...spec }, signal) {
       if (!(await isAlive(process))) return undefined
       const manifest = await verifyBase(base, machineOf(options, spec))
       const qmp = await openQmp(socketPath(run(spec.vmId), "qmp"), signal)
-      return vmOf(spec, process, qmp, undefined, { path: baseFiles(base).ram, baseId: manifest.id, rootFiles: 0 })
+      return vmOf(spec, process, qmp, undefined, { path: baseFiles(base).ram, baseId: manifest.id })
     },
 
     async destroy(process) {

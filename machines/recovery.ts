@@ -1,0 +1,84 @@
+/**
+ * The start of a daemon after whatever ended the last one: every row that is not over gets its actor back, which looks at its own VM;
+ * what carries our host id and no row knows is destroyed. Nothing else is touched.
+ */
+import { readdir, rm } from "node:fs/promises"
+import { join } from "node:path"
+import { and, eq, inArray, isNull, notExists, or, sql } from "drizzle-orm"
+import type { Snapshot } from "xstate"
+import { bases, imageBuilds, imageVersions, microvms, vms } from "../src/db/schema.ts"
+import { unfinishedVersions } from "./image-row.ts"
+import type { ImageVersionMachine } from "./image-version.ts"
+import { MICROVM_MACHINE_VERSION, type MicrovmMachine } from "./microvm.ts"
+import { liveMicrovms, toMicrovmInput } from "./microvm-row.ts"
+import type { Registry } from "./registry.ts"
+import type { VmHost } from "./vm.ts"
+import { liveVms, processOf, type Database } from "./vm-row.ts"
+
+/** Ends processes, slots and files that no row accounts for. Before any actor starts: what it finds is nobody's. */
+export const sweepHost = async (host: VmHost): Promise<void> => {
+  const { db, hostId, dataDirectory, vmm, slots, log } = host
+  await endOrphans(host)
+  const rows = await liveVms(db, hostId)
+  const known = new Map(rows.map((row) => [row.id, processOf(row)]))
+  for (const process of await vmm.find()) {
+    const expected = known.get(process.vmId)
+    if (expected?.pid === process.pid && expected.startTime === process.startTime) continue
+    log.warn({ vmId: process.vmId, pid: process.pid }, "Ending a VM process that no row knows")
+    await vmm.destroy(process)
+  }
+  await slots.sweep(new Set(rows.flatMap(({ slot, pid }) => (slot === null || pid === null ? [] : [slot]))))
+  await removeOthers(join(dataDirectory, "vms"), new Set(rows.map(({ id }) => id)))
+  const keptBases = await db.select({ id: bases.id }).from(bases).where(eq(bases.hostId, hostId))
+  await removeOthers(join(dataDirectory, "bases"), new Set(keptBases.map(({ id }) => id)))
+}
+
+/** VMs whose owner is over, or never came to be: a daemon died between two of its steps. */
+const endOrphans = async (host: VmHost) => {
+  const { db, hostId } = host
+  const owned = or(
+    and(
+      eq(vms.kind, "microvm"),
+      notExists(db.select({ one: sql`1` }).from(microvms).where(and(eq(microvms.vmId, vms.id), sql`${microvms.state} <> 'TERMINATED'`))),
+    ),
+    and(
+      eq(vms.kind, "build"),
+      notExists(
+        db
+          .select({ one: sql`1` })
+          .from(imageBuilds)
+          .innerJoin(imageVersions, eq(imageVersions.id, imageBuilds.imageVersionId))
+          .where(and(eq(imageBuilds.vmId, vms.id), inArray(imageVersions.state, ["PENDING", "IN_PROGRESS"]))),
+      ),
+    ),
+  )
+  const orphans = await db
+    .select({ id: vms.id })
+    .from(vms)
+    .where(and(eq(vms.hostId, hostId), isNull(vms.endedAt), owned))
+  for (const { id } of orphans) await host.end(id)
+}
+
+const removeOthers = async (directory: string, keep: ReadonlySet<string>) => {
+  for (const entry of await readdir(directory).catch(() => []))
+    if (!keep.has(entry)) await rm(join(directory, entry), { recursive: true, force: true })
+}
+
+/** Starts the actor of every row that is not over. */
+export const restoreActors = async (
+  db: Database,
+  hostId: string,
+  registries: { microvms: Registry<MicrovmMachine>; imageVersions: Registry<ImageVersionMachine> },
+): Promise<void> => {
+  for (const { version, buildId } of await unfinishedVersions(db, hostId))
+    registries.imageVersions.start(version.id, version.generation, {
+      // A build is never taken up in the middle: it enters by its row.
+      input: { id: version.id, buildId, state: version.state },
+    })
+  for (const row of await liveMicrovms(db, hostId)) {
+    const input = toMicrovmInput(row)
+    const isCurrent = row.machine !== null && row.machineVersion === MICROVM_MACHINE_VERSION
+    registries.microvms.start(row.id, row.generation, isCurrent ? { input, persisted: row.machine as Snapshot<unknown> } : { input })
+  }
+}
+

@@ -1,0 +1,28 @@
+import { Agent, request as send } from "node:https"
+import { text } from "node:stream/consumers"
+
+export interface EndpointAnswer {
+  readonly status: number
+  readonly headers: Readonly<Record<string, string | string[] | undefined>>
+  readonly body: string
+}
+
+export interface Endpoint {
+  get(path: string): Promise<EndpointAnswer>
+  close(): void
+}
+
+/** A client of a MicroVM's own URL, trusting the installation's CA. The caller closes it. */
+export const createEndpoint = (name: string, token: string, ca: string): Endpoint => {
+  const agent = new Agent({ keepAlive: true, ca })
+  return {
+    get: (path) =>
+      new Promise((resolve, reject) => {
+        const request = send(`https://${name}${path}`, { agent, headers: { "x-aws-proxy-auth": token } }, (response) => {
+          text(response).then((body) => resolve({ status: response.statusCode ?? 0, headers: response.headers, body }), reject)
+        })
+        request.once("error", reject).end()
+      }),
+    close: () => agent.destroy(),
+  }
+}

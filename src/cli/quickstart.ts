@@ -1,0 +1,135 @@
+/** `torpor quickstart`: everything once, from an archive to a MicroVM that slept and woke, in a directory of its own that is gone afterwards. */
+import { mkdtemp, readFile, rm } from "node:fs/promises"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { setTimeout as sleep } from "node:timers/promises"
+import {
+  CreateMicrovmAuthTokenCommand,
+  CreateMicrovmImageCommand,
+  GetMicrovmCommand,
+  GetMicrovmImageCommand,
+  LambdaMicrovmsClient,
+  ListMicrovmImageBuildsCommand,
+  RunMicrovmCommand,
+  SuspendMicrovmCommand,
+  TerminateMicrovmCommand,
+} from "@aws-sdk/client-lambda-microvms"
+import { CreateBucketCommand, PutObjectCommand, S3Client } from "@aws-sdk/client-s3"
+import { startDaemon, type Daemon } from "../daemon.ts"
+import { stopPrivatePostgres } from "../db/private-postgres.ts"
+import { OperatorError } from "../errors.ts"
+import { createLog } from "../log.ts"
+import type { CommandInput } from "./commands.ts"
+import { createEndpoint } from "./endpoint.ts"
+import { sampleArchive } from "./sample.ts"
+
+const ROLE = "arn:aws:iam::000000000000:role/quickstart"
+const POLL_MS = 50
+
+/** Runs it; the directory, its daemon and its Postgres are gone when it resolves, also when it fails. */
+export const quickstart = async ({ config, print, signal }: CommandInput): Promise<number> => {
+  const directory = await mkdtemp(join(tmpdir(), "torpor-quickstart-"))
+  const log = createLog(config.logLevel === "info" ? "error" : config.logLevel)
+  let hostId: string | undefined
+  try {
+    print(`Starting a daemon of its own in ${directory}`)
+    const own = { ...config, dataDirectory: directory, databaseUrl: undefined, api: { ...config.api, port: 0 }, edge: { ...config.edge, port: 0 } }
+    const daemon = await startDaemon(own, log, print, signal)
+    hostId = daemon.hostId
+    try {
+      await tour(daemon, print, signal)
+    } finally {
+      await daemon.close()
+    }
+    return 0
+  } finally {
+    if (hostId !== undefined) await stopPrivatePostgres(directory, hostId)
+    await rm(directory, { recursive: true, force: true })
+    print("Nothing is left running.")
+  }
+}
+
+const tour = async (daemon: Daemon, print: (line: string) => void, signal: AbortSignal) => {
+  const connection = { endpoint: daemon.apiUrl, region: daemon.credentials.region, credentials: daemon.credentials }
+  const s3 = new S3Client({ ...connection, forcePathStyle: true })
+  const client = new LambdaMicrovmsClient(connection)
+  const timed = async <Result>(what: string, work: () => Promise<Result>): Promise<Result> => {
+    const startedAt = performance.now()
+    const result = await work()
+    const tookMs = performance.now() - startedAt
+    print(`  ${what.padEnd(58)} ${tookMs < 2000 ? `${tookMs.toFixed(0)} ms` : `${(tookMs / 1000).toFixed(1)} s`}`)
+    return result
+  }
+
+  await s3.send(new CreateBucketCommand({ Bucket: "quickstart" }))
+  await s3.send(new PutObjectCommand({ Bucket: "quickstart", Key: "counter.zip", Body: await sampleArchive() }))
+  for (const name of ["counter", "counter-again"])
+    await timed(name === "counter" ? "build an image from a Dockerfile" : "build it again: its steps are cached", () => buildImage(client, name, signal))
+
+  const vm = await timed("RunMicrovm answers", () => client.send(new RunMicrovmCommand({ imageIdentifier: imageArn(connection.region, "counter") })))
+  const microvmIdentifier = vm.microvmId ?? ""
+  const { authToken } = await client.send(
+    new CreateMicrovmAuthTokenCommand({ microvmIdentifier, expirationInMinutes: 10, allowedPorts: [{ port: 8080 }] }),
+  )
+  const ca = daemon.caFile === undefined ? "" : await readFile(daemon.caFile, "utf8")
+  const endpoint = createEndpoint(vm.endpoint ?? "", authToken?.["X-aws-proxy-auth"] ?? "", ca)
+  try {
+    const get = async () => {
+      const { status, body } = await endpoint.get("/")
+      if (status !== 200) throw new Error(`The MicroVM answered ${status}: ${body}`)
+      return JSON.parse(body) as { count: number; hostname: string }
+    }
+    print(`  https://${vm.endpoint}`)
+    const first = await timed("its first answer, waited for while it starts", get)
+    await timed("the next answer", get)
+    await timed("suspend: memory to disk, no process left", async () => {
+      await client.send(new SuspendMicrovmCommand({ microvmIdentifier }))
+      await untilState(client, microvmIdentifier, "SUSPENDED", signal)
+    })
+    const woken = await timed("the answer that wakes it", get)
+    print(`  the counter in its memory: ${first.count} → ${woken.count}, on ${woken.hostname}`)
+    if (woken.count !== 3) throw new Error(`The counter should be 3 and is ${woken.count}: the memory was lost`)
+    await timed("terminate", async () => {
+      await client.send(new TerminateMicrovmCommand({ microvmIdentifier }))
+      await untilState(client, microvmIdentifier, "TERMINATED", signal)
+    })
+  } finally {
+    endpoint.close()
+    client.destroy()
+    s3.destroy()
+  }
+}
+
+const imageArn = (region: string, name: string) => `arn:aws:lambda:${region}:000000000000:microvm-image:${name}`
+
+const buildImage = async (client: LambdaMicrovmsClient, name: string, signal: AbortSignal) => {
+  const region = await client.config.region()
+  await client.send(
+    new CreateMicrovmImageCommand({
+      name,
+      baseImageArn: `arn:aws:lambda:${region}:aws:microvm-image:debian-13`,
+      buildRoleArn: ROLE,
+      codeArtifact: { uri: "s3://quickstart/counter.zip" },
+      resources: [{ minimumMemoryInMiB: 512 }],
+    }),
+  )
+  const imageIdentifier = imageArn(region, name)
+  for (;;) {
+    const { state } = await client.send(new GetMicrovmImageCommand({ imageIdentifier }))
+    if (state === "CREATED") return
+    if (state === "CREATE_FAILED") {
+      const { items } = await client.send(new ListMicrovmImageBuildsCommand({ imageIdentifier, imageVersion: "1.0" }))
+      throw new OperatorError(`The image could not be built: ${items?.[0]?.stateReason ?? "no reason was given"}`)
+    }
+    await sleep(POLL_MS, undefined, { signal })
+  }
+}
+
+const untilState = async (client: LambdaMicrovmsClient, microvmIdentifier: string, wanted: string, signal: AbortSignal) => {
+  for (;;) {
+    const { state, stateReason } = await client.send(new GetMicrovmCommand({ microvmIdentifier }))
+    if (state === wanted) return
+    if (state === "TERMINATED") throw new Error(`The MicroVM is over: ${stateReason}`)
+    await sleep(10, undefined, { signal })
+  }
+}

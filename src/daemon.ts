@@ -1,0 +1,223 @@
+/** Puts the rooms together: a data directory, its database, this host's VMs, and the two servers in front of them. */
+import { mknod } from "./device-node.ts"
+import { mkdir, readFile } from "node:fs/promises"
+import { hostname, totalmem } from "node:os"
+import { join } from "node:path"
+import { Registry as Metrics, collectDefaultMetrics } from "prom-client"
+import { ensureArtifacts } from "../images/artifacts.ts"
+import { createBuildVerbs } from "../machines/build.ts"
+import { createImages } from "../machines/images.ts"
+import { createImageVersionMachine, type ImageVersionMachine } from "../machines/image-version.ts"
+import { saveImageVersion } from "../machines/image-row.ts"
+import { createLayerCache } from "../machines/layer-cache.ts"
+import { createMicrovmMachine, type MicrovmMachine } from "../machines/microvm.ts"
+import { saveMicrovm } from "../machines/microvm-row.ts"
+import { createMicrovms } from "../machines/microvms.ts"
+import { restoreActors, sweepHost } from "../machines/recovery.ts"
+import { createRegistry, type Registry } from "../machines/registry.ts"
+import { createMicrovmRouter } from "../machines/router.ts"
+import { createTurns } from "../machines/turns.ts"
+import { createVmHost } from "../machines/vm.ts"
+import { createVmVerbs } from "../machines/vm-life.ts"
+import { ensureCertificates } from "../proxy/certificates.ts"
+import { RouteError } from "../proxy/route.ts"
+import { openEdge } from "../proxy/server.ts"
+import { createApi } from "./api/app.ts"
+import { serveApi } from "./api/server.ts"
+import { createLedger } from "./capacity/ledger.ts"
+import type { Config } from "./config.ts"
+import { openDataDirectory } from "./data-directory.ts"
+import { createAccessKeys, createKeyStore, registerHost } from "./db/identity.ts"
+import { openDatabase } from "./db/open.ts"
+import type { Log } from "./log.ts"
+import { openSlots } from "./net/slots.ts"
+import { createSecrets } from "./secrets.ts"
+import { createBuiltInArtifacts } from "./store/built-in-artifacts.ts"
+import { openArtifactStore } from "./store/artifact-store.ts"
+import { createRemoteArtifacts } from "./store/remote-artifacts.ts"
+import { openTokenKeys } from "./tokens/keys.ts"
+import { createTokens } from "./tokens/tokens.ts"
+import { probeAccelerator, TCG_WARNING } from "./vmm/accelerator.ts"
+import { qemuVersion, tscKHz } from "./vmm/host-facts.ts"
+import { prepareOverlays } from "./vmm/overlay.ts"
+import { createQemuVmm } from "./vmm/qemu.ts"
+
+export interface Daemon {
+  readonly apiUrl: string
+  readonly edgePort: number
+  readonly hostId: string
+  readonly caFile: string | undefined
+  readonly credentials: { readonly accessKeyId: string; readonly secretAccessKey: string; readonly region: string }
+  /** Stops serving; VMs and the private Postgres run on. */
+  close(): Promise<void>
+}
+
+const ACCOUNT = "000000000000"
+/** What a build is made on, as the API shows it. */
+const MACHINE = { architecture: "X86_64", chipset: "QEMU_MICROVM", chipsetGeneration: "1" }
+const GRACE_MS = 10_000
+
+/** Starts a daemon; resolves when it serves. What was opened is closed again when a part of it fails. */
+export const startDaemon = async (config: Config, log: Log, progress: (line: string) => void, signal: AbortSignal): Promise<Daemon> => {
+  await using opened = new AsyncDisposableStack()
+  const data = opened.use(await openDataDirectory(config.dataDirectory, config.credentials, signal))
+  const { hostId } = data
+  const secrets = createSecrets(data.key)
+  const base = await ensureArtifacts({ cacheDirectory: config.cacheDirectory, debian: config.debian }, progress, signal)
+  const address = config.databaseUrl === undefined ? { dataDirectory: data.path, hostId } : { url: config.databaseUrl }
+  const { db } = opened.use(await openDatabase(address, signal))
+  await registerHost(db, hostId, hostname())
+  const keys = createAccessKeys(db, secrets)
+  await keys.put(data.credentials, ACCOUNT)
+
+  const version = await qemuVersion(signal)
+  const verdict = await probeAccelerator({ ...base, qemuVersion: version, directory: data.path }, signal)
+  log.info({ accelerator: verdict.accelerator, reason: verdict.reason }, "Accelerator")
+  if (verdict.accelerator === "tcg") log.warn(TCG_WARNING)
+
+  const slots = await openSlots(
+    {
+      hostId,
+      ready: config.slots.ready,
+      uidBase: config.slots.uidBase,
+      addressRange: config.slots.addressRange,
+      policy: { ...config.egress, allow: config.egress.allow.map(({ cidr, ports }) => (ports === undefined ? { cidr } : { cidr, ports })) },
+      nameServers: config.nameServers,
+      log,
+    },
+    signal,
+  )
+  opened.defer(() => slots.close())
+  const tunDevice = join(data.path, "tun")
+  await mknod(tunDevice, signal)
+  const vmm = await createQemuVmm({
+    hostId,
+    accelerator: verdict.accelerator,
+    qemuVersion: version,
+    tscKHz: await tscKHz(signal),
+    kernelHash: base.kernelHash,
+    emptyDrive: base.emptyDrive,
+    runDirectory: join("/run/torpor/vms", hostId.slice(0, 8)),
+    tunDevice,
+  })
+  const ledger = createLedger(Math.floor(totalmem() / 1024 ** 2) - config.hostMemoryReservedMiB)
+  const createOverlay = await prepareOverlays(data.path, signal)
+  const secretOf = (vmId: string, incarnation: number) => secrets.derive("agent", vmId, String(incarnation))
+  const host = createVmHost({ db, hostId, dataDirectory: data.path, vmm, slots, ledger, log, secretOf })
+  const places = { cacheDirectory: config.cacheDirectory, dataDirectory: data.path }
+
+  const store = await openArtifactStore(join(data.path, "store"))
+  const artifactDirectory = join(data.path, "artifacts")
+  await mkdir(artifactDirectory, { recursive: true, mode: 0o700 })
+  const artifactLimits = { directory: artifactDirectory, maxBytes: config.maxArtifactMiB * 1024 ** 2 }
+  const artifacts =
+    config.s3Endpoint === undefined
+      ? createBuiltInArtifacts(store, artifactLimits)
+      : opened.use(createRemoteArtifacts({ endpoint: config.s3Endpoint, ...data.credentials, ...artifactLimits }))
+
+  // Statecharts wait for their own rows, by way of the registry that will own them.
+  const registries = {} as { microvms: Registry<MicrovmMachine>; imageVersions: Registry<ImageVersionMachine> }
+  const vmOwner = new Map<string, string>()
+  const router = createMicrovmRouter({
+    db,
+    host,
+    domain: `vm.${config.domain}`,
+    registry: () => registries.microvms,
+    refuse: (why) => new RouteError(why),
+  })
+  const verbs = createVmVerbs({ host, places, createOverlay, stored: (vmId) => registries.microvms.stored(vmOwner.get(vmId) ?? vmId) })
+  const buildVerbs = createBuildVerbs({
+    host,
+    places,
+    artifacts,
+    base,
+    layers: createLayerCache(db, hostId, data.path),
+    secrets,
+    turns: createTurns(config.maxConcurrentBuilds),
+    memoryBurstFactor: config.memoryBurstFactor,
+    createOverlay,
+    readyTimeoutMs: config.readyTimeoutSeconds * 1000,
+    stored: (id) => registries.imageVersions.stored(id),
+  })
+  let dropConnections = (_vmId: string): void => {}
+  registries.microvms = createRegistry(
+    {
+      name: "microvm",
+      machine: createMicrovmMachine(verbs, router.activityOf),
+      save: (id, generation, snapshot, persisted) => db.transaction((tx) => saveMicrovm(tx, id, generation, snapshot, persisted)),
+      observe(id, snapshot) {
+        vmOwner.set(snapshot.context.vmId, id)
+        if (!snapshot.hasTag("awake")) dropConnections(id)
+        if (snapshot.hasTag("over")) vmOwner.delete(snapshot.context.vmId)
+      },
+    },
+    log,
+  )
+  registries.imageVersions = createRegistry(
+    {
+      name: "image-version",
+      machine: createImageVersionMachine(buildVerbs),
+      save: (id, generation, snapshot, persisted) => db.transaction((tx) => saveImageVersion(tx, id, generation, snapshot, persisted)),
+    },
+    log,
+  )
+  opened.defer(() => registries.microvms.close())
+  opened.defer(() => registries.imageVersions.close())
+  await sweepHost(host)
+  await restoreActors(db, hostId, registries)
+
+  const tokenKeys = await openTokenKeys(createKeyStore(db, secrets))
+  const tokens = createTokens(tokenKeys)
+  const certificates =
+    config.tls === undefined
+      ? await ensureCertificates(join(data.path, "tls"), config.domain)
+      : {
+          certificate: await readFile(config.tls.certificateFile, "utf8"),
+          key: await readFile(config.tls.keyFile, "utf8"),
+          caFile: undefined,
+        }
+  const edge = await openEdge({
+    router,
+    tokens,
+    ...certificates,
+    ...config.edge,
+    maxRequestsPerVm: config.maxRequestsPerVm,
+    log,
+  })
+  opened.defer(() => edge.close(GRACE_MS))
+  dropConnections = edge.drop
+
+  const metrics = new Metrics()
+  collectDefaultMetrics({ register: metrics })
+  const api = await serveApi(
+    createApi({
+      microvms: createMicrovms({ db, hostId, registry: registries.microvms, ledger }),
+      images: createImages({ db, hostId, architecture: "x86_64", registry: registries.imageVersions, secrets }),
+      keys,
+      mint: tokens,
+      store,
+      jwks: () => Promise.resolve(tokenKeys.jwks),
+      health: () => Promise.resolve({ ok: true, accelerator: verdict.accelerator }),
+      metrics,
+      config: {
+        lenient: config.lenient,
+        endpointSuffix: `vm.${config.domain}${edge.port === 443 ? "" : `:${edge.port}`}`,
+        machine: MACHINE,
+      },
+      log,
+    }),
+    config.api,
+  )
+  opened.defer(() => api.close(GRACE_MS))
+  log.info({ api: api.url, edgePort: edge.port, dataDirectory: data.path }, "Torpor serves")
+
+  const held = opened.move()
+  return {
+    apiUrl: api.url,
+    edgePort: edge.port,
+    hostId,
+    caFile: certificates.caFile,
+    credentials: data.credentials,
+    close: () => held.disposeAsync(),
+  }
+}

@@ -1,0 +1,45 @@
+/** Who this host is, who may call, and with what tokens are signed. */
+import { desc, eq, isNull, sql } from "drizzle-orm"
+import type { PostgresJsDatabase } from "drizzle-orm/postgres-js"
+import type { Secrets } from "../secrets.ts"
+import { accessKeys, hosts, signingKeys } from "./schema.ts"
+
+/** Notes that this host is here. */
+export const registerHost = async (db: PostgresJsDatabase, id: string, name: string): Promise<void> => {
+  await db
+    .insert(hosts)
+    .values({ id, name })
+    .onConflictDoUpdate({ target: hosts.id, set: { name, seenAt: sql`now()` } })
+}
+
+/** Access keys, their secrets sealed. */
+export const createAccessKeys = (db: PostgresJsDatabase, secrets: Secrets) => ({
+  async find(accessKeyId: string): Promise<{ account: string; secret: string } | undefined> {
+    const [row] = await db.select().from(accessKeys).where(eq(accessKeys.accessKeyId, accessKeyId))
+    return row === undefined ? undefined : { account: row.account, secret: secrets.open(row.sealedSecret) }
+  },
+  async put({ accessKeyId, secretAccessKey }: { accessKeyId: string; secretAccessKey: string }, account: string): Promise<void> {
+    const sealedSecret = secrets.seal(secretAccessKey)
+    await db
+      .insert(accessKeys)
+      .values({ accessKeyId, account, sealedSecret })
+      .onConflictDoUpdate({ target: accessKeys.accessKeyId, set: { account, sealedSecret } })
+  },
+})
+
+interface SigningKey {
+  readonly kid: string
+  readonly publicJwk: object
+  readonly privateJwk: object
+}
+
+/** The keys that tokens are signed and verified with, newest first; private halves sealed. */
+export const createKeyStore = (db: PostgresJsDatabase, secrets: Secrets) => ({
+  async load(): Promise<SigningKey[]> {
+    const rows = await db.select().from(signingKeys).where(isNull(signingKeys.retiredAt)).orderBy(desc(signingKeys.createdAt))
+    return rows.map(({ kid, publicJwk, sealedPrivateJwk }) => ({ kid, publicJwk, privateJwk: JSON.parse(secrets.open(sealedPrivateJwk)) as object }))
+  },
+  async insert({ kid, publicJwk, privateJwk }: SigningKey): Promise<void> {
+    await db.insert(signingKeys).values({ kid, publicJwk: { ...publicJwk }, sealedPrivateJwk: secrets.seal(JSON.stringify(privateJwk)) })
+  },
+})

@@ -43,14 +43,19 @@ const openZip = promisify<string, { lazyEntries: true; autoClose: false; strictF
 
 /** Reads an archive; throws {@link ArchiveError} on one that is hostile, broken, or has no Dockerfile. */
 export const readArchive = async (file: string): Promise<Archive> => {
-  const zip = await openZip(file, { lazyEntries: true, autoClose: false, strictFileNames: true }).catch((error: Error) => {
-    throw new ArchiveError("ARCHIVE_INVALID", `The code artifact is not a valid zip archive: ${error.message}`)
-  })
+  const zip = await openZip(file, { lazyEntries: true, autoClose: false, strictFileNames: true }).catch(
+    (error: Error) => {
+      throw new ArchiveError("ARCHIVE_INVALID", `The code artifact is not a valid zip archive: ${error.message}`)
+    },
+  )
   try {
     return await readEntries(zip)
   } catch (error) {
     if (error instanceof ArchiveError) throw error
-    throw new ArchiveError("ARCHIVE_INVALID", `The code artifact is not a valid zip archive: ${(error as Error).message}`)
+    throw new ArchiveError(
+      "ARCHIVE_INVALID",
+      `The code artifact is not a valid zip archive: ${(error as Error).message}`,
+    )
   } finally {
     zip.close()
   }
@@ -79,9 +84,15 @@ const readEntries = async (zip: ZipFile): Promise<Archive> => {
     const type = (entry.externalFileAttributes >>> 16) & TYPE_MASK
     const kind = entry.fileName.endsWith("/") ? "directory" : type === LINK ? "link" : "file"
     if (kind === "file" && path === "Dockerfile") dockerfile = await readText(zip, entry)
-    entries.push({ path, kind, mode: (entry.externalFileAttributes >>> 16) & 0o7777, digest: await digestOf(zip, entry) })
+    entries.push({
+      path,
+      kind,
+      mode: (entry.externalFileAttributes >>> 16) & 0o7777,
+      digest: await digestOf(zip, entry),
+    })
   }
-  if (dockerfile === undefined) throw new ArchiveError("ARCHIVE_DOCKERFILE_NOT_FOUND", "The code artifact has no Dockerfile at its root.")
+  if (dockerfile === undefined)
+    throw new ArchiveError("ARCHIVE_DOCKERFILE_NOT_FOUND", "The code artifact has no Dockerfile at its root.")
   return { dockerfile, entries }
 }
 
@@ -101,13 +112,15 @@ async function* entriesOf(zip: ZipFile): AsyncGenerator<Entry> {
 
 const readStream = (zip: ZipFile, entry: Entry, decompress: boolean): Promise<Readable> =>
   new Promise((resolve, reject) => {
-    const take = (error: Error | null, stream?: Readable) => (stream === undefined ? reject(error ?? new Error("no data")) : resolve(stream))
+    const take = (error: Error | null, stream?: Readable) =>
+      stream === undefined ? reject(error ?? new Error("no data")) : resolve(stream)
     if (decompress) zip.openReadStream(entry, take)
     else zip.openReadStream(entry, { decompress: entry.compressionMethod === 8 ? false : null } as never, take)
   })
 
 const readText = async (zip: ZipFile, entry: Entry): Promise<string> => {
-  if (entry.uncompressedSize > MAX_DOCKERFILE_BYTES) invalid(`its Dockerfile is larger than ${MAX_DOCKERFILE_BYTES} bytes`)
+  if (entry.uncompressedSize > MAX_DOCKERFILE_BYTES)
+    invalid(`its Dockerfile is larger than ${MAX_DOCKERFILE_BYTES} bytes`)
   const chunks: Buffer[] = []
   for await (const chunk of await readStream(zip, entry, true)) chunks.push(chunk as Buffer)
   return Buffer.concat(chunks).toString("utf8")
@@ -115,6 +128,7 @@ const readText = async (zip: ZipFile, entry: Entry): Promise<string> => {
 
 const digestOf = async (zip: ZipFile, entry: Entry): Promise<string> => {
   const hash = createHash("sha256").update(`${entry.compressionMethod} ${entry.uncompressedSize} ${entry.crc32} `)
-  if (entry.compressedSize > 0) for await (const chunk of await readStream(zip, entry, false)) hash.update(chunk as Buffer)
+  if (entry.compressedSize > 0)
+    for await (const chunk of await readStream(zip, entry, false)) hash.update(chunk as Buffer)
   return hash.digest("hex")
 }

@@ -51,7 +51,9 @@ export const ensureArtifact = async (
   await sync(temporary)
   await rename(temporary, directory)
   await sync(parent)
-  onProgress(`${recipe.kind}: built in ${((performance.now() - startedAt) / 1000).toFixed(1)} s (${basename(directory)})`)
+  onProgress(
+    `${recipe.kind}: built in ${((performance.now() - startedAt) / 1000).toFixed(1)} s (${basename(directory)})`,
+  )
   return found
 }
 

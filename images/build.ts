@@ -31,7 +31,8 @@ export const executePlan = async (options: BuildOptions, signal: AbortSignal): P
   const { agent, plan, archiveBytes, cachedSteps, seal, log } = options
   const pending = plan.steps.slice(cachedSteps)
   plan.steps.slice(0, cachedSteps).forEach((step, index) => log(`#${index + 1} ${step.text}\n#${index + 1} CACHED`))
-  if (pending.some(({ kind }) => kind === "copy")) await agent.unpackContext({ archiveBytes, maxMiB: MAX_CONTEXT_MIB }, signal)
+  if (pending.some(({ kind }) => kind === "copy"))
+    await agent.unpackContext({ archiveBytes, maxMiB: MAX_CONTEXT_MIB }, signal)
   for (const [index, step] of pending.entries()) {
     const number = cachedSteps + index + 1
     const startedAt = performance.now()
@@ -43,17 +44,28 @@ export const executePlan = async (options: BuildOptions, signal: AbortSignal): P
   }
 }
 
-const executeStep = async (step: Step, number: number, { agent, archive, log }: BuildOptions, signal: AbortSignal): Promise<void> => {
-  const failed = (reason: string) => new BuildError(`Dockerfile line ${step.line}: ${step.text.slice(0, 200)}: ${reason}`)
+const executeStep = async (
+  step: Step,
+  number: number,
+  { agent, archive, log }: BuildOptions,
+  signal: AbortSignal,
+): Promise<void> => {
+  const failed = (reason: string) =>
+    new BuildError(`Dockerfile line ${step.line}: ${step.text.slice(0, 200)}: ${reason}`)
   switch (step.kind) {
     case "run":
       return run(step, number, agent, log, failed, signal)
     case "copy":
       return agent
-        .copy({ sources: resolveSources(step, archive), destination: step.destination, owner: step.owner, mode: step.mode }, signal)
+        .copy(
+          { sources: resolveSources(step, archive), destination: step.destination, owner: step.owner, mode: step.mode },
+          signal,
+        )
         .catch((error: Error) => Promise.reject(failed(error.message)))
     case "directory":
-      return agent.makeDirectory({ path: step.path, owner: step.owner }, signal).catch((error: Error) => Promise.reject(failed(error.message)))
+      return agent
+        .makeDirectory({ path: step.path, owner: step.owner }, signal)
+        .catch((error: Error) => Promise.reject(failed(error.message)))
   }
 }
 

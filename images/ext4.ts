@@ -15,7 +15,23 @@ export const makeExt4 = async (
   await handle.close()
   await runCommand(
     "mke2fs",
-    ["-q", "-F", "-t", "ext4", "-m", "0", "-L", label, "-U", UUID, "-E", `hash_seed=${UUID},lazy_itable_init=1,nodiscard`, "-d", tree, file],
+    [
+      "-q",
+      "-F",
+      "-t",
+      "ext4",
+      "-m",
+      "0",
+      "-L",
+      label,
+      "-U",
+      UUID,
+      "-E",
+      `hash_seed=${UUID},lazy_itable_init=1,nodiscard`,
+      "-d",
+      tree,
+      file,
+    ],
     { signal },
   )
 }

@@ -17,7 +17,11 @@ export const resolveSources = (step: CopyStep, { entries }: Archive): string[] =
     if (!isGlob(wanted)) return paths.has(wanted) || hasLinks(entries) ? [wanted] : []
     return [...paths].filter((path) => matchesGlob(wanted, path)).toSorted()
   })
-  if (found.length === 0) throw new DockerfileError(step.line, `${step.sources.map((source) => `"${source}"`).join(", ")}: not found in the build context`)
+  if (found.length === 0)
+    throw new DockerfileError(
+      step.line,
+      `${step.sources.map((source) => `"${source}"`).join(", ")}: not found in the build context`,
+    )
   return found
 }
 
@@ -40,15 +44,20 @@ const contentOf = (step: CopyStep, archive: Archive): string => {
   const hash = createHash("sha256")
   const whole = hasLinks(archive.entries) || sources.includes(".")
   for (const { path, kind, mode, digest } of archive.entries.toSorted((a, b) => (a.path < b.path ? -1 : 1)))
-    if (whole || sources.some((source) => path === source || path.startsWith(`${source}/`))) hash.update(JSON.stringify([path, kind, mode, digest]))
+    if (whole || sources.some((source) => path === source || path.startsWith(`${source}/`)))
+      hash.update(JSON.stringify([path, kind, mode, digest]))
   return hash.update(JSON.stringify(sources)).digest("hex")
 }
 
 /** The layer names of a plan, one for each step. Throws when a COPY finds nothing. */
 export const layerHashes = (plan: BuildPlan, archive: Archive, baseHash: string): string[] => {
-  let parent = createHash("sha256").update(JSON.stringify([LAYER_FORMAT, baseHash])).digest("hex")
+  let parent = createHash("sha256")
+    .update(JSON.stringify([LAYER_FORMAT, baseHash]))
+    .digest("hex")
   return plan.steps.map((step) => {
-    parent = createHash("sha256").update(JSON.stringify([parent, argumentsOf(step), step.kind === "copy" ? contentOf(step, archive) : ""])).digest("hex")
+    parent = createHash("sha256")
+      .update(JSON.stringify([parent, argumentsOf(step), step.kind === "copy" ? contentOf(step, archive) : ""]))
+      .digest("hex")
     return parent
   })
 }
@@ -58,4 +67,3 @@ const argumentsOf = (step: Step): unknown => {
   const { line: _line, text: _text, ...rest } = step
   return rest
 }
-

@@ -43,7 +43,9 @@ export const installPackages = async (
     )
   } catch (error) {
     if (error instanceof CommandError && /resolve|connect|fetch|unreachable|timed out/i.test(error.output))
-      throw new OperatorError(`The package mirror ${mirror} cannot be reached: check the network, or name another as "mirror" in TORPOR_CONFIG.`)
+      throw new OperatorError(
+        `The package mirror ${mirror} cannot be reached: check the network, or name another as "mirror" in TORPOR_CONFIG.`,
+      )
     throw error
   }
 }

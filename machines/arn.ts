@@ -5,4 +5,5 @@ export const imageArn = (scope: Scope, name: string) =>
   `arn:aws:lambda:${scope.region}:${scope.account}:microvm-image:${name}`
 
 /** How a MicroVM is named in audit log and events; AWS has no ARN for one. */
-export const microvmArn = (scope: Scope, id: string) => `arn:aws:lambda:${scope.region}:${scope.account}:microvm:microvm-${id}`
+export const microvmArn = (scope: Scope, id: string) =>
+  `arn:aws:lambda:${scope.region}:${scope.account}:microvm:microvm-${id}`

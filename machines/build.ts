@@ -128,7 +128,7 @@ export const createBuildVerbs = (options: BuildOptions): BuildVerbs => {
       if (plan === undefined || archive === undefined || artifact === undefined) throw new Error("Nothing was fetched")
       const cached = await layers.find(build.scope.account, hashes)
       build.rootDisk = [base.rootDisk, ...cached]
-      await bootBuildVm(build, options, artifact, signal)
+      await bootBuildVm(build, artifact, signal)
       const { live, agent } = running(build)
       await executePlan(
         {
@@ -192,7 +192,9 @@ export const createBuildVerbs = (options: BuildOptions): BuildVerbs => {
         () => build.log.add(`The application accepts connections on port ${port}`),
         (error: unknown) => {
           if (!patience.aborted) throw error
-          build.log.add(`WARNING: nothing accepted connections on port ${port} within ${options.readyTimeoutMs / 1000} s; the image is kept as it is`)
+          build.log.add(
+            `WARNING: nothing accepted connections on port ${port} within ${options.readyTimeoutMs / 1000} s; the image is kept as it is`,
+          )
         },
       )
       try {
@@ -222,7 +224,9 @@ export const createBuildVerbs = (options: BuildOptions): BuildVerbs => {
       await chmod(overlay, 0o444)
       await rename(overlay, top)
       const rootDisk = [...build.rootDisk, top]
-      const diskBytes = (await Promise.all(rootDisk.slice(1).map(async (file) => (await stat(file)).blocks * 512))).reduce((sum, bytes) => sum + bytes, 0)
+      const diskBytes = (
+        await Promise.all(rootDisk.slice(1).map(async (file) => (await stat(file)).blocks * 512))
+      ).reduce((sum, bytes) => sum + bytes, 0)
       await db.insert(bases).values({
         id: baseId,
         hostId: host.hostId,
@@ -237,12 +241,17 @@ export const createBuildVerbs = (options: BuildOptions): BuildVerbs => {
         .update(imageBuilds)
         .set({ memoryBytes, codeBytes: build.artifact!.bytes, diskBytes })
         .where(eq(imageBuilds.id, build.buildId))
-      build.log.add(`The base is ${(memoryBytes / 1024 ** 2).toFixed(0)} MiB of memory and ${(diskBytes / 1024 ** 2).toFixed(0)} MiB of disk above the managed image`)
+      build.log.add(
+        `The base is ${(memoryBytes / 1024 ** 2).toFixed(0)} MiB of memory and ${(diskBytes / 1024 ** 2).toFixed(0)} MiB of disk above the managed image`,
+      )
     },
 
     async clean(id) {
       const build = builds.get(id)
-      const [row] = await db.select({ vmId: imageBuilds.vmId }).from(imageBuilds).where(eq(imageBuilds.imageVersionId, id))
+      const [row] = await db
+        .select({ vmId: imageBuilds.vmId })
+        .from(imageBuilds)
+        .where(eq(imageBuilds.imageVersionId, id))
       build?.output?.abort()
       build?.agent?.close()
       if (row?.vmId != null) await host.end(row.vmId)
@@ -254,13 +263,14 @@ export const createBuildVerbs = (options: BuildOptions): BuildVerbs => {
     },
   }
 
-  async function bootBuildVm(build: Build, { readyTimeoutMs: _, ...parts }: BuildOptions, artifact: Artifact, signal: AbortSignal) {
-    if (!ledger.reserve(build.vmId, build.memoryMiB)) throw new Error("There is not enough memory on this host for the build now.")
+  async function bootBuildVm(build: Build, artifact: Artifact, signal: AbortSignal) {
+    if (!ledger.reserve(build.vmId, build.memoryMiB))
+      throw new Error("There is not enough memory on this host for the build now.")
     const [slot, directory] = await Promise.all([slots.take(signal), makeVmDirectory(host, build.vmId)])
     const row = await beginIncarnation(db, build.vmId, slot.index)
     // From here on the row names the slot, and `clean` gives it back.
     const overlay = vmFiles(directory).overlay(build.overlays++)
-    await parts.createOverlay(overlay)
+    await options.createOverlay(overlay)
     build.rootDisk.push(overlay)
     const [archive, scratch] = [join(directory, "archive.raw"), join(directory, "scratch.raw")]
     await rename(artifact.path, archive)
@@ -291,11 +301,16 @@ export const createBuildVerbs = (options: BuildOptions): BuildVerbs => {
       build.live.guest.ready,
       died(build.live),
       sleep(BOOT_TIMEOUT_MS, undefined, { signal }).then(async () => {
-        throw new Error(`The build VM did not start within ${BOOT_TIMEOUT_MS / 1000} s: ${(await vm.console()).slice(-500)}`)
+        throw new Error(
+          `The build VM did not start within ${BOOT_TIMEOUT_MS / 1000} s: ${(await vm.console()).slice(-500)}`,
+        )
       }),
     ])
     const secret = randomBytes(32)
-    await build.live.guest.thaw({ hostname: "build", machineId: build.vmId.replaceAll("-", ""), incarnation: row.incarnation, secret }, signal)
+    await build.live.guest.thaw(
+      { hostname: "build", machineId: build.vmId.replaceAll("-", ""), incarnation: row.incarnation, secret },
+      signal,
+    )
     build.agent = createAgentClient(slot.address, GUEST.agentPort, secret)
   }
 }
@@ -318,7 +333,9 @@ const nextOverlay = async (build: Build, { host, createOverlay }: BuildOptions, 
 }
 
 const environmentOf = ({ version, scope, imageName }: Build, secrets: SecretBox): Record<string, string> => ({
-  ...(version.sealedEnvironment === null ? {} : (JSON.parse(secrets.open(version.sealedEnvironment)) as Record<string, string>)),
+  ...(version.sealedEnvironment === null
+    ? {}
+    : (JSON.parse(secrets.open(version.sealedEnvironment)) as Record<string, string>)),
   AWS_REGION: scope.region,
   AWS_LAMBDA_MICROVM_IMAGE_ARN: imageArn(scope, imageName),
   AWS_LAMBDA_MICROVM_IMAGE_NAME: imageName,

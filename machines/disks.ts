@@ -31,5 +31,9 @@ export const toDriveFile = (path: string): DriveFile => ({ path, format: path.en
 /** Files of one VM, by number. */
 export const vmFiles = (directory: string) => ({
   overlay: (generation: number) => join(directory, "disk", `${generation}.qcow2`),
-  delta: (incarnation: number) => ({ file: join(directory, `delta-${incarnation}`), state: join(directory, `state-${incarnation}`), incarnation }),
+  delta: (incarnation: number) => ({
+    file: join(directory, `delta-${incarnation}`),
+    state: join(directory, `state-${incarnation}`),
+    incarnation,
+  }),
 })

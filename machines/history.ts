@@ -15,7 +15,10 @@ export interface Change {
 }
 
 /** Writes what happened to the audit log and to the outbox, in the transaction of the change itself. */
-export const recordChange = async (db: Database, { scope, resource, type, cause, by, details = {} }: Change): Promise<void> => {
+export const recordChange = async (
+  db: Database,
+  { scope, resource, type, cause, by, details = {} }: Change,
+): Promise<void> => {
   await db.insert(audit).values({
     account: scope.account,
     region: scope.region,

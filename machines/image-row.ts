@@ -97,7 +97,11 @@ export const toImage = (row: ImageRow): Image => ({
 })
 
 /** As the API sees it; its environment was opened by the caller. */
-export const toImageVersion = (imageName: string, row: ImageVersionRow, environment: Record<string, string>): ImageVersion => ({
+export const toImageVersion = (
+  imageName: string,
+  row: ImageVersionRow,
+  environment: Record<string, string>,
+): ImageVersion => ({
   imageName,
   version: row.version,
   state: row.state,

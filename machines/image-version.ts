@@ -44,7 +44,8 @@ export interface BuildVerbs {
   clean(id: string): Promise<void>
 }
 
-export const INTERRUPTED = "The build was interrupted: the service stopped while it ran. Try again; finished steps are kept."
+export const INTERRUPTED =
+  "The build was interrupted: the service stopped while it ran. Try again; finished steps are kept."
 
 /** The statechart over the phases of a build. */
 export const createImageVersionMachine = (verbs: BuildVerbs) => {

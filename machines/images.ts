@@ -68,15 +68,24 @@ export const createImages = ({ db, hostId, architecture, registry, secrets }: Im
         if (earlier !== undefined) {
           const [version] = await tx.select().from(imageVersions).where(eq(imageVersions.id, earlier))
           const image = await find(tx, request.name, caller)
-          if (version === undefined || image === undefined) throw notFound(`MicroVMImage not found for MicroVMImageID: ${imageArn(caller, request.name)}`)
+          if (version === undefined || image === undefined)
+            throw notFound(`MicroVMImage not found for MicroVMImageID: ${imageArn(caller, request.name)}`)
           return { image, version, isNew: false }
         }
         const [image] = await tx
           .insert(images)
-          .values({ id: ids.image, account: caller.account, region: caller.region, name: request.name, state: "CREATING", tags: request.tags })
+          .values({
+            id: ids.image,
+            account: caller.account,
+            region: caller.region,
+            name: request.name,
+            state: "CREATING",
+            tags: request.tags,
+          })
           .onConflictDoNothing()
           .returning()
-        if (image === undefined) throw validationError(`A MicroVM image with the name '${request.name}' already exists in this account`)
+        if (image === undefined)
+          throw validationError(`A MicroVM image with the name '${request.name}' already exists in this account`)
         const [version] = await tx
           .insert(imageVersions)
           .values({
@@ -97,7 +106,9 @@ export const createImages = ({ db, hostId, architecture, registry, secrets }: Im
           })
           .returning()
         if (version === undefined) throw new Error("The version's row was not returned")
-        await tx.insert(imageBuilds).values({ id: ids.build, imageVersionId: version.id, state: "PENDING", architecture, createdAt: new Date() })
+        await tx
+          .insert(imageBuilds)
+          .values({ id: ids.build, imageVersionId: version.id, state: "PENDING", architecture, createdAt: new Date() })
         await recordChange(tx, {
           scope: caller,
           resource: imageArn(caller, request.name),
@@ -149,7 +160,9 @@ export const createImages = ({ db, hostId, architecture, registry, secrets }: Im
         .from(imageBuilds)
         .where(and(eq(imageBuilds.imageVersionId, owner.id), eq(imageBuilds.id, buildId)))
       if (row === undefined)
-        throw notFound(`MicroVMImageBuild not found for MicroVMImage: ${imageArn(scope, name)}, Version: ${version}, Build: ${buildId}`)
+        throw notFound(
+          `MicroVMImageBuild not found for MicroVMImage: ${imageArn(scope, name)}, Version: ${version}, Build: ${buildId}`,
+        )
       return toImageBuild(name, version, row)
     },
     async buildLog(buildId, from, limit, scope) {
@@ -177,7 +190,8 @@ export const createImages = ({ db, hostId, architecture, registry, secrets }: Im
 const managedVersion = ({ baseImageArn, baseImageVersion }: ImageRequest): string => {
   const name = baseImageArn.slice(baseImageArn.lastIndexOf(":") + 1)
   const managed = MANAGED_IMAGES.find((image) => image.name === name || image.aliases.some((alias) => alias === name))
-  const wanted = baseImageVersion === undefined || baseImageVersion.includes(".") ? baseImageVersion : `${baseImageVersion}.0`
+  const wanted =
+    baseImageVersion === undefined || baseImageVersion.includes(".") ? baseImageVersion : `${baseImageVersion}.0`
   const version = wanted === undefined ? managed?.versions[0] : managed?.versions.find((known) => known === wanted)
   if (managed === undefined || version === undefined)
     throw validationError(

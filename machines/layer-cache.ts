@@ -40,7 +40,12 @@ export const createLayerCache = (db: Database, hostId: string, dataDirectory: st
       for (const hash of hashes) {
         const row = rows.get(hash)
         const below = files.at(-1)
-        if (row === undefined || row.parentFile !== (below === undefined ? null : nameOf(below)) || !existsSync(join(root, row.file))) break
+        if (
+          row === undefined ||
+          row.parentFile !== (below === undefined ? null : nameOf(below)) ||
+          !existsSync(join(root, row.file))
+        )
+          break
         files.push(join(root, row.file))
       }
       return files
@@ -54,11 +59,24 @@ export const createLayerCache = (db: Database, hostId: string, dataDirectory: st
       await link(overlay, file)
       const parent = parentFile === undefined ? null : nameOf(parentFile)
       const fits =
-        parent === null || (await db.select({ file: layers.file }).from(layers).where(and(eq(layers.hostId, hostId), eq(layers.file, parent)))).length > 0
+        parent === null ||
+        (
+          await db
+            .select({ file: layers.file })
+            .from(layers)
+            .where(and(eq(layers.hostId, hostId), eq(layers.file, parent)))
+        ).length > 0
       if (fits)
         await db
           .insert(layers)
-          .values({ hostId, account, hash, file: nameOf(file), parentFile: parent, bytes: (await stat(file)).blocks * 512 })
+          .values({
+            hostId,
+            account,
+            hash,
+            file: nameOf(file),
+            parentFile: parent,
+            bytes: (await stat(file)).blocks * 512,
+          })
           .onConflictDoNothing()
       return file
     },

@@ -114,7 +114,11 @@ export const createMicrovmMachine = (verbs: VmVerbs, activityOf: (id: string) =>
       noteEnding: assign({
         by: ({ event }) => ("by" in event ? event.by : null),
         cause: ({ context, event }) =>
-          event.type in endings ? endings[event.type as keyof typeof endings].cause : "cause" in event ? event.cause : context.cause,
+          event.type in endings
+            ? endings[event.type as keyof typeof endings].cause
+            : "cause" in event
+              ? event.cause
+              : context.cause,
         stateReason: ({ context, event }) =>
           event.type in endings
             ? endings[event.type as keyof typeof endings].stateReason
@@ -176,11 +180,17 @@ export const createMicrovmMachine = (verbs: VmVerbs, activityOf: (id: string) =>
                 input: ({ context }) => ({ vmId: context.vmId }),
                 onDone: {
                   target: "#microvm.terminating",
-                  actions: assign({ cause: ({ event }) => event.output.cause, stateReason: ({ event }) => event.output.reason }),
+                  actions: assign({
+                    cause: ({ event }) => event.output.cause,
+                    stateReason: ({ event }) => event.output.reason,
+                  }),
                 },
                 onError: {
                   target: "#microvm.terminating",
-                  actions: { type: "noteFailure", params: ({ event }) => ({ doing: "kept running", error: event.error }) },
+                  actions: {
+                    type: "noteFailure",
+                    params: ({ event }) => ({ doing: "kept running", error: event.error }),
+                  },
                 },
               },
               {

@@ -129,7 +129,11 @@ const insertMicrovm = async (
     )
   const { base } = version
   if (ledger.reservedMiB + base.memoryMiB + VMM_OVERHEAD_MIB > ledger.capacityMiB)
-    throw new ServiceError("InsufficientCapacityException", 500, "There is not enough memory on this host for another MicroVM now.")
+    throw new ServiceError(
+      "InsufficientCapacityException",
+      500,
+      "There is not enough memory on this host for another MicroVM now.",
+    )
   const vmId = randomUUID()
   await tx
     .insert(vms)

@@ -7,7 +7,11 @@ import type { Page, PageRequest } from "./resources.ts"
  * Pages of rows, newest first, by (time, id): stable while rows come and go.
  * The cursor is the last row's key; the API wraps it, so a client never sees or forges one that is looked at without a check.
  */
-export const newestFirst = (time: AnyPgColumn, id: AnyPgColumn, after: string | undefined): { where: SQL | undefined; orderBy: SQL } => ({
+export const newestFirst = (
+  time: AnyPgColumn,
+  id: AnyPgColumn,
+  after: string | undefined,
+): { where: SQL | undefined; orderBy: SQL } => ({
   where: after === undefined ? undefined : sql`(${time}, ${id}) < ${parseCursor(after)}`,
   orderBy: sql`${time} desc, ${id} desc`,
 })

@@ -39,7 +39,12 @@ const endOrphans = async (host: VmHost) => {
   const owned = or(
     and(
       eq(vms.kind, "microvm"),
-      notExists(db.select({ one: sql`1` }).from(microvms).where(and(eq(microvms.vmId, vms.id), sql`${microvms.state} <> 'TERMINATED'`))),
+      notExists(
+        db
+          .select({ one: sql`1` })
+          .from(microvms)
+          .where(and(eq(microvms.vmId, vms.id), sql`${microvms.state} <> 'TERMINATED'`)),
+      ),
     ),
     and(
       eq(vms.kind, "build"),
@@ -78,7 +83,10 @@ export const restoreActors = async (
   for (const row of await liveMicrovms(db, hostId)) {
     const input = toMicrovmInput(row)
     const isCurrent = row.machine !== null && row.machineVersion === MICROVM_MACHINE_VERSION
-    registries.microvms.start(row.id, row.generation, isCurrent ? { input, persisted: row.machine as Snapshot<unknown> } : { input })
+    registries.microvms.start(
+      row.id,
+      row.generation,
+      isCurrent ? { input, persisted: row.machine as Snapshot<unknown> } : { input },
+    )
   }
 }
-

@@ -26,6 +26,7 @@ export interface Registry<Machine extends AnyStateMachine> {
   /** Starts the actor of a stored row. A persisted snapshot continues where it was; else the machine enters by its input. */
   start(id: string, generation: number, beginning: Beginning<Machine>): Actor<Machine>
   get(id: string): Actor<Machine> | undefined
+  all(): Actor<Machine>[]
   /** Resolves when every step up to now is in Postgres. */
   stored(id: string): Promise<void>
   /** Lets go of every actor without ending anything: what they own runs on, and the next start finds it. */
@@ -56,13 +57,21 @@ export const createRegistry = <Machine extends AnyStateMachine>(kind: Kind<Machi
     entry.actor.stop()
   }
 
-  const write = async (id: string, entry: Entry<Machine>, snapshot: SnapshotFrom<Machine>, persisted: Snapshot<unknown>) => {
+  const write = async (
+    id: string,
+    entry: Entry<Machine>,
+    snapshot: SnapshotFrom<Machine>,
+    persisted: Snapshot<unknown>,
+  ) => {
     for (let attempt = 0; !closed && entries.get(id) === entry; attempt++) {
       try {
         if (await kind.save(id, entry.generation, snapshot, persisted)) {
           entry.generation++
         } else {
-          log.error({ kind: kind.name, id, generation: entry.generation }, "Another owner has written this row; letting go of it")
+          log.error(
+            { kind: kind.name, id, generation: entry.generation },
+            "Another owner has written this row; letting go of it",
+          )
           release(id)
         }
         return
@@ -75,9 +84,17 @@ export const createRegistry = <Machine extends AnyStateMachine>(kind: Kind<Machi
 
   return {
     start(id, generation, beginning) {
-      const options = "persisted" in beginning ? { snapshot: beginning.persisted, input: beginning.input } : { input: beginning.input }
-      const actor = createActor(kind.machine, options as never) as Actor<Machine>
-      const entry: Entry<Machine> = { actor, generation, writes: Promise.resolve(), unsubscribe: () => subscription.unsubscribe() }
+      const options =
+        "persisted" in beginning
+          ? { snapshot: beginning.persisted, input: beginning.input }
+          : { input: beginning.input }
+      const actor = createActor(kind.machine, options as never)
+      const entry: Entry<Machine> = {
+        actor,
+        generation,
+        writes: Promise.resolve(),
+        unsubscribe: () => subscription.unsubscribe(),
+      }
       entries.set(id, entry)
       const store = (snapshot: SnapshotFrom<Machine>) => {
         kind.observe?.(id, snapshot)
@@ -86,13 +103,14 @@ export const createRegistry = <Machine extends AnyStateMachine>(kind: Kind<Machi
         if ((snapshot as Snapshot<unknown>).status !== "active") void entry.writes.then(() => release(id))
       }
       const subscription = actor.subscribe({
-        next: (snapshot) => store(snapshot as SnapshotFrom<Machine>),
+        next: (snapshot) => store(snapshot),
         error: (error) => log.error({ kind: kind.name, id, err: error, message: messageOf(error) }, "An actor failed"),
       })
       actor.start()
       return actor
     },
     get: (id) => entries.get(id)?.actor,
+    all: () => [...entries.values()].map(({ actor }) => actor),
     async stored(id) {
       // The step that asks is queued only after the transition that started it has been announced.
       await Promise.resolve()

@@ -2,7 +2,14 @@
  * What the API asks of the machines, in our words: the API translates, these decide.
  * Wishes are answered when they are stored, not when they have come true. Refusals are {@link ServiceError}s in AWS's words.
  */
-import type { IdlePolicy, ImageSettings, ImageState, LoggingTarget, MicrovmState, VersionState } from "../src/db/values.ts"
+import type {
+  IdlePolicy,
+  ImageSettings,
+  ImageState,
+  LoggingTarget,
+  MicrovmState,
+  VersionState,
+} from "../src/db/values.ts"
 
 /** Whose resources: everything is looked up inside one. */
 export interface Scope {
@@ -63,7 +70,11 @@ export interface Microvms {
   run(request: RunRequest, caller: Caller): Promise<Microvm>
   get(id: string, scope: Scope): Promise<Microvm>
   /** Newest first, the terminated ones of the last day included. */
-  list(filter: { imageName?: string | undefined; imageVersion?: string | undefined }, page: PageRequest, scope: Scope): Promise<Page<Microvm>>
+  list(
+    filter: { imageName?: string | undefined; imageVersion?: string | undefined },
+    page: PageRequest,
+    scope: Scope,
+  ): Promise<Page<Microvm>>
   suspend(id: string, caller: Caller): Promise<void>
   resume(id: string, caller: Caller): Promise<void>
   terminate(id: string, caller: Caller): Promise<void>
@@ -127,7 +138,12 @@ export interface Images {
   listBuilds(name: string, version: string, page: PageRequest, scope: Scope): Promise<Page<ImageBuild>>
   getBuild(name: string, version: string, buildId: string, scope: Scope): Promise<ImageBuild>
   /** The build's log from a line on (0 is the first), at most `limit` lines. */
-  buildLog(buildId: string, from: number, limit: number, scope: Scope): Promise<{ line: number; at: Date; text: string }[]>
+  buildLog(
+    buildId: string,
+    from: number,
+    limit: number,
+    scope: Scope,
+  ): Promise<{ line: number; at: Date; text: string }[]>
 }
 
 /** The managed base images; AWS's alias `al2023-1` is accepted and echoed as given. */

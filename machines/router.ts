@@ -52,7 +52,8 @@ export const createMicrovmRouter = ({ db, host, domain, registry, refuse }: Rout
   }
 
   const targetOf = ({ id, vmId, idlePolicy }: MicrovmRow): MicrovmTarget => {
-    const addressNow = () => (registry().get(id)?.getSnapshot().hasTag("awake") ? host.live(vmId)?.slot.address : undefined)
+    const addressNow = () =>
+      registry().get(id)?.getSnapshot().hasTag("awake") ? host.live(vmId)?.slot.address : undefined
     return {
       kind: "vm",
       vmId: id,
@@ -89,7 +90,12 @@ export const createMicrovmRouter = ({ db, host, domain, registry, refuse }: Rout
 }
 
 /** Resolves when the MicroVM runs; several requests that wait wake it once. */
-const wake = async (actor: Actor<MicrovmMachine>, autoResume: boolean, refuse: RouterOptions["refuse"], signal: AbortSignal): Promise<void> => {
+const wake = async (
+  actor: Actor<MicrovmMachine>,
+  autoResume: boolean,
+  refuse: RouterOptions["refuse"],
+  signal: AbortSignal,
+): Promise<void> => {
   const before = actor.getSnapshot()
   const asleep = before.matches({ alive: "suspended" }) || before.matches({ alive: "suspending" })
   if (asleep && !autoResume) throw refuse("SUSPENDED")

@@ -31,7 +31,10 @@ export const createVmVerbs = ({ host, places, createOverlay, stored }: VmLifeOpt
     const [base] = row.baseId === null ? [] : await db.select().from(bases).where(eq(bases.id, row.baseId))
     if (base === undefined) throw new Error(`VM ${row.id} has no base`)
     const directory = host.directoryOf(row.id)
-    const chain = [...base.rootDisk.map((place) => fromPlace(places, place)), vmFiles(directory).overlay(row.diskGeneration)]
+    const chain = [
+      ...base.rootDisk.map((place) => fromPlace(places, place)),
+      vmFiles(directory).overlay(row.diskGeneration),
+    ]
     const vm = await vmm.launch(
       {
         vmId: row.id,
@@ -58,7 +61,10 @@ export const createVmVerbs = ({ host, places, createOverlay, stored }: VmLifeOpt
   /** From here on the guest runs: first thaw, then its application. */
   const run = async (live: LiveVm, row: VmRow, signal: AbortSignal) => {
     await live.vm.continue()
-    await live.guest.thaw({ ...identityOf(row.id), incarnation: row.incarnation, secret: host.secretOf(row.id, row.incarnation) }, signal)
+    await live.guest.thaw(
+      { ...identityOf(row.id), incarnation: row.incarnation, secret: host.secretOf(row.id, row.incarnation) },
+      signal,
+    )
   }
 
   return {
@@ -110,7 +116,8 @@ export const createVmVerbs = ({ host, places, createOverlay, stored }: VmLifeOpt
         await run(live, row, signal)
         return true
       }
-      if (row.snapshot !== "ready" || row.snapshotIncarnation === null) throw new Error("it has no snapshot to wake up from")
+      if (row.snapshot !== "ready" || row.snapshotIncarnation === null)
+        throw new Error("it has no snapshot to wake up from")
       await host.stop(row)
       if (!ledger.reserve(vmId, row.memoryMiB)) return false
       const delta = vmFiles(host.directoryOf(vmId)).delta(row.snapshotIncarnation)
@@ -124,7 +131,7 @@ export const createVmVerbs = ({ host, places, createOverlay, stored }: VmLifeOpt
       } catch (error) {
         log.warn({ vmId, err: error }, "A VM could not be woken; it still sleeps")
         await host.stop({ ...row, slot: slot.index })
-          return false
+        return false
       }
       await run(live, row, signal)
       await Promise.all([delta.file, delta.state].map((file) => rm(file, { force: true })))
@@ -133,7 +140,8 @@ export const createVmVerbs = ({ host, places, createOverlay, stored }: VmLifeOpt
 
     async watch(vmId, signal) {
       const live = await host.find(await findVm(db, vmId), signal)
-      if (live === undefined) return { cause: "host", reason: "The virtual machine's process ended while the daemon was down." }
+      if (live === undefined)
+        return { cause: "host", reason: "The virtual machine's process ended while the daemon was down." }
       return live.ended
     },
 

@@ -37,7 +37,12 @@ export const beginIncarnation = (db: Database, vmId: string, slot: number): Prom
   change(db, vmId, { slot, incarnation: sql`${vms.incarnation} + 1`, pid: null, processStartTime: null })
 
 /** The process is loaded. With `snapshotConsumed` this is the point of no return of a wake. */
-export const recordProcess = (db: Database, vmId: string, process: VmProcess, snapshotConsumed: boolean): Promise<VmRow> =>
+export const recordProcess = (
+  db: Database,
+  vmId: string,
+  process: VmProcess,
+  snapshotConsumed: boolean,
+): Promise<VmRow> =>
   change(db, vmId, {
     pid: process.pid,
     processStartTime: process.startTime,
@@ -60,7 +65,14 @@ export const recordStopped = async (db: Database, vmId: string): Promise<void> =
 export const recordEnd = async (db: Database, vmId: string): Promise<void> => {
   await db
     .update(vms)
-    .set({ pid: null, processStartTime: null, slot: null, snapshot: "none", snapshotIncarnation: null, endedAt: new Date() })
+    .set({
+      pid: null,
+      processStartTime: null,
+      slot: null,
+      snapshot: "none",
+      snapshotIncarnation: null,
+      endedAt: new Date(),
+    })
     .where(and(eq(vms.id, vmId), isNull(vms.endedAt)))
 }
 

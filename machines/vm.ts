@@ -78,7 +78,11 @@ export const createVmHost = (options: VmHostOptions): VmHost => {
       const slot = await slots.adopt(row.slot)
       const directory = host.directoryOf(row.id)
       const base = { directory: join(dataDirectory, "bases", row.baseId ?? "") }
-      const vm = await vmm.adopt(process, { vmId: row.id, slot, directory, base, memoryMiB: row.memoryMiB, vcpus: row.vcpus }, signal)
+      const vm = await vmm.adopt(
+        process,
+        { vmId: row.id, slot, directory, base, memoryMiB: row.memoryMiB, vcpus: row.vcpus },
+        signal,
+      )
       if (vm === undefined) return undefined
       ledger.reserve(row.id, row.memoryMiB)
       log.info({ vmId: row.id, pid: process.pid }, "Took over a running VM")

@@ -11,7 +11,10 @@ const Environment = z.object({
   TORPOR_API_PORT: port.default(7070),
   TORPOR_EDGE_ADDRESS: text.default("127.0.0.1"),
   TORPOR_EDGE_PORT: port.default(7443),
-  TORPOR_DOMAIN: z.string().regex(/^[a-z0-9.-]+$/, "must be a lower-case domain name").default("localhost"),
+  TORPOR_DOMAIN: z
+    .string()
+    .regex(/^[a-z0-9.-]+$/, "must be a lower-case domain name")
+    .default("localhost"),
   TORPOR_DATA_DIR: text.default("/var/lib/torpor"),
   TORPOR_CACHE_DIR: text.default("/var/cache/torpor"),
   TORPOR_LOG_LEVEL: z.enum(["debug", "info", "warn", "error", "silent"]).default("info"),
@@ -29,7 +32,9 @@ const Environment = z.object({
 /** The file named by TORPOR_CONFIG. Every member has a default; what is not here is an error. */
 const File = z.strictObject({
   /** Where guests' packages come from. */
-  debian: z.strictObject({ mirror: z.url().default("http://deb.debian.org/debian"), suite: text.default("trixie") }).prefault({}),
+  debian: z
+    .strictObject({ mirror: z.url().default("http://deb.debian.org/debian"), suite: text.default("trixie") })
+    .prefault({}),
   /** A guest's memory is `minimumMemoryInMiB` times this. */
   memoryBurstFactor: z.number().min(1).max(8).default(1),
   /** Left to the host when guests take the rest. */
@@ -43,7 +48,9 @@ const File = z.strictObject({
   egress: z
     .strictObject({
       /** Ranges inside the refused ones that guests may reach: a mirror, a proxy. */
-      allow: z.array(z.strictObject({ cidr: range, ports: z.array(z.number().int().min(1).max(65535)).min(1).optional() })).default([]),
+      allow: z
+        .array(z.strictObject({ cidr: range, ports: z.array(z.number().int().min(1).max(65535)).min(1).optional() }))
+        .default([]),
       newConnectionsPerSecond: z.number().int().min(1).default(200),
       maxConnections: z.number().int().min(1).default(4096),
     })
@@ -95,17 +102,31 @@ export const parseConfig = (environment: Readonly<Record<string, string | undefi
     install: env.TORPOR_NO_INSTALL !== "1",
     databaseUrl: env.DATABASE_URL,
     s3Endpoint: env.TORPOR_S3_ENDPOINT,
-    credentials: pair("TORPOR_ACCESS_KEY_ID", env.TORPOR_ACCESS_KEY_ID, "TORPOR_SECRET_ACCESS_KEY", env.TORPOR_SECRET_ACCESS_KEY, (accessKeyId, secretAccessKey) => ({ accessKeyId, secretAccessKey })),
-    tls: pair("TORPOR_TLS_CERT", env.TORPOR_TLS_CERT, "TORPOR_TLS_KEY", env.TORPOR_TLS_KEY, (certificateFile, keyFile) => ({ certificateFile, keyFile })),
+    credentials: pair(
+      "TORPOR_ACCESS_KEY_ID",
+      env.TORPOR_ACCESS_KEY_ID,
+      "TORPOR_SECRET_ACCESS_KEY",
+      env.TORPOR_SECRET_ACCESS_KEY,
+      (accessKeyId, secretAccessKey) => ({ accessKeyId, secretAccessKey }),
+    ),
+    tls: pair(
+      "TORPOR_TLS_CERT",
+      env.TORPOR_TLS_CERT,
+      "TORPOR_TLS_KEY",
+      env.TORPOR_TLS_KEY,
+      (certificateFile, keyFile) => ({ certificateFile, keyFile }),
+    ),
     failAt: env.TORPOR_FAIL_AT,
   }
 }
 
 const check = <Schema extends z.ZodType>(schema: Schema, value: unknown, where: string): z.infer<Schema> => {
   const { data, error } = schema.safeParse(value)
-  if (error === undefined) return data as z.infer<Schema>
+  if (error === undefined) return data
   const [issue] = error.issues
-  throw new OperatorError(`${issue?.path.join(".") || "The document"} in ${where} is wrong: ${issue?.message ?? "invalid"}.`)
+  throw new OperatorError(
+    `${issue?.path.join(".") || "The document"} in ${where} is wrong: ${issue?.message ?? "invalid"}.`,
+  )
 }
 
 const parseJson = (fileText: string): unknown => {
@@ -116,8 +137,17 @@ const parseJson = (fileText: string): unknown => {
   }
 }
 
-const pair = <Pair>(firstName: string, first: string | undefined, secondName: string, second: string | undefined, join: (first: string, second: string) => Pair): Pair | undefined => {
+const pair = <Pair>(
+  firstName: string,
+  first: string | undefined,
+  secondName: string,
+  second: string | undefined,
+  join: (first: string, second: string) => Pair,
+): Pair | undefined => {
   if (first === undefined && second === undefined) return undefined
-  if (first === undefined || second === undefined) throw new OperatorError(`${firstName} and ${secondName} go together: set ${first === undefined ? firstName : secondName} too.`)
+  if (first === undefined || second === undefined)
+    throw new OperatorError(
+      `${firstName} and ${secondName} go together: set ${first === undefined ? firstName : secondName} too.`,
+    )
   return join(first, second)
 }

@@ -15,6 +15,7 @@ import { saveMicrovm } from "../machines/microvm-row.ts"
 import { createMicrovms } from "../machines/microvms.ts"
 import { restoreActors, sweepHost } from "../machines/recovery.ts"
 import { createRegistry, type Registry } from "../machines/registry.ts"
+import { suspendAll } from "../machines/suspend-all.ts"
 import { createMicrovmRouter } from "../machines/router.ts"
 import { createTurns } from "../machines/turns.ts"
 import { createVmHost } from "../machines/vm.ts"
@@ -48,6 +49,8 @@ export interface Daemon {
   readonly hostId: string
   readonly caFile: string | undefined
   readonly credentials: { readonly accessKeyId: string; readonly secretAccessKey: string; readonly region: string }
+  /** Puts every VM that runs to sleep; resolves with how many sleep then. */
+  suspendAll(signal: AbortSignal): Promise<number>
   /** Stops serving; VMs and the private Postgres run on. */
   close(): Promise<void>
 }
@@ -58,7 +61,12 @@ const MACHINE = { architecture: "X86_64", chipset: "QEMU_MICROVM", chipsetGenera
 const GRACE_MS = 10_000
 
 /** Starts a daemon; resolves when it serves. What was opened is closed again when a part of it fails. */
-export const startDaemon = async (config: Config, log: Log, progress: (line: string) => void, signal: AbortSignal): Promise<Daemon> => {
+export const startDaemon = async (
+  config: Config,
+  log: Log,
+  progress: (line: string) => void,
+  signal: AbortSignal,
+): Promise<Daemon> => {
   await using opened = new AsyncDisposableStack()
   const data = opened.use(await openDataDirectory(config.dataDirectory, config.credentials, signal))
   const { hostId } = data
@@ -81,7 +89,10 @@ export const startDaemon = async (config: Config, log: Log, progress: (line: str
       ready: config.slots.ready,
       uidBase: config.slots.uidBase,
       addressRange: config.slots.addressRange,
-      policy: { ...config.egress, allow: config.egress.allow.map(({ cidr, ports }) => (ports === undefined ? { cidr } : { cidr, ports })) },
+      policy: {
+        ...config.egress,
+        allow: config.egress.allow.map(({ cidr, ports }) => (ports === undefined ? { cidr } : { cidr, ports })),
+      },
       nameServers: config.nameServers,
       log,
     },
@@ -125,7 +136,12 @@ export const startDaemon = async (config: Config, log: Log, progress: (line: str
     registry: () => registries.microvms,
     refuse: (why) => new RouteError(why),
   })
-  const verbs = createVmVerbs({ host, places, createOverlay, stored: (vmId) => registries.microvms.stored(vmOwner.get(vmId) ?? vmId) })
+  const verbs = createVmVerbs({
+    host,
+    places,
+    createOverlay,
+    stored: (vmId) => registries.microvms.stored(vmOwner.get(vmId) ?? vmId),
+  })
   const buildVerbs = createBuildVerbs({
     host,
     places,
@@ -144,7 +160,8 @@ export const startDaemon = async (config: Config, log: Log, progress: (line: str
     {
       name: "microvm",
       machine: createMicrovmMachine(verbs, router.activityOf),
-      save: (id, generation, snapshot, persisted) => db.transaction((tx) => saveMicrovm(tx, id, generation, snapshot, persisted)),
+      save: (id, generation, snapshot, persisted) =>
+        db.transaction((tx) => saveMicrovm(tx, id, generation, snapshot, persisted)),
       observe(id, snapshot) {
         vmOwner.set(snapshot.context.vmId, id)
         if (!snapshot.hasTag("awake")) dropConnections(id)
@@ -157,7 +174,8 @@ export const startDaemon = async (config: Config, log: Log, progress: (line: str
     {
       name: "image-version",
       machine: createImageVersionMachine(buildVerbs),
-      save: (id, generation, snapshot, persisted) => db.transaction((tx) => saveImageVersion(tx, id, generation, snapshot, persisted)),
+      save: (id, generation, snapshot, persisted) =>
+        db.transaction((tx) => saveImageVersion(tx, id, generation, snapshot, persisted)),
     },
     log,
   )
@@ -218,6 +236,7 @@ export const startDaemon = async (config: Config, log: Log, progress: (line: str
     hostId,
     caFile: certificates.caFile,
     credentials: data.credentials,
+    suspendAll: (suspendSignal) => suspendAll(registries.microvms, suspendSignal),
     close: () => held.disposeAsync(),
   }
 }

@@ -23,9 +23,12 @@ const run = async (): Promise<number> => {
   const command = commands[name]
   if (command === undefined) throw new OperatorError(`There is no command '${name}': see \`torpor --help\`.`)
   const file = process.env["TORPOR_CONFIG"]
-  const text = file === undefined || file === "" ? undefined : await readFile(file, "utf8").catch((error: Error) => {
-    throw new OperatorError(`The file of TORPOR_CONFIG cannot be read: ${error.message}.`)
-  })
+  const text =
+    file === undefined || file === ""
+      ? undefined
+      : await readFile(file, "utf8").catch((error: Error) => {
+          throw new OperatorError(`The file of TORPOR_CONFIG cannot be read: ${error.message}.`)
+        })
   const config = parseConfig(process.env, text)
   if (config.failAt !== undefined) armFailpoint(config.failAt)
   const print = (line: string) => void process.stdout.write(`${line}\n`)
@@ -35,7 +38,11 @@ const run = async (): Promise<number> => {
 try {
   process.exitCode = await run()
 } catch (error) {
-  process.stderr.write(error instanceof OperatorError ? `${error.message}\n` : `${(error as Error).stack ?? String(error)}\n`)
+  process.stderr.write(
+    error instanceof OperatorError
+      ? `${error.message}\n`
+      : `${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`,
+  )
   process.exitCode = stop.signal.aborted ? 130 : 1
 }
 // What a closed daemon leaves open on purpose, the processes of its VMs, would keep this one alive.

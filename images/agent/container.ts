@@ -22,7 +22,12 @@ const FURTHER_CAPABILITIES =
 const capabilityNames = (kind: ProcessSpec["capabilities"]) =>
   `${DEFAULT_CAPABILITIES}${kind === "all" ? ` ${FURTHER_CAPABILITIES}` : ""}`.split(" ").map((name) => `CAP_${name}`)
 
-const mount = (destination: string, type: string, options: string) => ({ destination, type, source: type, options: options.split(",") })
+const mount = (destination: string, type: string, options: string) => ({
+  destination,
+  type,
+  source: type,
+  options: options.split(","),
+})
 
 const MOUNTS = [
   mount("/proc", "proc", "nosuid,noexec,nodev"),
@@ -72,7 +77,15 @@ export const toOciConfig = (name: string, spec: ProcessSpec, user: User) => {
         devices: [{ allow: true, access: "rwm" }],
         ...(spec.memoryMaxMiB === null ? {} : { memory: { limit: spec.memoryMaxMiB * 1024 ** 2 } }),
       },
-      maskedPaths: ["/proc/acpi", "/proc/kcore", "/proc/keys", "/proc/latency_stats", "/proc/timer_list", "/proc/sched_debug", "/sys/firmware"],
+      maskedPaths: [
+        "/proc/acpi",
+        "/proc/kcore",
+        "/proc/keys",
+        "/proc/latency_stats",
+        "/proc/timer_list",
+        "/proc/sched_debug",
+        "/sys/firmware",
+      ],
       readonlyPaths: spec.capabilities === "all" ? [] : ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sysrq-trigger"],
     },
   }

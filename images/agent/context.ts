@@ -15,13 +15,37 @@ const SCRATCH_DRIVE = "/dev/torpor/drive1"
  */
 export const unpackContext = async ({ archiveBytes, maxMiB }: ContextSpec): Promise<void> => {
   await mkdir(SCRATCH, { recursive: true })
-  await run("mke2fs", ["-q", "-F", "-t", "ext4", "-O", "^has_journal", "-E", "lazy_itable_init=1", SCRATCH_DRIVE, `${maxMiB}M`])
+  await run("mke2fs", [
+    "-q",
+    "-F",
+    "-t",
+    "ext4",
+    "-O",
+    "^has_journal",
+    "-E",
+    "lazy_itable_init=1",
+    SCRATCH_DRIVE,
+    `${maxMiB}M`,
+  ])
   await run("mount", ["-t", "ext4", "-o", "nodev,nosuid,noinit_itable", SCRATCH_DRIVE, SCRATCH])
   await mkdir(CONTEXT)
   // A zip is found from its end, and the drive goes on behind it.
   const archive = `${SCRATCH}/archive.zip`
-  await pipeline(createReadStream(ARCHIVE_DRIVE, { end: archiveBytes - 1, highWaterMark: 1024 * 1024 }), createWriteStream(archive))
-  await run("bsdtar", ["-x", "-f", archive, "-C", CONTEXT, "--no-same-owner", "--no-xattrs", "--no-acls", "--no-fflags"])
+  await pipeline(
+    createReadStream(ARCHIVE_DRIVE, { end: archiveBytes - 1, highWaterMark: 1024 * 1024 }),
+    createWriteStream(archive),
+  )
+  await run("bsdtar", [
+    "-x",
+    "-f",
+    archive,
+    "-C",
+    CONTEXT,
+    "--no-same-owner",
+    "--no-xattrs",
+    "--no-acls",
+    "--no-fflags",
+  ])
 }
 
 /** The drives are let go of: a launch has other files behind them. */

@@ -18,7 +18,9 @@ export const copyIntoImage = async (spec: CopySpec, context = CONTEXT, root = IM
   const rights = { uid, gid: spec.owner === null ? 0 : gid, mode: spec.mode }
   const target = await resolveInImage(spec.destination, root)
   const intoDirectory =
-    spec.destination.endsWith("/") || spec.sources.length > 1 || ((await lstat(target).catch(() => undefined))?.isDirectory() ?? false)
+    spec.destination.endsWith("/") ||
+    spec.sources.length > 1 ||
+    ((await lstat(target).catch(() => undefined))?.isDirectory() ?? false)
   for (const source of spec.sources) {
     const from = await resolveInImage(source, context)
     const found = await lstat(from).catch(() => undefined)
@@ -43,7 +45,8 @@ const copyEntry = async (from: string, to: string, rights: Rights, root: string)
   if (source.isDirectory()) {
     // A link to a directory stays one, and is followed inside the image.
     const directory = there?.isSymbolicLink() ? await resolveInImage(to.slice(root.length), root) : to
-    if (there !== undefined && !(await lstat(directory)).isDirectory()) throw new Error(`cannot copy to non-directory: ${to.slice(root.length)}`)
+    if (there !== undefined && !(await lstat(directory)).isDirectory())
+      throw new Error(`cannot copy to non-directory: ${to.slice(root.length)}`)
     if (there === undefined) await mkdir(directory)
     await copyTree(from, directory, rights, root)
     await setRights(directory, source.mode, rights)

@@ -12,7 +12,7 @@ const MAX_LINKS = 40
 export const resolveInImage = async (path: string, root = IMAGE_ROOT): Promise<string> => {
   const pending = path.split("/")
   const done: string[] = []
-  for (let links = 0; pending.length > 0; ) {
+  for (let links = 0; pending.length > 0;) {
     const part = pending.shift()
     if (part === undefined || part === "" || part === ".") continue
     if (part === "..") {

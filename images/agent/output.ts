@@ -39,7 +39,7 @@ export const createOutput = (): Output => {
       wake()
     },
     async *follow() {
-      for (let next = 0; ; ) {
+      for (let next = 0; ;) {
         if (next < first) {
           yield { dropped: first - next }
           next = first

@@ -65,7 +65,6 @@ export const createProcessTable = (tell: (event: AgentEvent) => void) => {
   }
 }
 
-export type ProcessTable = ReturnType<typeof createProcessTable>
 
 /** Where the thaw helper finds the application's UTS namespace, so that it can name the host in it. */
 const exposeUts = async (pidFile: string, ended: Promise<ProcessEnd>) => {

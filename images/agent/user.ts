@@ -29,12 +29,14 @@ export const findUser = async (text: string, root = IMAGE_ROOT): Promise<User> =
   const users = await readTable("/etc/passwd", root)
   const groups = await readTable("/etc/group", root)
   const user = users.find((row) => row[0] === name) ?? (isId(name) ? users.find((row) => row[2] === name) : undefined)
-  if (user === undefined && !isId(name)) throw new Error(`unable to find user ${name}: no matching entries in passwd file`)
+  if (user === undefined && !isId(name))
+    throw new Error(`unable to find user ${name}: no matching entries in passwd file`)
   const uid = Number(user?.[2] ?? name)
   const home = user?.[5] || (uid === 0 ? "/root" : "/")
   if (group !== undefined && group !== "") {
     const row = groups.find((candidate) => candidate[0] === group)
-    if (row === undefined && !isId(group)) throw new Error(`unable to find group ${group}: no matching entries in group file`)
+    if (row === undefined && !isId(group))
+      throw new Error(`unable to find group ${group}: no matching entries in group file`)
     return { uid, gid: Number(row?.[2] ?? group), additionalGids: [], home }
   }
   const gid = Number(user?.[3] ?? 0)

@@ -48,7 +48,14 @@ export const baseRecipe = async (debian: Debian): Promise<Recipe> => {
   const { version } = createRequire(import.meta.url)("npm/package.json") as { version: string }
   return {
     kind: "base",
-    ingredients: [JSON.stringify(debian), PACKAGES.join(), OPTIONS.join(), node.version, version, String(ROOT_DISK_MIB)],
+    ingredients: [
+      JSON.stringify(debian),
+      PACKAGES.join(),
+      OPTIONS.join(),
+      node.version,
+      version,
+      String(ROOT_DISK_MIB),
+    ],
     async build(directory, signal) {
       const tree = join(directory, "tree")
       await installPackages(debian, "minbase", PACKAGES, tree, OPTIONS, signal)

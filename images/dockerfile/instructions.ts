@@ -41,7 +41,8 @@ export const splitInstructions = (text: string): DockerfileText => {
       if (index + 1 >= lines.length) break
     }
     instructions.push(toInstruction(line, parts.join("").trim()))
-    if (instructions.length > MAX_INSTRUCTIONS) throw new DockerfileError(line, `more than ${MAX_INSTRUCTIONS} instructions`)
+    if (instructions.length > MAX_INSTRUCTIONS)
+      throw new DockerfileError(line, `more than ${MAX_INSTRUCTIONS} instructions`)
   }
   return { escape, instructions }
 }
@@ -60,7 +61,8 @@ const escapeDirective = (lines: readonly string[]): "\\" | "`" => {
     const [, name, value] = /^#\s*([A-Za-z]+)\s*=\s*(\S+)\s*$/.exec(line) ?? []
     if (name === undefined) break
     if (name.toLowerCase() !== "escape") continue
-    if (value !== "\\" && value !== "`") throw new DockerfileError(index + 1, `invalid escape character '${value}': must be \\ or \``)
+    if (value !== "\\" && value !== "`")
+      throw new DockerfileError(index + 1, `invalid escape character '${value}': must be \\ or \``)
     return value
   }
   return "\\"

@@ -77,14 +77,15 @@ export const planBuild = (text: string, buildArguments: Variables = {}): BuildPl
       if (base !== "") fail(instruction.line, "several stages are not supported yet")
       const [name = "", as, ...more] = toWords(instruction.rest, globals, escape, instruction.line)
       if (name === "") fail(instruction.line, "FROM requires an image")
-      if (as !== undefined && (as.toUpperCase() !== "AS" || more.length !== 1)) fail(instruction.line, "FROM requires either one or three arguments")
+      if (as !== undefined && (as.toUpperCase() !== "AS" || more.length !== 1))
+        fail(instruction.line, "FROM requires either one or three arguments")
       if (!MANAGED.test(name))
         fail(instruction.line, `the base image '${name}' is not supported yet: use torpor/debian:13`)
       base = name
     },
     ARG({ rest, line }) {
       for (const word of toWords(rest, base === "" ? globals : variables(), escape, line)) {
-        const [name = "", value] = splitAt(word, "=")
+        const [name, value] = splitAt(word, "=")
         if (!/^[A-Za-z_][A-Za-z0-9_]*$/.test(name)) fail(line, `'${name}' is not a valid name`)
         const given = buildArguments[name] ?? value ?? globals[name]
         if (given !== undefined) (base === "" ? globals : args)[name] = given
@@ -94,15 +95,23 @@ export const planBuild = (text: string, buildArguments: Variables = {}): BuildPl
     LABEL: (instruction) => void Object.assign(labels, pairs(instruction)),
     WORKDIR(instruction) {
       workingDirectory = absolute(`${one(instruction)}/.`, workingDirectory).replace(/(.)\/$/, "$1")
-      steps.push({ kind: "directory", line: instruction.line, text: textOf(instruction), path: workingDirectory, owner: null })
+      steps.push({
+        kind: "directory",
+        line: instruction.line,
+        text: textOf(instruction),
+        path: workingDirectory,
+        owner: null,
+      })
     },
     USER: (instruction) => void (user = one(instruction)),
     EXPOSE(instruction) {
       for (const word of words(instruction)) {
         const [, first, last, protocol = "tcp"] = /^(\d+)(?:-(\d+))?(?:\/(tcp|udp))?$/i.exec(word) ?? []
         const [from, to] = [Number(first), Number(last ?? first)]
-        if (first === undefined || from < 1 || to > 65535 || to < from) fail(instruction.line, `invalid containerPort: ${word}`)
-        if (protocol.toLowerCase() === "tcp") for (let port = from; port <= to; port++) if (!exposedPorts.includes(port)) exposedPorts.push(port)
+        if (first === undefined || from < 1 || to > 65535 || to < from)
+          fail(instruction.line, `invalid containerPort: ${word}`)
+        if (protocol.toLowerCase() === "tcp")
+          for (let port = from; port <= to; port++) if (!exposedPorts.includes(port)) exposedPorts.push(port)
       }
     },
     CMD(instruction) {
@@ -130,12 +139,18 @@ export const planBuild = (text: string, buildArguments: Variables = {}): BuildPl
     COPY(instruction) {
       refuseFlags(instruction, ["chown", "chmod"])
       if (instruction.rest.startsWith("<<")) fail(instruction.line, "heredocs are not supported yet")
-      const listed = toExecForm(instruction.rest)?.map((word) => expand(`"${word}"`, variables(), escape, instruction.line)) ?? words(instruction)
+      const listed =
+        toExecForm(instruction.rest)?.map((word) => expand(`"${word}"`, variables(), escape, instruction.line)) ??
+        words(instruction)
       const sources = listed.slice(0, -1)
       const destination = listed.at(-1)
-      if (destination === undefined || sources.length === 0) fail(instruction.line, "COPY requires at least one source and a destination")
+      if (destination === undefined || sources.length === 0)
+        fail(instruction.line, "COPY requires at least one source and a destination")
       if (sources.length > 1 && !destination!.endsWith("/"))
-        fail(instruction.line, "When using COPY with more than one source file, the destination must be a directory and end with a /")
+        fail(
+          instruction.line,
+          "When using COPY with more than one source file, the destination must be a directory and end with a /",
+        )
       const flag = (name: string) => instruction.flags.find((candidate) => candidate.name === name)?.value
       const owner = flag("chown")
       steps.push({
@@ -155,7 +170,8 @@ export const planBuild = (text: string, buildArguments: Variables = {}): BuildPl
     const handler = take[keyword]
     if (handler === undefined)
       fail(line, NOT_YET.has(keyword) ? `${keyword} is not supported yet` : `unknown instruction: ${keyword}`)
-    if (base === "" && keyword !== "FROM" && keyword !== "ARG") fail(line, "no build stage in current context: FROM must come first")
+    if (base === "" && keyword !== "FROM" && keyword !== "ARG")
+      fail(line, "no build stage in current context: FROM must come first")
     if (keyword !== "RUN" && keyword !== "COPY") refuseFlags(instruction, [])
     handler!(instruction)
   }
@@ -167,7 +183,11 @@ export const planBuild = (text: string, buildArguments: Variables = {}): BuildPl
 
 /** Docker's table: a shell ENTRYPOINT ignores CMD, an exec one gets it behind. */
 const startOf = (entrypoint: { argv: string[]; shell: boolean } | undefined, command: string[] | undefined): string[] =>
-  entrypoint === undefined ? (command ?? []) : entrypoint.shell ? entrypoint.argv : [...entrypoint.argv, ...(command ?? [])]
+  entrypoint === undefined
+    ? (command ?? [])
+    : entrypoint.shell
+      ? entrypoint.argv
+      : [...entrypoint.argv, ...(command ?? [])]
 
 const shell = (text: string) => ["/bin/sh", "-c", text]
 const textOf = ({ keyword, flags, rest }: Instruction) =>
@@ -183,7 +203,11 @@ const absolute = (path: string, from: string): string => {
   return /(^|\/)\.?$/.test(path) && joined !== "/" ? `${joined}/` : joined
 }
 
-const toPairs = ({ rest, line, keyword }: Instruction, variables: Variables, escape: string): Record<string, string> => {
+const toPairs = (
+  { rest, line, keyword }: Instruction,
+  variables: Variables,
+  escape: string,
+): Record<string, string> => {
   const first = /^[^\s=]+/.exec(rest)?.[0] ?? ""
   // The old form: a name, blanks, and the rest of the line.
   if (rest[first.length] !== "=") {
@@ -193,8 +217,9 @@ const toPairs = ({ rest, line, keyword }: Instruction, variables: Variables, esc
   }
   return Object.fromEntries(
     toWords(rest, variables, escape, line).map((word): [string, string] => {
-      const [name = "", value] = splitAt(word, "=")
-      if (name === "" || value === undefined) fail(line, `Syntax error - can't find = in "${word}". Must be of the form: name=value`)
+      const [name, value] = splitAt(word, "=")
+      if (name === "" || value === undefined)
+        fail(line, `Syntax error - can't find = in "${word}". Must be of the form: name=value`)
       return [name, value ?? ""]
     }),
   )
@@ -207,7 +232,8 @@ const splitAt = (text: string, mark: string): [string, string | undefined] => {
 
 const parseMode = (text: string | undefined, line: number): number | null => {
   if (text === undefined) return null
-  if (!/^[0-7]{3,4}$/.test(text)) fail(line, `invalid chmod parameter: '${text}'. it should be octal string and between 0 and 07777`)
+  if (!/^[0-7]{3,4}$/.test(text))
+    fail(line, `invalid chmod parameter: '${text}'. it should be octal string and between 0 and 07777`)
   return Number.parseInt(text, 8)
 }
 

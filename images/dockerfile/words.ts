@@ -37,27 +37,39 @@ export const toWords = (text: string, variables: Variables, escape: string, line
 
 /** As {@link toWords}, kept as one: for instructions that take the rest of their line. */
 export const expand = (text: string, variables: Variables, escape: string, line: number): string =>
-  text
-    .split(/(\s+)/)
-    .length > 1
+  text.split(/(\s+)/).length > 1
     ? toWords(text, variables, escape, line).join(" ")
     : (toWords(text, variables, escape, line)[0] ?? "")
 
-const variableAt = (text: string, at: number, variables: Variables, escape: string, line: number): { value: string; end: number } => {
+const variableAt = (
+  text: string,
+  at: number,
+  variables: Variables,
+  escape: string,
+  line: number,
+): { value: string; end: number } => {
   const plain = /^\$([A-Za-z_][A-Za-z0-9_]*|\d)/.exec(text.slice(at, at + 257))
   if (plain !== null) return { value: variables[plain[1] ?? ""] ?? "", end: at + plain[0].length }
   if (text[at + 1] !== "{") return { value: "$", end: at + 1 }
   const end = closingBrace(text, at + 2, line)
-  const [, name, operator = "", word = ""] = /^([A-Za-z_][A-Za-z0-9_]*|\d)(:?[-+?])?([^]*)$/.exec(text.slice(at + 2, end)) ?? []
-  if (name === undefined || (operator === "" && word !== "")) throw new DockerfileError(line, `unsupported modifier in \${${text.slice(at + 2, end)}}`)
+  const [, name, operator = "", word = ""] =
+    /^([A-Za-z_][A-Za-z0-9_]*|\d)(:?[-+?])?([^]*)$/.exec(text.slice(at + 2, end)) ?? []
+  if (name === undefined || (operator === "" && word !== ""))
+    throw new DockerfileError(line, `unsupported modifier in \${${text.slice(at + 2, end)}}`)
   const value = variables[name]
   const isSet = operator.startsWith(":") ? value !== undefined && value !== "" : value !== undefined
   const alternative = () => toWords(word, variables, escape, line).join(" ")
-  const result =
-    operator.endsWith("-") ? (isSet ? value : alternative())
-    : operator.endsWith("+") ? (isSet ? alternative() : "")
-    : operator.endsWith("?") && !isSet ? fail(line, `${name}: ${alternative() || "is not allowed to be unset"}`)
-    : value
+  const result = operator.endsWith("-")
+    ? isSet
+      ? value
+      : alternative()
+    : operator.endsWith("+")
+      ? isSet
+        ? alternative()
+        : ""
+      : operator.endsWith("?") && !isSet
+        ? fail(line, `${name}: ${alternative() || "is not allowed to be unset"}`)
+        : value
   return { value: result ?? "", end: end + 1 }
 }
 

@@ -41,5 +41,16 @@ const makeInitramfs = async (tree: string, release: string, file: string, signal
     order.push(`${module}.ko`)
   }
   await writeFile(join(root, "modules/order"), order.join("\n"))
-  await runCommand("sh", ["-c", 'cd "$1" && find . | sort | "$3" cpio -o -H newc | gzip -9n > "$2"', "sh", root, file, join(tree, "usr/bin/busybox")], { signal })
+  await runCommand(
+    "sh",
+    [
+      "-c",
+      'cd "$1" && find . | sort | "$3" cpio -o -H newc | gzip -9n > "$2"',
+      "sh",
+      root,
+      file,
+      join(tree, "usr/bin/busybox"),
+    ],
+    { signal },
+  )
 }

@@ -15,7 +15,22 @@ const INIT = new URL("init", import.meta.url)
 const THAW = new URL("../thaw/thaw.c", import.meta.url)
 const AGENT = new URL("../agent/main.ts", import.meta.url)
 /** Where busybox's tools are linked, since nothing of a package runs here. */
-const TOOLS = ["sh", "mount", "umount", "mkdir", "ln", "cat", "touch", "chmod", "ip", "poweroff", "fsfreeze", "sync", "rm", "kill"]
+const TOOLS = [
+  "sh",
+  "mount",
+  "umount",
+  "mkdir",
+  "ln",
+  "cat",
+  "touch",
+  "chmod",
+  "ip",
+  "poweroff",
+  "fsfreeze",
+  "sync",
+  "rm",
+  "kill",
+]
 
 /** `disk`: the read-only file system that the guest starts from, with the agent, the thaw helper and what they need. */
 export const systemRecipe = async (debian: Debian): Promise<Recipe> => {
@@ -23,23 +38,42 @@ export const systemRecipe = async (debian: Debian): Promise<Recipe> => {
   const node = nodeBinary()
   return {
     kind: "system",
-    ingredients: [JSON.stringify(debian), PACKAGES.join(), TOOLS.join(), node.version, JSON.stringify(GUEST), agent, ...(await readSources(INIT, THAW))],
+    ingredients: [
+      JSON.stringify(debian),
+      PACKAGES.join(),
+      TOOLS.join(),
+      node.version,
+      JSON.stringify(GUEST),
+      agent,
+      ...(await readSources(INIT, THAW)),
+    ],
     async build(directory, signal) {
       const tree = join(directory, "tree")
       await installPackages(debian, "extract", PACKAGES, tree, [], signal)
-      for (const unused of ["usr/share", "usr/lib/x86_64-linux-gnu/libcrun.a", "usr/lib/x86_64-linux-gnu/gconv", "var", "etc"])
+      for (const unused of [
+        "usr/share",
+        "usr/lib/x86_64-linux-gnu/libcrun.a",
+        "usr/lib/x86_64-linux-gnu/gconv",
+        "var",
+        "etc",
+      ])
         await rm(join(tree, unused), { recursive: true, force: true })
       for (const folder of ["bin", "sbin", "lib", "lib64"]) {
         await rm(join(tree, folder), { recursive: true, force: true })
         await symlink(`usr/${folder}`, join(tree, folder))
       }
-      for (const folder of ["proc", "sys", "dev", "run", "tmp", "image", "etc"]) await mkdir(join(tree, folder), { recursive: true })
+      for (const folder of ["proc", "sys", "dev", "run", "tmp", "image", "etc"])
+        await mkdir(join(tree, folder), { recursive: true })
       await cp(node.path, join(tree, "usr/bin/node"))
       for (const tool of TOOLS) await symlink("busybox", join(tree, "usr/bin", tool)).catch(ignoreExisting)
       await writeFile(join(tree, "agent.mjs"), agent)
       await writeFile(join(tree, "init"), fillIn(await readFile(INIT, "utf8")))
       await chmod(join(tree, "init"), 0o755)
-      await runCommand("gcc", ["-static", "-Os", "-Wall", "-Wextra", "-Werror", "-s", "-o", join(tree, "thaw"), fileURLToPath(THAW)], { signal })
+      await runCommand(
+        "gcc",
+        ["-static", "-Os", "-Wall", "-Wextra", "-Werror", "-s", "-o", join(tree, "thaw"), fileURLToPath(THAW)],
+        { signal },
+      )
       await makeExt4(join(directory, "disk.raw"), { tree, sizeMiB: 512, label: "system" }, signal)
       await rm(tree, { recursive: true })
     },

@@ -1,6 +1,13 @@
 import { connect, type ClientHttp2Session, type ClientHttp2Stream } from "node:http2"
 import { once } from "node:events"
-import { OutputFrame, type ContextSpec, type CopySpec, type DirectorySpec, type ProcessEnd, type ProcessSpec } from "./protocol.ts"
+import {
+  OutputFrame,
+  type ContextSpec,
+  type CopySpec,
+  type DirectorySpec,
+  type ProcessEnd,
+  type ProcessSpec,
+} from "./protocol.ts"
 
 /** What the agent refused, in its words: the guest's, so for people and not for decisions. */
 export class AgentError extends Error {
@@ -10,7 +17,11 @@ export class AgentError extends Error {
 export interface AgentClient {
   startProcess(name: string, spec: ProcessSpec, signal: AbortSignal): Promise<void>
   /** What a process says, from its beginning to its end; `onData` gets pieces, not lines. Resolves with how it ended. */
-  followOutput(name: string, onData: (data: string, stream: "stdout" | "stderr") => void, signal: AbortSignal): Promise<ProcessEnd>
+  followOutput(
+    name: string,
+    onData: (data: string, stream: "stdout" | "stderr") => void,
+    signal: AbortSignal,
+  ): Promise<ProcessEnd>
   endProcess(name: string, signal: AbortSignal): Promise<void>
   unpackContext(spec: ContextSpec, signal: AbortSignal): Promise<void>
   copy(spec: CopySpec, signal: AbortSignal): Promise<void>

@@ -23,7 +23,12 @@ import { z } from "zod"
 /** Events on the agent port, one JSON object a line. */
 export const AgentEvent = z.discriminatedUnion("event", [
   z.object({ event: z.literal("hello"), protocol: z.number().int() }),
-  z.object({ event: z.literal("exited"), process: z.string().max(64), code: z.number().int(), signal: z.string().max(16).nullable() }),
+  z.object({
+    event: z.literal("exited"),
+    process: z.string().max(64),
+    code: z.number().int(),
+    signal: z.string().max(16).nullable(),
+  }),
 ])
 export type AgentEvent = z.infer<typeof AgentEvent>
 

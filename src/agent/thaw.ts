@@ -41,10 +41,14 @@ export const openThawPort = async (path: string, signal: AbortSignal): Promise<T
       let text = ""
       const onData = (chunk: Buffer) => {
         text += chunk.toString("latin1")
-        if (text.endsWith("\n") || text.length > MAX_ANSWER_BYTES) done(() => resolve(text.slice(0, MAX_ANSWER_BYTES).trim()))
+        if (text.endsWith("\n") || text.length > MAX_ANSWER_BYTES)
+          done(() => resolve(text.slice(0, MAX_ANSWER_BYTES).trim()))
       }
       const onClose = () => done(() => reject(new Error("The guest's thaw port was closed")))
-      const onAbort = () => done(() => reject(askSignal.aborted ? (askSignal.reason as Error) : new Error("The guest did not answer in time")))
+      const onAbort = () =>
+        done(() =>
+          reject(askSignal.aborted ? (askSignal.reason as Error) : new Error("The guest did not answer in time")),
+        )
       const done = (settle: () => void) => {
         socket.off("data", onData).off("close", onClose)
         bounded.removeEventListener("abort", onAbort)

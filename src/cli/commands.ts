@@ -1,6 +1,9 @@
 import type { Config } from "../config.ts"
+import { doctor } from "./doctor.ts"
+import { down } from "./down.ts"
 import { quickstart } from "./quickstart.ts"
 import { serve } from "./serve.ts"
+import { setup } from "./setup.ts"
 
 export interface CommandInput {
   readonly config: Config
@@ -17,8 +20,14 @@ export interface Command {
 
 /** Every command of `torpor`. */
 export const commands: Readonly<Record<string, Command>> = {
-  quickstart: { summary: "build, launch, suspend and wake a sample application, with timings; leaves nothing behind", run: quickstart },
+  quickstart: {
+    summary: "build, launch, suspend and wake a sample application, with timings; leaves nothing behind",
+    run: quickstart,
+  },
+  setup: { summary: "install what this machine lacks, and build the base artefacts", run: setup },
+  doctor: { summary: "check everything the daemon needs, with what to do [--json]", run: doctor },
   serve: { summary: "run the daemon in the foreground", run: serve },
+  down: { summary: "put every virtual machine to sleep, stop the daemon and its Postgres", run: down },
 }
 
 /** What `torpor --help` prints. */

@@ -18,9 +18,16 @@ export const createEndpoint = (name: string, token: string, ca: string): Endpoin
   return {
     get: (path) =>
       new Promise((resolve, reject) => {
-        const request = send(`https://${name}${path}`, { agent, headers: { "x-aws-proxy-auth": token } }, (response) => {
-          text(response).then((body) => resolve({ status: response.statusCode ?? 0, headers: response.headers, body }), reject)
-        })
+        const request = send(
+          `https://${name}${path}`,
+          { agent, headers: { "x-aws-proxy-auth": token } },
+          (response) => {
+            text(response).then(
+              (body) => resolve({ status: response.statusCode ?? 0, headers: response.headers, body }),
+              reject,
+            )
+          },
+        )
         request.once("error", reject).end()
       }),
     close: () => agent.destroy(),

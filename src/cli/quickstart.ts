@@ -22,18 +22,26 @@ import { createLog } from "../log.ts"
 import type { CommandInput } from "./commands.ts"
 import { createEndpoint } from "./endpoint.ts"
 import { sampleArchive } from "./sample.ts"
+import { runSetup } from "./setup.ts"
 
 const ROLE = "arn:aws:iam::000000000000:role/quickstart"
 const POLL_MS = 50
 
 /** Runs it; the directory, its daemon and its Postgres are gone when it resolves, also when it fails. */
 export const quickstart = async ({ config, print, signal }: CommandInput): Promise<number> => {
+  await runSetup(config, print, signal)
   const directory = await mkdtemp(join(tmpdir(), "torpor-quickstart-"))
   const log = createLog(config.logLevel === "info" ? "error" : config.logLevel)
   let hostId: string | undefined
   try {
     print(`Starting a daemon of its own in ${directory}`)
-    const own = { ...config, dataDirectory: directory, databaseUrl: undefined, api: { ...config.api, port: 0 }, edge: { ...config.edge, port: 0 } }
+    const own = {
+      ...config,
+      dataDirectory: directory,
+      databaseUrl: undefined,
+      api: { ...config.api, port: 0 },
+      edge: { ...config.edge, port: 0 },
+    }
     const daemon = await startDaemon(own, log, print, signal)
     hostId = daemon.hostId
     try {
@@ -64,9 +72,13 @@ const tour = async (daemon: Daemon, print: (line: string) => void, signal: Abort
   await s3.send(new CreateBucketCommand({ Bucket: "quickstart" }))
   await s3.send(new PutObjectCommand({ Bucket: "quickstart", Key: "counter.zip", Body: await sampleArchive() }))
   for (const name of ["counter", "counter-again"])
-    await timed(name === "counter" ? "build an image from a Dockerfile" : "build it again: its steps are cached", () => buildImage(client, name, signal))
+    await timed(name === "counter" ? "build an image from a Dockerfile" : "build it again: its steps are cached", () =>
+      buildImage(client, name, signal),
+    )
 
-  const vm = await timed("RunMicrovm answers", () => client.send(new RunMicrovmCommand({ imageIdentifier: imageArn(connection.region, "counter") })))
+  const vm = await timed("RunMicrovm answers", () =>
+    client.send(new RunMicrovmCommand({ imageIdentifier: imageArn(connection.region, "counter") })),
+  )
   const microvmIdentifier = vm.microvmId ?? ""
   const { authToken } = await client.send(
     new CreateMicrovmAuthTokenCommand({ microvmIdentifier, expirationInMinutes: 10, allowedPorts: [{ port: 8080 }] }),
@@ -125,7 +137,12 @@ const buildImage = async (client: LambdaMicrovmsClient, name: string, signal: Ab
   }
 }
 
-const untilState = async (client: LambdaMicrovmsClient, microvmIdentifier: string, wanted: string, signal: AbortSignal) => {
+const untilState = async (
+  client: LambdaMicrovmsClient,
+  microvmIdentifier: string,
+  wanted: string,
+  signal: AbortSignal,
+) => {
   for (;;) {
     const { state, stateReason } = await client.send(new GetMicrovmCommand({ microvmIdentifier }))
     if (state === wanted) return

@@ -18,7 +18,10 @@ export const createAccessKeys = (db: PostgresJsDatabase, secrets: Secrets) => ({
     const [row] = await db.select().from(accessKeys).where(eq(accessKeys.accessKeyId, accessKeyId))
     return row === undefined ? undefined : { account: row.account, secret: secrets.open(row.sealedSecret) }
   },
-  async put({ accessKeyId, secretAccessKey }: { accessKeyId: string; secretAccessKey: string }, account: string): Promise<void> {
+  async put(
+    { accessKeyId, secretAccessKey }: { accessKeyId: string; secretAccessKey: string },
+    account: string,
+  ): Promise<void> {
     const sealedSecret = secrets.seal(secretAccessKey)
     await db
       .insert(accessKeys)
@@ -36,10 +39,20 @@ interface SigningKey {
 /** The keys that tokens are signed and verified with, newest first; private halves sealed. */
 export const createKeyStore = (db: PostgresJsDatabase, secrets: Secrets) => ({
   async load(): Promise<SigningKey[]> {
-    const rows = await db.select().from(signingKeys).where(isNull(signingKeys.retiredAt)).orderBy(desc(signingKeys.createdAt))
-    return rows.map(({ kid, publicJwk, sealedPrivateJwk }) => ({ kid, publicJwk, privateJwk: JSON.parse(secrets.open(sealedPrivateJwk)) as object }))
+    const rows = await db
+      .select()
+      .from(signingKeys)
+      .where(isNull(signingKeys.retiredAt))
+      .orderBy(desc(signingKeys.createdAt))
+    return rows.map(({ kid, publicJwk, sealedPrivateJwk }) => ({
+      kid,
+      publicJwk,
+      privateJwk: JSON.parse(secrets.open(sealedPrivateJwk)) as object,
+    }))
   },
   async insert({ kid, publicJwk, privateJwk }: SigningKey): Promise<void> {
-    await db.insert(signingKeys).values({ kid, publicJwk: { ...publicJwk }, sealedPrivateJwk: secrets.seal(JSON.stringify(privateJwk)) })
+    await db
+      .insert(signingKeys)
+      .values({ kid, publicJwk: { ...publicJwk }, sealedPrivateJwk: secrets.seal(JSON.stringify(privateJwk)) })
   },
 })

@@ -10,9 +10,7 @@ export interface OpenDatabase extends AsyncDisposable {
   readonly db: PostgresJsDatabase
 }
 
-export type DatabaseAddress =
-  | { readonly url: string }
-  | { readonly dataDirectory: string; readonly hostId: string }
+export type DatabaseAddress = { readonly url: string } | { readonly dataDirectory: string; readonly hostId: string }
 
 const MIGRATIONS = fileURLToPath(new URL("../../migrations", import.meta.url))
 const DATABASE = "torpor"
@@ -54,15 +52,20 @@ const connect = async (address: DatabaseAddress, signal: AbortSignal): Promise<S
 }
 
 const migrateUp = async (sql: Sql) => {
-  const journal = JSON.parse(await readFile(`${MIGRATIONS}/meta/_journal.json`, "utf8")) as { entries: { when: number }[] }
+  const journal = JSON.parse(await readFile(`${MIGRATIONS}/meta/_journal.json`, "utf8")) as {
+    entries: { when: number }[]
+  }
   const newest = Math.max(...journal.entries.map(({ when }) => when))
   const connection = await sql.reserve()
   try {
     await connection`select pg_advisory_lock(${MIGRATION_LOCK})`
     const [table] = await connection`select to_regclass('drizzle.__drizzle_migrations') is not null as there`
-    const [last] = table?.["there"] === true ? await connection`select max(created_at) as at from drizzle.__drizzle_migrations` : []
+    const [last] =
+      table?.["there"] === true ? await connection`select max(created_at) as at from drizzle.__drizzle_migrations` : []
     if (last !== undefined && Number(last["at"]) > newest)
-      throw new OperatorError("The database was written by a newer Torpor: update this one, or restore a backup made by it.")
+      throw new OperatorError(
+        "The database was written by a newer Torpor: update this one, or restore a backup made by it.",
+      )
     await migrate(drizzle(sql), { migrationsFolder: MIGRATIONS })
   } finally {
     await connection`select pg_advisory_unlock(${MIGRATION_LOCK})`

@@ -44,13 +44,24 @@ const runDirectory = (hostId: string) => join("/run/torpor/postgres", hostId.sli
 const mountPoint = (hostId: string) => join(runDirectory(hostId), "data")
 
 /** Starts the cluster, making it first if there is none; one that runs already is taken over. Nothing is left running when it fails. */
-export const startPrivatePostgres = async (dataDirectory: string, hostId: string, signal: AbortSignal): Promise<PrivatePostgres> => {
+export const startPrivatePostgres = async (
+  dataDirectory: string,
+  hostId: string,
+  signal: AbortSignal,
+): Promise<PrivatePostgres> => {
   const data = join(dataDirectory, "postgres")
   const socket = join(runDirectory(hostId), `.s.PGSQL.${PORT}`)
   const { uid, gid } = await accountIds(signal)
-  const version = await readFile(join(data, "PG_VERSION"), "utf8").then((text) => text.trim(), () => undefined)
+  const version = await readFile(join(data, "PG_VERSION"), "utf8").then(
+    (text) => text.trim(),
+    () => undefined,
+  )
   const binaries = await findBinaries(version)
-  for (const [path, mode] of [[join(runDirectory(hostId)), 0o700], [mountPoint(hostId), 0o700], [data, 0o700]] as const) {
+  for (const [path, mode] of [
+    [join(runDirectory(hostId)), 0o700],
+    [mountPoint(hostId), 0o700],
+    [data, 0o700],
+  ] as const) {
     await mkdir(path, { recursive: true })
     await chown(path, uid, gid)
     await chmod(path, mode)
@@ -110,16 +121,27 @@ const start = async (binaries: string, data: string, hostId: string, signal: Abo
     mountPoint(hostId),
     ...Object.entries(settings).flatMap(([name, value]) => ["-c", `${name}=${value}`]),
   ])
-  const child = spawn(file, args, { detached: true, stdio: ["ignore", logFile.fd, logFile.fd], env: { PATH: "/usr/sbin:/usr/bin:/sbin:/bin", LC_ALL: "C.UTF-8" } })
+  const child = spawn(file, args, {
+    detached: true,
+    stdio: ["ignore", logFile.fd, logFile.fd],
+    env: { PATH: "/usr/sbin:/usr/bin:/sbin:/bin", LC_ALL: "C.UTF-8" },
+  })
   await logFile.close()
   let ended = false
   child.once("exit", () => (ended = true)).once("error", () => (ended = true))
   const deadline = Date.now() + START_TIMEOUT_MS
-  const ready = () => readFile(join(data, "postmaster.pid"), "utf8").then((text) => /^ready\s*$/m.test(text), () => false)
+  const ready = () =>
+    readFile(join(data, "postmaster.pid"), "utf8").then(
+      (text) => /^ready\s*$/m.test(text),
+      () => false,
+    )
   try {
     while (!(await ready())) {
       if (ended) throw new OperatorError(`The private Postgres did not start: ${await lastWords(data)}`)
-      if (Date.now() > deadline) throw new OperatorError(`The private Postgres did not start within ${START_TIMEOUT_MS / 1000} s: ${await lastWords(data)}`)
+      if (Date.now() > deadline)
+        throw new OperatorError(
+          `The private Postgres did not start within ${START_TIMEOUT_MS / 1000} s: ${await lastWords(data)}`,
+        )
       await sleep(20, undefined, { signal })
     }
     child.unref()
@@ -130,7 +152,8 @@ const start = async (binaries: string, data: string, hostId: string, signal: Abo
 }
 
 const lastWords = async (data: string) =>
-  (await readFile(join(data, "postgres.log"), "utf8").catch(() => "")).trim().split("\n").slice(-3).join(" | ") || "it said nothing"
+  (await readFile(join(data, "postgres.log"), "utf8").catch(() => "")).trim().split("\n").slice(-3).join(" | ") ||
+  "it said nothing"
 
 /** The postmaster's pid, if the one that the cluster's lock file names is really it. */
 const postmasterOf = async (data: string, hostId: string): Promise<number | undefined> => {

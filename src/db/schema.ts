@@ -21,7 +21,16 @@ import {
   type AnyPgColumn,
 } from "drizzle-orm/pg-core"
 import type { Cause, IdlePolicy, ImageSettings, LoggingTarget, RunSettings } from "./values.ts"
-import { buildStates, causes, imageStates, microvmStates, snapshotStates, versionStates, versionStatuses, vmKinds } from "./values.ts"
+import {
+  buildStates,
+  causes,
+  imageStates,
+  microvmStates,
+  snapshotStates,
+  versionStates,
+  versionStatuses,
+  vmKinds,
+} from "./values.ts"
 
 const bytea = customType<{ data: Buffer }>({ dataType: () => "bytea" })
 const at = (name: string) => timestamp(name, { withTimezone: true, mode: "date" })
@@ -76,7 +85,10 @@ export const images = pgTable(
     createdAt: at("created_at").notNull().defaultNow(),
     updatedAt: at("updated_at"),
   },
-  (table) => [unique("images_by_name").on(table.account, table.region, table.name), oneOf("images_state", table.state, imageStates)],
+  (table) => [
+    unique("images_by_name").on(table.account, table.region, table.name),
+    oneOf("images_state", table.state, imageStates),
+  ],
 )
 
 export const imageVersions = pgTable(
@@ -107,7 +119,9 @@ export const imageVersions = pgTable(
   },
   (table) => [
     unique("image_versions_by_version").on(table.imageId, table.version),
-    index("image_versions_unfinished").on(table.hostId).where(sql`${table.state} in ('PENDING', 'IN_PROGRESS', 'DELETING')`),
+    index("image_versions_unfinished")
+      .on(table.hostId)
+      .where(sql`${table.state} in ('PENDING', 'IN_PROGRESS', 'DELETING')`),
     oneOf("image_versions_state", table.state, versionStates),
     oneOf("image_versions_status", table.status, versionStatuses),
     oneOf("image_versions_cause", table.cause, causes),
@@ -131,7 +145,10 @@ export const imageBuilds = pgTable(
     createdAt: at("created_at").notNull().defaultNow(),
     finishedAt: at("finished_at"),
   },
-  (table) => [index("image_builds_of_version").on(table.imageVersionId), oneOf("image_builds_state", table.state, buildStates)],
+  (table) => [
+    index("image_builds_of_version").on(table.imageVersionId),
+    oneOf("image_builds_state", table.state, buildStates),
+  ],
 )
 
 export const buildLogLines = pgTable(
@@ -212,7 +229,9 @@ export const vms = pgTable(
     endedAt: at("ended_at"),
   },
   (table) => [
-    index("vms_live").on(table.hostId).where(sql`${table.endedAt} is null`),
+    index("vms_live")
+      .on(table.hostId)
+      .where(sql`${table.endedAt} is null`),
     oneOf("vms_kind", table.kind, vmKinds),
     oneOf("vms_snapshot", table.snapshot, snapshotStates),
   ],
@@ -255,7 +274,9 @@ export const microvms = pgTable(
   },
   (table) => [
     unique("microvms_by_endpoint").on(table.endpointId),
-    index("microvms_live").on(table.hostId).where(sql`${table.state} <> 'TERMINATED'`),
+    index("microvms_live")
+      .on(table.hostId)
+      .where(sql`${table.state} <> 'TERMINATED'`),
     index("microvms_newest").on(table.account, table.region, table.startedAt.desc(), table.id.desc()),
     index("microvms_of_image").on(table.imageId),
     oneOf("microvms_state", table.state, microvmStates),

@@ -15,7 +15,15 @@ export const imageStates = [
 ] as const
 export type ImageState = (typeof imageStates)[number]
 
-export const versionStates = ["PENDING", "IN_PROGRESS", "SUCCESSFUL", "FAILED", "DELETING", "DELETED", "DELETE_FAILED"] as const
+export const versionStates = [
+  "PENDING",
+  "IN_PROGRESS",
+  "SUCCESSFUL",
+  "FAILED",
+  "DELETING",
+  "DELETED",
+  "DELETE_FAILED",
+] as const
 export type VersionState = (typeof versionStates)[number]
 
 export const versionStatuses = ["ACTIVE", "INACTIVE"] as const

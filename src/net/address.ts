@@ -19,7 +19,8 @@ export interface Range {
 export const parseRange = (text: string): Range => {
   const [address = "", bitsText = "32"] = text.split("/")
   const [first, bits] = [parseAddress(address), Number(bitsText)]
-  if (first === undefined || !Number.isInteger(bits) || bits < 0 || bits > 32) throw new Error(`'${text}' is no IPv4 range (a.b.c.d/n)`)
+  if (first === undefined || !Number.isInteger(bits) || bits < 0 || bits > 32)
+    throw new Error(`'${text}' is no IPv4 range (a.b.c.d/n)`)
   if (bits < 32 && first % 2 ** (32 - bits) !== 0) throw new Error(`'${text}' has bits set behind its prefix`)
   return { first, bits }
 }

@@ -43,11 +43,13 @@ export const emptyAnswer = (query: Buffer, { end }: Question, rcode: number): Bu
 
 /** Whether a message answers exactly this question under this id. */
 export const answers = (message: Buffer, id: number, question: Buffer): boolean => {
-  if (message.length < HEADER_BYTES || message.readUInt16BE(0) !== id || (message.readUInt16BE(2) & 0x8000) === 0) return false
+  if (message.length < HEADER_BYTES || message.readUInt16BE(0) !== id || (message.readUInt16BE(2) & 0x8000) === 0)
+    return false
   const parsed = parseQuestion(message)
   // Resolvers may spell the name as they like.
   return (
     parsed !== undefined &&
-    message.subarray(HEADER_BYTES, parsed.end).toString("latin1").toLowerCase() === question.toString("latin1").toLowerCase()
+    message.subarray(HEADER_BYTES, parsed.end).toString("latin1").toLowerCase() ===
+      question.toString("latin1").toLowerCase()
   )
 }

@@ -50,12 +50,16 @@ neigh add ${GUEST.address} lladdr ${GUEST.mac} nud permanent dev tap0
 neigh add 127.0.0.1 lladdr ${GUEST.mac} nud permanent dev tap0
 route add 127.0.0.1/32 dev tap0 src ${GUEST.gateway}
 `
-  await runCommand("sh", ["-c", SCRIPT, "sh", plan.name, plan.link, outside, within, slotRules(plan, policy)], { signal })
+  await runCommand("sh", ["-c", SCRIPT, "sh", plan.name, plan.link, outside, within, slotRules(plan, policy)], {
+    signal,
+  })
 }
 
 /** Removes a namespace with all that is in it; nothing happens when there is none. */
 export const removeNamespace = async (name: string, link: string): Promise<void> => {
   const signal = AbortSignal.timeout(30_000)
   // The link's end outside goes with the one inside, but only after a while.
-  await runCommand("sh", ["-c", 'ip link del "$2" 2>/dev/null; ip netns del "$1" 2>/dev/null; :', "sh", name, link], { signal })
+  await runCommand("sh", ["-c", 'ip link del "$2" 2>/dev/null; ip netns del "$1" 2>/dev/null; :', "sh", name, link], {
+    signal,
+  })
 }

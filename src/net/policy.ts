@@ -13,8 +13,6 @@ export interface EgressPolicy {
   readonly maxConnections: number
 }
 
-export const DEFAULT_POLICY: EgressPolicy = { allow: [], newConnectionsPerSecond: 200, maxConnections: 4096 }
-
 /** Where a namespace's resolver requests arrive on the host's end of its link. */
 export const RESOLVER_PORT = 1053
 

@@ -76,12 +76,19 @@ export const openResolver = async (options: ResolverOptions): Promise<Resolver> 
   return {
     async close() {
       for (const socket of connections) socket.destroy()
-      await Promise.all([new Promise<void>((done) => udp.close(done)), new Promise<void>((done) => tcp.close(() => done()))])
+      await Promise.all([
+        new Promise<void>((done) => udp.close(done)),
+        new Promise<void>((done) => tcp.close(() => done())),
+      ])
     },
   }
 }
 
-type Transport = (query: Buffer, server: { address: string; port: number }, isAnswer: (message: Buffer) => boolean) => Promise<Buffer>
+type Transport = (
+  query: Buffer,
+  server: { address: string; port: number },
+  isAnswer: (message: Buffer) => boolean,
+) => Promise<Buffer>
 
 /** Asks one name server after the other under an id of our own. */
 const forward = async (
@@ -171,11 +178,13 @@ async function* messagesOf(socket: Socket): AsyncGenerator<Buffer> {
 }
 
 const nameServersOf = async ({ nameServers }: ResolverOptions): Promise<{ address: string; port: number }[]> => {
-  const texts = nameServers.length > 0 ? nameServers : hostServers(await readFile("/etc/resolv.conf", "utf8").catch(() => ""))
+  const texts =
+    nameServers.length > 0 ? nameServers : hostServers(await readFile("/etc/resolv.conf", "utf8").catch(() => ""))
   return texts.map((text) => {
     const [address = "", port] = isIP(text) === 6 ? [text] : text.split(":")
     return { address, port: Number(port ?? 53) }
   })
 }
 
-const hostServers = (text: string): string[] => [...text.matchAll(/^nameserver\s+(\S+)/gm)].map(([, address]) => address ?? "")
+const hostServers = (text: string): string[] =>
+  [...text.matchAll(/^nameserver\s+(\S+)/gm)].map(([, address]) => address ?? "")

@@ -136,9 +136,10 @@ export const openSlots = async (options: SlotsOptions, signal: AbortSignal): Pro
     async sweep(keep) {
       const prefix = `torpor-${hostId.slice(0, 8)}-`
       const namespaces = await readdir("/run/netns").catch(() => [])
-      const ours = new Set(namespaces.filter((name) => name.startsWith(prefix)).map((name) => Number(name.slice(prefix.length))))
-      for (const entry of await readdir(CLAIMS))
-        if ((await ownerOf(Number(entry))) === hostId) ours.add(Number(entry))
+      const ours = new Set(
+        namespaces.filter((name) => name.startsWith(prefix)).map((name) => Number(name.slice(prefix.length))),
+      )
+      for (const entry of await readdir(CLAIMS)) if ((await ownerOf(Number(entry))) === hostId) ours.add(Number(entry))
       const kept = new Set([...keep, ...used.keys(), ...ready.map(({ index }) => index)])
       await Promise.all([...ours].filter((index) => !kept.has(index)).map(remove))
       fill()
@@ -150,8 +151,8 @@ export const openSlots = async (options: SlotsOptions, signal: AbortSignal): Pro
       await Promise.all([...resolvers.values()].map((resolver) => resolver.close()))
       if (used.size === 0) {
         const last = AbortSignal.timeout(10_000)
-        await runCommand("nft", ["delete", "table", "inet", hostTable(hostId)], { signal: last }).catch((error: unknown) =>
-          log.warn({ err: error }, "The host's rules could not be removed"),
+        await runCommand("nft", ["delete", "table", "inet", hostTable(hostId)], { signal: last }).catch(
+          (error: unknown) => log.warn({ err: error }, "The host's rules could not be removed"),
         )
       }
     },

@@ -30,7 +30,10 @@ export const probeAccelerator = async (
   const boot = (await readFile("/proc/sys/kernel/random/boot_id", "utf8")).trim()
   const about = [boot, options.qemuVersion, options.kernelHash].join()
   const file = join(options.directory, "accelerator.json")
-  const kept = await readFile(file, "utf8").then((text) => JSON.parse(text) as Verdict, () => undefined)
+  const kept = await readFile(file, "utf8").then(
+    (text) => JSON.parse(text) as Verdict,
+    () => undefined,
+  )
   if (kept?.about === about) return kept
   const verdict: Verdict = { ...(await judge(options, signal)), about }
   await writeFile(`${file}.new`, JSON.stringify(verdict))
@@ -53,13 +56,24 @@ const judge = async (
     : { accelerator: "tcg", reason: `/dev/kvm opens, but a small guest did not start in it: ${said.why}` }
 }
 
-const firstLine = (kernel: string, initramfs: string, signal: AbortSignal): Promise<{ ok: true } | { ok: false; why: string }> =>
+const firstLine = (
+  kernel: string,
+  initramfs: string,
+  signal: AbortSignal,
+): Promise<{ ok: true } | { ok: false; why: string }> =>
   new Promise((resolve) => {
     const child = spawn(
       QEMU,
       [
-        ..."-nodefaults -no-user-config -display none -no-reboot -M microvm -accel kvm -cpu host -m 128M -serial stdio".split(" "),
-        ...["-kernel", kernel, "-initrd", initramfs, "-append", "console=ttyS0 reboot=t panic=-1"],
+        ..."-nodefaults -no-user-config -display none -no-reboot -M microvm -accel kvm -cpu host -m 128M -serial stdio".split(
+          " ",
+        ),
+        "-kernel",
+        kernel,
+        "-initrd",
+        initramfs,
+        "-append",
+        "console=ttyS0 reboot=t panic=-1",
       ],
       { stdio: ["ignore", "pipe", "pipe"], signal },
     )
@@ -77,5 +91,7 @@ const firstLine = (kernel: string, initramfs: string, signal: AbortSignal): Prom
     })
     child.stderr.on("data", (text: Buffer) => (words = (words + text.toString()).slice(-2000)))
     child.once("error", (error) => end({ ok: false, why: error.message }))
-    child.once("close", (code, name) => end({ ok: false, why: `QEMU ended (${name ?? code}): ${words.trim().split("\n").at(-1)}` }))
+    child.once("close", (code, name) =>
+      end({ ok: false, why: `QEMU ended (${name ?? code}): ${words.trim().split("\n").at(-1)}` }),
+    )
   })

@@ -20,7 +20,9 @@ export const detectCgroups = async (hostId: string): Promise<Cgroups> => {
   const name = `torpor-${hostId.slice(0, 8)}`
   const controllers = await readFile("/sys/fs/cgroup/cgroup.controllers", "utf8").catch(() => "")
   if (["memory", "pids", "cpu"].every((controller) => controllers.split(/\s+/).includes(controller))) return v2(name)
-  const roots = (["memory", "cpu", "pids"] as const).filter((controller) => existsSync(`/sys/fs/cgroup/${controller}/cgroup.procs`))
+  const roots = (["memory", "cpu", "pids"] as const).filter((controller) =>
+    existsSync(`/sys/fs/cgroup/${controller}/cgroup.procs`),
+  )
   return roots.length > 0 ? v1(name, roots) : { kind: "none", create: async () => [], remove: async () => {} }
 }
 

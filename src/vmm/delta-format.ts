@@ -68,7 +68,8 @@ export const encodeDelta = (header: DeltaHeader, extents: readonly Extent[]): Bu
 export const tableEnd = (header: Buffer): number => HEADER_BYTES + extentCount(header) * ENTRY_BYTES
 
 const extentCount = (header: Buffer): number => {
-  if (header.length < HEADER_BYTES || !header.subarray(0, MAGIC.length).equals(MAGIC)) throw new SnapshotRefused("The delta is not one")
+  if (header.length < HEADER_BYTES || !header.subarray(0, MAGIC.length).equals(MAGIC))
+    throw new SnapshotRefused("The delta is not one")
   const count = header.readUInt32LE(16)
   if (count > MAX_EXTENTS) throw new SnapshotRefused("The delta has too many extents")
   return count
@@ -96,7 +97,11 @@ export const decodeDelta = (bytes: Buffer): { header: DeltaHeader; extents: Exte
     if (kind === undefined || pages === 0 || start < end || start + pages > header.memoryPages)
       throw new SnapshotRefused("The delta's extents overlap, are out of order or leave the guest's memory")
     end = start + pages
-    extents.push(kind === "zero" ? { kind, start, count: pages } : { kind, start, count: pages, crc32: table.readUInt32LE(at + 12) })
+    extents.push(
+      kind === "zero"
+        ? { kind, start, count: pages }
+        : { kind, start, count: pages, crc32: table.readUInt32LE(at + 12) },
+    )
   }
   return { header, extents }
 }

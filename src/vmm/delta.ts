@@ -3,7 +3,15 @@ import { open, type FileHandle } from "node:fs/promises"
 import { dirname } from "node:path"
 import { crc32 } from "node:zlib"
 import { failpoint } from "../failpoint.ts"
-import { decodeDelta, encodeDelta, HEADER_BYTES, roomFor, tableEnd, type DeltaHeader, type Extent } from "./delta-format.ts"
+import {
+  decodeDelta,
+  encodeDelta,
+  HEADER_BYTES,
+  roomFor,
+  tableEnd,
+  type DeltaHeader,
+  type Extent,
+} from "./delta-format.ts"
 import { sha256Of, SnapshotRefused } from "./manifest.ts"
 import { PAGE_BYTES, type MemoryMap, type PageRun } from "./memory-map.ts"
 import type { DeltaPaths, DeltaSizes } from "./vmm.ts"
@@ -62,7 +70,7 @@ const splitRuns = (runs: PageRun[]): PageRun[] =>
 /** Parts a run's pages into data and zero, each with as many pages as follow one another. */
 function* toExtents(run: PageRun, pages: Buffer): Generator<Extent> {
   const isZero = (page: number) => ZERO_PAGE.equals(pages.subarray(page * PAGE_BYTES, (page + 1) * PAGE_BYTES))
-  for (let first = 0; first < run.count; ) {
+  for (let first = 0; first < run.count;) {
     const zero = isZero(first)
     let next = first + 1
     while (next < run.count && isZero(next) === zero) next++
@@ -81,7 +89,7 @@ const syncedDigest = async (path: string) => {
 }
 
 const writeAll = async (file: FileHandle, bytes: Buffer, position: number) => {
-  for (let done = 0; done < bytes.length; )
+  for (let done = 0; done < bytes.length;)
     done += (await file.write(bytes, done, bytes.length - done, position + done)).bytesWritten
 }
 
@@ -101,7 +109,8 @@ export const openDelta = async ({ file: path, state }: DeltaPaths): Promise<Delt
   try {
     const { header, extents } = await readTable(file)
     const pages = extents.reduce((sum, extent) => sum + (extent.kind === "data" ? extent.count : 0), 0)
-    if ((await file.stat()).size !== header.dataOffset + pages * PAGE_BYTES) throw new SnapshotRefused("The delta is truncated")
+    if ((await file.stat()).size !== header.dataOffset + pages * PAGE_BYTES)
+      throw new SnapshotRefused("The delta is truncated")
 
     const eachData = async (use: (extent: Extent & { kind: "data" }, bytes: Buffer) => Promise<void> | void) => {
       const buffer = Buffer.allocUnsafe(MAX_PAGES * PAGE_BYTES)
@@ -121,7 +130,8 @@ export const openDelta = async ({ file: path, state }: DeltaPaths): Promise<Delt
         if ((await sha256Of(state).catch(() => "")) !== header.stateSha256)
           throw new SnapshotRefused("The device state is missing, altered, or another snapshot's")
         await eachData((extent, bytes) => {
-          if (crc32(bytes) !== extent.crc32) throw new SnapshotRefused(`The delta's pages from ${extent.start} on are altered`)
+          if (crc32(bytes) !== extent.crc32)
+            throw new SnapshotRefused(`The delta's pages from ${extent.start} on are altered`)
         })
       },
       async load(memory) {
@@ -146,7 +156,7 @@ const readTable = async (file: FileHandle) => {
 }
 
 const readAll = async (file: FileHandle, bytes: Buffer, position: number) => {
-  for (let done = 0; done < bytes.length; ) {
+  for (let done = 0; done < bytes.length;) {
     const { bytesRead } = await file.read(bytes, done, bytes.length - done, position + done)
     if (bytesRead === 0) throw new SnapshotRefused("The delta is truncated")
     done += bytesRead

@@ -64,7 +64,9 @@ export const deviceArguments = (drives: Drives, tap: string, fds: { thaw: number
 
 /** Every file that a VM's process must be able to open, apart from what it may write. */
 export const readOnlyFiles = (drives: Drives): string[] => [
-  ...new Set(layout(drives).flatMap(({ chain, readOnly }) => (readOnly ? chain : chain.slice(0, -1)).map(({ path }) => path))),
+  ...new Set(
+    layout(drives).flatMap(({ chain, readOnly }) => (readOnly ? chain : chain.slice(0, -1)).map(({ path }) => path)),
+  ),
 ]
 
 /** The files that a VM's process writes. */

@@ -16,6 +16,9 @@ export const tscKHz = async (signal: AbortSignal): Promise<number> => {
   const kernelLog = await runCommand("dmesg", [], { signal }).catch(() => "")
   const detected = /tsc: (?:Refined TSC clocksource calibration|Detected).*?([\d.]+) MHz/.exec(kernelLog)?.[1]
   const said = detected ?? /^cpu MHz\s*: ([\d.]+)$/m.exec(await readFile("/proc/cpuinfo", "utf8"))?.[1]
-  if (said === undefined) throw new OperatorError("The rate of this machine's time stamp counter is in neither its kernel log nor /proc/cpuinfo.")
+  if (said === undefined)
+    throw new OperatorError(
+      "The rate of this machine's time stamp counter is in neither its kernel log nor /proc/cpuinfo.",
+    )
   return Math.round(Number(said) * 1000)
 }

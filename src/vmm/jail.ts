@@ -74,7 +74,12 @@ const jailArguments = (jail: Jail): string[] => [
   "/etc/ld.so.cache",
   "/etc/ld.so.cache",
   // bwrap makes missing parents for root alone, and the program is not root any more.
-  ...ancestors([...jail.devices.map(([, to]) => to), ...jail.readOnly, ...jail.writable]).flatMap((path) => ["--perms", "0755", "--dir", path]),
+  ...ancestors([...jail.devices.map(([, to]) => to), ...jail.readOnly, ...jail.writable]).flatMap((path) => [
+    "--perms",
+    "0755",
+    "--dir",
+    path,
+  ]),
   ...jail.devices.flatMap(([from, to]) => ["--dev-bind", from, to]),
   ...jail.readOnly.flatMap((path) => ["--ro-bind", path, path]),
   ...jail.writable.flatMap((path) => ["--bind", path, path]),

@@ -73,7 +73,9 @@ export const verifyBase = async (base: BasePaths, here: Machine): Promise<Manife
   const manifest = parsed.data
   for (const key of Object.keys(here) as (keyof Machine)[])
     if (manifest.machine[key] !== here[key])
-      throw new SnapshotRefused(`The base was made with ${key} '${manifest.machine[key]}', and this machine has '${here[key]}'`)
+      throw new SnapshotRefused(
+        `The base was made with ${key} '${manifest.machine[key]}', and this machine has '${here[key]}'`,
+      )
   if ((await sha256Of(files.state).catch(() => "")) !== manifest.state.sha256)
     throw new SnapshotRefused("The base's device state is altered, truncated or missing")
   const key = await keyOf(files.ram).catch(() => undefined)

@@ -17,7 +17,12 @@ export interface MemoryMap extends AsyncDisposable {
 }
 
 /** Opens the private mapping of `ramPath` (`bytes` long) in a process. The caller disposes it; reads and writes are only safe while it is paused. */
-export const openMemoryMap = async (pid: number, ramPath: string, bytes: number, writable: boolean): Promise<MemoryMap> => {
+export const openMemoryMap = async (
+  pid: number,
+  ramPath: string,
+  bytes: number,
+  writable: boolean,
+): Promise<MemoryMap> => {
   const base = await findMapping(pid, ramPath, bytes)
   const memory = await open(`/proc/${pid}/mem`, writable ? "r+" : "r")
   return {
@@ -26,14 +31,14 @@ export const openMemoryMap = async (pid: number, ramPath: string, bytes: number,
       return await changedRuns(pagemap, base, bytes)
     },
     async read(buffer, page) {
-      for (let done = 0; done < buffer.length; ) {
+      for (let done = 0; done < buffer.length;) {
         const { bytesRead } = await memory.read(buffer, done, buffer.length - done, base + page * PAGE_BYTES + done)
         if (bytesRead === 0) throw new Error("The guest's memory could not be read")
         done += bytesRead
       }
     },
     async write(buffer, page) {
-      for (let done = 0; done < buffer.length; ) {
+      for (let done = 0; done < buffer.length;) {
         const { bytesWritten } = await memory.write(buffer, done, buffer.length - done, base + page * PAGE_BYTES + done)
         if (bytesWritten === 0) throw new Error("The guest's memory could not be written")
         done += bytesWritten
@@ -49,7 +54,10 @@ const findMapping = async (pid: number, ramPath: string, bytes: number): Promise
   let to: number | undefined
   for (const line of (await readFile(`/proc/${pid}/maps`, "utf8")).split("\n")) {
     if (!line.endsWith(` ${ramPath}`)) continue
-    const [start, end] = line.slice(0, line.indexOf(" ")).split("-").map((part) => Number.parseInt(part, 16))
+    const [start, end] = line
+      .slice(0, line.indexOf(" "))
+      .split("-")
+      .map((part) => Number.parseInt(part, 16))
     from ??= start
     if (to !== undefined && start !== to) throw new Error("The guest's memory is mapped in pieces")
     to = end
@@ -65,7 +73,7 @@ const [PRESENT, SWAPPED, OF_FILE] = [1 << 31, 1 << 30, 1 << 29]
 const changedRuns = async (pagemap: FileHandle, base: number, bytes: number): Promise<PageRun[]> => {
   const pages = bytes / PAGE_BYTES
   const entries = Buffer.allocUnsafe(pages * 8)
-  for (let done = 0; done < entries.length; ) {
+  for (let done = 0; done < entries.length;) {
     const { bytesRead } = await pagemap.read(entries, done, entries.length - done, (base / PAGE_BYTES) * 8 + done)
     if (bytesRead === 0) throw new Error("The page map ended early")
     done += bytesRead

@@ -7,7 +7,10 @@ import { runCommand } from "../command.ts"
 export const ROOT_DISK_BYTES = 10 * 1024 ** 3
 
 /** Makes empty qcow2 overlays by copying a prepared one (0.2 ms; `qemu-img` takes 9). They name no backing file: the command line does. */
-export const prepareOverlays = async (directory: string, signal: AbortSignal): Promise<(path: string) => Promise<void>> => {
+export const prepareOverlays = async (
+  directory: string,
+  signal: AbortSignal,
+): Promise<(path: string) => Promise<void>> => {
   const template = join(directory, "overlay.qcow2")
   if (!existsSync(template)) {
     const temporary = `${template}.${process.pid}`

@@ -40,7 +40,8 @@ export const createQemuVm = (parts: QemuVmParts): Vm => {
     // QEMU closes its sockets when it dies: for a process of another daemon that is the only sign.
     await new Promise<void>((resolve) => (qmp.closed ? resolve() : qmp.once("close", () => resolve())))
     const end = await jailed?.ended
-    const reason = jailed?.words().trim() || (end === undefined ? "it ended" : `it ended with ${end.signal ?? end.code}`)
+    const reason =
+      jailed?.words().trim() || (end === undefined ? "it ended" : `it ended with ${end.signal ?? end.code}`)
     return { byGuest, reason }
   })()
 
@@ -72,7 +73,9 @@ export const createQemuVm = (parts: QemuVmParts): Vm => {
       await qmp.execute("blockdev-snapshot", { node: rootNode(top), overlay: rootNode(top + 1) })
       rootDisk.push(next)
       // Said explicitly: a later snapshot would open it for writing again, and by then it isn't ours to write.
-      await qmp.execute("blockdev-reopen", { options: [blockNode(rootNode(top), sealed, true, top === 0 ? null : rootNode(top - 1))] })
+      await qmp.execute("blockdev-reopen", {
+        options: [blockNode(rootNode(top), sealed, true, top === 0 ? null : rootNode(top - 1))],
+      })
     },
     async saveBase(base, id) {
       if (ram.baseId !== undefined) throw new Error("Only a guest that was booted here can become a base")
@@ -124,4 +127,3 @@ const sealBase = async (base: BasePaths, id: string, { ram, machine, kernelHash 
   await trustRam(base)
   return { memoryBytes: memory.blocks * 512, stateBytes: state.size }
 }
-

@@ -161,7 +161,13 @@ export const createQemuVmm = async (options: QemuOptions): Promise<Vmm> => {
         refuseStrangers(delta.header, { ...spec, incarnation: spec.delta.incarnation, baseId: manifest.id })
       }
       const started = await startBeside(
-        start(spec, drives, memory, ["-S", "-incoming", "defer", "-global", "migration.send-configuration=off"], signal),
+        start(
+          spec,
+          drives,
+          memory,
+          ["-S", "-incoming", "defer", "-global", "migration.send-configuration=off"],
+          signal,
+        ),
         delta?.verify(),
         ({ jailed }) => abandon(spec.vmId, jailed),
       )
@@ -211,7 +217,9 @@ const startBeside = async <Started>(
 
 /** A slot's uid changes with every life of a VM; its files follow. */
 const giveTo = async (uid: number, paths: readonly string[]) => {
-  await Promise.all([...new Set([...paths, ...paths.slice(1).map((path) => dirname(path))])].map((path) => chown(path, uid, uid)))
+  await Promise.all(
+    [...new Set([...paths, ...paths.slice(1).map((path) => dirname(path))])].map((path) => chown(path, uid, uid)),
+  )
 }
 
 /** A delta is loaded only into the VM, the base and the life it was taken from. */
@@ -222,7 +230,8 @@ const refuseStrangers = (
   if (header.vmId !== wanted.vmId) throw new SnapshotRefused("The delta is of another VM")
   if (header.baseId !== wanted.baseId) throw new SnapshotRefused("The delta is of another base")
   if (header.incarnation !== wanted.incarnation) throw new SnapshotRefused("The delta is of another life of the VM")
-  if (header.memoryPages * 4096 !== wanted.memoryMiB * 1024 ** 2) throw new SnapshotRefused("The delta is of a guest of another size")
+  if (header.memoryPages * 4096 !== wanted.memoryMiB * 1024 ** 2)
+    throw new SnapshotRefused("The delta is of a guest of another size")
 }
 
 /** Devices from a file; resolves when the guest is loaded and paused. */

@@ -53,7 +53,10 @@ export const openQmp = async (path: string, signal: AbortSignal): Promise<Qmp> =
 
 const createQmp = (socket: Socket): Qmp => {
   const emitter = new EventEmitter() as Qmp
-  const waiting = new Map<number, { command: string; resolve: (value: never) => void; reject: (error: Error) => void }>()
+  const waiting = new Map<
+    number,
+    { command: string; resolve: (value: never) => void; reject: (error: Error) => void }
+  >()
   let nextId = 1
   let closed = false
   let last: Error | undefined

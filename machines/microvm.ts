@@ -107,6 +107,8 @@ export const createMicrovmMachine = (verbs: VmVerbs, activityOf: (id: string) =>
       isWanted: ({ context }) => context.wanted,
     },
     actions: {
+      /** A wish that is true already is taken, not refused: `can` answers by it. */
+      alreadySo: () => {},
       noteCause: assign({
         cause: ({ context, event }) => ("cause" in event ? event.cause : context.cause),
         by: ({ event }) => ("by" in event ? event.by : null),
@@ -203,7 +205,7 @@ export const createMicrovmMachine = (verbs: VmVerbs, activityOf: (id: string) =>
             ],
             on: {
               SUSPEND: { target: "suspending", actions: "noteCause" },
-              RESUME: {},
+              RESUME: { actions: "alreadySo" },
               IDLE: [
                 { guard: "sleepsWhenIdle", target: "suspending", actions: assign({ cause: "idle", by: null }) },
                 { target: "#microvm.terminating", actions: assign({ cause: "idle", stateReason: LIFETIME_OVER }) },
@@ -247,7 +249,7 @@ export const createMicrovmMachine = (verbs: VmVerbs, activityOf: (id: string) =>
               }),
             },
             on: {
-              SUSPEND: {},
+              SUSPEND: { actions: "alreadySo" },
               RESUME: { target: "resuming", actions: "noteCause" },
               SUSPENSION_OVER: { guard: "endsSuspension", target: "#microvm.terminating", actions: "noteEnding" },
             },
@@ -263,7 +265,7 @@ export const createMicrovmMachine = (verbs: VmVerbs, activityOf: (id: string) =>
                 actions: { type: "noteFailure", params: ({ event }) => ({ doing: "resumed", error: event.error }) },
               },
             },
-            on: { RESUME: {} },
+            on: { RESUME: { actions: "alreadySo" } },
           },
         },
       },
@@ -275,7 +277,7 @@ export const createMicrovmMachine = (verbs: VmVerbs, activityOf: (id: string) =>
           // What could not be removed now is removed by the sweep at the next start; the VM is over all the same.
           onError: "terminated",
         },
-        on: { TERMINATE: {} },
+        on: { TERMINATE: { actions: "alreadySo" } },
       },
       terminated: { type: "final", tags: "over" },
     },

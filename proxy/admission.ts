@@ -28,7 +28,12 @@ export const claimOf = ({ headers }: IncomingMessage): Claim => ({
 const single = (value: string | string[] | undefined) => (Array.isArray(value) ? value.join(",") : value)
 
 /** Lets a request in, or throws an {@link EdgeError}. */
-export const admit = async (request: IncomingMessage, claim: Claim, router: Router, tokens: Tokens): Promise<Admitted> => {
+export const admit = async (
+  request: IncomingMessage,
+  claim: Claim,
+  router: Router,
+  tokens: Tokens,
+): Promise<Admitted> => {
   // An absolute target would be a second Host, and Node lets the first of two Host headers win.
   if (!request.url?.startsWith("/") && request.url !== "*") throw new EdgeError("BAD_REQUEST")
   if (countOf(request.rawHeaders, "host") !== 1) throw new EdgeError("BAD_REQUEST")
@@ -48,6 +53,8 @@ const parsePort = (text: string): number => {
   return Number(text)
 }
 
-const hostOf = ({ headers }: IncomingMessage) => (headers.host ?? "").replace(/:\d+$/, "").replace(/\.$/, "").toLowerCase()
+const hostOf = ({ headers }: IncomingMessage) =>
+  (headers.host ?? "").replace(/:\d+$/, "").replace(/\.$/, "").toLowerCase()
 
-const countOf = (rawHeaders: readonly string[], name: string) => rawHeaders.filter((text, index) => index % 2 === 0 && text.toLowerCase() === name).length
+const countOf = (rawHeaders: readonly string[], name: string) =>
+  rawHeaders.filter((text, index) => index % 2 === 0 && text.toLowerCase() === name).length

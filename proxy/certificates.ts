@@ -25,11 +25,21 @@ const [CA_DAYS, LEAF_DAYS, RENEW_BEFORE_DAYS] = [3650, 397, 30]
 /** Reads or makes the CA and the leaf for `*.vm.<domain>` and `*.lambda-url.<domain>` in a directory. */
 export const ensureCertificates = async (directory: string, domain: string): Promise<Certificates> => {
   await mkdir(directory, { recursive: true, mode: 0o700 })
-  const files = { ca: join(directory, "ca.pem"), caKey: join(directory, "ca.key"), leaf: join(directory, "leaf.pem"), leafKey: join(directory, "leaf.key") }
+  const files = {
+    ca: join(directory, "ca.pem"),
+    caKey: join(directory, "ca.key"),
+    leaf: join(directory, "leaf.pem"),
+    leafKey: join(directory, "leaf.key"),
+  }
   const ca = (await readPair(files.ca, files.caKey)) ?? (await makeCa(domain, files))
   const kept = await readPair(files.leaf, files.leafKey)
-  const leaf = kept !== undefined && isGood(kept.certificate, ca.certificate, domain) ? kept : await makeLeaf(domain, ca, files)
-  return { certificate: leaf.certificate.toString("pem") + "\n" + ca.certificate.toString("pem"), key: leaf.key, caFile: files.ca }
+  const leaf =
+    kept !== undefined && isGood(kept.certificate, ca.certificate, domain) ? kept : await makeLeaf(domain, ca, files)
+  return {
+    certificate: leaf.certificate.toString("pem") + "\n" + ca.certificate.toString("pem"),
+    key: leaf.key,
+    caFile: files.ca,
+  }
 }
 
 interface Pair {
@@ -41,14 +51,23 @@ interface Pair {
 const namesOf = (domain: string) => [`*.vm.${domain}`, `*.lambda-url.${domain}`]
 
 const readPair = async (certificateFile: string, keyFile: string): Promise<Pair | undefined> => {
-  const [certificate, key] = await Promise.all([certificateFile, keyFile].map((file) => readFile(file, "utf8").catch(() => undefined)))
-  return certificate === undefined || key === undefined ? undefined : { certificate: new x509.X509Certificate(certificate), key }
+  const [certificate, key] = await Promise.all(
+    [certificateFile, keyFile].map((file) => readFile(file, "utf8").catch(() => undefined)),
+  )
+  return certificate === undefined || key === undefined
+    ? undefined
+    : { certificate: new x509.X509Certificate(certificate), key }
 }
 
 const isGood = (leaf: x509.X509Certificate, ca: x509.X509Certificate, domain: string) =>
   leaf.issuer === ca.subject &&
   leaf.notAfter.getTime() > Date.now() + RENEW_BEFORE_DAYS * DAY_MS &&
-  namesOf(domain).every((name) => leaf.getExtension(x509.SubjectAlternativeNameExtension)?.names.toJSON().some(({ value }) => value === name))
+  namesOf(domain).every((name) =>
+    leaf
+      .getExtension(x509.SubjectAlternativeNameExtension)
+      ?.names.toJSON()
+      .some(({ value }) => value === name),
+  )
 
 const makeCa = async (domain: string, files: { ca: string; caKey: string }): Promise<Pair> => {
   const keys = await crypto.subtle.generateKey(KEYS, true, ["sign", "verify"])
@@ -91,17 +110,28 @@ const makeLeaf = async (domain: string, ca: Pair, files: { leaf: string; leafKey
   return keepPair(certificate, keys.privateKey, files.leaf, files.leafKey)
 }
 
-const keepPair = async (certificate: x509.X509Certificate, privateKey: webcrypto.CryptoKey, file: string, keyFile: string): Promise<Pair> => {
+const keepPair = async (
+  certificate: x509.X509Certificate,
+  privateKey: webcrypto.CryptoKey,
+  file: string,
+  keyFile: string,
+): Promise<Pair> => {
   const key = x509.PemConverter.encode(await crypto.subtle.exportKey("pkcs8", privateKey), "PRIVATE KEY")
   // The key first: a certificate without its key is made again.
-  for (const [path, text, mode] of [[keyFile, key, 0o600], [file, certificate.toString("pem"), 0o644]] as const) {
+  for (const [path, text, mode] of [
+    [keyFile, key, 0o600],
+    [file, certificate.toString("pem"), 0o644],
+  ] as const) {
     await writeFile(`${path}.new`, `${text}\n`, { mode })
     await rename(`${path}.new`, path)
   }
   return { certificate, key }
 }
 
-const serial = () => Buffer.from(crypto.getRandomValues(new Uint8Array(16))).toString("hex").replace(/^[89a-f]/, "1")
+const serial = () =>
+  Buffer.from(crypto.getRandomValues(new Uint8Array(16)))
+    .toString("hex")
+    .replace(/^[89a-f]/, "1")
 
 /** DER of NameConstraints { permittedSubtrees [0] { GeneralSubtree { dNSName domain } } }: RFC 5280, 4.2.1.10. */
 const nameConstraints = (domain: string): ArrayBuffer => {

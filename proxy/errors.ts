@@ -6,7 +6,11 @@ const table = {
   AUTHENTICATION_FAILED: [403, "Token authentication failed", "UNAUTHORIZED"],
   PORT_DENIED: [403, "Access to port denied", "UNAUTHORIZED"],
   BAD_PORT: [400, "The port must be a number from 1 to 65535", "BAD_REQUEST"],
-  BAD_SUBPROTOCOL: [400, "The WebSocket subprotocols are malformed: offer lambda-microvms with the others", "BAD_REQUEST"],
+  BAD_SUBPROTOCOL: [
+    400,
+    "The WebSocket subprotocols are malformed: offer lambda-microvms with the others",
+    "BAD_REQUEST",
+  ],
   BAD_REQUEST: [400, "Bad request", "BAD_REQUEST"],
   TOO_MANY_REQUESTS: [429, "Too many requests are open to this MicroVM", "TOO_MANY_REQUESTS"],
   APP_CONNECT_FAILED: [502, "", "APP_CONNECT_FAILED"],

@@ -109,9 +109,13 @@ export const openEdge = async (options: EdgeOptions): Promise<Edge> => {
     }
     upgraded.add(socket)
     socket.once("close", () => upgraded.delete(socket)).on("error", () => {})
-    pass(request, claim, requestId, socket, (place) => upstream.upgrade(request, socket, head, { ...place, fallbackProtocol })).catch((error: unknown) => {
+    pass(request, claim, requestId, socket, (place) =>
+      upstream.upgrade(request, socket, head, { ...place, fallbackProtocol }),
+    ).catch((error: unknown) => {
       const { status, headers, body } = toAnswer(codeOf(error, requestId), requestId)
-      const lines = Object.entries({ ...headers, connection: "close" }).map(([name, value]) => `${name}: ${String(value)}\r\n`)
+      const lines = Object.entries({ ...headers, connection: "close" }).map(
+        ([name, value]) => `${name}: ${String(value)}\r\n`,
+      )
       if (socket.writable) socket.end(`HTTP/1.1 ${status} \r\n${lines.join("")}\r\n${body}`)
     })
   }
@@ -133,7 +137,9 @@ export const openEdge = async (options: EdgeOptions): Promise<Edge> => {
   server.listen(options.port, options.address)
   await once(server, "listening").catch((error: NodeJS.ErrnoException) => {
     if (error.code !== "EADDRINUSE") throw error
-    throw new OperatorError(`The edge's port ${options.port} on ${options.address} is in use; stop what listens there or set TORPOR_EDGE_PORT.`)
+    throw new OperatorError(
+      `The edge's port ${options.port} on ${options.address} is in use; stop what listens there or set TORPOR_EDGE_PORT.`,
+    )
   })
 
   return {

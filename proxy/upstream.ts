@@ -11,7 +11,12 @@ import { prepareAnswer } from "./headers.ts"
 export interface Upstream {
   /** Resolves when the exchange is over; rejects with an {@link EdgeError} while nothing was answered yet. */
   request(request: IncomingMessage, response: ServerResponse, at: Place): Promise<void>
-  upgrade(request: IncomingMessage, socket: Socket, head: Buffer, at: Place & { fallbackProtocol: string | undefined }): Promise<void>
+  upgrade(
+    request: IncomingMessage,
+    socket: Socket,
+    head: Buffer,
+    at: Place & { fallbackProtocol: string | undefined },
+  ): Promise<void>
   drop(vmId: string): void
 }
 
@@ -42,9 +47,14 @@ export const createUpstream = (): Upstream => {
   const targetOf = ({ address, port }: Place) => ({ protocol: "http:", host: address, hostname: address, port })
 
   proxy.on("proxyReq", (outgoing: ClientRequest) => {
-    const timer = setTimeout(() => outgoing.destroy(new Error("The guest did not accept the connection in time")), CONNECT_TIMEOUT_MS)
+    const timer = setTimeout(
+      () => outgoing.destroy(new Error("The guest did not accept the connection in time")),
+      CONNECT_TIMEOUT_MS,
+    )
     const clear = () => clearTimeout(timer)
-    outgoing.once("socket", (socket) => (socket.connecting ? socket.once("connect", clear) : clear())).once("close", clear)
+    outgoing
+      .once("socket", (socket) => (socket.connecting ? socket.once("connect", clear) : clear()))
+      .once("close", clear)
   })
 
   const send = (request: IncomingMessage, response: ServerResponse, at: Place, agent: Agent | false) =>
@@ -56,7 +66,9 @@ export const createUpstream = (): Upstream => {
       })
     })
 
-  proxy.on("proxyRes", (answer, request: IncomingMessage & { requestId?: string }) => prepareAnswer(answer.headers, request.requestId ?? ""))
+  proxy.on("proxyRes", (answer, request: IncomingMessage & { requestId?: string }) =>
+    prepareAnswer(answer.headers, request.requestId ?? ""),
+  )
 
   return {
     async request(request, response, at) {
@@ -84,7 +96,8 @@ export const createUpstream = (): Upstream => {
           proxy.off("proxyReqWs", prepare)
           const tidy = (answer: IncomingMessage) => {
             prepareAnswer(answer.headers, at.requestId)
-            if (answer.statusCode === 101 && at.fallbackProtocol !== undefined) answer.headers["sec-websocket-protocol"] ??= at.fallbackProtocol
+            if (answer.statusCode === 101 && at.fallbackProtocol !== undefined)
+              answer.headers["sec-websocket-protocol"] ??= at.fallbackProtocol
           }
           outgoing.prependListener("upgrade", tidy)
           outgoing.prependListener("response", tidy)

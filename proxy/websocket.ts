@@ -17,10 +17,14 @@ export interface UpgradeClaim extends Claim {
  */
 export const claimOfUpgrade = (request: IncomingMessage): UpgradeClaim => {
   const { headers } = request
-  const offered = (headers["sec-websocket-protocol"] ?? "").split(",").map((text) => text.trim()).filter(Boolean)
+  const offered = (headers["sec-websocket-protocol"] ?? "")
+    .split(",")
+    .map((text) => text.trim())
+    .filter(Boolean)
   const ours = offered.filter((text) => text === BASE || text.startsWith(`${BASE}.`))
   if (ours.length === 0) return { ...claimOf(request), fallbackProtocol: undefined }
-  const values = (prefix: string) => ours.filter((text) => text.startsWith(prefix)).map((text) => text.slice(prefix.length))
+  const values = (prefix: string) =>
+    ours.filter((text) => text.startsWith(prefix)).map((text) => text.slice(prefix.length))
   const [tokens, ports] = [values(TOKEN), values(PORT)]
   if (!ours.includes(BASE) || tokens.length > 1 || ports.length > 1 || ours.length !== 1 + tokens.length + ports.length)
     throw new EdgeError("BAD_SUBPROTOCOL")

@@ -4,7 +4,11 @@ import { spawn } from "node:child_process"
 const KEPT_CHARACTERS = 4096
 
 /** The same on every machine, whoever started the daemon. */
-const ENVIRONMENT = { PATH: "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", LC_ALL: "C.UTF-8", HOME: "/root" }
+const ENVIRONMENT = {
+  PATH: "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+  LC_ALL: "C.UTF-8",
+  HOME: "/root",
+}
 
 export class CommandError extends Error {
   override readonly name = "CommandError"

@@ -35,12 +35,17 @@ export const openDataDirectory = async (
   const held = await tryLock(join(path, "lock"), signal)
   if (held === undefined) {
     const pid = (await readFile(pidFile, "utf8").catch(() => "")).trim()
-    throw new OperatorError(`Another daemon${pid === "" ? "" : ` (process ${pid})`} works on ${path}: stop it, or name another directory by TORPOR_DATA_DIR.`)
+    throw new OperatorError(
+      `Another daemon${pid === "" ? "" : ` (process ${pid})`} works on ${path}: stop it, or name another directory by TORPOR_DATA_DIR.`,
+    )
   }
   try {
     const hostId = (await keep(join(path, "host-id"), () => `${randomUUID()}\n`)).trim()
     const key = Buffer.from((await keep(join(path, "key"), () => randomBytes(KEY_BYTES).toString("hex"))).trim(), "hex")
-    if (key.length !== KEY_BYTES) throw new OperatorError(`${join(path, "key")} does not hold a key of ${KEY_BYTES} bytes: restore it from a backup.`)
+    if (key.length !== KEY_BYTES)
+      throw new OperatorError(
+        `${join(path, "key")} does not hold a key of ${KEY_BYTES} bytes: restore it from a backup.`,
+      )
     const credentials = await firstCredentials(path, given)
     await writeFile(pidFile, `${process.pid}\n`)
     return {
@@ -59,9 +64,16 @@ export const openDataDirectory = async (
   }
 }
 
-const firstCredentials = async (path: string, given: { accessKeyId: string; secretAccessKey: string } | undefined): Promise<Credentials> => {
+const firstCredentials = async (
+  path: string,
+  given: { accessKeyId: string; secretAccessKey: string } | undefined,
+): Promise<Credentials> => {
   const text = await keep(join(path, "credentials.json"), () =>
-    JSON.stringify({ accessKeyId: `AKIA${randomBytes(10).toString("hex").slice(0, 16).toUpperCase()}`, secretAccessKey: randomBytes(30).toString("base64"), region: "us-east-1" }),
+    JSON.stringify({
+      accessKeyId: `AKIA${randomBytes(10).toString("hex").slice(0, 16).toUpperCase()}`,
+      secretAccessKey: randomBytes(30).toString("base64"),
+      region: "us-east-1",
+    }),
   )
   return { ...(JSON.parse(text) as Credentials), ...given }
 }

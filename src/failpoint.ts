@@ -16,7 +16,8 @@ let armed: string | undefined
 
 /** Arms one point for the rest of this process; throws on a name that is none. */
 export const armFailpoint = (name: string) => {
-  if (!failpoints.some((point) => point === name)) throw new Error(`There is no fail point '${name}': ${failpoints.join(", ")}`)
+  if (!failpoints.some((point) => point === name))
+    throw new Error(`There is no fail point '${name}': ${failpoints.join(", ")}`)
   armed = name
 }
 

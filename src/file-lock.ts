@@ -5,7 +5,11 @@ import { spawn } from "node:child_process"
  * flock(1) holds it and lives only as long as the pipe that we keep open to it.
  * `onWait` is called once if somebody else has it. Rejects when aborted.
  */
-export const lock = async (path: string, signal: AbortSignal, onWait: () => void = () => {}): Promise<AsyncDisposable> => {
+export const lock = async (
+  path: string,
+  signal: AbortSignal,
+  onWait: () => void = () => {},
+): Promise<AsyncDisposable> => {
   const child = spawn("flock", ["--exclusive", path, "sh", "-c", "echo locked; exec cat"], {
     signal,
     stdio: ["pipe", "pipe", "inherit"],

@@ -10,7 +10,15 @@ export const createLog = (level: string): Log =>
       base: null,
       timestamp: pino.stdTimeFunctions.isoTime,
       redact: {
-        paths: ["secret", "*.secret", "secretAccessKey", "*.secretAccessKey", "authToken", "*.authToken", "runHookPayload"],
+        paths: [
+          "secret",
+          "*.secret",
+          "secretAccessKey",
+          "*.secretAccessKey",
+          "authToken",
+          "*.authToken",
+          "runHookPayload",
+        ],
         censor: "[redacted]",
       },
     },

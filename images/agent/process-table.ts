@@ -1,6 +1,6 @@
 /** Named process trees: started by crun, ended with everything they have started, their ends told to the host. */
 import { spawn } from "node:child_process"
-import { mkdir, readFile, rm, writeFile } from "node:fs/promises"
+import { mkdir, readFile, readlink, rm, writeFile } from "node:fs/promises"
 import { constants } from "node:os"
 import type { AgentEvent, ProcessEnd, ProcessSpec } from "../../src/agent/protocol.ts"
 import { cgroupOf, toOciConfig } from "./container.ts"
@@ -65,7 +65,6 @@ export const createProcessTable = (tell: (event: AgentEvent) => void) => {
   }
 }
 
-
 /** Where the thaw helper finds the application's UTS namespace, so that it can name the host in it. */
 const exposeUts = async (pidFile: string, ended: Promise<ProcessEnd>) => {
   let over = false
@@ -75,7 +74,10 @@ const exposeUts = async (pidFile: string, ended: Promise<ProcessEnd>) => {
     const pid = await readFile(pidFile, "utf8").catch(() => "")
     if (pid !== "") {
       await run("umount", ["/run/torpor/uts"]).catch(() => "")
-      await run("mount", ["--bind", `/proc/${pid}/ns/uts`, "/run/torpor/uts"])
+      await run("mount", ["--bind", `/proc/${pid}/ns/uts`, "/run/torpor/uts"]).catch(async (error: unknown) => {
+        // An application that has exited already has no namespace; how it ended is told by its end.
+        if (await readlink(`/proc/${pid}/ns/uts`).catch(() => undefined)) throw error
+      })
       return
     }
     await new Promise((resolve) => setTimeout(resolve, 10))

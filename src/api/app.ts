@@ -9,7 +9,6 @@ import { createMicrovmsService, microvmsDialect, type MicrovmsParts } from "./aw
 import { rawTarget, type ApiEnv } from "./aws/request-body.ts"
 import { createS3Service } from "./aws/s3/service.ts"
 import { createVerifier, type AccessKeys } from "./aws/sigv4.ts"
-import { parseTarget } from "./aws/target.ts"
 import { toErrorAnswer } from "./aws/wire.ts"
 import { createBuildLogRoute } from "./torpor/build-log.ts"
 
@@ -52,7 +51,7 @@ export const createApi = (parts: ApiParts): Hono<ApiEnv> => {
   app.use(async (c, next) => {
     const raw = rawTarget(c)
     if (raw.length > maxTargetLength) return c.text("URI Too Long", 414)
-    if (claimedService(parseTarget(raw), c.req.raw.headers) === "s3") return s3(c, randomUUID())
+    if (claimedService(raw, c.req.raw.headers) === "s3") return s3(c, randomUUID())
     return next()
   })
 

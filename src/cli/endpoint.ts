@@ -8,7 +8,7 @@ export interface EndpointAnswer {
 }
 
 export interface Endpoint {
-  get(path: string): Promise<EndpointAnswer>
+  get(path: string, headers?: Readonly<Record<string, string>>): Promise<EndpointAnswer>
   close(): void
 }
 
@@ -16,11 +16,11 @@ export interface Endpoint {
 export const createEndpoint = (name: string, token: string, ca: string): Endpoint => {
   const agent = new Agent({ keepAlive: true, ca })
   return {
-    get: (path) =>
+    get: (path, headers = {}) =>
       new Promise((resolve, reject) => {
         const request = send(
           `https://${name}${path}`,
-          { agent, headers: { "x-aws-proxy-auth": token } },
+          { agent, headers: { "x-aws-proxy-auth": token, ...headers } },
           (response) => {
             text(response).then(
               (body) => resolve({ status: response.statusCode ?? 0, headers: response.headers, body }),

@@ -1,7 +1,7 @@
 import { createHash, randomUUID } from "node:crypto"
-import { mkdir, open, readdir, readFile, rename, rm, writeFile, type FileHandle } from "node:fs/promises"
+import { mkdir, open, readdir, readFile, rename, rm, type FileHandle } from "node:fs/promises"
 import { join } from "node:path"
-import { ServiceError } from "../errors.ts"
+import { messageOf, OperatorError, ServiceError } from "../errors.ts"
 import { createSerial } from "./serial.ts"
 import type { StoredObject } from "./stored-object.ts"
 
@@ -45,10 +45,20 @@ const writeSynced = async (path: string, text: string) => {
 
 const noSuchKey = () => new ServiceError("NoSuchKey", 404, "The specified key does not exist.")
 
+const readRecord = async (path: string): Promise<unknown> => {
+  try {
+    return JSON.parse(await readFile(path, "utf8"))
+  } catch (error) {
+    throw new OperatorError(
+      `The artifact store's file ${path} cannot be read (${messageOf(error)}); restore it, or move it away.`,
+    )
+  }
+}
+
 const loadRecords = async (directory: string) => {
   const records = new Map<string, ObjectRecord>()
   for (const name of await readdir(join(directory, "objects"))) {
-    const record = JSON.parse(await readFile(join(directory, "objects", name), "utf8")) as ObjectRecord
+    const record = (await readRecord(join(directory, "objects", name))) as ObjectRecord
     records.set(record.key, { ...record, modifiedAt: new Date(record.modifiedAt) })
   }
   const used = new Set([...records.values()].map(({ blob }) => blob))
@@ -63,14 +73,17 @@ export const createBucketDirectory = async (directory: string, temporary: string
   const draft = join(temporary, randomUUID())
   await mkdir(join(draft, "objects"), { recursive: true, mode: 0o700 })
   await mkdir(join(draft, "blobs"), { mode: 0o700 })
-  await writeFile(join(draft, "bucket.json"), JSON.stringify({ createdAt: new Date() }))
+  await writeSynced(join(draft, "bucket.json"), JSON.stringify({ createdAt: new Date() }))
+  await syncDirectory(draft)
   await rename(draft, directory)
+  // The account's own directory may be new too.
   await syncDirectory(join(directory, ".."))
+  await syncDirectory(join(directory, "..", ".."))
 }
 
 /** Opens a bucket's directory. `temporary` is on the same file system; one process alone may have it open. */
 export const openBucket = async (name: string, directory: string, temporary: string): Promise<Bucket> => {
-  const { createdAt } = JSON.parse(await readFile(join(directory, "bucket.json"), "utf8")) as { createdAt: string }
+  const { createdAt } = (await readRecord(join(directory, "bucket.json"))) as { createdAt: string }
   const records = await loadRecords(directory)
   const serially = createSerial()
   let sorted: string[] | undefined

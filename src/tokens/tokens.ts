@@ -68,7 +68,11 @@ export const createTokens = ({ current, verifying }: TokenKeys): Tokens => {
           { algorithms: [ALGORITHM], issuer: ISSUER, requiredClaims: ["sub", "exp"] },
         )
         const claims = Claims.parse(payload)
-        const grant = { vmId: claims.sub, ports: claims.ports.map(([from, to]) => ({ from, to })), expiresAt: claims.exp }
+        const grant = {
+          vmId: claims.sub,
+          ports: claims.ports.map(([from, to]) => ({ from, to })),
+          expiresAt: claims.exp,
+        }
         verified.set(token, grant)
         return grant
       } catch (error) {

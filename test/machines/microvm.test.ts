@@ -1,7 +1,13 @@
 import fc from "fast-check"
 import { describe, expect, test } from "vitest"
 import { createActor, waitFor, type Actor } from "xstate"
-import { createMicrovmMachine, toMicrovmState, type MicrovmEvent, type MicrovmInput, type MicrovmMachine } from "../../machines/microvm.ts"
+import {
+  createMicrovmMachine,
+  toMicrovmState,
+  type MicrovmEvent,
+  type MicrovmInput,
+  type MicrovmMachine,
+} from "../../machines/microvm.ts"
 import { createSimulatedHost } from "./simulated-host.ts"
 
 const input = (over: Partial<MicrovmInput> = {}): MicrovmInput => ({
@@ -17,7 +23,10 @@ const input = (over: Partial<MicrovmInput> = {}): MicrovmInput => ({
 })
 
 const begin = (over: Partial<MicrovmInput> = {}, host = createSimulatedHost()) => {
-  const actor = createActor(createMicrovmMachine(host.verbs, () => host.activity), { input: input(over) })
+  const actor = createActor(
+    createMicrovmMachine(host.verbs, () => host.activity),
+    { input: input(over) },
+  )
   actor.start()
   return { actor, host }
 }

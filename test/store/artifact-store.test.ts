@@ -60,6 +60,16 @@ describe("The artifact store", () => {
     expect((await read("kept", again)).toString()).toBe("as it was")
   })
 
+  it("names the file that is damaged", async () => {
+    await put("key", Buffer.from("x"))
+    const objects = join(directory, "accounts", account, bucket, "objects")
+    const [name = ""] = await readdir(objects)
+    await writeFile(join(objects, name), "{")
+    await expect(openArtifactStore(directory, limits)).rejects.toThrow(
+      `The artifact store's file ${join(objects, name)} cannot be read`,
+    )
+  })
+
   it("leaves nothing of a body that breaks off", async () => {
     await put("kept", Buffer.from("as it was"))
     await expect(put("kept", Buffer.from("half"), new Error("gone"))).rejects.toThrow("gone")

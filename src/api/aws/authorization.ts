@@ -103,8 +103,8 @@ export const parseAuthorization = (target: Target, headers: Headers): Authorizat
 }
 
 /** The service a request says it is signed for, for routing only; `undefined` when it says nothing readable. */
-export const claimedService = (target: Target, headers: Headers): string | undefined => {
-  const credential =
-    /Credential=([^,\s]+)/.exec(headers.get("authorization") ?? "")?.[1] ?? queryValue(target, "X-Amz-Credential")
-  return credential?.split("/")[3]
+export const claimedService = (rawTarget: string, headers: Headers): string | undefined => {
+  const inHeader = /Credential=([^,\s]+)/.exec(headers.get("authorization") ?? "")?.[1]
+  const inQuery = /[?&]X-Amz-Credential=([^&]+)/.exec(rawTarget)?.[1]?.replaceAll(/%2f/gi, "/")
+  return (inHeader ?? inQuery)?.split("/")[3]
 }

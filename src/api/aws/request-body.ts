@@ -25,16 +25,13 @@ export const bodyStream = (c: Context<ApiEnv>): Readable => {
   return incoming
 }
 
-/** Reads a small body whole; refuses one of more than `limitBytes`, or one that isn't there after `timeoutMs`. */
+/** Reads a small body whole; refuses one of more than `limitBytes`, that breaks off, or that isn't there after `timeoutMs`. */
 export const readBody = async (c: Context<ApiEnv>, limitBytes: number, timeoutMs = 30_000): Promise<Buffer> => {
   const tooLarge = () =>
     new ServiceError("RequestTooLargeException", 413, `Request must be smaller than ${limitBytes} bytes`)
   if (Number(c.req.header("content-length") ?? 0) > limitBytes) throw tooLarge()
   const stream = bodyStream(c)
-  const timer = setTimeout(
-    () => stream.destroy(new Error(`the request's body wasn't there after ${timeoutMs} ms`)),
-    timeoutMs,
-  )
+  const timer = setTimeout(() => stream.destroy(new Error("too slow")), timeoutMs)
   try {
     const chunks: Buffer[] = []
     let bytes = 0
@@ -46,6 +43,10 @@ export const readBody = async (c: Context<ApiEnv>, limitBytes: number, timeoutMs
       chunks.push(piece)
     }
     return Buffer.concat(chunks)
+  } catch (error) {
+    if (error instanceof ServiceError) throw error
+    // The client went away or stood still: its doing, not an error inside.
+    throw new ServiceError("RequestTimeoutException", 408, "The request's body broke off.")
   } finally {
     clearTimeout(timer)
   }

@@ -1,0 +1,251 @@
+import {
+  GetMicrovmCommand,
+  GetMicrovmImageBuildCommand,
+  ListMicrovmImageBuildsCommand,
+  ListMicrovmsCommand,
+  ResumeMicrovmCommand,
+  RunMicrovmCommand,
+  SuspendMicrovmCommand,
+  TerminateMicrovmCommand,
+} from "@aws-sdk/client-lambda-microvms"
+import { networkInterfaces } from "node:os"
+import { afterAll, beforeAll, describe, expect, test } from "vitest"
+import { createEndpoint } from "../../src/cli/endpoint.ts"
+import { inspectorApp } from "../fixtures/app.ts"
+import { arnOf, startTestDaemon, type TestDaemon, type TestVm } from "../fixtures/daemon.ts"
+
+let daemon: TestDaemon
+beforeAll(async () => {
+  daemon = await startTestDaemon()
+  await daemon.build("inspector", inspectorApp)
+})
+afterAll(() => daemon[Symbol.asyncDispose]())
+
+const json = async <Body>(vm: TestVm, path: string): Promise<Body> => {
+  const { status, body } = await vm.get(path)
+  expect(status, body).toBe(200)
+  return JSON.parse(body) as Body
+}
+const end = async (vm: TestVm) => {
+  vm.close()
+  await daemon.client.send(new TerminateMicrovmCommand({ microvmIdentifier: vm.id }))
+}
+
+describe("A MicroVM of an image from a Dockerfile", () => {
+  test("has a whole life: it answers, sleeps, wakes with its memory and its processes, and ends", async () => {
+    const vm = await daemon.run({ image: "inspector" })
+    expect(await json(vm, "/count")).toEqual({ count: 1 })
+    expect(await json(vm, "/environment")).toMatchObject({
+      COLOUR: "green",
+      AWS_REGION: "us-east-1",
+      AWS_LAMBDA_MICROVM_IMAGE_NAME: "inspector",
+    })
+    const before = await json<{ early: string; hostname: string }>(vm, "/identity")
+    for (let sleeps = 1; sleeps <= 2; sleeps++) {
+      await daemon.client.send(new SuspendMicrovmCommand({ microvmIdentifier: vm.id }))
+      await daemon.untilState(vm.id, "SUSPENDED")
+      expect(await json(vm, "/count")).toEqual({ count: 1 + sleeps })
+    }
+    const after = await json<{ early: string; hostname: string; now: number }>(vm, "/identity")
+    expect(after).toMatchObject({ early: before.early, hostname: before.hostname })
+    expect(Math.abs(after.now - Date.now())).toBeLessThan(5000)
+    await daemon.client.send(new TerminateMicrovmCommand({ microvmIdentifier: vm.id }))
+    expect(await daemon.untilState(vm.id, "TERMINATED")).toEqual({ stateReason: "Success." })
+    const gone = await vm.get("/count")
+    expect({ status: gone.status, body: gone.body, error: gone.headers["x-aws-proxy-error"] }).toEqual({
+      status: 502,
+      body: "",
+      error: "MICROVM_CONNECT_FAILED",
+    })
+    await daemon.client.send(new TerminateMicrovmCommand({ microvmIdentifier: vm.id }))
+    await expect(daemon.client.send(new SuspendMicrovmCommand({ microvmIdentifier: vm.id }))).rejects.toThrow(
+      "has been terminated and its state cannot be changed",
+    )
+    vm.close()
+  })
+
+  test("is resumed by the API too, and suspending or resuming it twice changes nothing", async () => {
+    const vm = await daemon.run({ image: "inspector" })
+    await daemon.untilState(vm.id, "RUNNING")
+    const id = { microvmIdentifier: vm.id }
+    await daemon.client.send(new ResumeMicrovmCommand(id))
+    await daemon.client.send(new SuspendMicrovmCommand(id))
+    await daemon.untilState(vm.id, "SUSPENDED")
+    await daemon.client.send(new SuspendMicrovmCommand(id))
+    await daemon.client.send(new ResumeMicrovmCommand(id))
+    await daemon.untilState(vm.id, "RUNNING")
+    expect(await json(vm, "/count")).toEqual({ count: 1 })
+    await end(vm)
+  })
+
+  test("is the same one for the same client token, and a conflict for another request", async () => {
+    const input = { imageIdentifier: arnOf("inspector"), clientToken: "once" }
+    const [first, second] = await Promise.all([
+      daemon.client.send(new RunMicrovmCommand(input)),
+      daemon.client.send(new RunMicrovmCommand(input)),
+    ])
+    expect(second.microvmId).toBe(first.microvmId)
+    await expect(
+      daemon.client.send(new RunMicrovmCommand({ ...input, maximumDurationInSeconds: 60 })),
+    ).rejects.toMatchObject({ name: "ConflictException" })
+    await daemon.client.send(new TerminateMicrovmCommand({ microvmIdentifier: first.microvmId }))
+  })
+
+  test("differs from its siblings in randomness, hostname, machine and boot id, and agrees with them on the time", async () => {
+    const vms = await Promise.all([1, 2, 3].map(() => daemon.run({ image: "inspector" })))
+    const identities = await Promise.all(
+      vms.map(async (vm) => ({
+        ...(await json<{ hostname: string; machineId: string; bootId: string; early: string; now: number }>(
+          vm,
+          "/identity",
+        )),
+        ...(await json<{ random: string }>(vm, "/random")),
+      })),
+    )
+    for (const key of ["hostname", "machineId", "bootId", "random"] as const)
+      expect(new Set(identities.map((one) => one[key])).size, key).toBe(3)
+    // What was random before the base was taken is the same in all of them: they are clones.
+    expect(new Set(identities.map(({ early }) => early)).size).toBe(1)
+    for (const { now } of identities) expect(Math.abs(now - Date.now())).toBeLessThan(30_000)
+    await Promise.all(vms.map(end))
+  })
+
+  test("reaches no address of its host, no neighbour, no private range", async () => {
+    const [vm, neighbour] = await Promise.all([daemon.run({ image: "inspector" }), daemon.run({ image: "inspector" })])
+    await Promise.all([vm, neighbour].map(({ id }) => daemon.untilState(id, "RUNNING")))
+    const addresses = Object.values(networkInterfaces()).flatMap((all) =>
+      (all ?? []).filter(({ family }) => family === "IPv4").map(({ address }) => address),
+    )
+    const targets = [
+      ...addresses
+        .filter((address) => !address.startsWith("127."))
+        .flatMap((address) => [daemon.apiPort, daemon.edgePort, 22].map((port) => [address, port] as const)),
+      ["169.254.169.254", 80],
+      ["10.0.0.1", 80],
+      ["172.16.0.1", 80],
+      ["192.168.1.1", 80],
+      ["100.64.0.1", 80],
+    ] as const
+    for (const [host, port] of targets) {
+      const { result } = await json<{ result: string }>(vm, `/reach?host=${host}&port=${port}`)
+      expect(result, `${host}:${port}`).not.toBe("connected")
+    }
+    await Promise.all([vm, neighbour].map(end))
+  })
+
+  test("is reached at the ports of its token only, and by its own token only", async () => {
+    const [vm, other] = await Promise.all([daemon.run({ image: "inspector" }), daemon.run({ image: "inspector" })])
+    const both = await daemon.token(vm.id, [{ port: 8080 }, { port: 9090 }])
+    const at = async (token: string, headers: Record<string, string> = {}) => {
+      const client = createEndpoint(vm.name, token, daemon.ca)
+      const answer = await client.get("/count", headers)
+      client.close()
+      return answer
+    }
+    expect(await at(both, { "x-aws-proxy-port": "9090" })).toMatchObject({ status: 200, body: "other port" })
+    expect(await at(vm.token, { "x-aws-proxy-port": "9090" })).toMatchObject({
+      status: 403,
+      body: "Access to port denied",
+    })
+    expect(await at(other.token)).toMatchObject({ status: 403, body: "Token authentication failed" })
+    expect(await at(`${vm.token.slice(0, -4)}AAAA`)).toMatchObject({
+      status: 403,
+      body: "Request missing authentication",
+    })
+    expect(await at(both, { "x-aws-proxy-port": "70000" })).toMatchObject({ status: 400 })
+    const closed = await daemon.token(vm.id, [{ port: 7777 }])
+    expect(await at(closed, { "x-aws-proxy-port": "7777" })).toMatchObject({ status: 502, body: "" })
+    const headers = JSON.parse((await vm.get("/headers")).body) as Record<string, string>
+    expect(Object.keys(headers).filter((name) => name.startsWith("x-aws-proxy-"))).toEqual([])
+    await Promise.all([vm, other].map(end))
+  })
+
+  test("ends when its application exits, with the exit code as the reason", async () => {
+    const vm = await daemon.run({ image: "inspector" })
+    await vm.get("/exit").catch(() => {})
+    expect(await daemon.untilState(vm.id, "TERMINATED")).toEqual({ stateReason: "The application exited with code 3." })
+    vm.close()
+  })
+
+  test("ends at its duration, asleep or not", async () => {
+    const vm = await daemon.run({ image: "inspector", maximumDurationInSeconds: 4 })
+    await daemon.untilState(vm.id, "RUNNING")
+    await daemon.client.send(new SuspendMicrovmCommand({ microvmIdentifier: vm.id }))
+    expect(await daemon.untilState(vm.id, "TERMINATED")).toEqual({ stateReason: "MicroVM exceeded maximum lifetime." })
+    vm.close()
+  })
+
+  test("sleeps when nobody uses it, wakes on a request, and not when its policy forbids that", async () => {
+    const policy = { maxIdleDurationSeconds: 60, suspendedDurationSeconds: 300 }
+    const [vm, stays] = await Promise.all([
+      daemon.run({ image: "inspector", idlePolicy: { ...policy, autoResumeEnabled: true } }),
+      daemon.run({ image: "inspector", idlePolicy: { ...policy, autoResumeEnabled: false } }),
+    ])
+    expect(await json(vm, "/count")).toEqual({ count: 1 })
+    await Promise.all([vm, stays].map(({ id }) => daemon.untilState(id, "SUSPENDED")))
+    expect(await json(vm, "/count")).toEqual({ count: 2 })
+    expect(await stays.get("/count")).toMatchObject({ status: 502, body: "" })
+    await daemon.untilState(stays.id, "SUSPENDED")
+    await Promise.all([vm, stays].map(end))
+  })
+
+  test("is listed newest first, in pages", async () => {
+    const ids: string[] = []
+    let nextToken: string | undefined
+    do {
+      const page = await daemon.client.send(
+        new ListMicrovmsCommand({ imageIdentifier: arnOf("inspector"), maxResults: 3, nextToken }),
+      )
+      expect(page.items?.length).toBeLessThanOrEqual(3)
+      ids.push(...(page.items ?? []).map(({ microvmId }) => microvmId ?? ""))
+      nextToken = page.nextToken ?? undefined
+    } while (nextToken !== undefined)
+    expect(new Set(ids).size).toBe(ids.length)
+    const started = await Promise.all(
+      ids.map(
+        async (microvmIdentifier) =>
+          (await daemon.client.send(new GetMicrovmCommand({ microvmIdentifier }))).startedAt?.getTime() ?? 0,
+      ),
+    )
+    expect(started).toEqual(started.toSorted((a, b) => b - a))
+  })
+})
+
+describe("A build", () => {
+  test("tells how large its base is", async () => {
+    const of = { imageIdentifier: arnOf("inspector"), imageVersion: "1.0" }
+    const { items } = await daemon.client.send(new ListMicrovmImageBuildsCommand(of))
+    const build = await daemon.client.send(
+      new GetMicrovmImageBuildCommand({
+        ...of,
+        buildId: items?.[0]?.buildId,
+        architecture: "ARM_64",
+        chipset: "GRAVITON",
+        chipsetGeneration: "4",
+      } as never),
+    )
+    expect(build.buildState).toBe("SUCCESSFUL")
+    expect(build.snapshotBuild?.memorySnapshotSizeInBytes).toBeGreaterThan(50 * 1024 ** 2)
+  })
+
+  test.for([
+    [
+      "a step that fails",
+      { Dockerfile: 'FROM torpor/debian:13\nRUN echo going && false\nCMD ["true"]\n' },
+      /Dockerfile line 2: .*exit code 1/,
+    ],
+    [
+      "an application that exits",
+      { Dockerfile: 'FROM torpor/debian:13\nCMD ["sh", "-c", "echo broken; exit 4"]\n' },
+      /exited with code 4 before it was ready: broken/,
+    ],
+    [
+      "an instruction that isn't supported",
+      { Dockerfile: 'FROM torpor/debian:13\nONBUILD RUN x\nCMD ["true"]\n' },
+      /line 2: ONBUILD is not supported yet/,
+    ],
+    ["an archive without a Dockerfile", { README: "nothing" }, /no Dockerfile/],
+  ] as const)("fails with its reason: %s", async ([name, files, reason]) => {
+    await expect(daemon.build(name.replaceAll(/[^a-z]+/g, "-"), files)).rejects.toThrow(reason)
+  })
+})

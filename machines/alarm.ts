@@ -24,15 +24,18 @@ export interface Activity {
   readonly lastAt: number
 }
 
-/** Sends `{type: "IDLE"}` when nothing was open for `idleMs`. No timer moves with a request: the alarm looks when it fires, and arms again. */
+/** Sends `{type: "IDLE"}` when nothing was open for `idleMs`; never when that is null. No timer moves with a request: the alarm looks when it fires, and arms again. */
 export const createIdleAlarm = (activityOf: (id: string) => Activity) =>
-  fromCallback<EventObject, { id: string; idleMs: number }>(({ input, sendBack }) => {
+  fromCallback<EventObject, { id: string; idleMs: number | null }>(({ input, sendBack }) => {
+    // Not Infinity: an input is kept as JSON, which has none.
+    const { id, idleMs } = input
+    if (idleMs === null) return
     const since = Date.now()
     let timer: NodeJS.Timeout
     const look = () => {
-      const { open, lastAt } = activityOf(input.id)
+      const { open, lastAt } = activityOf(id)
       const now = Date.now()
-      const idleAt = open > 0 ? now + input.idleMs : Math.max(lastAt, since) + input.idleMs
+      const idleAt = open > 0 ? now + idleMs : Math.max(lastAt, since) + idleMs
       if (idleAt <= now) sendBack({ type: "IDLE" })
       else timer = setTimeout(look, Math.min(idleAt - now, LONGEST_TIMER_MS))
     }

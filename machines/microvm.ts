@@ -199,7 +199,7 @@ export const createMicrovmMachine = (verbs: VmVerbs, activityOf: (id: string) =>
                 src: "idleAlarm",
                 input: ({ context }) => ({
                   id: context.id,
-                  idleMs: context.idlePolicy === null ? Infinity : context.idlePolicy.maxIdleSeconds * 1000,
+                  idleMs: context.idlePolicy === null ? null : context.idlePolicy.maxIdleSeconds * 1000,
                 }),
               },
             ],

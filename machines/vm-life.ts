@@ -133,6 +133,7 @@ export const createVmVerbs = ({ host, places, createOverlay, stored }: VmLifeOpt
         await host.stop({ ...row, slot: slot.index })
         return false
       }
+      failpoint("wake: consumed")
       await run(live, row, signal)
       await Promise.all([delta.file, delta.state].map((file) => rm(file, { force: true })))
       return true

@@ -10,7 +10,7 @@ import { createImages } from "../machines/images.ts"
 import { createImageVersionMachine, type ImageVersionMachine } from "../machines/image-version.ts"
 import { saveImageVersion } from "../machines/image-row.ts"
 import { createLayerCache } from "../machines/layer-cache.ts"
-import { createMicrovmMachine, type MicrovmMachine } from "../machines/microvm.ts"
+import { createMicrovmMachine, toMicrovmState, type MicrovmMachine } from "../machines/microvm.ts"
 import { saveMicrovm } from "../machines/microvm-row.ts"
 import { createMicrovms } from "../machines/microvms.ts"
 import { restoreActors, sweepHost } from "../machines/recovery.ts"
@@ -163,9 +163,14 @@ export const startDaemon = async (
       save: (id, generation, snapshot, persisted) =>
         db.transaction((tx) => saveMicrovm(tx, id, generation, snapshot, persisted)),
       observe(id, snapshot) {
-        vmOwner.set(snapshot.context.vmId, id)
+        const { vmId, cause, stateReason } = snapshot.context
+        log.info(
+          { microvm: id, vmId, state: toMicrovmState(snapshot), cause, reason: stateReason ?? undefined },
+          "MicroVM",
+        )
+        vmOwner.set(vmId, id)
         if (!snapshot.hasTag("awake")) dropConnections(id)
-        if (snapshot.hasTag("over")) vmOwner.delete(snapshot.context.vmId)
+        if (snapshot.hasTag("over")) vmOwner.delete(vmId)
       },
     },
     log,

@@ -8,6 +8,7 @@ export const failpoints = [
   "sleep: delta begun",
   "sleep: delta stored",
   "wake: loaded",
+  "wake: consumed",
   "build: step begun",
 ] as const
 export type Failpoint = (typeof failpoints)[number]

@@ -49,6 +49,7 @@ export const openSlots = async (options: SlotsOptions, signal: AbortSignal): Pro
   const resolvers = new Map<number, Resolver>()
   const stop = new AbortController()
   let filling: Promise<void> | undefined
+  let sweeping = false
 
   await mkdir(CLAIMS, { recursive: true })
   await writeFile("/proc/sys/net/ipv4/ip_forward", "1")
@@ -99,7 +100,7 @@ export const openSlots = async (options: SlotsOptions, signal: AbortSignal): Pro
 
   /** One at a time, in the background: a launch must not wait for its successors. */
   const fill = () => {
-    if (filling !== undefined || stop.signal.aborted) return
+    if (filling !== undefined || sweeping || stop.signal.aborted) return
     filling = (async () => {
       try {
         while (ready.length < options.ready && !stop.signal.aborted) ready.push(await make(stop.signal))
@@ -134,6 +135,9 @@ export const openSlots = async (options: SlotsOptions, signal: AbortSignal): Pro
       fill()
     },
     async sweep(keep) {
+      // A slot that is being made is claimed, and in no list yet: it would be swept away.
+      sweeping = true
+      await filling
       const prefix = `torpor-${hostId.slice(0, 8)}-`
       const namespaces = await readdir("/run/netns").catch(() => [])
       const ours = new Set(
@@ -142,6 +146,7 @@ export const openSlots = async (options: SlotsOptions, signal: AbortSignal): Pro
       for (const entry of await readdir(CLAIMS)) if ((await ownerOf(Number(entry))) === hostId) ours.add(Number(entry))
       const kept = new Set([...keep, ...used.keys(), ...ready.map(({ index }) => index)])
       await Promise.all([...ours].filter((index) => !kept.has(index)).map(remove))
+      sweeping = false
       fill()
     },
     async close() {

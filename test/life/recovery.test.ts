@@ -1,0 +1,160 @@
+import {
+  GetMicrovmCommand,
+  ListMicrovmsCommand,
+  RunMicrovmCommand,
+  SuspendMicrovmCommand,
+  TerminateMicrovmCommand,
+} from "@aws-sdk/client-lambda-microvms"
+import { readdir } from "node:fs/promises"
+import { join } from "node:path"
+import { setTimeout as sleep } from "node:timers/promises"
+import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest"
+import type { Failpoint } from "../../src/failpoint.ts"
+import { inspectorApp } from "../fixtures/app.ts"
+import { arnOf, processesOf, startTestDaemon, type TestDaemon, type TestVm } from "../fixtures/daemon.ts"
+
+let daemon: TestDaemon
+beforeAll(async () => {
+  daemon = await startTestDaemon()
+  await daemon.build("inspector", inspectorApp)
+})
+afterAll(() => daemon[Symbol.asyncDispose]())
+
+const vms: TestVm[] = []
+/** After each crash and its restart this host has what its rows say, and nothing else. */
+afterEach(async () => {
+  for (const vm of vms.splice(0)) {
+    vm.close()
+    await daemon.client.send(new TerminateMicrovmCommand({ microvmIdentifier: vm.id }))
+    await daemon.untilState(vm.id, "TERMINATED")
+  }
+  const mark = daemon.hostId.slice(0, 8)
+  expect(processesOf(mark)).toEqual([])
+  expect(await readdir(join(daemon.directory, "vms")).catch(() => [])).toEqual([])
+  expect(await readdir(join("/run/torpor/vms", mark)).catch(() => [])).toEqual([])
+})
+
+const started = async (): Promise<TestVm> => {
+  const vm = await daemon.run({ image: "inspector" })
+  vms.push(vm)
+  return vm
+}
+const count = async (vm: TestVm): Promise<number> => {
+  const { status, body } = await vm.get("/count")
+  expect(status, body).toBe(200)
+  return (JSON.parse(body) as { count: number }).count
+}
+const suspend = async (vm: TestVm) => {
+  await daemon.client.send(new SuspendMicrovmCommand({ microvmIdentifier: vm.id }))
+  await daemon.untilState(vm.id, "SUSPENDED")
+}
+/** Lets the daemon die at a point that `act` leads it to, and starts the next one. */
+const dieAt = async (point: Failpoint, act: () => Promise<unknown>) => {
+  await daemon.restart("SIGTERM", { TORPOR_FAIL_AT: point })
+  // Its answer may be lost with it.
+  await Promise.all([act().catch(() => {}), daemon.ended])
+  await daemon.restart("SIGKILL")
+}
+const newest = async (): Promise<TestVm> => {
+  const { items } = await daemon.client.send(new ListMicrovmsCommand({ maxResults: 1 }))
+  const vm = await daemon.adopt(items?.[0]?.microvmId ?? "")
+  vms.push(vm)
+  return vm
+}
+
+describe("A daemon that is killed", () => {
+  test.for(["launch: row stored", "launch: loaded"] as const)(
+    "at '%s' launches that MicroVM when it is back",
+    async (point) => {
+      await dieAt(point, () => daemon.client.send(new RunMicrovmCommand({ imageIdentifier: arnOf("inspector") })))
+      const vm = await newest()
+      expect(await count(vm)).toBe(1)
+      expect(processesOf(daemon.hostId.slice(0, 8))).toHaveLength(1)
+    },
+  )
+
+  test.for(["sleep: delta begun", "sleep: delta stored"] as const)(
+    "at '%s' brings that MicroVM to sleep when it is back, with its memory",
+    async (point) => {
+      const vm = await started()
+      expect(await count(vm)).toBe(1)
+      await dieAt(point, () => daemon.client.send(new SuspendMicrovmCommand({ microvmIdentifier: vm.id })))
+      await daemon.untilState(vm.id, "SUSPENDED")
+      expect(processesOf(daemon.hostId.slice(0, 8))).toEqual([])
+      expect(await count(vm)).toBe(2)
+    },
+  )
+
+  test.for(["wake: loaded", "wake: consumed"] as const)(
+    "at '%s' wakes that MicroVM when it is back, with its memory",
+    async (point) => {
+      const vm = await started()
+      expect(await count(vm)).toBe(1)
+      await suspend(vm)
+      await dieAt(point, () => vm.get("/count"))
+      await daemon.untilState(vm.id, "RUNNING")
+      expect(await count(vm)).toBe(2)
+      await suspend(vm)
+      expect(await count(vm)).toBe(3)
+    },
+  )
+
+  test("in a build step fails that build with the reason, and builds it the next time", async () => {
+    const files = { ...inspectorApp, Dockerfile: `${inspectorApp.Dockerfile}RUN echo another\n` }
+    await dieAt("build: step begun", () => daemon.build("again", files))
+    await expect(daemon.untilBuilt("again")).rejects.toThrow("The build was interrupted")
+    await daemon.build("again-2", files)
+  })
+
+  test("leaves running MicroVMs running and takes them over, with their edge and their end", async () => {
+    const vm = await started()
+    expect(await count(vm)).toBe(1)
+    const before = processesOf(daemon.hostId.slice(0, 8))
+    for (const [index, signal] of (["SIGKILL", "SIGTERM"] as const).entries()) {
+      await daemon.restart(signal)
+      expect(processesOf(daemon.hostId.slice(0, 8))).toEqual(before)
+      expect(await count(vm)).toBe(2 + index)
+    }
+    await suspend(vm)
+    await daemon.restart("SIGKILL")
+    expect((await daemon.client.send(new GetMicrovmCommand({ microvmIdentifier: vm.id }))).state).toBe("SUSPENDED")
+    expect(await count(vm)).toBe(4)
+    await vm.get("/exit").catch(() => {})
+    expect(await daemon.untilState(vm.id, "TERMINATED")).toEqual({ stateReason: "The application exited with code 3." })
+  })
+
+  test("and whose MicroVM's process ends meanwhile says so, and doesn't resume it from older memory", async () => {
+    const vm = await started()
+    await count(vm)
+    await suspend(vm)
+    await count(vm)
+    await daemon.stop("SIGKILL")
+    for (const pid of processesOf(daemon.hostId.slice(0, 8))) process.kill(pid, "SIGKILL")
+    await daemon.restart("SIGKILL")
+    const { stateReason } = await daemon.untilState(vm.id, "TERMINATED")
+    expect(stateReason).toBe("The virtual machine's process ended while the daemon was down.")
+  })
+
+  test("ends a MicroVM whose time ran out while it was down", async () => {
+    const vm = await daemon.run({ image: "inspector", maximumDurationInSeconds: 3 })
+    vms.push(vm)
+    const { startedAt } = await daemon.client.send(new GetMicrovmCommand({ microvmIdentifier: vm.id }))
+    await daemon.untilState(vm.id, "RUNNING")
+    await daemon.stop("SIGKILL")
+    await sleep((startedAt?.getTime() ?? 0) + 3000 - Date.now())
+    await daemon.restart("SIGKILL")
+    expect(await daemon.untilState(vm.id, "TERMINATED")).toEqual({ stateReason: "MicroVM exceeded maximum lifetime." })
+  })
+})
+
+describe("torpor down", () => {
+  test("puts what runs to sleep; the next start wakes it at its next request", async () => {
+    const vm = await started()
+    expect(await count(vm)).toBe(1)
+    await daemon.down()
+    expect(processesOf(daemon.hostId.slice(0, 8))).toEqual([])
+    await daemon.restart("SIGKILL")
+    expect((await daemon.client.send(new GetMicrovmCommand({ microvmIdentifier: vm.id }))).state).toBe("SUSPENDED")
+    expect(await count(vm)).toBe(2)
+  })
+})

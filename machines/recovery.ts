@@ -70,12 +70,18 @@ const removeOthers = async (directory: string, keep: ReadonlySet<string>) => {
     if (!keep.has(entry)) await rm(join(directory, entry), { recursive: true, force: true })
 }
 
-/** Starts the actor of every row that is not over. */
+/** Starts the actor of every row that is not over. A MicroVM that runs can be reached when it resolves: the edge opens after this. */
 export const restoreActors = async (
-  db: Database,
-  hostId: string,
+  host: VmHost,
   registries: { microvms: Registry<MicrovmMachine>; imageVersions: Registry<ImageVersionMachine> },
+  signal: AbortSignal,
 ): Promise<void> => {
+  const { db, hostId } = host
+  const rows = await liveVms(db, hostId)
+  // One that cannot be taken over is ended by its own actor, which looks again.
+  await Promise.allSettled(
+    rows.filter(({ kind, pid }) => kind === "microvm" && pid !== null).map((row) => host.find(row, signal)),
+  )
   for (const { version, buildId } of await unfinishedVersions(db, hostId))
     registries.imageVersions.start(version.id, version.generation, {
       // A build is never taken up in the middle: it enters by its row.

@@ -187,7 +187,7 @@ export const startDaemon = async (
   opened.defer(() => registries.microvms.close())
   opened.defer(() => registries.imageVersions.close())
   await sweepHost(host)
-  await restoreActors(db, hostId, registries)
+  await restoreActors(host, registries, signal)
 
   const tokenKeys = await openTokenKeys(createKeyStore(db, secrets))
   const tokens = createTokens(tokenKeys)

@@ -3,7 +3,8 @@ import { runCommand } from "../src/command.ts"
 
 /**
  * Makes a sparse ext4 file system of `sizeMiB` in a new file, with the content of `tree` (everything owned as it is there).
- * The same tree gives the same file: fixed uuid and hash seed, inode tables left to `noinit_itable`: zeros need no blocks.
+ * The same tree gives the same file: fixed uuid and hash seed. Inode tables and journal are left as they are: zeros need no blocks.
+ * The journal is small, because what a guest writes to it is kept in every layer.
  */
 export const makeExt4 = async (
   file: string,
@@ -26,8 +27,10 @@ export const makeExt4 = async (
       label,
       "-U",
       UUID,
+      "-J",
+      "size=16",
       "-E",
-      `hash_seed=${UUID},lazy_itable_init=1,nodiscard`,
+      `hash_seed=${UUID},lazy_itable_init=1,lazy_journal_init=1,nodiscard`,
       "-d",
       tree,
       file,

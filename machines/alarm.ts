@@ -29,7 +29,7 @@ export const createIdleAlarm = (activityOf: (id: string) => Activity) =>
   fromCallback<EventObject, { id: string; idleMs: number | null }>(({ input, sendBack }) => {
     // Not Infinity: an input is kept as JSON, which has none.
     const { id, idleMs } = input
-    if (idleMs === null) return
+    if (idleMs === null) return () => {}
     const since = Date.now()
     let timer: NodeJS.Timeout
     const look = () => {

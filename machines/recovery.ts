@@ -13,7 +13,7 @@ import { MICROVM_MACHINE_VERSION, type MicrovmMachine } from "./microvm.ts"
 import { liveMicrovms, toMicrovmInput } from "./microvm-row.ts"
 import type { Registry } from "./registry.ts"
 import type { VmHost } from "./vm.ts"
-import { liveVms, processOf, recordStopped, type Database } from "./vm-row.ts"
+import { liveVms, processOf, recordStopped } from "./vm-row.ts"
 
 /** Ends processes, slots and files that no row accounts for. Before any actor starts: what it finds is nobody's. */
 export const sweepHost = async (host: VmHost): Promise<void> => {

@@ -20,6 +20,7 @@ import { createMicrovmRouter } from "../machines/router.ts"
 import { createTurns } from "../machines/turns.ts"
 import { createVmHost } from "../machines/vm.ts"
 import { createVmVerbs } from "../machines/vm-life.ts"
+import { liveVms } from "../machines/vm-row.ts"
 import { ensureCertificates } from "../proxy/certificates.ts"
 import { RouteError } from "../proxy/route.ts"
 import { openEdge } from "../proxy/server.ts"
@@ -51,6 +52,8 @@ export interface Daemon {
   readonly credentials: { readonly accessKeyId: string; readonly secretAccessKey: string; readonly region: string }
   /** Puts every VM that runs to sleep; resolves with how many sleep then. */
   suspendAll(signal: AbortSignal): Promise<number>
+  /** Ends every VM of this host id, builds too; for a daemon whose data directory goes with it. */
+  endAll(): Promise<void>
   /** Stops serving; VMs and the private Postgres run on. */
   close(): Promise<void>
 }
@@ -242,6 +245,11 @@ export const startDaemon = async (
     caFile: certificates.caFile,
     credentials: data.credentials,
     suspendAll: (suspendSignal) => suspendAll(registries.microvms, suspendSignal),
+    async endAll() {
+      // The actors first: they would take what ends here for a failure to tell of.
+      await Promise.all([registries.microvms.close(), registries.imageVersions.close()])
+      for (const { id } of await liveVms(db, hostId)) await host.end(id)
+    },
     close: () => held.disposeAsync(),
   }
 }

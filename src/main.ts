@@ -37,7 +37,9 @@ const run = async (): Promise<number> => {
 
 try {
   process.exitCode = await run()
-} catch (error) {
+} catch (thrown) {
+  // Whatever an aborted wait throws, what happened is the signal.
+  const error: unknown = stop.signal.aborted ? stop.signal.reason : thrown
   process.stderr.write(
     error instanceof OperatorError
       ? `${error.message}\n`

@@ -47,6 +47,7 @@ export const quickstart = async ({ config, print, signal }: CommandInput): Promi
     try {
       await tour(daemon, print, signal)
     } finally {
+      await daemon.endAll()
       await daemon.close()
     }
     return 0

@@ -120,12 +120,18 @@ describe("A MicroVM of an image from a Dockerfile", () => {
       ...addresses
         .filter((address) => !address.startsWith("127."))
         .flatMap((address) => [daemon.apiPort, daemon.edgePort, 22].map((port) => [address, port] as const)),
+      // A slot's link has two addresses: the even one is the host's, the odd one leads to the guest.
+      ...addresses
+        .filter((address) => address.startsWith("100.127."))
+        .map((address) => [address.replace(/\d+$/, (last) => String(Number(last) + 1)), 8080] as const),
       ["169.254.169.254", 80],
       ["10.0.0.1", 80],
       ["172.16.0.1", 80],
       ["192.168.1.1", 80],
       ["100.64.0.1", 80],
     ] as const
+    // Both guests' links and those of the slots that are ready.
+    expect(addresses.filter((address) => address.startsWith("100.127.")).length).toBeGreaterThanOrEqual(2)
     for (const [host, port] of targets) {
       const { result } = await json<{ result: string }>(vm, `/reach?host=${host}&port=${port}`)
       expect(result, `${host}:${port}`).not.toBe("connected")

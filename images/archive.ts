@@ -4,40 +4,28 @@
  */
 import { createHash } from "node:crypto"
 import { open, type ZipFile, type Entry } from "yauzl"
+import { stat } from "node:fs/promises"
 import { promisify } from "node:util"
 import type { Readable } from "node:stream"
+import { crc32 } from "node:zlib"
+import { ArchiveError } from "./archive-error.ts"
+import { createContext, type Context, type ContextEntry } from "./context.ts"
 import { MAX_DOCKERFILE_BYTES } from "./dockerfile/instructions.ts"
-
-/** Why an archive is refused; `code` is AWS's. */
-export class ArchiveError extends Error {
-  override readonly name = "ArchiveError"
-  readonly code: "ARCHIVE_INVALID" | "ARCHIVE_DOCKERFILE_NOT_FOUND"
-
-  constructor(code: ArchiveError["code"], message: string) {
-    super(message)
-    this.code = code
-  }
-}
-
-export interface ArchiveEntry {
-  /** Relative, without a slash at its end. */
-  readonly path: string
-  readonly kind: "file" | "directory" | "link"
-  readonly mode: number
-  /** SHA-256 over method, sizes and compressed bytes: equal means equal content. */
-  readonly digest: string
-}
 
 export interface Archive {
   readonly dockerfile: string
-  readonly entries: readonly ArchiveEntry[]
+  readonly context: Context
 }
 
 const MAX_ENTRIES = 100_000
 const MAX_UNPACKED_BYTES = 4 * 1024 ** 3
 /** Above this an entry is a bomb: deflate itself can't do more than 1,032 to 1. */
 const MAX_RATIO = 1100
-const [LINK, TYPE_MASK] = [0o120000, 0o170000]
+/** What Linux takes as a path, and as one part of it. */
+const [MAX_PATH_BYTES, MAX_PART_BYTES] = [4095, 255]
+/** All names' parts together: what the tree of them may take. */
+const MAX_PARTS = 1_000_000
+const [FILE, DIRECTORY, LINK, TYPE_MASK] = [0o100000, 0o040000, 0o120000, 0o170000]
 
 const openZip = promisify<string, { lazyEntries: true; autoClose: false; strictFileNames: true }, ZipFile>(open)
 
@@ -49,7 +37,7 @@ export const readArchive = async (file: string): Promise<Archive> => {
     },
   )
   try {
-    return await readEntries(zip)
+    return await readEntries(zip, (await stat(file)).size)
   } catch (error) {
     if (error instanceof ArchiveError) throw error
     throw new ArchiveError(
@@ -65,24 +53,26 @@ const invalid = (message: string): never => {
   throw new ArchiveError("ARCHIVE_INVALID", `The code artifact is refused: ${message}`)
 }
 
-const readEntries = async (zip: ZipFile): Promise<Archive> => {
+const readEntries = async (zip: ZipFile, archiveBytes: number): Promise<Archive> => {
   if (zip.entryCount > MAX_ENTRIES) invalid(`it has more than ${MAX_ENTRIES} entries`)
-  const entries: ArchiveEntry[] = []
+  const entries: ContextEntry[] = []
   const seen = new Set<string>()
-  let unpackedBytes = 0
+  let [packedBytes, unpackedBytes, parts] = [0, 0, 0]
   let dockerfile: string | undefined
   for await (const entry of entriesOf(zip)) {
-    const path = entry.fileName.replace(/\/+$/, "")
-    if (path.split("/").some((part) => part === ".." || part === "." || part === "") || /[\0\\]/.test(path))
-      invalid(`the name '${path.slice(0, 100)}' is not a plain relative path`)
+    const path = cleanPath(entry.fileName)
+    if (path === "") continue
     if (seen.has(path)) invalid(`the name '${path.slice(0, 100)}' is there twice`)
     seen.add(path)
+    parts += path.split("/").length
+    if (parts > MAX_PARTS) invalid("its folders are nested too deep")
     if (entry.isEncrypted()) invalid(`'${path.slice(0, 100)}' is encrypted`)
     unpackedBytes += entry.uncompressedSize
     if (unpackedBytes > MAX_UNPACKED_BYTES || entry.uncompressedSize > MAX_RATIO * Math.max(entry.compressedSize, 1024))
       invalid("it would be too large unpacked")
-    const type = (entry.externalFileAttributes >>> 16) & TYPE_MASK
-    const kind = entry.fileName.endsWith("/") ? "directory" : type === LINK ? "link" : "file"
+    packedBytes += entry.compressedSize
+    if (packedBytes > archiveBytes) invalid("its entries overlap")
+    const kind = kindOf(entry, path)
     if (kind === "file" && path === "Dockerfile") dockerfile = await readText(zip, entry)
     entries.push({
       path,
@@ -91,9 +81,37 @@ const readEntries = async (zip: ZipFile): Promise<Archive> => {
       digest: await digestOf(zip, entry),
     })
   }
-  if (dockerfile === undefined)
-    throw new ArchiveError("ARCHIVE_DOCKERFILE_NOT_FOUND", "The code artifact has no Dockerfile at its root.")
-  return { dockerfile, entries }
+  if (dockerfile === undefined) {
+    const below = entries.find(({ path, kind }) => kind === "file" && path.endsWith("/Dockerfile"))
+    const hint =
+      below === undefined ? "" : ` There is '${below.path.slice(0, 100)}': zip what is in the folder, not the folder.`
+    throw new ArchiveError("ARCHIVE_DOCKERFILE_NOT_FOUND", `The code artifact has no Dockerfile at its root.${hint}`)
+  }
+  return { dockerfile, context: createContext(entries) }
+}
+
+/** Some archivers name everything below `./`, and that too: it is the empty path. */
+const cleanPath = (name: string): string => {
+  const path = name.replace(/^(?:\.\/)+/, "").replace(/\/+$/, "")
+  if (path === "" && name !== "") return path
+  const parts = path.split("/")
+  if (parts.some((part) => part === ".." || part === "." || part === "") || /[\0\\\uFFFD]/.test(path))
+    invalid(`the name '${path.slice(0, 100)}' is not a plain relative path`)
+  if (Buffer.byteLength(path) > MAX_PATH_BYTES || parts.some((part) => Buffer.byteLength(part) > MAX_PART_BYTES))
+    invalid(`the name '${path.slice(0, 100)}…' is too long`)
+  return path
+}
+
+const kindOf = (entry: Entry, path: string): ContextEntry["kind"] => {
+  const type = (entry.externalFileAttributes >>> 16) & TYPE_MASK
+  if (entry.fileName.endsWith("/")) {
+    // A link's name may end so too, and it is still a link to whoever unpacks it.
+    if (type !== DIRECTORY && type !== 0) invalid(`'${path.slice(0, 100)}' is named like a directory and is none`)
+    return "directory"
+  }
+  if (type !== FILE && type !== LINK && type !== 0)
+    invalid(`'${path.slice(0, 100)}' is neither a file nor a directory nor a link`)
+  return type === LINK ? "link" : "file"
 }
 
 async function* entriesOf(zip: ZipFile): AsyncGenerator<Entry> {
@@ -123,7 +141,9 @@ const readText = async (zip: ZipFile, entry: Entry): Promise<string> => {
     invalid(`its Dockerfile is larger than ${MAX_DOCKERFILE_BYTES} bytes`)
   const chunks: Buffer[] = []
   for await (const chunk of await readStream(zip, entry, true)) chunks.push(chunk as Buffer)
-  return Buffer.concat(chunks).toString("utf8")
+  const bytes = Buffer.concat(chunks)
+  if (crc32(bytes) !== entry.crc32) invalid("the checksum of its Dockerfile is wrong")
+  return bytes.toString("utf8")
 }
 
 const digestOf = async (zip: ZipFile, entry: Entry): Promise<string> => {

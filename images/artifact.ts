@@ -1,4 +1,4 @@
-import { createHash } from "node:crypto"
+import { createHash, randomUUID } from "node:crypto"
 import { mkdir, open, readdir, readFile, rename, rm } from "node:fs/promises"
 import { existsSync } from "node:fs"
 import { basename, join } from "node:path"
@@ -44,7 +44,8 @@ export const ensureArtifact = async (
   await removeLeftovers(parent, recipe.kind)
   const startedAt = performance.now()
   onProgress(`${recipe.kind}: building`)
-  const temporary = join(parent, `.${name}.building`)
+  // What a killed builder has started may still write to its own.
+  const temporary = join(parent, `.${name}.${randomUUID().slice(0, 8)}.building`)
   await mkdir(temporary)
   await recipe.build(temporary, signal)
   for (const file of await readdir(temporary)) await sync(join(temporary, file))
@@ -57,10 +58,11 @@ export const ensureArtifact = async (
   return found
 }
 
-/** What a builder that was killed left; the lock says that none is at work. */
+/** What a builder that was killed left; the lock says that none is at work. What resists is tried again next time. */
 const removeLeftovers = async (parent: string, kind: string) => {
   for (const entry of await readdir(parent))
-    if (entry.startsWith(`.${kind}-`) && entry.endsWith(".building")) await rm(join(parent, entry), { recursive: true })
+    if (entry.startsWith(`.${kind}-`) && entry.endsWith(".building"))
+      await rm(join(parent, entry), { recursive: true, force: true, maxRetries: 3 }).catch(() => {})
 }
 
 const sync = async (path: string) => {

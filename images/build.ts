@@ -2,7 +2,8 @@
 import type { AgentClient } from "../src/agent/client.ts"
 import { failpoint } from "../src/failpoint.ts"
 import type { Archive } from "./archive.ts"
-import type { BuildPlan, RunStep, Step } from "./dockerfile/plan.ts"
+import type { BuildPlan } from "./dockerfile/plan.ts"
+import type { RunStep, Step } from "./dockerfile/step.ts"
 import { resolveSources } from "./layers.ts"
 
 /** A step that failed: the sentence names its line and the last thing it said. */

@@ -1,53 +1,63 @@
 /** A layer is a step's disk, named by the hash of the chain that made it: same base, same steps, same files, same name. */
 import { createHash } from "node:crypto"
-import type { Archive, ArchiveEntry } from "./archive.ts"
+import type { Archive } from "./archive.ts"
+import type { Found } from "./context.ts"
 import { DockerfileError } from "./dockerfile/error.ts"
-import { isGlob, matchesGlob } from "./dockerfile/glob.ts"
-import type { BuildPlan, CopyStep, Step } from "./dockerfile/plan.ts"
+import { isGlob } from "./dockerfile/glob.ts"
+import type { BuildPlan } from "./dockerfile/plan.ts"
+import type { CopyStep, Step } from "./dockerfile/step.ts"
 
 /** Grows when the same step would leave another disk: how we copy, or run, has changed. */
-const LAYER_FORMAT = "1"
+const LAYER_FORMAT = "2"
+const MAX_PATHS = 200_000
 
 /** A COPY with its globs resolved against the archive: paths in the context, each a file or a directory. */
-export const resolveSources = (step: CopyStep, { entries }: Archive): string[] => {
-  const paths = allPaths(entries)
-  const found = step.sources.flatMap((source) => {
-    const wanted = source.replace(/^(?:\.?\/)+/, "").replace(/\/+$/, "")
-    if (wanted === "" || wanted === ".") return ["."]
-    if (!isGlob(wanted)) return paths.has(wanted) || hasLinks(entries) ? [wanted] : []
-    return [...paths].filter((path) => matchesGlob(wanted, path)).toSorted()
+export const resolveSources = (step: CopyStep, archive: Archive): string[] => {
+  const found = findSources(step, archive)
+  if (found.reduce((sum, { paths }) => sum + paths.length, 0) > MAX_PATHS)
+    throw new DockerfileError(step.line, `COPY names more than ${MAX_PATHS} paths`)
+  return found.flatMap(({ paths }) => paths)
+}
+
+/** As Docker has it, what is named must be there, and globs may match nothing as long as something is copied. */
+const findSources = (step: CopyStep, { context }: Archive): Found[] => {
+  const missing = (sources: readonly string[]): never => {
+    const named = sources.map((source) => `"${source.slice(0, 100)}"`).join(", ")
+    throw new DockerfileError(step.line, `${named.slice(0, 500)}: not found in the build context`)
+  }
+  const found = step.sources.map((source): Found => {
+    // Above the context there is nothing: Docker stays at its root.
+    const clean = cleanPath(source)
+    const here = inStep(step, () => context.find(clean))
+    if (here.paths.length > 0 || isGlob(clean)) return here
+    // Maybe behind a link: the guest finds out.
+    return context.hasLinks ? { paths: [clean], digest: context.digest } : missing([source])
   })
-  if (found.length === 0)
-    throw new DockerfileError(
-      step.line,
-      `${step.sources.map((source) => `"${source}"`).join(", ")}: not found in the build context`,
-    )
-  return found
+  return found.every(({ paths }) => paths.length === 0) ? missing(step.sources) : found
 }
 
-/** Every path of the archive, with the directories that only files' names tell of. */
-const allPaths = (entries: readonly ArchiveEntry[]): Set<string> => {
-  const paths = new Set<string>()
-  for (const { path } of entries)
-    for (let end = path.indexOf("/"); ; end = path.indexOf("/", end + 1)) {
-      paths.add(end === -1 ? path : path.slice(0, end))
-      if (end === -1) break
-    }
-  return paths
+const cleanPath = (path: string): string => {
+  const parts: string[] = []
+  for (const part of path.split("/")) {
+    if (part === "..") parts.pop()
+    else if (part !== "" && part !== ".") parts.push(part)
+  }
+  return parts.join("/") || "."
 }
 
-const hasLinks = (entries: readonly ArchiveEntry[]) => entries.some(({ kind }) => kind === "link")
+const inStep = <Answer>(step: CopyStep, work: () => Answer): Answer => {
+  try {
+    return work()
+  } catch (error) {
+    throw new DockerfileError(step.line, (error as Error).message)
+  }
+}
 
 /** What a COPY takes, as one digest. With links in the archive it is all of it: a link's target is only known when it is followed. */
-const contentOf = (step: CopyStep, archive: Archive): string => {
-  const sources = resolveSources(step, archive)
-  const hash = createHash("sha256")
-  const whole = hasLinks(archive.entries) || sources.includes(".")
-  for (const { path, kind, mode, digest } of archive.entries.toSorted((a, b) => (a.path < b.path ? -1 : 1)))
-    if (whole || sources.some((source) => path === source || path.startsWith(`${source}/`)))
-      hash.update(JSON.stringify([path, kind, mode, digest]))
-  return hash.update(JSON.stringify(sources)).digest("hex")
-}
+const contentOf = (step: CopyStep, archive: Archive): unknown => [
+  archive.context.hasLinks ? archive.context.digest : "",
+  ...findSources(step, archive).map(({ digest }) => digest),
+]
 
 /** The layer names of a plan, one for each step. Throws when a COPY finds nothing. */
 export const layerHashes = (plan: BuildPlan, archive: Archive, baseHash: string): string[] => {

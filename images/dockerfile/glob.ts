@@ -1,53 +1,100 @@
 /**
- * COPY's globs: Go's filepath.Match, part by part. `*` and `?` stop at a slash, `[a-z]` and `[^a]` are sets, a backslash escapes.
+ * COPY's globs: Go's path.Match. `*` and `?` stop at a slash, `[a-z]` and `[^a]` are sets, a backslash escapes, in sets too.
  * The work is bounded by pattern times name, whatever a stranger writes: no regular expression is made of it.
  */
-export const matchesGlob = (pattern: string, path: string): boolean => {
-  const [patterns, names] = [pattern.split("/"), path.split("/")]
-  return patterns.length === names.length && patterns.every((part, index) => matchesPart(part, names[index] ?? ""))
+export interface GlobPart {
+  /** What one comparison with a name of this many characters may take. */
+  cost(nameLength: number): number
+  matches(name: string): boolean
 }
+
+type Token =
+  | { readonly kind: "star" | "any" }
+  | { readonly kind: "char"; readonly char: string }
+  | { readonly kind: "set"; readonly negated: boolean; readonly ranges: readonly (readonly [string, string])[] }
 
 /** Whether a pattern is more than a path. */
 export const isGlob = (pattern: string) => /[*?[\\]/.test(pattern)
 
-const matchesPart = (pattern: string, name: string): boolean => {
-  let [p, n] = [0, 0]
-  /** Where to go on if what follows the last star doesn't match: one character further. */
-  let star: { p: number; n: number } | undefined
-  while (n < name.length) {
-    if (pattern[p] === "*") {
-      star = { p: ++p, n }
-      continue
+/** A pattern between two slashes; `undefined` when Go calls its syntax bad. */
+export const parseGlobPart = (pattern: string): GlobPart | undefined => {
+  const tokens = toTokens(Array.from(pattern))
+  if (tokens === undefined) return undefined
+  return {
+    cost: (nameLength) => tokens.length * (tokens.some(({ kind }) => kind === "star") ? nameLength + 1 : 1),
+    matches: (name) => matchesTokens(tokens, Array.from(name)),
+  }
+}
+
+const toTokens = (chars: readonly string[]): Token[] | undefined => {
+  const tokens: Token[] = []
+  for (let at = 0; at < chars.length; at++) {
+    const char = chars[at] ?? ""
+    if (char === "*") tokens.push({ kind: "star" })
+    else if (char === "?") tokens.push({ kind: "any" })
+    else if (char === "[") {
+      const set = setAt(chars, at + 1)
+      if (set === undefined) return undefined
+      tokens.push(set.token)
+      at = set.end
+    } else {
+      const literal = char === "\\" ? chars[++at] : char
+      if (literal === undefined) return undefined
+      tokens.push({ kind: "char", char: literal })
     }
-    const next = matchOne(pattern, p, name[n] ?? "")
-    if (next !== undefined) {
-      p = next
+  }
+  return tokens
+}
+
+const setAt = (chars: readonly string[], from: number): { token: Token; end: number } | undefined => {
+  const negated = chars[from] === "^"
+  let at = negated ? from + 1 : from
+  const ranges: (readonly [string, string])[] = []
+  const one = (): string | undefined => {
+    const char = chars[at++]
+    if (char === "-" || char === "]") return undefined
+    return char === "\\" ? chars[at++] : char
+  }
+  while (chars[at] !== "]" || ranges.length === 0) {
+    const low = one()
+    if (low === undefined) return undefined
+    let high: string | undefined = low
+    if (chars[at] === "-") {
+      at++
+      high = one()
+    }
+    if (high === undefined) return undefined
+    ranges.push([low, high])
+  }
+  return { token: { kind: "set", negated, ranges }, end: at }
+}
+
+const matchesTokens = (tokens: readonly Token[], name: readonly string[]): boolean => {
+  let [t, n] = [0, 0]
+  /** Where to go on if what follows the last star doesn't match: one character further. */
+  let star: { t: number; n: number } | undefined
+  while (n < name.length) {
+    const token = tokens[t]
+    if (token?.kind === "star") star = { t: ++t, n }
+    else if (token !== undefined && matchesOne(token, name[n] ?? "")) {
+      t++
       n++
     } else if (star !== undefined) {
-      p = star.p
+      t = star.t
       n = ++star.n
     } else return false
   }
-  while (pattern[p] === "*") p++
-  return p === pattern.length
+  while (tokens[t]?.kind === "star") t++
+  return t === tokens.length
 }
 
-/** Matches one character; answers where the pattern goes on. */
-const matchOne = (pattern: string, at: number, char: string): number | undefined => {
-  const symbol = pattern[at]
-  if (symbol === undefined) return undefined
-  if (symbol === "?") return at + 1
-  if (symbol === "\\") return pattern[at + 1] === char ? at + 2 : undefined
-  if (symbol !== "[") return symbol === char ? at + 1 : undefined
-  const negated = pattern[at + 1] === "^"
-  let inside = false
-  let p = at + (negated ? 2 : 1)
-  for (let first = true; first || pattern[p] !== "]"; first = false) {
-    if (p >= pattern.length) return undefined
-    const low = pattern[p] ?? ""
-    const high = pattern[p + 1] === "-" && pattern[p + 2] !== "]" ? (pattern[p + 2] ?? low) : low
-    if (char >= low && char <= high) inside = true
-    p += high === low && pattern[p + 1] !== "-" ? 1 : 3
-  }
-  return inside === negated ? undefined : p + 1
+const matchesOne = (token: Token, char: string): boolean => {
+  if (token.kind === "char") return token.char === char
+  if (token.kind !== "set") return true
+  return token.ranges.some(([low, high]) => isBetween(char, low, high)) !== token.negated
+}
+
+const isBetween = (char: string, low: string, high: string) => {
+  const code = (text: string) => text.codePointAt(0) ?? 0
+  return code(low) <= code(char) && code(char) <= code(high)
 }

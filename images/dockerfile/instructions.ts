@@ -21,10 +21,13 @@ export interface DockerfileText {
 
 export const MAX_DOCKERFILE_BYTES = 1024 * 1024
 const MAX_INSTRUCTIONS = 1000
+const MAX_FLAGS = 100
 
 /** Splits a Dockerfile; throws {@link DockerfileError} on text that is none. */
 export const splitInstructions = (text: string): DockerfileText => {
   const lines = text.replace(/^\uFEFF/, "").split(/\r?\n/)
+  const nul = lines.findIndex((line) => line.includes("\0"))
+  if (nul !== -1) throw new DockerfileError(nul + 1, "a NUL character")
   const escape = escapeDirective(lines)
   const instructions: Instruction[] = []
   for (let index = 0; index < lines.length; index++) {
@@ -49,23 +52,31 @@ export const splitInstructions = (text: string): DockerfileText => {
 
 const isBlank = (line: string) => /^\s*(#|$)/.test(line)
 
-/** The line without its continuation mark, or `undefined` when it has none. */
+/** The line without its continuation mark, or `undefined` when it has none; a doubled mark is none. */
 const continuation = (line: string, escape: string): string | undefined => {
-  const trimmed = line.trimEnd()
-  return trimmed.endsWith(escape) ? trimmed.slice(0, -1) : undefined
+  const trimmed = line.replace(/[ \t]+$/, "")
+  return trimmed.endsWith(escape) && trimmed.at(-2) !== escape ? trimmed.slice(0, -1) : undefined
 }
 
-/** Directives are comments before anything else, even before an empty line. */
+const DIRECTIVES = new Set(["check", "escape", "syntax"])
+
+/** Directives are comments before anything else, even before another comment or an empty line; `escape` alone means something here. */
 const escapeDirective = (lines: readonly string[]): "\\" | "`" => {
+  let escape: "\\" | "`" = "\\"
+  const seen = new Set<string>()
   for (const [index, line] of lines.entries()) {
-    const [, name, value] = /^#\s*([A-Za-z]+)\s*=\s*(\S+)\s*$/.exec(line) ?? []
-    if (name === undefined) break
-    if (name.toLowerCase() !== "escape") continue
-    if (value !== "\\" && value !== "`")
-      throw new DockerfileError(index + 1, `invalid escape character '${value}': must be \\ or \``)
-    return value
+    const [, written = "", value = ""] = /^\s*#\s*([A-Za-z][A-Za-z0-9]*)\s*=\s*(\S[^]*)$/.exec(line) ?? []
+    const name = written.toLowerCase()
+    if (!DIRECTIVES.has(name)) break
+    if (seen.has(name)) throw new DockerfileError(index + 1, `only one ${name} parser directive can be used`)
+    seen.add(name)
+    if (name !== "escape") continue
+    const mark = value.trim()
+    if (mark !== "\\" && mark !== "`")
+      throw new DockerfileError(index + 1, `invalid escape character '${mark.slice(0, 20)}': must be \\ or \``)
+    escape = mark
   }
-  return "\\"
+  return escape
 }
 
 const toInstruction = (line: number, text: string): Instruction => {
@@ -74,10 +85,13 @@ const toInstruction = (line: number, text: string): Instruction => {
   const flags: { name: string; value: string }[] = []
   let rest = behind
   for (;;) {
-    const [whole, name, value = ""] = /^--([a-z-]+)(?:=(\S*))?(?:\s+|$)/.exec(rest) ?? []
+    const [whole, name, value = ""] = /^--([^\s=]*)(?:=(\S*))?(?:\s+|$)/.exec(rest) ?? []
     if (whole === undefined || name === undefined) break
-    flags.push({ name, value })
     rest = rest.slice(whole.length)
+    // Two dashes alone end the flags.
+    if (name === "") break
+    if (flags.length === MAX_FLAGS) throw new DockerfileError(line, `more than ${MAX_FLAGS} flags`)
+    flags.push({ name, value })
   }
   return { line, keyword: keyword.toUpperCase(), flags, rest: rest.trim() }
 }

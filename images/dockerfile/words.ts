@@ -3,96 +3,122 @@ import { DockerfileError } from "./error.ts"
 
 export type Variables = Readonly<Record<string, string>>
 
+/** No instruction says more than this once its variables are replaced: a few lines that double each other would fill any memory. */
+const MAX_EXPANDED_CHARACTERS = 256 * 1024
+/** How deep `${a:-${b:-…}}` may go. */
+const MAX_DEPTH = 20
+
+interface Lexer {
+  readonly variables: Variables
+  readonly escape: string
+  readonly line: number
+  readonly depth: number
+}
+
 /**
  * Splits into words at blanks, with quotes and escapes undone and variables replaced: `$x`, `${x}`, `${x:-y}`, `${x-y}`, `${x:+y}`,
- * `${x+y}`. Inside single quotes nothing is replaced; a variable that isn't set is empty.
+ * `${x+y}`, `${x:?y}`, `${x?y}`. Inside single quotes nothing is replaced; a variable that isn't set is empty; what a variable holds
+ * is never split.
  */
-export const toWords = (text: string, variables: Variables, escape: string, line: number): string[] => {
+export const toWords = (text: string, variables: Variables, escape: string, line: number): string[] =>
+  lex(text, { variables, escape, line, depth: 0 }, true)
+
+/** As {@link toWords}, as one word with its blanks: for instructions that take the rest of their line. */
+export const expand = (text: string, variables: Variables, escape: string, line: number): string =>
+  lex(text, { variables, escape, line, depth: 0 }, false)[0] ?? ""
+
+const lex = (text: string, lexer: Lexer, splits: boolean): string[] => {
+  const { escape, line } = lexer
   const words: string[] = []
   let word: string | undefined
   let quote = ""
+  let size = 0
+  const add = (piece: string) => {
+    size += piece.length
+    if (size > MAX_EXPANDED_CHARACTERS)
+      throw new DockerfileError(line, `longer than ${MAX_EXPANDED_CHARACTERS} characters with its variables replaced`)
+    word = (word ?? "") + piece
+  }
   for (let at = 0; at < text.length; at++) {
     const char = text[at] ?? ""
     if (quote === "'") {
       if (char === "'") quote = ""
-      else word += char
-    } else if (char === escape && (quote === "" || '"$\\'.includes(text[at + 1] ?? ""))) {
-      word = (word ?? "") + (text[++at] ?? "")
-    } else if (char === "$") {
-      const { value, end } = variableAt(text, at, variables, escape, line)
-      word = (word ?? "") + value
+      else add(char)
+    } else if (char === escape && (quote === "" || ['"', "$", escape].includes(text[at + 1] ?? "")))
+      add(text[++at] ?? "")
+    else if (char === "$") {
+      const { value, end } = variableAt(text, at, lexer)
+      add(value)
       at = end - 1
     } else if (char === '"' || (char === "'" && quote === "")) {
       quote = quote === char ? "" : char
       word ??= ""
-    } else if (/\s/.test(char) && quote === "") {
+    } else if (splits && quote === "" && /\s/.test(char)) {
       if (word !== undefined) words.push(word)
       word = undefined
-    } else word = (word ?? "") + char
+    } else add(char)
   }
   if (quote !== "") throw new DockerfileError(line, `unexpected end of statement while looking for matching ${quote}`)
   if (word !== undefined) words.push(word)
   return words
 }
 
-/** As {@link toWords}, kept as one: for instructions that take the rest of their line. */
-export const expand = (text: string, variables: Variables, escape: string, line: number): string =>
-  text.split(/(\s+)/).length > 1
-    ? toWords(text, variables, escape, line).join(" ")
-    : (toWords(text, variables, escape, line)[0] ?? "")
-
-const variableAt = (
-  text: string,
-  at: number,
-  variables: Variables,
-  escape: string,
-  line: number,
-): { value: string; end: number } => {
-  const plain = /^\$([A-Za-z_][A-Za-z0-9_]*|\d)/.exec(text.slice(at, at + 257))
-  if (plain !== null) return { value: variables[plain[1] ?? ""] ?? "", end: at + plain[0].length }
+const variableAt = (text: string, at: number, lexer: Lexer): { value: string; end: number } => {
+  const { variables, line } = lexer
+  // A name, or one of the shell's own: those are never set here.
+  const plain = /^\$([A-Za-z_][A-Za-z0-9_]*|\d+|[@*#?$!-])/.exec(text.slice(at, at + 257))
+  if (plain !== null) return { value: valueOf(variables, plain[1] ?? "") ?? "", end: at + plain[0].length }
   if (text[at + 1] !== "{") return { value: "$", end: at + 1 }
-  const end = closingBrace(text, at + 2, line)
-  const [, name, operator = "", word = ""] =
-    /^([A-Za-z_][A-Za-z0-9_]*|\d)(:?[-+?])?([^]*)$/.exec(text.slice(at + 2, end)) ?? []
+  const end = closingBrace(text, at + 2, lexer)
+  const inner = text.slice(at + 2, end)
+  const [, name, operator = "", word = ""] = /^([A-Za-z_][A-Za-z0-9_]*|\d+)(:?[-+?])?([^]*)$/.exec(inner) ?? []
   if (name === undefined || (operator === "" && word !== ""))
-    throw new DockerfileError(line, `unsupported modifier in \${${text.slice(at + 2, end)}}`)
-  const value = variables[name]
-  const isSet = operator.startsWith(":") ? value !== undefined && value !== "" : value !== undefined
-  const alternative = () => toWords(word, variables, escape, line).join(" ")
-  const result = operator.endsWith("-")
-    ? isSet
-      ? value
-      : alternative()
-    : operator.endsWith("+")
-      ? isSet
-        ? alternative()
-        : ""
-      : operator.endsWith("?") && !isSet
-        ? fail(line, `${name}: ${alternative() || "is not allowed to be unset"}`)
-        : value
-  return { value: result ?? "", end: end + 1 }
-}
-
-const closingBrace = (text: string, from: number, line: number): number => {
-  let depth = 1
-  for (let at = from; at < text.length; at++) {
-    if (text[at] === "}" && --depth === 0) return at
-    if (text[at] === "{" && text[at - 1] === "$") depth++
+    throw new DockerfileError(line, `unsupported modifier in \${${inner.slice(0, 60)}}`)
+  const value = valueOf(variables, name)
+  const isSet = value !== undefined && !(operator.startsWith(":") && value === "")
+  const alternative = () => {
+    if (lexer.depth >= MAX_DEPTH) throw new DockerfileError(line, `variables are nested more than ${MAX_DEPTH} deep`)
+    return lex(word, { ...lexer, depth: lexer.depth + 1 }, false)[0] ?? ""
   }
-  throw new DockerfileError(line, "missing } after ${")
+  if (operator.endsWith("?") && !isSet)
+    throw new DockerfileError(line, `${name}: ${alternative() || "is not allowed to be unset"}`)
+  const takesAlternative = operator.endsWith("+") ? isSet : operator.endsWith("-") && !isSet
+  const otherwise = operator.endsWith("+") ? "" : (value ?? "")
+  return { value: takesAlternative ? alternative() : otherwise, end: end + 1 }
 }
 
-const fail = (line: number, message: string): never => {
-  throw new DockerfileError(line, message)
+const valueOf = (variables: Variables, name: string) => (Object.hasOwn(variables, name) ? variables[name] : undefined)
+
+/** Where `${` ends: not at a brace that is quoted, escaped, or a nested variable's. */
+const closingBrace = (text: string, from: number, { escape, line }: Lexer): number => {
+  let depth = 1
+  let quote = ""
+  for (let at = from; at < text.length; at++) {
+    const char = text[at]
+    if (char === escape && quote !== "'") at++
+    else if (quote !== "") quote = char === quote ? "" : quote
+    else if (char === '"' || char === "'") quote = char
+    else if (char === "}" && --depth === 0) return at
+    else if (char === "{" && text[at - 1] === "$" && ++depth > MAX_DEPTH + 1)
+      throw new DockerfileError(line, `variables are nested more than ${MAX_DEPTH} deep`)
+  }
+  throw new DockerfileError(line, "syntax error: missing '}'")
 }
 
 /** A JSON array of strings, or `undefined`: then the instruction has its shell form, as Docker decides. */
-export const toExecForm = (text: string): string[] | undefined => {
+export const toExecForm = (text: string, line: number): string[] | undefined => {
   if (!text.startsWith("[")) return undefined
+  let value: unknown
   try {
-    const value: unknown = JSON.parse(text)
-    return Array.isArray(value) && value.every((part) => typeof part === "string") ? value : undefined
+    value = JSON.parse(text)
   } catch {
     return undefined
   }
+  if (!Array.isArray(value)) return undefined
+  return value.map((part: unknown) => {
+    if (typeof part !== "string")
+      throw new DockerfileError(line, "when using JSON array syntax, arrays must be comprised of strings only")
+    if (part.includes("\0")) throw new DockerfileError(line, "an argument cannot hold a NUL character")
+    return part.toWellFormed()
+  })
 }

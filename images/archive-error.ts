@@ -1,0 +1,10 @@
+/** Why an archive is refused; `code` is AWS's. */
+export class ArchiveError extends Error {
+  override readonly name = "ArchiveError"
+  readonly code: "ARCHIVE_INVALID" | "ARCHIVE_DOCKERFILE_NOT_FOUND"
+
+  constructor(code: ArchiveError["code"], message: string) {
+    super(message)
+    this.code = code
+  }
+}

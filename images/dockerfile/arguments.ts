@@ -1,0 +1,65 @@
+/** How the instructions' arguments are read, once they are apart. */
+import { DockerfileError } from "./error.ts"
+import type { Instruction } from "./instructions.ts"
+import { expand, toWords, type Variables } from "./words.ts"
+
+/** ENV's and LABEL's `name=value …`, or their old form: a name, blanks, and the rest of the line. */
+export const toPairs = (
+  { rest, line, keyword }: Instruction,
+  variables: Variables,
+  escape: string,
+): [name: string, value: string][] => {
+  const first = /^\S*/.exec(rest)?.[0] ?? ""
+  if (!first.includes("=")) {
+    const value = rest.slice(first.length).trim()
+    if (value === "") throw new DockerfileError(line, `${keyword} must have two arguments`)
+    return [[expand(first, variables, escape, line), expand(value, variables, escape, line)]]
+  }
+  return toWords(rest, variables, escape, line).map((word) => {
+    const [name, value] = splitAtEquals(word)
+    if (value === undefined)
+      throw new DockerfileError(
+        line,
+        `Syntax error - can't find = in "${word.slice(0, 60)}". Must be of the form: name=value`,
+      )
+    if (name === "") throw new DockerfileError(line, `${keyword} names can not be blank`)
+    return [name, value]
+  })
+}
+
+/** `name` or `name=value`. */
+export const splitAtEquals = (text: string): [string, string | undefined] => {
+  const at = text.indexOf("=")
+  return at === -1 ? [text, undefined] : [text.slice(0, at), text.slice(at + 1)]
+}
+
+/** An octal mode, as --chmod takes it. */
+export const parseMode = (text: string, line: number): number => {
+  const mode = /^[0-7]{1,5}$/.test(text) ? Number.parseInt(text, 8) : Number.NaN
+  if (!(mode <= 0o7777))
+    throw new DockerfileError(
+      line,
+      `invalid chmod parameter: '${text}'. it should be octal string and between 0 and 07777`,
+    )
+  return mode
+}
+
+/** EXPOSE's `port[-port][/protocol]` as its range of TCP ports, empty for another protocol. */
+export const parsePorts = (word: string, line: number): { from: number; to: number } | undefined => {
+  const [, first, last, protocol = "tcp"] = /^(\d{1,5})(?:-(\d{1,5}))?(?:\/(tcp|udp|sctp))?$/i.exec(word) ?? []
+  const [from, to] = [Number(first), Number(last ?? first)]
+  if (first === undefined || from < 1 || to > 65535 || to < from)
+    throw new DockerfileError(line, `invalid containerPort: ${word.slice(0, 60)}`)
+  return protocol.toLowerCase() === "tcp" ? { from, to } : undefined
+}
+
+/** A path as seen from a directory, `..` undone; it keeps a slash at its end when what was written names a directory. */
+export const absolutePath = (path: string, from: string): string => {
+  const parts: string[] = []
+  for (const part of (path.startsWith("/") ? path : `${from}/${path}`).split("/")) {
+    if (part === "..") parts.pop()
+    else if (part !== "" && part !== ".") parts.push(part)
+  }
+  const joined = `/${parts.join("/")}`
+  return /(^|\/)\.{0,2}$/.test(path) && joined !== "/" ? `${joined}/` : joined
+}

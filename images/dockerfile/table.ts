@@ -1,0 +1,27 @@
+import { DockerfileError } from "./error.ts"
+import type { Variables } from "./words.ts"
+
+/** No kernel takes a larger variable; all of them together are no larger here, since every step has them. */
+const MAX_TABLE_CHARACTERS = 128 * 1024
+const MAX_TABLE_NAMES = 1000
+
+/** Names and values of one kind of instruction, bounded; without a prototype, so that `constructor` is a name like another. */
+export const createTable = (keyword: string, initial: Variables = {}) => {
+  const table = Object.assign(Object.create(null) as Record<string, string>, initial)
+  let names = Object.keys(table).length
+  let characters = 0
+  return {
+    values: (): Variables => table,
+    set(name: string, value: string, line: number) {
+      const earlier = table[name]
+      if (earlier === undefined) names++
+      characters += value.length - (earlier?.length ?? -name.length)
+      if (names > MAX_TABLE_NAMES || characters > MAX_TABLE_CHARACTERS)
+        throw new DockerfileError(
+          line,
+          `${keyword} says more than ${MAX_TABLE_NAMES} names or ${MAX_TABLE_CHARACTERS} characters in all`,
+        )
+      table[name] = value
+    },
+  }
+}

@@ -1,0 +1,122 @@
+import { spawn } from "node:child_process"
+import { once } from "node:events"
+import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { createInterface } from "node:readline"
+import { afterEach, beforeEach, describe, expect, test } from "vitest"
+import { ensureArtifact, type Recipe } from "../../images/artifact.ts"
+
+const signal = AbortSignal.timeout(60_000)
+let cache = ""
+beforeEach(async () => void (cache = await mkdtemp(join(tmpdir(), "torpor-artifact-"))))
+afterEach(() => rm(cache, { recursive: true }))
+
+const recipe = (build: Recipe["build"], ...ingredients: string[]): Recipe => ({ kind: "thing", ingredients, build })
+const write = (directory: string) => writeFile(join(directory, "file"), "made")
+const finished = async () => (await readdir(join(cache, "artifacts"))).filter((name) => !name.startsWith("."))
+const unfinished = async () => (await readdir(join(cache, "artifacts"))).filter((name) => name.endsWith(".building"))
+
+/** A builder in a process of its own, which never ends by itself. */
+const startBuilder = async () => {
+  const code = `
+    import { writeFile } from "node:fs/promises"
+    import { ensureArtifact } from ${JSON.stringify(new URL("../../images/artifact.ts", import.meta.url).href)}
+    await ensureArtifact(process.argv[1], { kind: "thing", ingredients: ["x"], async build(directory) {
+      await writeFile(directory + "/file", "half")
+      console.log("half-way")
+      await new Promise(() => setInterval(() => {}, 1000))
+    } }, () => {}, AbortSignal.timeout(60_000))`
+  const child = spawn(process.execPath, ["--input-type=module-typescript", "-e", code, cache], {
+    stdio: ["ignore", "pipe", "inherit"],
+  })
+  const ended = once(child, "exit")
+  await once(createInterface({ input: child.stdout }), "line")
+  return {
+    async kill() {
+      child.kill("SIGKILL")
+      await ended
+    },
+  }
+}
+
+describe("An artefact", () => {
+  test("is built once for two builders at once, who are told", async () => {
+    let builds = 0
+    const lines: string[] = []
+    const slow = recipe(async (directory) => {
+      builds++
+      await write(directory)
+      // Longer than the patience with which the other one waits for the lock.
+      await new Promise((resolve) => setTimeout(resolve, 700))
+    }, "x")
+    const [first, second] = await Promise.all(
+      [1, 2].map(() => ensureArtifact(cache, slow, (line) => lines.push(line), signal)),
+    )
+    expect(builds).toBe(1)
+    expect(second).toEqual(first)
+    expect(await readFile(join(first!.directory, "file"), "utf8")).toBe("made")
+    expect(lines.slice(0, 2).toSorted()).toEqual(["thing: building", "thing: waiting for another builder"])
+    expect(lines[2]).toMatch(/^thing: built in \d+\.\d s \(thing-[0-9a-f]{16}\)$/)
+    expect(await finished()).toEqual([`thing-${first!.hash}`])
+  })
+
+  test("is found without a word the next time", async () => {
+    const lines: string[] = []
+    const first = await ensureArtifact(cache, recipe(write, "x"), () => {}, signal)
+    const never = recipe(() => Promise.reject(new Error("built again")), "x")
+    expect(await ensureArtifact(cache, never, (line) => lines.push(line), signal)).toEqual(first)
+    expect(lines).toEqual([])
+  })
+
+  test("is another one with other ingredients, however they are cut", async () => {
+    const made = await Promise.all(
+      [["ab", "c"], ["a", "bc"], ["abc"], ["abc", ""]].map((ingredients) =>
+        ensureArtifact(cache, recipe(write, ...ingredients), () => {}, signal),
+      ),
+    )
+    expect(new Set(made.map(({ hash }) => hash)).size).toBe(4)
+  })
+
+  test("that fails leaves nothing that looks finished, and the next try begins anew", async () => {
+    const failing = recipe(async (directory) => {
+      await write(directory)
+      throw new Error("no mirror")
+    }, "x")
+    await expect(ensureArtifact(cache, failing, () => {}, signal)).rejects.toThrow("no mirror")
+    expect(await finished()).toEqual([])
+    const clean = recipe(async (directory) => {
+      expect(await readdir(directory)).toEqual([])
+      await write(directory)
+    }, "x")
+    await ensureArtifact(cache, clean, () => {}, signal)
+    expect([await finished(), await unfinished()]).toMatchObject([{ length: 1 }, []])
+  })
+
+  test("whose builder was killed half-way is built by the next", async () => {
+    const builder = await startBuilder()
+    try {
+      expect([await finished(), await unfinished()]).toMatchObject([[], { length: 1 }])
+    } finally {
+      await builder.kill()
+    }
+    const { directory } = await ensureArtifact(cache, recipe(write, "x"), () => {}, signal)
+    expect(await readFile(join(directory, "file"), "utf8")).toBe("made")
+    expect([await finished(), await unfinished()]).toMatchObject([{ length: 1 }, []])
+  })
+
+  test("is waited for until the wait is given up", async () => {
+    const builder = await startBuilder()
+    try {
+      const enough = new AbortController()
+      const waits = Promise.withResolvers<void>()
+      const second = ensureArtifact(cache, recipe(write, "x"), () => waits.resolve(), enough.signal)
+      await waits.promise
+      enough.abort()
+      await expect(second).rejects.toThrow(/abort/i)
+      expect(await finished()).toEqual([])
+    } finally {
+      await builder.kill()
+    }
+  })
+})

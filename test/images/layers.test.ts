@@ -1,0 +1,100 @@
+import { describe, expect, test } from "vitest"
+import { createContext, type ContextEntry } from "../../images/context.ts"
+import { planBuild } from "../../images/dockerfile/plan.ts"
+import type { CopyStep } from "../../images/dockerfile/step.ts"
+import { layerHashes, resolveSources } from "../../images/layers.ts"
+
+const file = (path: string, digest = "1", mode = 0o644): ContextEntry => ({ path, kind: "file", mode, digest })
+const FILES = [file("Dockerfile"), file("main.py"), file("lib/a"), file("lib/b"), file("unrelated")]
+const LINES = ["ARG A=1", "ENV B=2", "WORKDIR /app", "COPY main.py .", "RUN one", "COPY lib lib", "RUN two"]
+
+const hashes = (lines: readonly string[] = LINES, files: readonly ContextEntry[] = FILES, base = "base") => {
+  const plan = planBuild(["FROM torpor/debian:13", ...lines, "CMD x"].join("\n"))
+  return layerHashes(plan, { dockerfile: "", context: createContext(files) }, base)
+}
+/** How many of the steps of an unchanged build a changed one finds in the cache. */
+const shared = (changed: string[]) => {
+  const before = hashes()
+  const at = changed.findIndex((hash, index) => hash !== before[index])
+  return at === -1 ? changed.length : at
+}
+const with_ = (path: string, entry: ContextEntry) => FILES.map((one) => (one.path === path ? entry : one))
+const replaced = (from: string, to: string) => LINES.map((line) => (line === from ? to : line))
+
+describe("A step is found in the cache", () => {
+  test("when nothing has changed, in whatever order the archive is", () => {
+    expect(hashes()).toHaveLength(5)
+    expect(hashes(LINES, FILES.toReversed())).toEqual(hashes())
+  })
+
+  test.for<[name: string, changed: () => string[], steps: number]>([
+    ["an unrelated file changes", () => hashes(LINES, with_("unrelated", file("unrelated", "2"))), 5],
+    ["an unrelated file comes", () => hashes(LINES, [...FILES, file("more")]), 5],
+    [
+      "comments, blanks and the case of keywords change",
+      () => hashes(["# hi", "", ...replaced("RUN one", "run   one")]),
+      5,
+    ],
+    ["a label or a port comes", () => hashes(["LABEL x=y", ...LINES, "EXPOSE 80"]), 5],
+    ["the last RUN changes", () => hashes(replaced("RUN two", "RUN three")), 4],
+    ["a file in a copied folder changes", () => hashes(LINES, with_("lib/b", file("lib/b", "2"))), 3],
+    ["a file comes into a copied folder", () => hashes(LINES, [...FILES, file("lib/c")]), 3],
+    ["a copied file's mode changes", () => hashes(LINES, with_("main.py", file("main.py", "1", 0o755))), 1],
+    ["a COPY gets an owner", () => hashes(replaced("COPY lib lib", "COPY --chown=1 lib lib")), 3],
+    ["a COPY gets a mode", () => hashes(replaced("COPY lib lib", "COPY --chmod=700 lib lib")), 3],
+    ["a COPY goes elsewhere", () => hashes(replaced("COPY lib lib", "COPY lib /lib")), 3],
+    ["an ARG changes", () => hashes(replaced("ARG A=1", "ARG A=2")), 2],
+    ["an ENV changes", () => hashes(replaced("ENV B=2", "ENV B=3")), 2],
+    ["an ENV's name changes", () => hashes(replaced("ENV B=2", "ENV C=2")), 2],
+    ["the user changes", () => hashes(replaced("RUN two", "USER 1000\nRUN two")), 4],
+    ["the directory changes", () => hashes(replaced("WORKDIR /app", "WORKDIR /srv")), 0],
+    ["the shell form becomes the exec form", () => hashes(replaced("RUN two", 'RUN ["two"]')), 4],
+    ["the base changes", () => hashes(LINES, FILES, "other"), 0],
+    ["an earlier step goes", () => hashes(LINES.filter((line) => line !== "RUN one")), 2],
+  ])("until %s", ([, changed, steps]) => {
+    expect(shared(changed())).toBe(steps)
+  })
+
+  test("not once there is a link in the archive and anything in it changes", () => {
+    const link: ContextEntry = { path: "link", kind: "link", mode: 0o777, digest: "1" }
+    const before = hashes(LINES, [...FILES, link])
+    const after = hashes(LINES, [...with_("unrelated", file("unrelated", "2")), link])
+    expect(after[0]).toBe(before[0])
+    expect(after[1]).not.toBe(before[1])
+  })
+})
+
+describe("A COPY", () => {
+  const sources = (line: string, files: readonly ContextEntry[] = FILES) =>
+    resolveSources(planBuild(`FROM torpor/debian:13\n${line}\nCMD x`).steps[0] as CopyStep, {
+      dockerfile: "",
+      context: createContext(files),
+    })
+
+  test.for<[line: string, paths: string[]]>([
+    ["COPY main.py /x", ["main.py"]],
+    ["COPY . /x", ["."]],
+    ["COPY / /x", ["."]],
+    ["COPY ../../main.py /x", ["main.py"]],
+    ["COPY lib/../main.py /x", ["main.py"]],
+    ["COPY lib/* /x/", ["lib/a", "lib/b"]],
+    ["COPY main.py none* /x/", ["main.py"]],
+    ["COPY *.py lib /x/", ["main.py", "lib"]],
+  ])("%s", ([line, paths]) => expect(sources(line)).toEqual(paths))
+
+  test.for(["COPY none /x", "COPY main.py none /x/", "COPY none* /x/", "COPY main.py/x /y", "COPY lib/[ /x/"])(
+    "%s fails with its line",
+    (line) =>
+      expect(() => sources(line)).toThrow(/^Dockerfile line 2: .*(not found in the build context|syntax error)/),
+  )
+
+  test("of a path that may be behind a link is left to the guest", () => {
+    const link: ContextEntry = { path: "current", kind: "link", mode: 0o777, digest: "1" }
+    expect(sources("COPY current/main.py /x", [...FILES, link])).toEqual(["current/main.py"])
+  })
+
+  test("of more paths than a build may name is refused", () => {
+    const many = Array.from({ length: 50_000 }, (_, index) => file(`d/${index}`))
+    expect(() => sources("COPY d/* d/* d/* d/* d/* /x/", many)).toThrow("COPY names more than 200000 paths")
+  })
+})

@@ -1,0 +1,185 @@
+import { describe, expect, test } from "vitest"
+import { planBuild } from "../../images/dockerfile/plan.ts"
+import type { CopyStep, DirectoryStep, RunStep } from "../../images/dockerfile/step.ts"
+
+const PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+const plan = (...lines: string[]) => planBuild(["FROM torpor/debian:13", ...lines, 'CMD ["true"]'].join("\n"))
+const runs = (...lines: string[]) => plan(...lines).steps.filter((step): step is RunStep => step.kind === "run")
+const copies = (...lines: string[]) => plan(...lines).steps.filter((step): step is CopyStep => step.kind === "copy")
+const directories = (...lines: string[]) =>
+  plan(...lines)
+    .steps.filter((step): step is DirectoryStep => step.kind === "directory")
+    .map(({ path }) => path)
+/** What a RUN behind these lines has in its environment, but PATH. */
+const environment = (...lines: string[]) => {
+  const { PATH: _, ...rest } = runs(...lines, "RUN x").at(-1)!.environment
+  return rest
+}
+
+describe("FROM", () => {
+  test.for([
+    "FROM torpor/debian:13",
+    "from torpor/debian:13 as app",
+    "FROM public.ecr.aws/lambda/microvms:al2023-minimal",
+    "ARG B=torpor/debian\nFROM ${B}:13",
+    "ARG A=13\nARG B=torpor/debian:$A\nFROM $B",
+    "ARG B\nFROM ${B:-torpor/debian:13}",
+    "# syntax=docker/dockerfile:1\nFROM torpor/debian:13",
+  ])("takes the managed image: %s", (from) => {
+    expect(planBuild(`${from}\nCMD x`).steps).toEqual([])
+  })
+
+  test("takes the build's arguments", () => {
+    expect(planBuild("ARG B=other\nFROM $B\nCMD x", { B: "torpor/debian:13" }).base).toBe("torpor/debian:13")
+  })
+})
+
+describe("ARG and ENV", () => {
+  test("say what a RUN finds in its environment", () => {
+    expect(runs("RUN x")[0]?.environment).toEqual({ PATH })
+    expect(environment("ARG A=1 B", "ENV C=2")).toEqual({ A: "1", C: "2" })
+  })
+
+  test("ARG before FROM is known behind it only where it is named again", () => {
+    const text = (behind: string) => `ARG A=1\nFROM torpor/debian:13\n${behind}\nRUN x\nCMD y`
+    const found = (behind: string) => (planBuild(text(behind)).steps[0] as RunStep).environment["A"]
+    expect([found("ENV B=$A"), found("ARG A"), found("ARG A=2")]).toEqual([undefined, "1", "2"])
+  })
+
+  test("ARG is known from its own line on, and is no part of the running image", () => {
+    const { settings, steps } = plan("RUN a", "ARG A=1", "RUN b")
+    expect((steps as RunStep[]).map(({ environment: known }) => known["A"])).toEqual([undefined, "1"])
+    expect(settings.environment).toEqual({ PATH })
+  })
+
+  test("ENV wins over ARG, whichever comes first", () => {
+    expect(environment("ARG A=arg", "ENV A=env")).toEqual({ A: "env" })
+    expect(environment("ENV A=env", "ARG A=arg")).toEqual({ A: "env" })
+    expect(environment("ARG A=arg", "ENV A=${A:-none}")).toEqual({ A: "arg" })
+  })
+
+  test.for<[line: string, found: Record<string, string>]>([
+    ["ENV A=1 B=two", { A: "1", B: "two" }],
+    ["ENV A=\"a b\" B=a\\ b C='a b'", { A: "a b", B: "a b", C: "a b" }],
+    ["ENV A a  b  c", { A: "a  b  c" }],
+    ["ENV A B=c", { A: "B=c" }],
+    ['ENV A "quoted"', { A: "quoted" }],
+    ["ENV A=", { A: "" }],
+    ["ENV A=b=c", { A: "b=c" }],
+    ["ENV A=1 \\\n  B=2 \\\n# three\n  C=3", { A: "1", B: "2", C: "3" }],
+    ["ENV A=1\nENV A=2 B=$A", { A: "2", B: "1" }],
+    ["ENV constructor=x __proto__=y", JSON.parse('{"constructor":"x","__proto__":"y"}') as Record<string, string>],
+  ])("%s", ([line, found]) => {
+    expect(Object.entries(environment(line))).toEqual(Object.entries(found))
+  })
+
+  test("PATH can be added to", () => {
+    expect(plan("ENV PATH=/opt:$PATH").settings.environment).toEqual({ PATH: `/opt:${PATH}` })
+  })
+})
+
+describe("WORKDIR and USER", () => {
+  test.for<[lines: string[], paths: string[]]>([
+    [["WORKDIR /a/b/"], ["/a/b"]],
+    [["WORKDIR a"], ["/a"]],
+    [
+      ["WORKDIR /a", "WORKDIR b", "WORKDIR ../c/./d"],
+      ["/a", "/a/b", "/a/c/d"],
+    ],
+    [["WORKDIR /../../a"], ["/a"]],
+    [["WORKDIR /"], ["/"]],
+    [["ENV D=/x", "WORKDIR $D/${E:-y}"], ["/x/y"]],
+    [["WORKDIR /a  b"], ["/a  b"]],
+    [['WORKDIR "/a b"'], ["/a b"]],
+  ])("%s", ([lines, paths]) => expect(directories(...lines)).toEqual(paths))
+
+  test("hold from their line on, for steps and for the running image", () => {
+    const { steps, settings } = plan("RUN a", "USER app:staff", "WORKDIR /w", "RUN b", "USER 1000")
+    expect(steps).toMatchObject([
+      { user: "", workingDirectory: "/" },
+      { kind: "directory", path: "/w", owner: "app:staff" },
+      { user: "app:staff", workingDirectory: "/w" },
+    ])
+    expect(settings).toMatchObject({ user: "1000", workingDirectory: "/w" })
+  })
+})
+
+describe("RUN", () => {
+  test.for<[line: string, argv: string[]]>([
+    ["RUN echo $X  'a b'", ["/bin/sh", "-c", "echo $X  'a b'"]],
+    ['RUN ["echo", "$X"]', ["echo", "$X"]],
+    ["RUN ['echo']", ["/bin/sh", "-c", "['echo']"]],
+    ["RUN [ -e /x ] || true", ["/bin/sh", "-c", "[ -e /x ] || true"]],
+    ["RUN a && \\\n    b", ["/bin/sh", "-c", "a &&     b"]],
+    ["RUN echo $((1 << 2))", ["/bin/sh", "-c", "echo $((1 << 2))"]],
+  ])("%s", ([line, argv]) => expect(runs(line)[0]?.argv).toEqual(argv))
+})
+
+describe("COPY", () => {
+  test.for<[line: string, sources: string[], destination: string]>([
+    ["COPY a /b", ["a"], "/b"],
+    ["COPY a b", ["a"], "/w/b"],
+    ["COPY a .", ["a"], "/w/"],
+    ["COPY a ./", ["a"], "/w/"],
+    ["COPY a ..", ["a"], "/"],
+    ["COPY a /", ["a"], "/"],
+    ["COPY a b /c/", ["a", "b"], "/c/"],
+    ["COPY a b .", ["a", "b"], "/w/"],
+    ['COPY ["a b", "c d/"]', ["a b"], "/w/c d/"],
+    ["COPY $N ${N}s", ["x"], "/w/xs"],
+    ["COPY *.t[xy]t /d/", ["*.t[xy]t"], "/d/"],
+  ])("%s", ([line, sources, destination]) => {
+    expect(copies("WORKDIR /w", "ENV N=x", line)).toMatchObject([{ sources, destination, owner: null, mode: null }])
+  })
+
+  test("takes owner and mode, with variables", () => {
+    expect(copies("ARG U=app M=750", "COPY --chown=$U:staff --chmod=0${M} a b")).toMatchObject([
+      { owner: "app:staff", mode: 0o750 },
+    ])
+    expect(copies("COPY --chmod=4755 a b")).toMatchObject([{ mode: 0o4755 }])
+  })
+})
+
+describe("The running image", () => {
+  const start = (...lines: string[]) => planBuild(["FROM torpor/debian:13", ...lines].join("\n")).settings.argv
+  test.for<[lines: string[], argv: string[]]>([
+    [["CMD a b"], ["/bin/sh", "-c", "a b"]],
+    [['CMD ["a", "b"]'], ["a", "b"]],
+    [["CMD a", 'CMD ["b"]'], ["b"]],
+    [['ENTRYPOINT ["e"]'], ["e"]],
+    [
+      ['ENTRYPOINT ["e"]', 'CMD ["c"]'],
+      ["e", "c"],
+    ],
+    [
+      ['CMD ["c"]', 'ENTRYPOINT ["e"]'],
+      ["e", "c"],
+    ],
+    [
+      ['ENTRYPOINT ["e"]', "CMD c"],
+      ["e", "/bin/sh", "-c", "c"],
+    ],
+    [
+      ["ENTRYPOINT e f", 'CMD ["c"]'],
+      ["/bin/sh", "-c", "e f"],
+    ],
+    [["ENTRYPOINT e", "ENTRYPOINT []", 'CMD ["c"]'], ["c"]],
+    [["CMD ['c']"], ["/bin/sh", "-c", "['c']"]],
+  ])("starts by %s", ([lines, argv]) => expect(start(...lines)).toEqual(argv))
+
+  test.for<[line: string, ports: number[]]>([
+    ["EXPOSE 80", [80]],
+    ["EXPOSE 80/tcp 53/udp 9/sctp", [80]],
+    ["EXPOSE 8080 80 8080/TCP", [8080, 80]],
+    ["EXPOSE 7000-7002/tcp", [7000, 7001, 7002]],
+    ['ENV P="1 2"\nEXPOSE $P', [1, 2]],
+  ])("%s", ([line, ports]) => expect(plan(line).settings.exposedPorts).toEqual(ports))
+
+  test("has its labels, the last of a name", () => {
+    expect(plan('LABEL a=1 b.c="two words"', "LABEL a=2", "LABEL old a b").settings.labels).toEqual({
+      a: "2",
+      "b.c": "two words",
+      old: "a b",
+    })
+  })
+})

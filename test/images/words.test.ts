@@ -1,0 +1,135 @@
+import { describe, expect, test } from "vitest"
+import { opensHeredoc } from "../../images/dockerfile/heredoc.ts"
+import { expand, toExecForm, toWords } from "../../images/dockerfile/words.ts"
+
+const VARIABLES = { x: "one", empty: "", blanks: "a  b", dollar: "$x", quote: '"' }
+
+describe("Words", () => {
+  test.for<[text: string, words: string[]]>([
+    ["a  b\tc", ["a", "b", "c"]],
+    ["", []],
+    ['"a b" c', ["a b", "c"]],
+    ["'a b' c", ["a b", "c"]],
+    ['a"b"c', ["abc"]],
+    ['""', [""]],
+    ["''", [""]],
+    ["a\\ b", ["a b"]],
+    ["a\\\\b", ["a\\b"]],
+    ["a\\", ["a"]],
+    ["\\'a", ["'a"]],
+    [`"it's"`, ["it's"]],
+    [`'say "x"'`, ['say "x"']],
+    ['"a\\"b"', ['a"b']],
+    ['"a\\nb"', ["a\\nb"]],
+    ["'a\\b'", ["a\\b"]],
+    ["$x", ["one"]],
+    ["${x}", ["one"]],
+    ["a$x-b", ["aone-b"]],
+    ["a${x}b", ["aoneb"]],
+    ["$xy", [""]],
+    ["$", ["$"]],
+    ["a$ b", ["a$", "b"]],
+    ["$%", ["$%"]],
+    ["$1a ${1}", ["a", ""]],
+    ["a$$b", ["ab"]],
+    ["\\$x", ["$x"]],
+    ["\\${x}", ["${x}"]],
+    ['"$x"', ["one"]],
+    ["'$x'", ["$x"]],
+    ['"\\$x"', ["$x"]],
+    ["$blanks", ["a  b"]],
+    ["$dollar", ["$x"]],
+    ["$quote", ['"']],
+    ["$empty", [""]],
+    ["${x:-y}", ["one"]],
+    ["${empty:-y}", ["y"]],
+    ["${empty-y}", [""]],
+    ["${none:-y}", ["y"]],
+    ["${none-y}", ["y"]],
+    ["${none:-}", [""]],
+    ["${x:+y}", ["y"]],
+    ["${empty:+y}", [""]],
+    ["${empty+y}", ["y"]],
+    ["${none:+y}", [""]],
+    ["${x:?no}", ["one"]],
+    ["${none:-$x}", ["one"]],
+    ["${none:-${x}s}", ["ones"]],
+    ["${none:-${nor:-deep}}", ["deep"]],
+    ["${none:-a b}", ["a b"]],
+    ['${none:-"}"}', ["}"]],
+    ["${none:-\\}}", ["}"]],
+    ["$constructor ${toString:-y} $__proto__", ["", "y", ""]],
+  ])("of %s", ([text, words]) => {
+    expect(toWords(text, VARIABLES, "\\", 1)).toEqual(words)
+  })
+
+  test("with a backtick as the escape keep backslashes", () => {
+    expect(toWords('c:\\a `$x "a``b`$x\\"', VARIABLES, "`", 1)).toEqual(["c:\\a", "$x", "a`b$x\\"])
+  })
+
+  test.for<[text: string, reason: RegExp]>([
+    ['"a', /looking for matching "/],
+    ["'a", /looking for matching '/],
+    ["${x", /missing '}'/],
+    ["${x:+${none}", /missing '}'/],
+    ["${}", /unsupported modifier in \$\{\}/],
+    ["${x#y}", /unsupported modifier in \$\{x#y\}/],
+    ["${x y}", /unsupported modifier/],
+    ["${none:?give it}", /none: give it/],
+    ["${empty:?}", /empty: is not allowed to be unset/],
+    ["${a:-".repeat(30) + "}".repeat(30), /nested more than 20 deep/],
+    ["${a:-".repeat(200_000), /nested more than 20 deep/],
+    ["a".repeat(300_000), /longer than 262144 characters/],
+  ])("are refused: %s", ([text, reason]) => {
+    expect(() => toWords(text, VARIABLES, "\\", 7)).toThrow(reason)
+    expect(() => toWords(text, VARIABLES, "\\", 7)).toThrow(/^Dockerfile line 7: /)
+  })
+
+  test("kept as one have their blanks, and lose their quotes", () => {
+    expect(expand("/a  b", VARIABLES, "\\", 1)).toBe("/a  b")
+    expect(expand('"/a  b"/$x  c', VARIABLES, "\\", 1)).toBe("/a  b/one  c")
+    expect(expand("", VARIABLES, "\\", 1)).toBe("")
+  })
+})
+
+describe("The exec form", () => {
+  test.for<[text: string, argv: string[] | undefined]>([
+    ['["a", "b c"]', ["a", "b c"]],
+    ["[]", []],
+    ['["a\\u0041\\n"]', ["aA\n"]],
+    ['["\\ud800"]', ["\uFFFD"]],
+    ["['a', 'b']", undefined],
+    ['["a",]', undefined],
+    ['["a"', undefined],
+    ["[ -f x ] && y", undefined],
+    ["echo", undefined],
+    ["[".repeat(100_000), undefined],
+  ])("of %s", ([text, argv]) => {
+    expect(toExecForm(text, 1)).toEqual(argv)
+  })
+
+  test("takes nothing but strings, without NUL", () => {
+    expect(() => toExecForm('["a", 1]', 3)).toThrow(
+      "Dockerfile line 3: when using JSON array syntax, arrays must be comprised of strings only",
+    )
+    expect(() => toExecForm('["a\\u0000"]', 3)).toThrow("NUL")
+  })
+})
+
+describe("A heredoc", () => {
+  test.for(["<<EOF", "cat <<EOF > x", "cat <<-EOF", "cat <<'EOF'", 'cat <<"EOF"', "cat 3<<EOF", "<<A <<B", "a <<E;b"])(
+    "is opened by %s",
+    (text) => expect(opensHeredoc(text)).toBe(true),
+  )
+  test.for([
+    "echo $((1<<2))",
+    "a << 2",
+    "cat <<<word",
+    "echo '<<EOF'",
+    'echo "a <<EOF"',
+    "a\\ \\<<EOF",
+    "x<<EOF",
+    "<<",
+    "",
+  ])("is not opened by %s", (text) => expect(opensHeredoc(text)).toBe(false))
+})

@@ -44,15 +44,17 @@ describe("An artefact", () => {
   test("is built once for two builders at once, who are told", async () => {
     let builds = 0
     const lines: string[] = []
+    const otherWaits = Promise.withResolvers<void>()
+    const note = (line: string) => {
+      lines.push(line)
+      if (line.includes("waiting")) otherWaits.resolve()
+    }
     const slow = recipe(async (directory) => {
       builds++
       await write(directory)
-      // Longer than the patience with which the other one waits for the lock.
-      await new Promise((resolve) => setTimeout(resolve, 700))
+      await otherWaits.promise
     }, "x")
-    const [first, second] = await Promise.all(
-      [1, 2].map(() => ensureArtifact(cache, slow, (line) => lines.push(line), signal)),
-    )
+    const [first, second] = await Promise.all([1, 2].map(() => ensureArtifact(cache, slow, note, signal)))
     expect(builds).toBe(1)
     expect(second).toEqual(first)
     expect(await readFile(join(first!.directory, "file"), "utf8")).toBe("made")

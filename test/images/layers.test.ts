@@ -18,7 +18,7 @@ const shared = (changed: string[]) => {
   const at = changed.findIndex((hash, index) => hash !== before[index])
   return at === -1 ? changed.length : at
 }
-const with_ = (path: string, entry: ContextEntry) => FILES.map((one) => (one.path === path ? entry : one))
+const withFile = (path: string, entry: ContextEntry) => FILES.map((one) => (one.path === path ? entry : one))
 const replaced = (from: string, to: string) => LINES.map((line) => (line === from ? to : line))
 
 describe("A step is found in the cache", () => {
@@ -28,7 +28,7 @@ describe("A step is found in the cache", () => {
   })
 
   test.for<[name: string, changed: () => string[], steps: number]>([
-    ["an unrelated file changes", () => hashes(LINES, with_("unrelated", file("unrelated", "2"))), 5],
+    ["an unrelated file changes", () => hashes(LINES, withFile("unrelated", file("unrelated", "2"))), 5],
     ["an unrelated file comes", () => hashes(LINES, [...FILES, file("more")]), 5],
     [
       "comments, blanks and the case of keywords change",
@@ -37,9 +37,9 @@ describe("A step is found in the cache", () => {
     ],
     ["a label or a port comes", () => hashes(["LABEL x=y", ...LINES, "EXPOSE 80"]), 5],
     ["the last RUN changes", () => hashes(replaced("RUN two", "RUN three")), 4],
-    ["a file in a copied folder changes", () => hashes(LINES, with_("lib/b", file("lib/b", "2"))), 3],
+    ["a file in a copied folder changes", () => hashes(LINES, withFile("lib/b", file("lib/b", "2"))), 3],
     ["a file comes into a copied folder", () => hashes(LINES, [...FILES, file("lib/c")]), 3],
-    ["a copied file's mode changes", () => hashes(LINES, with_("main.py", file("main.py", "1", 0o755))), 1],
+    ["a copied file's mode changes", () => hashes(LINES, withFile("main.py", file("main.py", "1", 0o755))), 1],
     ["a COPY gets an owner", () => hashes(replaced("COPY lib lib", "COPY --chown=1 lib lib")), 3],
     ["a COPY gets a mode", () => hashes(replaced("COPY lib lib", "COPY --chmod=700 lib lib")), 3],
     ["a COPY goes elsewhere", () => hashes(replaced("COPY lib lib", "COPY lib /lib")), 3],
@@ -58,7 +58,7 @@ describe("A step is found in the cache", () => {
   test("not once there is a link in the archive and anything in it changes", () => {
     const link: ContextEntry = { path: "link", kind: "link", mode: 0o777, digest: "1" }
     const before = hashes(LINES, [...FILES, link])
-    const after = hashes(LINES, [...with_("unrelated", file("unrelated", "2")), link])
+    const after = hashes(LINES, [...withFile("unrelated", file("unrelated", "2")), link])
     expect(after[0]).toBe(before[0])
     expect(after[1]).not.toBe(before[1])
   })

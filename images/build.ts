@@ -1,7 +1,8 @@
 /** Executes a plan inside a build VM by way of its agent; it starts no VM itself. */
-import type { AgentClient } from "../src/agent/client.ts"
+import { AgentError, type AgentClient } from "../src/agent/client.ts"
 import { failpoint } from "../src/failpoint.ts"
 import type { Archive } from "./archive.ts"
+import { DockerfileError } from "./dockerfile/error.ts"
 import type { BuildPlan } from "./dockerfile/plan.ts"
 import type { RunStep, Step } from "./dockerfile/step.ts"
 import { resolveSources } from "./layers.ts"
@@ -22,10 +23,15 @@ export interface BuildOptions {
   readonly seal: (step: number) => Promise<void>
   /** A line of the build's log. */
   readonly log: (line: string) => void
+  /** How long a step may take. */
+  readonly stepTimeoutMs?: number
 }
+
+const STEP_TIMEOUT_MS = 30 * 60_000
 
 /** The unpacked context's limit; the scratch drive holds no more. */
 const MAX_CONTEXT_MIB = 5 * 1024
+const SHOWN_CHARACTERS = 200
 
 /** Runs the steps that are not cached. Throws {@link BuildError} when one of them fails. */
 export const executePlan = async (options: BuildOptions, signal: AbortSignal): Promise<void> => {
@@ -39,9 +45,26 @@ export const executePlan = async (options: BuildOptions, signal: AbortSignal): P
     const startedAt = performance.now()
     log(`#${number} ${step.text}`)
     failpoint("build: step begun")
-    await executeStep(step, number, options, signal)
+    await executeInTime(step, number, options, signal)
     await seal(number - 1)
     log(`#${number} DONE ${((performance.now() - startedAt) / 1000).toFixed(1)}s`)
+  }
+}
+
+/** Whatever ends a step is told with its line: what the step did, that it took too long, or that its VM is gone. */
+const executeInTime = async (step: Step, number: number, options: BuildOptions, signal: AbortSignal) => {
+  const { stepTimeoutMs = STEP_TIMEOUT_MS } = options
+  const patience = AbortSignal.timeout(stepTimeoutMs)
+  try {
+    await executeStep(step, number, options, AbortSignal.any([signal, patience]))
+  } catch (error) {
+    if (error instanceof BuildError || signal.aborted) throw error
+    const reason = patience.aborted
+      ? `took longer than ${stepTimeoutMs / 1000} s`
+      : error instanceof AgentError || error instanceof DockerfileError
+        ? error.message
+        : `the build VM no longer answers (${(error as Error).message})`
+    throw new BuildError(`Dockerfile line ${step.line}: ${step.text.slice(0, SHOWN_CHARACTERS)}: ${reason}`)
   }
 }
 
@@ -51,22 +74,16 @@ const executeStep = async (
   { agent, archive, log }: BuildOptions,
   signal: AbortSignal,
 ): Promise<void> => {
-  const failed = (reason: string) =>
-    new BuildError(`Dockerfile line ${step.line}: ${step.text.slice(0, 200)}: ${reason}`)
   switch (step.kind) {
     case "run":
-      return run(step, number, agent, log, failed, signal)
+      return run(step, number, agent, log, signal)
     case "copy":
-      return agent
-        .copy(
-          { sources: resolveSources(step, archive), destination: step.destination, owner: step.owner, mode: step.mode },
-          signal,
-        )
-        .catch((error: Error) => Promise.reject(failed(error.message)))
+      return agent.copy(
+        { sources: resolveSources(step, archive), destination: step.destination, owner: step.owner, mode: step.mode },
+        signal,
+      )
     case "directory":
-      return agent
-        .makeDirectory({ path: step.path, owner: step.owner }, signal)
-        .catch((error: Error) => Promise.reject(failed(error.message)))
+      return agent.makeDirectory({ path: step.path, owner: step.owner }, signal)
   }
 }
 
@@ -75,33 +92,28 @@ const run = async (
   number: number,
   agent: AgentClient,
   log: (line: string) => void,
-  failed: (reason: string) => BuildError,
   signal: AbortSignal,
 ) => {
   const name = `step-${number}`
   const lines = createLines((line) => log(`#${number} ${line}`))
-  await agent
-    .startProcess(
-      name,
-      {
-        argv: step.argv,
-        env: step.environment,
-        cwd: step.workingDirectory,
-        user: step.user,
-        capabilities: "default",
-        memoryMaxMiB: null,
-        container: "build",
-      },
-      signal,
-    )
-    .catch((error: Error) => Promise.reject(failed(error.message)))
-  try {
-    const { code } = await agent.followOutput(name, lines.add, signal)
-    lines.end()
-    if (code !== 0) throw failed(`exit code ${code}${lines.last === "" ? "" : `: ${lines.last}`}`)
-  } finally {
-    await agent.endProcess(name, signal)
-  }
+  await agent.startProcess(
+    name,
+    {
+      argv: step.argv,
+      env: step.environment,
+      cwd: step.workingDirectory,
+      user: step.user,
+      capabilities: "default",
+      memoryMaxMiB: null,
+      container: "build",
+    },
+    signal,
+  )
+  const { code } = await agent.followOutput(name, lines.add, signal)
+  lines.end()
+  // What failed is not tidied up: its VM ends.
+  if (code !== 0) throw new AgentError(`exit code ${code}${lines.last === "" ? "" : `: ${lines.last}`}`)
+  await agent.endProcess(name, signal)
 }
 
 const MAX_LINE_CHARACTERS = 2000

@@ -9,8 +9,20 @@ import { makeExt4 } from "../ext4.ts"
 import { nodeBinary } from "../node-binary.ts"
 import { installPackages, type Debian } from "../packages.ts"
 
-/** What the agent needs beside Node: a container runtime, an unpacker that knows what archives try, mkfs, and busybox for the rest. */
-const PACKAGES = ["libc6", "libstdc++6", "libgcc-s1", "crun", "libarchive-tools", "e2fsprogs", "busybox-static"]
+/**
+ * What the agent needs beside Node: a container runtime, an unpacker that knows what archives try, mkfs, and busybox for the rest;
+ * libc-bin brings the UTF-8 locale, without which the unpacker refuses every name that isn't ASCII.
+ */
+const PACKAGES = [
+  "libc6",
+  "libc-bin",
+  "libstdc++6",
+  "libgcc-s1",
+  "crun",
+  "libarchive-tools",
+  "e2fsprogs",
+  "busybox-static",
+]
 const INIT = new URL("init", import.meta.url)
 const THAW = new URL("../thaw/thaw.c", import.meta.url)
 const AGENT = new URL("../agent/main.ts", import.meta.url)

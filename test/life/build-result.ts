@@ -1,0 +1,49 @@
+import { GetMicrovmImageBuildCommand, ListMicrovmImageBuildsCommand } from "@aws-sdk/client-lambda-microvms"
+import { expect } from "vitest"
+import { signedSend } from "../api/signed-fetch.ts"
+import { arnOf, REGION, type TestDaemon } from "../fixtures/daemon.ts"
+
+export interface BuildResult {
+  /** `undefined` when it succeeded. */
+  readonly reason: string | undefined
+  readonly log: readonly string[]
+}
+
+/** Builds an image and reads its log from the API. */
+export const buildOf = async (
+  daemon: TestDaemon,
+  name: string,
+  files: Record<string, string>,
+): Promise<BuildResult> => {
+  const reason = await daemon.build(name, files).then(
+    () => undefined,
+    (error: Error) => error.message,
+  )
+  const of = { imageIdentifier: arnOf(name), imageVersion: "1.0" }
+  const { items } = await daemon.client.send(new ListMicrovmImageBuildsCommand(of))
+  const buildId = items?.[0]?.buildId
+  const told = await daemon.client.send(
+    new GetMicrovmImageBuildCommand({
+      ...of,
+      buildId,
+      architecture: "ARM_64",
+      chipset: "GRAVITON",
+      chipsetGeneration: "4",
+    } as never),
+  )
+  expect(told.buildState).toBe(reason === undefined ? "SUCCESSFUL" : "FAILED")
+  const { accessKeyId, secretAccessKey } = await daemon.client.config.credentials()
+  const { status, text } = await signedSend(daemon.apiPort, {
+    path: `/torpor/v1/builds/${buildId}/log`,
+    region: REGION,
+    accessKeyId,
+    secretAccessKey,
+  })
+  expect(status, text).toBe(200)
+  const lines = text
+    .trim()
+    .split("\n")
+    .map((line) => JSON.parse(line) as { line: number; text: string })
+  expect(lines.map(({ line }) => line)).toEqual(lines.map((_, index) => index))
+  return { reason, log: lines.map((line) => line.text) }
+}

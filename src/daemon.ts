@@ -114,6 +114,7 @@ export const startDaemon = async (
     runDirectory: join("/run/torpor/vms", hostId.slice(0, 8)),
     tunDevice,
   })
+  opened.defer(() => vmm.close())
   const ledger = createLedger(Math.floor(totalmem() / 1024 ** 2) - config.hostMemoryReservedMiB)
   const createOverlay = await prepareOverlays(data.path, signal)
   const secretOf = (vmId: string, incarnation: number) => secrets.derive("agent", vmId, String(incarnation))

@@ -16,7 +16,8 @@ for (const signal of ["SIGTERM", "SIGINT"] as const)
   })
 
 const run = async (): Promise<number> => {
-  if (name === "--help" || name === "-h" || name === "help") {
+  // Anywhere on the line: nobody who asks what a command does wants it done.
+  if (name === "help" || [name, ...args].some((word) => word === "--help" || word === "-h")) {
     process.stdout.write(usage())
     return 0
   }

@@ -19,7 +19,7 @@ export const down = async ({ config, print, signal }: CommandInput): Promise<num
   const daemon = await startDaemon(quiet, createLog("error"), () => {}, signal)
   try {
     const count = await daemon.suspendAll(signal)
-    print(`${count} virtual machines sleep`)
+    print(count === 1 ? "1 virtual machine sleeps" : `${count} virtual machines sleep`)
   } finally {
     await daemon.close()
   }

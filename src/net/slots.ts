@@ -112,6 +112,18 @@ export const openSlots = async (options: SlotsOptions, signal: AbortSignal): Pro
     })()
   }
 
+  /** Every namespace and claim of this host id that is neither in use, nor ready, nor to be kept. */
+  const removeOthers = async (keep: ReadonlySet<number>) => {
+    const prefix = `torpor-${hostId.slice(0, 8)}-`
+    const namespaces = await readdir("/run/netns").catch(() => [])
+    const ours = new Set(
+      namespaces.filter((name) => name.startsWith(prefix)).map((name) => Number(name.slice(prefix.length))),
+    )
+    for (const entry of await readdir(CLAIMS)) if ((await ownerOf(Number(entry))) === hostId) ours.add(Number(entry))
+    const kept = new Set([...keep, ...used.keys(), ...ready.map(({ index }) => index)])
+    await Promise.all([...ours].filter((index) => !kept.has(index)).map(remove))
+  }
+
   return {
     async take(takeSignal) {
       const slot = ready.shift() ?? (await make(takeSignal))
@@ -137,16 +149,12 @@ export const openSlots = async (options: SlotsOptions, signal: AbortSignal): Pro
     async sweep(keep) {
       // A slot that is being made is claimed, and in no list yet: it would be swept away.
       sweeping = true
-      await filling
-      const prefix = `torpor-${hostId.slice(0, 8)}-`
-      const namespaces = await readdir("/run/netns").catch(() => [])
-      const ours = new Set(
-        namespaces.filter((name) => name.startsWith(prefix)).map((name) => Number(name.slice(prefix.length))),
-      )
-      for (const entry of await readdir(CLAIMS)) if ((await ownerOf(Number(entry))) === hostId) ours.add(Number(entry))
-      const kept = new Set([...keep, ...used.keys(), ...ready.map(({ index }) => index)])
-      await Promise.all([...ours].filter((index) => !kept.has(index)).map(remove))
-      sweeping = false
+      try {
+        await filling
+        await removeOthers(keep)
+      } finally {
+        sweeping = false
+      }
       fill()
     },
     async close() {

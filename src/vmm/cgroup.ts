@@ -2,6 +2,7 @@ import { existsSync } from "node:fs"
 import { mkdir, readFile, rmdir, writeFile } from "node:fs/promises"
 import { join } from "node:path"
 import { setTimeout as sleep } from "node:timers/promises"
+import { removeUnused } from "./unused-directory.ts"
 
 /** What bounds a VMM process on this machine: cgroup v2, v1, or nothing (then only its rlimits do). */
 export interface Cgroups {
@@ -10,6 +11,8 @@ export interface Cgroups {
   create(vmId: string, limits: { memoryMiB: number; processes: number }): Promise<string[]>
   /** Removes the VM's group; its processes must be gone. Nothing happens when there is none. */
   remove(vmId: string): Promise<void>
+  /** Removes the host id's own group when no VM is in it. */
+  close(): Promise<void>
 }
 
 /** Lower than the daemon's 100 (v2) or 1024 (v1): a busy guest never starves whoever has to answer for it. */
@@ -23,7 +26,9 @@ export const detectCgroups = async (hostId: string): Promise<Cgroups> => {
   const roots = (["memory", "cpu", "pids"] as const).filter((controller) =>
     existsSync(`/sys/fs/cgroup/${controller}/cgroup.procs`),
   )
-  return roots.length > 0 ? v1(name, roots) : { kind: "none", create: async () => [], remove: async () => {} }
+  return roots.length > 0
+    ? v1(name, roots)
+    : { kind: "none", create: async () => [], remove: async () => {}, close: async () => {} }
 }
 
 const v2 = async (name: string): Promise<Cgroups> => {
@@ -46,6 +51,7 @@ const v2 = async (name: string): Promise<Cgroups> => {
       return [join(group, "cgroup.procs")]
     },
     remove: (vmId) => removeGroup(join(parent, vmId)),
+    close: () => removeUnused(parent),
   }
 }
 
@@ -70,6 +76,9 @@ const v1 = (name: string, controllers: readonly ("memory" | "cpu" | "pids")[]): 
     },
     remove: async (vmId) => {
       await Promise.all(controllers.map((controller) => removeGroup(groupOf(controller, vmId))))
+    },
+    close: async () => {
+      await Promise.all(controllers.map((controller) => removeUnused(groupOf(controller, ""))))
     },
   }
 }

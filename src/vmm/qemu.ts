@@ -14,6 +14,7 @@ import { openQmp, type Qmp } from "./qmp.ts"
 import { createQemuVm, type QemuVmParts } from "./qemu-vm.ts"
 import { openListeners, socketPath } from "./sockets.ts"
 import type { Accelerator, DriveFile, Vm, Vmm, VmProcess, VmSpec } from "./vmm.ts"
+import { removeUnused } from "./unused-directory.ts"
 
 export interface QemuOptions {
   readonly hostId: string
@@ -199,6 +200,10 @@ export const createQemuVmm = async (options: QemuOptions): Promise<Vmm> => {
     },
 
     find: () => findProcesses(options.hostId),
+
+    async close() {
+      await Promise.all([cgroups.close(), removeUnused(options.runDirectory)])
+    },
   }
 }
 

@@ -16,6 +16,8 @@ export interface Vmm {
   destroy(process: VmProcess): Promise<void>
   /** The VM processes on this machine whose host id (first eight digits) is ours: for the sweep at start. */
   find(): Promise<VmProcess[]>
+  /** Removes what this host id keeps on the machine beside its VMs, when none is left; those that are run on. */
+  close(): Promise<void>
 }
 
 export type Accelerator = "kvm" | "tcg"

@@ -104,3 +104,9 @@ export const signedSend = (port: number, input: SignedRequest): Promise<Answer> 
   const { method, headers } = sign(input, `127.0.0.1:${port}`)
   return send(port, { method, path: input.path, headers, ...(input.body === undefined ? {} : { body: input.body }) })
 }
+
+/** Sends a body as JSON, signed, and reads the answer as JSON: what the SDK would hide stays to be seen. */
+export const signedJson = async (port: number, method: string, path: string, body?: unknown) => {
+  const answer = await signedSend(port, { method, path, ...(body === undefined ? {} : { body: JSON.stringify(body) }) })
+  return { ...answer, json: JSON.parse(answer.text) as Record<string, unknown> }
+}

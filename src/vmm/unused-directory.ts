@@ -1,0 +1,10 @@
+import { rmdir } from "node:fs/promises"
+
+const IN_USE_OR_GONE = new Set(["ENOENT", "EBUSY", "ENOTEMPTY"])
+
+/** Removes a directory or a control group that nothing is in; leaves one that is used. */
+export const removeUnused = async (path: string): Promise<void> => {
+  await rmdir(path).catch((error: NodeJS.ErrnoException) => {
+    if (!IN_USE_OR_GONE.has(error.code ?? "")) throw error
+  })
+}

@@ -31,6 +31,8 @@ const MAGIC = Buffer.from("TORPORDELTA\0\0\0\0\x01", "latin1")
 export const HEADER_BYTES = 128
 const ENTRY_BYTES = 16
 const KINDS = ["data", "zero"] as const
+/** Pages per extent: bounds the buffer that one is read into, and what one checksum vouches for. */
+export const MAX_EXTENT_PAGES = 1024
 /** More extents than any guest has pages for would only be a way to make us allocate. */
 const MAX_EXTENTS = 8 * 1024 * 1024
 
@@ -96,6 +98,7 @@ export const decodeDelta = (bytes: Buffer): { header: DeltaHeader; extents: Exte
     const [start, pages, kind] = [table.readUInt32LE(at), table.readUInt32LE(at + 4), KINDS[table.readUInt32LE(at + 8)]]
     if (kind === undefined || pages === 0 || start < end || start + pages > header.memoryPages)
       throw new SnapshotRefused("The delta's extents overlap, are out of order or leave the guest's memory")
+    if (pages > MAX_EXTENT_PAGES) throw new SnapshotRefused("An extent of the delta is too long")
     end = start + pages
     extents.push(
       kind === "zero"

@@ -7,6 +7,7 @@ import {
   decodeDelta,
   encodeDelta,
   HEADER_BYTES,
+  MAX_EXTENT_PAGES,
   roomFor,
   tableEnd,
   type DeltaHeader,
@@ -16,8 +17,6 @@ import { sha256Of, SnapshotRefused } from "./manifest.ts"
 import { PAGE_BYTES, type MemoryMap, type PageRun } from "./memory-map.ts"
 import type { DeltaPaths, DeltaSizes } from "./vmm.ts"
 
-/** Pages per extent: bounds the buffer, and what one checksum vouches for. */
-const MAX_PAGES = 1024
 const ZERO_PAGE = Buffer.alloc(PAGE_BYTES)
 
 /**
@@ -33,7 +32,7 @@ export const writeDelta = async (
   // A run may turn into as many extents as it has pages: room is kept for the worst, and the rest of it is a hole.
   const dataOffset = roomFor(runs.reduce((sum, { count }) => sum + count, 0))
   await using file = await open(target.file, "w", 0o600)
-  const buffer = Buffer.allocUnsafe(MAX_PAGES * PAGE_BYTES)
+  const buffer = Buffer.allocUnsafe(MAX_EXTENT_PAGES * PAGE_BYTES)
   const extents: Extent[] = []
   let position = dataOffset
   for (const run of runs) {
@@ -61,9 +60,9 @@ export const writeDelta = async (
 
 const splitRuns = (runs: PageRun[]): PageRun[] =>
   runs.flatMap(({ start, count }) =>
-    Array.from({ length: Math.ceil(count / MAX_PAGES) }, (_, index) => ({
-      start: start + index * MAX_PAGES,
-      count: Math.min(MAX_PAGES, count - index * MAX_PAGES),
+    Array.from({ length: Math.ceil(count / MAX_EXTENT_PAGES) }, (_, index) => ({
+      start: start + index * MAX_EXTENT_PAGES,
+      count: Math.min(MAX_EXTENT_PAGES, count - index * MAX_EXTENT_PAGES),
     })),
   )
 
@@ -113,7 +112,7 @@ export const openDelta = async ({ file: path, state }: DeltaPaths): Promise<Delt
       throw new SnapshotRefused("The delta is truncated")
 
     const eachData = async (use: (extent: Extent & { kind: "data" }, bytes: Buffer) => Promise<void> | void) => {
-      const buffer = Buffer.allocUnsafe(MAX_PAGES * PAGE_BYTES)
+      const buffer = Buffer.allocUnsafe(MAX_EXTENT_PAGES * PAGE_BYTES)
       let position = header.dataOffset
       for (const extent of extents) {
         if (extent.kind === "zero") continue

@@ -22,6 +22,9 @@ const Machine = z.object({
 })
 export type Machine = z.infer<typeof Machine>
 
+/** The one field that every format has. */
+const Format = z.object({ format: z.number() })
+
 const Manifest = z.object({
   format: z.literal(MANIFEST_FORMAT),
   id: z.string(),
@@ -54,13 +57,22 @@ export const sha256Of = async (path: string): Promise<string> => {
 /** RAM files that were read whole since this process began, by what would change if somebody touched them. */
 const verified = new Set<string>()
 
-const keyOf = async (path: string) => {
+const keyOf = async (path: string, { sha256 }: Manifest["ram"]) => {
   const { ino, size, mtimeMs, ctimeMs } = await stat(path)
-  return [path, ino, size, mtimeMs, ctimeMs].join()
+  return [path, ino, size, mtimeMs, ctimeMs, sha256].join()
 }
 
 /** Remembers that a RAM file is what its manifest says: it was written just now. */
-export const trustRam = async (base: BasePaths): Promise<void> => void verified.add(await keyOf(baseFiles(base).ram))
+export const trustRam = async (base: BasePaths, ram: Manifest["ram"]): Promise<void> =>
+  void verified.add(await keyOf(baseFiles(base).ram, ram))
+
+const readManifest = async (path: string): Promise<unknown> => {
+  try {
+    return JSON.parse(await readFile(path, "utf8"))
+  } catch {
+    return undefined
+  }
+}
 
 /**
  * Reads a base's manifest and checks all of it: that this machine is equal in everything, that the device state is unaltered, and, once
@@ -68,7 +80,13 @@ export const trustRam = async (base: BasePaths): Promise<void> => void verified.
  */
 export const verifyBase = async (base: BasePaths, here: Machine): Promise<Manifest> => {
   const files = baseFiles(base)
-  const parsed = Manifest.safeParse(JSON.parse(await readFile(files.manifest, "utf8").catch(() => "null")))
+  const read = await readManifest(files.manifest)
+  const { data: { format } = {} } = Format.safeParse(read)
+  if (format !== undefined && format !== MANIFEST_FORMAT)
+    throw new SnapshotRefused(
+      `The base in ${base.directory} is of format ${format}, and format ${MANIFEST_FORMAT} is what can be loaded`,
+    )
+  const parsed = Manifest.safeParse(read)
   if (!parsed.success) throw new SnapshotRefused(`The base in ${base.directory} has no valid manifest`)
   const manifest = parsed.data
   for (const key of Object.keys(here) as (keyof Machine)[])
@@ -78,7 +96,7 @@ export const verifyBase = async (base: BasePaths, here: Machine): Promise<Manife
       )
   if ((await sha256Of(files.state).catch(() => "")) !== manifest.state.sha256)
     throw new SnapshotRefused("The base's device state is altered, truncated or missing")
-  const key = await keyOf(files.ram).catch(() => undefined)
+  const key = await keyOf(files.ram, manifest.ram).catch(() => undefined)
   if (key === undefined || !verified.has(key)) {
     const size = (await stat(files.ram).catch(() => undefined))?.size
     if (size !== manifest.ram.bytes || (await sha256Of(files.ram)) !== manifest.ram.sha256)

@@ -124,6 +124,6 @@ const sealBase = async (base: BasePaths, id: string, { ram, machine, kernelHash 
     await using handle = await open(path, "r")
     await handle.sync()
   }
-  await trustRam(base)
+  await trustRam(base, manifest.ram)
   return { memoryBytes: memory.blocks * 512, stateBytes: state.size }
 }

@@ -1,12 +1,13 @@
 #!/usr/bin/env node
 /** The program: it alone reads the environment and the signals, and hands both on as values. */
 import { readFile } from "node:fs/promises"
-import { commands, usage } from "./cli/commands.ts"
+import { commands } from "./cli/commands.ts"
+import { helpOf, overview, version } from "./cli/help.ts"
+import { parseInvocation, UsageError } from "./cli/invocation.ts"
 import { parseConfig } from "./config.ts"
 import { OperatorError } from "./errors.ts"
 import { armFailpoint } from "./failpoint.ts"
 
-const [name = "--help", ...args] = process.argv.slice(2)
 const stop = new AbortController()
 for (const signal of ["SIGTERM", "SIGINT"] as const)
   process.on(signal, () => {
@@ -15,14 +16,21 @@ for (const signal of ["SIGTERM", "SIGINT"] as const)
     stop.abort(new OperatorError(`Stopped by ${signal}.`))
   })
 
+// Whoever reads us may have read enough (`torpor quickstart | head -1`): what was begun is ended all the same.
+process.stdout.on("error", () => {})
+
 const run = async (): Promise<number> => {
-  // Anywhere on the line: nobody who asks what a command does wants it done.
-  if (name === "help" || [name, ...args].some((word) => word === "--help" || word === "-h")) {
-    process.stdout.write(usage())
+  const invocation = parseInvocation(process.argv.slice(2), commands)
+  const print = (line: string) => void process.stdout.write(`${line}\n`)
+  if (invocation.kind === "version") {
+    print(`torpor ${await version()}`)
     return 0
   }
-  const command = commands[name]
-  if (command === undefined) throw new OperatorError(`There is no command '${name}': see \`torpor --help\`.`)
+  const command = commands[invocation.command ?? ""]
+  if (invocation.kind === "help" || command === undefined) {
+    process.stdout.write(command === undefined ? overview(commands) : helpOf(invocation.command ?? "", command))
+    return 0
+  }
   const file = process.env["TORPOR_CONFIG"]
   const text =
     file === undefined || file === ""
@@ -32,8 +40,7 @@ const run = async (): Promise<number> => {
         })
   const config = parseConfig(process.env, text)
   if (config.failAt !== undefined) armFailpoint(config.failAt)
-  const print = (line: string) => void process.stdout.write(`${line}\n`)
-  return command.run({ config, args, print, signal: stop.signal })
+  return command.run({ config, options: invocation.options, print, signal: stop.signal })
 }
 
 try {
@@ -42,11 +49,11 @@ try {
   // Whatever an aborted wait throws, what happened is the signal.
   const error: unknown = stop.signal.aborted ? stop.signal.reason : thrown
   process.stderr.write(
-    error instanceof OperatorError
+    error instanceof OperatorError || error instanceof UsageError
       ? `${error.message}\n`
       : `${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`,
   )
-  process.exitCode = stop.signal.aborted ? 130 : 1
+  process.exitCode = stop.signal.aborted ? 130 : error instanceof UsageError ? 2 : 1
 }
 // What a closed daemon leaves open on purpose, the processes of its VMs, would keep this one alive.
 process.exit()

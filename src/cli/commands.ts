@@ -1,45 +1,92 @@
 import type { Config } from "../config.ts"
-import { doctor } from "./doctor.ts"
-import { down } from "./down.ts"
-import { quickstart } from "./quickstart.ts"
-import { serve } from "./serve.ts"
-import { setup } from "./setup.ts"
 
 export interface CommandInput {
   readonly config: Config
-  readonly args: readonly string[]
+  /** The names of the options that were given. */
+  readonly options: ReadonlySet<string>
   readonly print: (line: string) => void
   readonly signal: AbortSignal
 }
 
+/** A command as data: what the command line is checked against is what its help shows. */
 export interface Command {
   readonly summary: string
+  /** What it does, in lines of at most 80 characters. */
+  readonly description: readonly string[]
+  /** What each option does, by its name without dashes. */
+  readonly options: Readonly<Record<string, string>>
+  /** What is typed, and what for. */
+  readonly examples: Readonly<Record<string, string>>
   /** Resolves with the exit code. */
   run(input: CommandInput): Promise<number>
 }
 
-/** Every command of `torpor`. */
+/** Every command of `torpor`. Its code is loaded when it runs: help and refusals come at once. */
 export const commands: Readonly<Record<string, Command>> = {
   quickstart: {
-    summary: "build, launch, suspend and wake a sample application, with timings; leaves nothing behind",
-    run: quickstart,
+    summary: "build, launch, suspend and wake a sample application, with timings",
+    description: [
+      "Installs what this machine lacks (as `torpor setup` does), then starts a daemon",
+      "of its own in a temporary directory and on free ports. A Dockerfile becomes an",
+      "image, the image a virtual machine that answers at its own URL, sleeps, and",
+      "wakes with its memory intact. Nothing is left running, and a daemon that runs",
+      "beside it is not touched.",
+    ],
+    options: {},
+    examples: { "torpor quickstart": "see all of it once" },
+    run: async (input) => (await import("./quickstart.ts")).quickstart(input),
   },
-  setup: { summary: "install what this machine lacks, and build the base artefacts", run: setup },
-  doctor: { summary: "check everything the daemon needs, with what to do [--json]", run: doctor },
-  serve: { summary: "run the daemon in the foreground", run: serve },
-  down: { summary: "put every virtual machine to sleep, stop the daemon and its Postgres", run: down },
+  setup: {
+    summary: "install what this machine lacks, and build the base artefacts",
+    description: [
+      "Says which packages are missing and why, installs them with apt-get, and builds",
+      "kernel, agent and managed base image into the cache. What is there already is",
+      "left as it is. With TORPOR_NO_INSTALL=1 it prints the exact command and stops.",
+    ],
+    options: {},
+    examples: {
+      "torpor setup": "install and build",
+      "TORPOR_NO_INSTALL=1 torpor setup": "only say what would be installed",
+    },
+    run: async (input) => (await import("./setup.ts")).setup(input),
+  },
+  doctor: {
+    summary: "check everything that the daemon needs, and say what to do",
+    description: [
+      "Looks at this machine as the daemon will: rights, packages, QEMU, KVM or TCG,",
+      "namespaces, nftables, cgroups, Postgres, disk, ports, name resolution. Nothing",
+      "is changed. Ends with 1 when a check fails; a warning is no failure.",
+    ],
+    options: { json: "print the findings as one JSON array" },
+    examples: {
+      "torpor doctor": "for people",
+      "torpor doctor --json": "for programs: [{name, state, detail, remedy?}, …]",
+    },
+    run: async (input) => (await import("./doctor.ts")).doctor(input),
+  },
+  serve: {
+    summary: "run the daemon in the foreground",
+    description: [
+      "Serves the API and the edge until SIGTERM or SIGINT; its log is JSON on stderr.",
+      "It is ready when GET /healthz of the API answers 200. Virtual machines and the",
+      "private Postgres run on when it stops: the next start takes them over.",
+    ],
+    options: {},
+    examples: {
+      "torpor serve": "the API on 127.0.0.1:7070, the edge on 127.0.0.1:7443",
+      "TORPOR_DATA_DIR=/srv/torpor torpor serve": "with its data elsewhere",
+    },
+    run: async (input) => (await import("./serve.ts")).serve(input),
+  },
+  down: {
+    summary: "put every virtual machine to sleep, stop the daemon and its Postgres",
+    description: [
+      "Stops the daemon of this data directory if it runs, then suspends each of its",
+      "virtual machines and stops the private Postgres. `torpor serve` brings all of",
+      "it back, and a request wakes a virtual machine as ever.",
+    ],
+    options: {},
+    examples: { "torpor down": "before the host is restarted" },
+    run: async (input) => (await import("./down.ts")).down(input),
+  },
 }
-
-/** What `torpor --help` prints. */
-export const usage = (): string =>
-  `torpor: a real virtual machine for every user, job or AI agent
-
-Usage: torpor COMMAND
-
-${Object.entries(commands)
-  .map(([name, { summary }]) => `  ${name.padEnd(12)} ${summary}`)
-  .join("\n")}
-
-Settings come from the environment (TORPOR_DATA_DIR, TORPOR_API_PORT, TORPOR_EDGE_PORT, …) and from
-the file named by TORPOR_CONFIG; the README lists them.
-`

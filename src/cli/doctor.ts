@@ -151,9 +151,9 @@ export const examine = async (config: Config, signal: AbortSignal): Promise<Find
 }
 
 /** `torpor doctor [--json]`: 1 when something fails. */
-export const doctor = async ({ config, args, print, signal }: CommandInput): Promise<number> => {
+export const doctor = async ({ config, options, print, signal }: CommandInput): Promise<number> => {
   const findings = await examine(config, signal)
-  if (args.includes("--json")) print(JSON.stringify(findings))
+  if (options.has("json")) print(JSON.stringify(findings))
   else for (const line of toLines(findings)) print(line)
   return findings.some(({ state }) => state === "fail") ? 1 : 0
 }

@@ -24,8 +24,9 @@ export const parseQuestion = (message: Buffer): Question | undefined => {
   let at = HEADER_BYTES
   for (;;) {
     const length = message[at]
-    if (length === undefined || length > 63 || at - HEADER_BYTES > MAX_NAME_BYTES) return undefined
+    if (length === undefined || length > 63) return undefined
     at += 1 + length
+    if (at - HEADER_BYTES > MAX_NAME_BYTES) return undefined
     if (length === 0) break
   }
   return at + 4 > message.length ? undefined : { end: at + 4, type: message.readUInt16BE(at) }

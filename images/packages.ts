@@ -14,6 +14,7 @@ const KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 /**
  * Makes a tree of packages and what they depend on in `directory`. `extract` unpacks only, so that nothing of a package runs on this
  * host; `minbase` is a whole system, configured in a chroot.
+ * Throws an {@link OperatorError} that says why not.
  */
 export const installPackages = async (
   { mirror, suite }: Debian,
@@ -27,8 +28,8 @@ export const installPackages = async (
   try {
     await runCommand(
       "mmdebstrap",
+      // Not --quiet: that leaves out why apt could not fetch something.
       [
-        "--quiet",
         `--variant=${variant}`,
         "--architectures=amd64",
         "--components=main",
@@ -42,10 +43,14 @@ export const installPackages = async (
       { signal },
     )
   } catch (error) {
-    if (error instanceof CommandError && /resolve|connect|fetch|unreachable|timed out/i.test(error.output))
+    if (!(error instanceof CommandError)) throw error
+    const words = error.output.split("\n").filter((line) => line.startsWith("E:"))
+    if (words.some((line) => /resolve|connect|fetch|unreachable|timed out/i.test(line)))
       throw new OperatorError(
         `The package mirror ${mirror} cannot be reached: check the network, or name another as "mirror" in TORPOR_CONFIG.`,
       )
-    throw error
+    throw new OperatorError(
+      `The guests' packages (${suite} of ${mirror}) could not be installed: ${words.join(" ") || error.message}`,
+    )
   }
 }

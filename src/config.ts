@@ -1,10 +1,50 @@
 /** What an operator decides: a few environment variables (the outside contract), and one JSON file for everything else. */
+import { isIP, isIPv4 } from "node:net"
+import { resolve } from "node:path"
 import { z } from "zod"
 import { OperatorError } from "./errors.ts"
+import { failpoints, type Failpoint } from "./failpoint.ts"
 
-const port = z.coerce.number().int().min(0).max(65535)
+const MAX_PORT = 65535
+/** Two addresses a slot: at least one slot, and no more than have an index of five digits, which is all that fits into a link's name. */
+const SLOT_PREFIXES = { shortest: 15, longest: 30 }
+
+const portNumber = z.number().int().min(1).max(MAX_PORT)
+/** Digits and nothing else: `Number` would also take a blank for 0, and 0x50. */
+const port = z
+  .string()
+  .refine((value) => isPort(value), "must be a port from 0 to 65535")
+  .transform(Number)
 const text = z.string().min(1)
-const range = z.string().regex(/^\d{1,3}(\.\d{1,3}){3}(\/\d{1,2})?$/, "must be an IPv4 range like 10.1.2.0/24")
+const webAddress = z.url({ protocol: /^https?$/, error: "must begin with http:// or https://" })
+/** QEMU takes a comma for the end of a path, and mount(8) a line's end. */
+const path = text
+  .refine((value) => !/[,\n\0]/.test(value), "must be a path without commas or line breaks")
+  .transform((value) => resolve(value))
+const onOrOff = z.enum(["0", "1"], { error: "must be 0 or 1" })
+const range = z.string().refine((value) => parsePrefix(value) !== undefined, "must be an IPv4 range like 10.1.2.0/24")
+const LABEL = "[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
+
+const isPort = (value: string) => /^\d{1,5}$/.test(value) && Number(value) <= MAX_PORT
+
+/** The length of an IPv4 range's prefix; `undefined` when it is none, or has bits set behind its prefix. */
+const parsePrefix = (value: string): number | undefined => {
+  const [, address = "", length = "32"] = /^([\d.]+)(?:\/(\d{1,2}))?$/.exec(value) ?? []
+  const bits = Number(length)
+  if (!isIPv4(address) || bits > 32) return undefined
+  const first = address.split(".").reduce((sum, part) => sum * 256 + Number(part), 0)
+  return first % 2 ** (32 - bits) === 0 ? bits : undefined
+}
+
+const isSlotRange = (value: string) => {
+  const bits = parsePrefix(value) ?? 32
+  return bits >= SLOT_PREFIXES.shortest && bits <= SLOT_PREFIXES.longest
+}
+
+const isNameServer = (value: string): boolean => {
+  const [address = "", serverPort, ...more] = value.split(":")
+  return isIP(value) > 0 || (isIPv4(address) && serverPort !== undefined && isPort(serverPort) && more.length === 0)
+}
 
 const Environment = z.object({
   TORPOR_API_ADDRESS: text.default("127.0.0.1"),
@@ -13,27 +53,32 @@ const Environment = z.object({
   TORPOR_EDGE_PORT: port.default(7443),
   TORPOR_DOMAIN: z
     .string()
-    .regex(/^[a-z0-9.-]+$/, "must be a lower-case domain name")
+    .regex(new RegExp(`^${LABEL}(\\.${LABEL})*$`), "must be a lower-case domain name")
     .default("localhost"),
-  TORPOR_DATA_DIR: text.default("/var/lib/torpor"),
-  TORPOR_CACHE_DIR: text.default("/var/cache/torpor"),
-  TORPOR_LOG_LEVEL: z.enum(["debug", "info", "warn", "error", "silent"]).default("info"),
-  TORPOR_LENIENT: z.enum(["0", "1"]).default("0"),
-  TORPOR_NO_INSTALL: z.enum(["0", "1"]).default("0"),
-  DATABASE_URL: text.optional(),
-  TORPOR_S3_ENDPOINT: z.url().optional(),
+  TORPOR_DATA_DIR: path.default("/var/lib/torpor"),
+  TORPOR_CACHE_DIR: path.default("/var/cache/torpor"),
+  TORPOR_LOG_LEVEL: z
+    .enum(["debug", "info", "warn", "error", "silent"], { error: "must be debug, info, warn, error or silent" })
+    .default("info"),
+  TORPOR_LENIENT: onOrOff.default("0"),
+  TORPOR_NO_INSTALL: onOrOff.default("0"),
+  DATABASE_URL: z
+    .string()
+    .regex(/^postgres(ql)?:\/\//, "must begin with postgres://")
+    .optional(),
+  TORPOR_S3_ENDPOINT: webAddress.optional(),
   TORPOR_ACCESS_KEY_ID: text.optional(),
   TORPOR_SECRET_ACCESS_KEY: text.optional(),
   TORPOR_TLS_CERT: text.optional(),
   TORPOR_TLS_KEY: text.optional(),
-  TORPOR_FAIL_AT: text.optional(),
+  TORPOR_FAIL_AT: z.enum(failpoints, { error: `must be one of: ${failpoints.join(", ")}` }).optional(),
 })
 
 /** The file named by TORPOR_CONFIG. Every member has a default; what is not here is an error. */
 const File = z.strictObject({
   /** Where guests' packages come from. */
   debian: z
-    .strictObject({ mirror: z.url().default("http://deb.debian.org/debian"), suite: text.default("trixie") })
+    .strictObject({ mirror: webAddress.default("http://deb.debian.org/debian"), suite: text.default("trixie") })
     .prefault({}),
   /** A guest's memory is `minimumMemoryInMiB` times this. */
   memoryBurstFactor: z.number().min(1).max(8).default(1),
@@ -48,21 +93,28 @@ const File = z.strictObject({
   egress: z
     .strictObject({
       /** Ranges inside the refused ones that guests may reach: a mirror, a proxy. */
-      allow: z
-        .array(z.strictObject({ cidr: range, ports: z.array(z.number().int().min(1).max(65535)).min(1).optional() }))
-        .default([]),
+      allow: z.array(z.strictObject({ cidr: range, ports: z.array(portNumber).min(1).optional() })).default([]),
       newConnectionsPerSecond: z.number().int().min(1).default(200),
       maxConnections: z.number().int().min(1).default(4096),
     })
     .prefault({}),
   /** `address` or `address:port`; none: the host's own. */
-  nameServers: z.array(z.string()).default([]),
+  nameServers: z
+    .array(z.string().refine((value) => isNameServer(value), "must be an address, or an IPv4 address and a port"))
+    .default([]),
   slots: z
     .strictObject({
       /** Network namespaces kept ready. */
       ready: z.number().int().min(0).max(64).default(4),
-      uidBase: z.number().int().min(1000).default(600_000),
-      addressRange: range.default("100.127.0.0/16"),
+      uidBase: z
+        .number()
+        .int()
+        .min(1000)
+        .max(2 ** 31)
+        .default(600_000),
+      addressRange: range
+        .refine((value) => isSlotRange(value), "must have a prefix from /15 to /30")
+        .default("100.127.0.0/16"),
     })
     .prefault({}),
 })
@@ -82,7 +134,7 @@ export interface Config extends Settings {
   readonly s3Endpoint: string | undefined
   readonly credentials: { readonly accessKeyId: string; readonly secretAccessKey: string } | undefined
   readonly tls: { readonly certificateFile: string; readonly keyFile: string } | undefined
-  readonly failAt: string | undefined
+  readonly failAt: Failpoint | undefined
 }
 
 /** Reads both; throws an {@link OperatorError} that names the first thing that is wrong. */

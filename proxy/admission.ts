@@ -37,6 +37,8 @@ export const admit = async (
   // An absolute target would be a second Host, and Node lets the first of two Host headers win.
   if (!request.url?.startsWith("/") && request.url !== "*") throw new EdgeError("BAD_REQUEST")
   if (countOf(request.rawHeaders, "host") !== 1) throw new EdgeError("BAD_REQUEST")
+  // What it was coded in besides could not be said to the application, since the coding is of this connection only.
+  if (!/^chunked$/i.test(request.headers["transfer-encoding"] ?? "chunked")) throw new EdgeError("BAD_REQUEST")
   if (claim.token === undefined) throw new EdgeError("MISSING_AUTHENTICATION")
   const grant = await tokens.verify(claim.token)
   if (grant === undefined) throw new EdgeError("MISSING_AUTHENTICATION")

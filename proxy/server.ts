@@ -2,17 +2,20 @@
 import { randomUUID } from "node:crypto"
 import { once } from "node:events"
 import { createServer } from "node:https"
-import type { IncomingMessage, ServerResponse } from "node:http"
+import { ServerResponse, type IncomingMessage } from "node:http"
 import type { AddressInfo, Socket } from "node:net"
 import type { Log } from "../src/log.ts"
 import { OperatorError } from "../src/errors.ts"
 import type { Tokens } from "../src/tokens/tokens.ts"
 import { beginActivity } from "./activity.ts"
 import { admit, claimOf, type Admitted, type Claim } from "./admission.ts"
+import { discardRest } from "./discard.ts"
 import { EdgeError, toAnswer, type EdgeErrorCode } from "./errors.ts"
 import { prepareRequest } from "./headers.ts"
+import { createPools, type Pool } from "./pools.ts"
 import { RouteError, type Router } from "./route.ts"
-import { createUpstream, type Place } from "./upstream.ts"
+import { sendUpgrade } from "./upgrade.ts"
+import { createSendRequest, type Place } from "./upstream.ts"
 import { claimOfUpgrade } from "./websocket.ts"
 
 export interface EdgeOptions {
@@ -42,8 +45,11 @@ const KEEP_ALIVE_MS = 65_000
 /** Serves the edge; the caller closes it. Throws an {@link OperatorError} when the port cannot be had. */
 export const openEdge = async (options: EdgeOptions): Promise<Edge> => {
   const { router, tokens, log } = options
-  const upstream = createUpstream()
+  const pools = createPools()
+  const sendRequest = createSendRequest()
   const upgraded = new Set<Socket>()
+  /** How many requests a connection has that are not answered yet. */
+  const openOn = new WeakMap<Socket, number>()
 
   /** Counts the request as open and waits until its VM is awake; a client that gives up ends its wait. */
   const hold = async ({ target }: Admitted, gone: AbortSignal): Promise<{ address: string; end: () => void }> => {
@@ -57,20 +63,21 @@ export const openEdge = async (options: EdgeOptions): Promise<Edge> => {
     }
   }
 
+  /** `gone` is over when the client is: nobody is woken, nothing is sent for one that left. */
   const pass = async (
     request: IncomingMessage,
     toClaim: () => Claim,
     requestId: string,
-    connection: { once(event: "close", listener: () => void): unknown },
-    send: (place: Place) => Promise<void>,
+    gone: AbortSignal,
+    send: (place: Place, pool: Pool) => Promise<void>,
   ) => {
-    const gone = new AbortController()
-    connection.once("close", () => gone.abort(new Error("The client gave up")))
     const admitted = await admit(request, toClaim(), router, tokens)
-    const { address, end } = await hold(admitted, gone.signal)
+    gone.throwIfAborted()
+    const { address, end } = await hold(admitted, gone)
     try {
+      gone.throwIfAborted()
       prepareRequest(request, requestId)
-      await send({ vmId: admitted.target.vmId, address, port: admitted.port, requestId })
+      await send({ address, port: admitted.port, requestId }, pools.of(admitted.target.vmId))
     } finally {
       end()
     }
@@ -82,41 +89,65 @@ export const openEdge = async (options: EdgeOptions): Promise<Edge> => {
     return "INTERNAL"
   }
 
+  const refuse = (response: ServerResponse, error: unknown, requestId: string) => {
+    if (response.headersSent || response.destroyed) {
+      response.destroy()
+      return
+    }
+    const { status, headers, body } = toAnswer(codeOf(error, requestId), requestId)
+    response.writeHead(status, headers).end(body)
+  }
+
   const onRequest = (request: IncomingMessage, response: ServerResponse, expectsContinue = false) => {
     const requestId = randomUUID()
-    const send = (place: Place) => {
-      if (expectsContinue) response.writeContinue()
-      return upstream.request(request, response, place)
-    }
-    pass(request, () => claimOf(request), requestId, response, send).catch((error: unknown) => {
-      if (response.headersSent || response.destroyed) {
-        response.destroy()
-        return
-      }
-      const { status, headers, body } = toAnswer(codeOf(error, requestId), requestId)
-      // What is left of a refused body is not read; the connection cannot be used again.
-      response.writeHead(status, request.complete ? headers : { ...headers, connection: "close" }).end(body)
+    const { socket } = request
+    openOn.set(socket, (openOn.get(socket) ?? 0) + 1)
+    const gone = new AbortController()
+    response.once("close", () => {
+      openOn.set(socket, (openOn.get(socket) ?? 1) - 1)
+      gone.abort(new Error("The client gave up"))
+    })
+    pass(
+      request,
+      () => claimOf(request),
+      requestId,
+      gone.signal,
+      (place, pool) => {
+        if (expectsContinue) response.writeContinue()
+        return sendRequest(request, response, place, pool)
+      },
+    ).catch((error: unknown) => {
+      // Nobody can tell whether a body follows that was never asked for: the connection ends here.
+      if (expectsContinue) response.shouldKeepAlive = false
+      else discardRest(request)
+      refuse(response, error, requestId)
     })
   }
 
   const onUpgrade = (request: IncomingMessage, socket: Socket, head: Buffer) => {
+    upgraded.add(socket)
+    socket.once("close", () => upgraded.delete(socket)).on("error", () => {})
+    // Behind a request that isn't answered yet: two answers would be written over each other.
+    if ((openOn.get(socket) ?? 0) > 0) {
+      socket.destroy()
+      return
+    }
     const requestId = randomUUID()
+    const gone = new AbortController()
+    socket.once("close", () => gone.abort(new Error("The client gave up")))
+    const stopWatching = watchForEnd(socket)
+    let response: ServerResponse | undefined
+    const toResponse = () => (response ??= answerOn(socket, request))
     let fallbackProtocol: string | undefined
     const claim = () => {
       const claimed = claimOfUpgrade(request)
       fallbackProtocol = claimed.fallbackProtocol
       return claimed
     }
-    upgraded.add(socket)
-    socket.once("close", () => upgraded.delete(socket)).on("error", () => {})
-    pass(request, claim, requestId, socket, (place) =>
-      upstream.upgrade(request, socket, head, { ...place, fallbackProtocol }),
+    pass(request, claim, requestId, gone.signal, (place, pool) =>
+      sendUpgrade({ request, socket, head, stopWatching, toResponse }, { ...place, fallbackProtocol }, pool),
     ).catch((error: unknown) => {
-      const { status, headers, body } = toAnswer(codeOf(error, requestId), requestId)
-      const lines = Object.entries({ ...headers, connection: "close" }).map(
-        ([name, value]) => `${name}: ${String(value)}\r\n`,
-      )
-      if (socket.writable) socket.end(`HTTP/1.1 ${status} \r\n${lines.join("")}\r\n${body}`)
+      if (!socket.destroyed) refuse(toResponse(), error, requestId)
     })
   }
 
@@ -129,6 +160,8 @@ export const openEdge = async (options: EdgeOptions): Promise<Edge> => {
     keepAliveTimeout: KEEP_ALIVE_MS,
     // Streams and uploads may take as long as they need; the headers may not.
     requestTimeout: 0,
+    // Any other protocol is declined by answering the request: RFC 9110, 7.8.
+    shouldUpgradeCallback: ({ method, headers }) => method === "GET" && headers.upgrade?.toLowerCase() === "websocket",
   })
   server.on("request", (request: IncomingMessage, response: ServerResponse) => onRequest(request, response))
   // Said when it is let in and its VM awake: only then is a body wanted.
@@ -144,7 +177,7 @@ export const openEdge = async (options: EdgeOptions): Promise<Edge> => {
 
   return {
     port: (server.address() as AddressInfo).port,
-    drop: (vmId) => upstream.drop(vmId),
+    drop: (vmId) => pools.drop(vmId),
     close: (graceMs) =>
       new Promise<void>((resolve) => {
         const cut = setTimeout(() => {
@@ -153,10 +186,30 @@ export const openEdge = async (options: EdgeOptions): Promise<Edge> => {
         }, graceMs)
         server.close(() => {
           clearTimeout(cut)
+          pools.close()
           resolve()
         })
         server.closeIdleConnections()
         for (const socket of upgraded) socket.end()
       }),
   }
+}
+
+/** An answer instead of an upgrade, which is the connection's last. */
+const answerOn = (socket: Socket, request: IncomingMessage): ServerResponse => {
+  const response = new ServerResponse(request)
+  response.shouldKeepAlive = false
+  response.assignSocket(socket)
+  return response.once("finish", () => {
+    response.detachSocket(socket)
+    socket.destroySoon()
+  })
+}
+
+/** Lets a client that hangs up be noticed while nothing of it is read yet: a stream tells its end only to who reads. */
+const watchForEnd = (socket: Socket): (() => void) => {
+  const onReadable = () => void socket.read(0)
+  const onEnd = () => socket.destroy()
+  socket.on("readable", onReadable).once("end", onEnd)
+  return () => socket.off("readable", onReadable).off("end", onEnd)
 }

@@ -1,122 +1,122 @@
 /**
- * The way into the guest: the owner's http-proxy, with a pool of connections for each VM. A pool is dropped when its VM sleeps or ends,
- * since the address may be another's next: no connection ever crosses VMs.
+ * The way of a request into the guest. http-proxy makes the outgoing request and feeds it the body; what it gets wrong is done here:
+ * the framing of a DELETE, the path, half answers, and clients that leave.
  */
-import { Agent, type ClientRequest, type IncomingMessage, type ServerResponse } from "node:http"
-import type { Socket } from "node:net"
+import type { Agent, ClientRequest, IncomingMessage, ServerResponse } from "node:http"
 import httpProxy from "http-proxy"
+import { discardRest } from "./discard.ts"
 import { EdgeError } from "./errors.ts"
-import { prepareAnswer } from "./headers.ts"
-
-export interface Upstream {
-  /** Resolves when the exchange is over; rejects with an {@link EdgeError} while nothing was answered yet. */
-  request(request: IncomingMessage, response: ServerResponse, at: Place): Promise<void>
-  upgrade(
-    request: IncomingMessage,
-    socket: Socket,
-    head: Buffer,
-    at: Place & { fallbackProtocol: string | undefined },
-  ): Promise<void>
-  drop(vmId: string): void
-}
+import { limitConnect, type Pool } from "./pools.ts"
+import { relayAnswer } from "./relay.ts"
 
 export interface Place {
-  readonly vmId: string
   readonly address: string
   readonly port: number
   readonly requestId: string
 }
 
-/** How long a connection to a guest may take: it is on this host, so a full second is a sign. */
-const CONNECT_TIMEOUT_MS = 5000
-const MAX_IDLE_CONNECTIONS = 16
+/** Sends a request to a guest; resolves when the exchange is over, rejects with an {@link EdgeError} while nothing was answered yet. */
+export type SendRequest = (request: IncomingMessage, response: ServerResponse, at: Place, pool: Pool) => Promise<void>
 
-/** Connections to guests; `drop` closes a VM's. */
-export const createUpstream = (): Upstream => {
-  const agents = new Map<string, Agent>()
-  const proxy = httpProxy.createProxyServer({ xfwd: false, changeOrigin: false })
+/** One attempt at an exchange, as http-proxy tells of it. */
+interface Attempt {
+  onOutgoing(outgoing: ClientRequest): void
+  onAnswer(answer: IncomingMessage): void
+}
 
-  const agentOf = (vmId: string) => {
-    const known = agents.get(vmId)
-    if (known !== undefined) return known
-    const agent = new Agent({ keepAlive: true, maxFreeSockets: MAX_IDLE_CONNECTIONS })
-    agents.set(vmId, agent)
-    return agent
-  }
+export const createSendRequest = (): SendRequest => {
+  const attempts = new WeakMap<IncomingMessage, Attempt>()
+  const proxy = httpProxy
+    .createProxyServer({ selfHandleResponse: true, toProxy: true })
+    .on("proxyReq", (outgoing, request) => attempts.get(request)?.onOutgoing(outgoing))
+    .on("proxyRes", (answer, request) => attempts.get(request)?.onAnswer(answer))
 
-  const targetOf = ({ address, port }: Place) => ({ protocol: "http:", host: address, hostname: address, port })
-
-  proxy.on("proxyReq", (outgoing: ClientRequest) => {
-    const timer = setTimeout(
-      () => outgoing.destroy(new Error("The guest did not accept the connection in time")),
-      CONNECT_TIMEOUT_MS,
-    )
-    const clear = () => clearTimeout(timer)
-    outgoing
-      .once("socket", (socket) => (socket.connecting ? socket.once("connect", clear) : clear()))
-      .once("close", clear)
-  })
-
-  const send = (request: IncomingMessage, response: ServerResponse, at: Place, agent: Agent | false) =>
+  const send = (
+    request: IncomingMessage,
+    response: ServerResponse,
+    { address, port, requestId }: Place,
+    agent: Agent,
+  ) =>
     new Promise<void>((resolve, reject) => {
-      response.once("close", resolve)
-      proxy.web(request, response, { target: targetOf(at), agent: agent === false ? new Agent() : agent }, (error) => {
-        response.off("close", resolve)
-        reject(error)
+      let outgoing: ClientRequest | undefined
+      const { url = "/" } = request
+      const coding = request.headers["transfer-encoding"]
+
+      const onOver = () => {
+        // An answer may be over before its request: the rest of the body still goes where it was going, or nowhere.
+        if (request.complete || request.destroyed) resolve()
+        else if (outgoing === undefined || outgoing.destroyed) {
+          discardRest(request)
+          resolve()
+        }
+      }
+      response.once("close", () => {
+        if (!response.writableFinished) outgoing?.destroy()
+        request.once("close", onOver)
+        outgoing?.once("close", onOver)
+        onOver()
       })
+
+      attempts.set(request, {
+        onOutgoing(made) {
+          outgoing = made
+          if (response.destroyed) {
+            made.destroy()
+            return
+          }
+          limitConnect(made)
+          // http-proxy joins slashes.
+          made.path = url
+          // http-proxy takes a DELETE or OPTIONS without a length to have no body, and then sends the body: it would be the next request.
+          if (coding !== undefined) {
+            made.removeHeader("content-length")
+            made.setHeader("transfer-encoding", coding)
+          }
+        },
+        onAnswer(answer) {
+          if (response.destroyed) return
+          try {
+            relayAnswer(answer, response, requestId)
+          } catch (error) {
+            outgoing?.destroy()
+            reject(new AttemptError(error, false))
+          }
+        },
+      })
+      const target = { protocol: "http:", host: address, hostname: address, port }
+      proxy.web(request, response, { target, agent }, (error) =>
+        // Once there is an answer, its end says how it went.
+        response.headersSent || response.destroyed
+          ? undefined
+          : reject(new AttemptError(error, outgoing?.reusedSocket ?? false)),
+      )
     })
 
-  proxy.on("proxyRes", (answer, request: IncomingMessage & { requestId?: string }) =>
-    prepareAnswer(answer.headers, request.requestId ?? ""),
-  )
-
-  return {
-    async request(request, response, at) {
-      Object.assign(request, { requestId: at.requestId })
-      try {
-        await send(request, response, at, agentOf(at.vmId))
-      } catch (error) {
-        if (response.headersSent || response.destroyed) {
-          response.destroy()
-          return
-        }
-        if (!isStale(error, request)) throw new EdgeError("APP_CONNECT_FAILED", { cause: error })
-        // The application closed a kept connection while we took it: nothing of the request was answered, and it has no body to lose.
-        await send(request, response, at, false).catch((again: unknown) => {
-          if (response.headersSent) response.destroy()
-          else throw new EdgeError("APP_CONNECT_FAILED", { cause: again })
-        })
-      }
-    },
-    upgrade: (request, socket, head, at) =>
-      new Promise<void>((resolve, reject) => {
-        socket.once("close", () => resolve())
-        const prepare = (outgoing: ClientRequest, incoming: IncomingMessage) => {
-          if (incoming !== request) return
-          proxy.off("proxyReqWs", prepare)
-          const tidy = (answer: IncomingMessage) => {
-            prepareAnswer(answer.headers, at.requestId)
-            if (answer.statusCode === 101 && at.fallbackProtocol !== undefined)
-              answer.headers["sec-websocket-protocol"] ??= at.fallbackProtocol
-          }
-          outgoing.prependListener("upgrade", tidy)
-          outgoing.prependListener("response", tidy)
-        }
-        proxy.on("proxyReqWs", prepare)
-        proxy.ws(request, socket, head, { target: targetOf(at) }, (error) => {
-          proxy.off("proxyReqWs", prepare)
-          reject(new EdgeError("APP_CONNECT_FAILED", { cause: error }))
-        })
-      }),
-    drop(vmId) {
-      agents.get(vmId)?.destroy()
-      agents.delete(vmId)
-    },
+  return async (request, response, at, pool) => {
+    try {
+      await send(request, response, at, pool.kept).catch((error: AttemptError) => {
+        if (!error.isStale || pool.isDropped || !isRepeatable(request)) throw error
+        return send(request, response, at, pool.fresh)
+      })
+    } catch (error) {
+      throw new EdgeError("APP_CONNECT_FAILED", { cause: (error as AttemptError).cause })
+    }
   }
 }
 
-const isStale = (error: unknown, request: IncomingMessage) =>
-  (error as NodeJS.ErrnoException).code === "ECONNRESET" &&
-  (request.method === "GET" || request.method === "HEAD") &&
-  request.headers["content-length"] === undefined &&
-  request.headers["transfer-encoding"] === undefined
+class AttemptError extends Error {
+  override readonly name = "AttemptError"
+  /** The application closed a kept connection while we took it. */
+  readonly isStale: boolean
+
+  constructor(cause: unknown, isReused: boolean) {
+    super("The exchange with the application failed", { cause })
+    this.isStale = isReused && ["ECONNRESET", "EPIPE"].includes((cause as NodeJS.ErrnoException).code ?? "")
+  }
+}
+
+/** It has no body to lose, and asking twice changes nothing. */
+const isRepeatable = ({ method, headers }: IncomingMessage) =>
+  (method === "GET" || method === "HEAD") &&
+  headers["content-length"] === undefined &&
+  headers["transfer-encoding"] === undefined

@@ -1,0 +1,25 @@
+import type { IncomingMessage } from "node:http"
+
+const MAX_BYTES = 16 * 1024 * 1024
+const MAX_MS = 10_000
+
+/**
+ * Reads and drops what is left of a body that nobody wants. A connection that is closed on unread bytes is reset, and its sender may
+ * lose the answer that says why; one that is read to the end can be used again. Who sends on and on is cut.
+ */
+export const discardRest = (request: IncomingMessage): void => {
+  if (request.complete || request.destroyed) {
+    request.resume()
+    return
+  }
+  let left = MAX_BYTES
+  const cut = setTimeout(() => request.destroy(), MAX_MS)
+  request
+    .on("data", (chunk: Buffer) => {
+      left -= chunk.length
+      if (left < 0) request.destroy()
+    })
+    .once("close", () => clearTimeout(cut))
+    .on("error", () => {})
+    .resume()
+}

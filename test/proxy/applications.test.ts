@@ -1,0 +1,186 @@
+import { once } from "node:events"
+import type { IncomingMessage } from "node:http"
+import { text } from "node:stream/consumers"
+import { afterAll, beforeAll, describe, expect, test, vi } from "vitest"
+import { openRawApp } from "./raw-app.ts"
+import { openTestEdge, type TestEdge } from "./test-edge.ts"
+
+let edge: TestEdge
+beforeAll(async () => void (edge = await openTestEdge()))
+afterAll(() => edge[Symbol.asyncDispose]())
+
+const OK = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+const noneOpen = () => vi.waitFor(() => expect(edge.vm.activity.open).toBe(0))
+
+describe("An application that answers what HTTP doesn't know", () => {
+  test.for([
+    "HTTP/1.1 000 None\r\nContent-Length: 0",
+    "HTTP/1.1 099 Low\r\nContent-Length: 0",
+    "HTTP/1.1 1000 High\r\nContent-Length: 0",
+    "HTTP/1.1 101 Switching Protocols\r\nContent-Length: 0",
+    "HTTP/1.1 200 OK\r\nBad: \x01\r\nContent-Length: 0",
+    "HTTP/1.1 200 OK\r\nContent-Length: 0\r\nContent-Length: 5",
+    "HTTP/1.1 200 OK\r\nContent-Length: 3\r\nTransfer-Encoding: chunked",
+    "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked",
+    `HTTP/1.1 200 OK\r\nBig: ${"x".repeat(70_000)}`,
+    "hello",
+    "",
+  ])("gives its client a 502, and the edge lives on: %j", async (head) => {
+    await using app = await openRawApp((socket) => socket.end(head === "" ? "" : `${head}\r\n\r\n`, "latin1"))
+    const { status, body, headers } = await edge.get(app)
+    expect({ status, body, error: headers["x-aws-proxy-error"] }).toEqual({
+      status: 502,
+      body: "",
+      error: "APP_CONNECT_FAILED",
+    })
+    await noneOpen()
+  })
+
+  test("as a reason phrase is passed on without it", async () => {
+    await using app = await openRawApp((socket) => socket.end("HTTP/1.1 222 a\x01\x00b\r\nContent-Length: 2\r\n\r\nok"))
+    expect(await edge.get(app)).toMatchObject({ status: 222, body: "ok" })
+  })
+})
+
+describe("An application that breaks off", () => {
+  test.for([
+    "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf",
+    "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n9\r\nhalf",
+    "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n",
+    "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\nnonsense",
+  ])("in its answer breaks its client's off too, so that half isn't taken for all: %j", async (half) => {
+    await using app = await openRawApp((socket) => socket.end(half))
+    await expect(edge.get(app)).rejects.toThrow("aborted")
+    await noneOpen()
+  })
+
+  test("before it answers gets nothing twice, unless it closed a kept connection", async () => {
+    await using app = await openRawApp((socket, received, connection) => {
+      if (received.includes("/reset")) socket.resetAndDestroy()
+      // The second request on a connection finds it closed.
+      else if (connection % 2 === 1 && received.split("\r\n\r\n").length > 2) socket.destroy()
+      else socket.write(OK)
+    })
+    expect(await edge.get({ ...app, path: "/reset" })).toMatchObject({ status: 502 })
+    expect(app.received).toHaveLength(1)
+    expect(await edge.get(app)).toMatchObject({ status: 200 })
+    expect(await edge.get({ ...app, path: "/again" })).toMatchObject({ status: 200, body: "ok" })
+    expect(app.received.map((text_) => text_.match(/(?<=GET )\S+/g))).toEqual([["/reset"], ["/", "/again"], ["/again"]])
+    // What was asked again is not kept: it would be a connection that nobody counts.
+    await vi.waitFor(() => expect(app.connections.size).toBe(0))
+  })
+
+  test("a kept connection under a request with a body gets it only once", async () => {
+    await using app = await openRawApp((socket, received) => {
+      if (received.includes("/second")) socket.destroy()
+      else socket.write(OK)
+    })
+    expect(await edge.get(app)).toMatchObject({ status: 200 })
+    const request = edge.open({ ...app, path: "/second" }, { method: "POST" }).end("body")
+    const [{ statusCode }] = (await once(request, "response")) as [IncomingMessage]
+    expect(statusCode).toBe(502)
+    expect(app.received.join("").match(/\/second/g)).toHaveLength(1)
+  })
+})
+
+describe("An application that answers", () => {
+  test.for([
+    ["with a body as long as its connection", "HTTP/1.0 200 OK\r\n\r\nall of it", 200, "all of it"],
+    ["with hints first", `HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n${OK}`, 200, "ok"],
+    ["with nothing", "HTTP/1.1 204 No Content\r\n\r\n", 204, ""],
+    ["that nothing is new", "HTTP/1.1 304 Not Modified\r\nContent-Length: 7\r\n\r\n", 304, ""],
+  ] as const)("%s is understood", async ([, answer, status, body]) => {
+    await using app = await openRawApp((socket) => socket.end(answer))
+    expect(await edge.get(app)).toMatchObject({ status, body })
+  })
+
+  test("a HEAD says how long the body would be", async () => {
+    await using app = await openRawApp((socket) => socket.end("HTTP/1.1 200 OK\r\nContent-Length: 1234\r\n\r\n"))
+    const { body, headers } = await edge.get(app, { method: "HEAD" })
+    expect([body, headers["content-length"]]).toEqual(["", "1234"])
+  })
+
+  test("with a head alone has it passed on at once", async () => {
+    await using app = await openRawApp((socket) =>
+      socket.write("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n"),
+    )
+    const request = edge.open(app).end()
+    const [response] = (await once(request, "response")) as [IncomingMessage]
+    expect(edge.vm.activity.open).toBe(1)
+    const ended = once(response, "end")
+    for (const socket of app.connections) socket.end("data: 1\n\n")
+    expect(await Promise.all([text(response), ended])).toMatchObject(["data: 1\n\n", []])
+  })
+
+  test("before the upload is over, and closes, is heard", async () => {
+    await using app = await openRawApp((socket, received) => {
+      if (received.length > 1000 && socket.writable)
+        socket.end("HTTP/1.1 413 Too Large\r\nContent-Length: 5\r\nConnection: close\r\n\r\nlarge")
+    })
+    const request = edge.open(app, { method: "POST" }).on("error", () => {})
+    request.write(Buffer.alloc(8 * 1024 * 1024))
+    const [response] = (await once(request, "response")) as [IncomingMessage]
+    expect([response.statusCode, await text(response)]).toEqual([413, "large"])
+    request.end()
+    await noneOpen()
+  })
+
+  test("before the upload is over, and reads on, gets the rest", async () => {
+    await using app = await openRawApp((socket, received) => {
+      if (received.endsWith("first\r\n")) socket.write(OK)
+    })
+    const request = edge.open(app, { method: "POST" })
+    request.write("first")
+    const [response] = (await once(request, "response")) as [IncomingMessage]
+    expect(await text(response)).toBe("ok")
+    expect(edge.vm.activity.open, "the rest is under way").toBe(1)
+    request.end("last")
+    await vi.waitFor(() => expect(app.received[0]).toMatch(/4\r\nlast\r\n0\r\n\r\n$/))
+    await noneOpen()
+  })
+})
+
+describe("A body that nobody wants", () => {
+  const upload = (token: string, bytes: number) => {
+    const request = edge.open({ port: 1 }, { method: "POST", headers: { "x-aws-proxy-auth": token } })
+    request.end(Buffer.alloc(bytes))
+    return request
+  }
+
+  test("is read to its end, so that its sender reads why and can use the connection again", async () => {
+    const request = upload("none", 8 * 1024 * 1024)
+    const [response] = (await once(request, "response")) as [IncomingMessage]
+    expect([response.statusCode, await text(response)]).toEqual([403, "Request missing authentication"])
+    expect(response.headers.connection).not.toBe("close")
+  })
+
+  test("is cut when it doesn't end", async () => {
+    const socket = await edge.raw()
+    socket.write(edge.head("POST /", 1, "Content-Length: 999999999999").replace(edge.vm.token, "none"))
+    const [head] = (await once(socket, "data")) as [Buffer]
+    expect(head.toString()).toMatch(/^HTTP\/1.1 403 /)
+    const closed = new Promise((resolve) => socket.once("close", resolve))
+    const chunk = Buffer.alloc(1024 * 1024)
+    const more = () => {
+      while (socket.writable && socket.write(chunk));
+    }
+    socket.on("drain", more)
+    more()
+    await closed
+    expect(socket.bytesWritten).toBeLessThan(64 * 1024 * 1024)
+  })
+
+  test("isn't asked for", async () => {
+    const request = edge.open(
+      { port: 1 },
+      { method: "POST", headers: { expect: "100-continue", "content-length": "5", "x-aws-proxy-auth": "none" } },
+    )
+    request.flushHeaders()
+    let asked = false
+    request.once("continue", () => (asked = true))
+    const [response] = (await once(request, "response")) as [IncomingMessage]
+    expect([response.statusCode, response.headers.connection, asked]).toEqual([403, "close", false])
+    response.resume()
+    request.destroy()
+  })
+})

@@ -1,7 +1,10 @@
-import { spawn } from "node:child_process"
+import { spawn, type ChildProcess } from "node:child_process"
+import { OperatorError } from "./errors.ts"
 
 /** How much of a command's words is kept for its error. */
 const KEPT_CHARACTERS = 4096
+/** How long an aborted command has to tidy up. */
+const GRACE_MS = 3000
 
 /** The same on every machine, whoever started the daemon. */
 const ENVIRONMENT = {
@@ -24,19 +27,23 @@ export class CommandError extends Error {
 
 export interface CommandOptions {
   readonly signal: AbortSignal
-  readonly cwd?: string
   readonly env?: Readonly<Record<string, string>>
   /** Written to its standard input. */
   readonly input?: string
 }
 
-/** Runs a program to its end and answers what it printed; fails with the end of what it said. An abort ends it with SIGTERM. */
+/**
+ * Runs a program to its end and answers what it printed; fails with the end of what it said. An abort ends it and all that it started
+ * (SIGTERM, grace, SIGKILL), and rejects when they are gone: whoever tidies up after it is alone.
+ */
 export const runCommand = async (
   file: string,
   args: readonly string[],
-  { signal, cwd, env, input }: CommandOptions,
+  { signal, env, input }: CommandOptions,
 ): Promise<string> => {
-  const child = spawn(file, args, { signal, cwd, env: env ?? ENVIRONMENT, stdio: ["pipe", "pipe", "pipe"] })
+  signal.throwIfAborted()
+  // In a process group of its own, which an abort ends as a whole.
+  const child = spawn(file, args, { env: env ?? ENVIRONMENT, stdio: ["pipe", "pipe", "pipe"], detached: true })
   let output = ""
   let errors = ""
   child.stdout.setEncoding("utf8").on("data", (text: string) => (output += text))
@@ -44,10 +51,34 @@ export const runCommand = async (
   // A program that ends without reading its input is no error of its own.
   child.stdin.on("error", () => {})
   child.stdin.end(input ?? "")
-  const exitCode = await new Promise<number | null>((resolve, reject) => {
-    child.once("error", reject)
-    child.once("close", resolve)
-  })
-  if (exitCode !== 0) throw new CommandError(file, exitCode, errors || output.slice(-KEPT_CHARACTERS))
-  return output
+  let grace: NodeJS.Timeout | undefined
+  const end = () => {
+    killGroup(child, "SIGTERM")
+    grace = setTimeout(() => killGroup(child, "SIGKILL"), GRACE_MS)
+  }
+  signal.addEventListener("abort", end, { once: true })
+  try {
+    const exitCode = await new Promise<number | null>((resolve, reject) => {
+      child.once("error", reject).once("close", resolve)
+    })
+    signal.throwIfAborted()
+    if (exitCode !== 0) throw new CommandError(file, exitCode, errors || output.slice(-KEPT_CHARACTERS))
+    return output
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ENOENT")
+      throw new OperatorError(`${file} is not installed: run \`torpor setup\`.`)
+    throw error
+  } finally {
+    signal.removeEventListener("abort", end)
+    clearTimeout(grace)
+  }
+}
+
+/** A group whose last process has just ended is nothing to kill. */
+const killGroup = ({ pid }: ChildProcess, name: "SIGTERM" | "SIGKILL") => {
+  try {
+    if (pid !== undefined) process.kill(-pid, name)
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== "ESRCH") throw error
+  }
 }

@@ -54,3 +54,6 @@ export const answers = (message: Buffer, id: number, question: Buffer): boolean 
       question.toString("latin1").toLowerCase()
   )
 }
+
+/** Whether an answer says no more than that this name server can't or won't: another one may. */
+export const isRefusal = (answer: Buffer): boolean => [2, 4, 5].includes(answer.readUInt16BE(2) & 15)

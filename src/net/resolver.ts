@@ -2,14 +2,17 @@
  * The resolver of one slot: what a guest asks 169.254.169.253 arrives at the host's end of its link, on sockets that only it can reach,
  * and is forwarded to the host's name servers. Bounded in size, number and time; AAAA has no data, since guests have no IPv6.
  */
-import { createSocket, type RemoteInfo, type Socket as Datagrams } from "node:dgram"
+import { createSocket, type RemoteInfo } from "node:dgram"
 import { once } from "node:events"
-import { readFile } from "node:fs/promises"
-import { connect, createServer, isIP, type Socket } from "node:net"
+import { createServer, type Socket } from "node:net"
 import { randomInt } from "node:crypto"
+import { pipeline } from "node:stream/promises"
 import type { Log } from "../log.ts"
-import { answers, emptyAnswer, parseQuery, TYPE_AAAA, type Question } from "./dns-message.ts"
+import { messagesOf, toFrame } from "./dns-frames.ts"
+import { answers, emptyAnswer, isRefusal, parseQuery, TYPE_AAAA, type Question } from "./dns-message.ts"
+import { hostNameServers, type NameServer } from "./name-server.ts"
 import { RESOLVER_PORT } from "./policy.ts"
+import { askByTcp, askByUdp, type Ask } from "./upstream.ts"
 
 export interface Resolver {
   close(): Promise<void>
@@ -18,63 +21,88 @@ export interface Resolver {
 export interface ResolverOptions {
   /** The host's end of the slot's link. */
   readonly address: string
-  /** `address` or `address:port`; empty: those of /etc/resolv.conf, as they are at each question. */
-  readonly nameServers: readonly string[]
+  /** Asked in this order; empty: those of /etc/resolv.conf, as they are at each question. */
+  readonly nameServers: readonly NameServer[]
   readonly log: Log
 }
 
+/** A name takes at most 255 bytes; the rest is room for options. */
+const MAX_QUERY_BYTES = 1024
 const MAX_IN_FLIGHT = 64
 const MAX_TCP_CONNECTIONS = 8
+/** For each name server. */
 const UPSTREAM_TIMEOUT_MS = 3000
-const TCP_IDLE_MS = 10_000
+const TCP_IDLE_MS = 5000
 const [HEADER_BYTES, SERVER_FAILURE, NO_DATA] = [12, 2, 0]
 
 /** Opens the two sockets; the caller closes the resolver. */
 export const openResolver = async (options: ResolverOptions): Promise<Resolver> => {
+  const { address, log } = options
   const udp = createSocket("udp4")
   const connections = new Set<Socket>()
-  let inFlight = 0
+  const asking = new Set<AbortController>()
+  let closed = false
 
-  const resolve = async (query: Buffer, transport: Transport): Promise<Buffer | undefined> => {
-    const question = parseQuery(query)
-    if (question === undefined || inFlight >= MAX_IN_FLIGHT) return undefined
+  /** `undefined` for what is not answered at all. */
+  const resolve = async (query: Buffer, ask: Ask): Promise<Buffer | undefined> => {
+    const question = query.length > MAX_QUERY_BYTES ? undefined : parseQuery(query)
+    if (question === undefined || asking.size >= MAX_IN_FLIGHT || closed) return undefined
     if (question.type === TYPE_AAAA) return emptyAnswer(query, question, NO_DATA)
-    inFlight++
+    const stop = new AbortController()
+    asking.add(stop)
     try {
-      return await forward(query, question, await nameServersOf(options), transport)
+      const servers = options.nameServers.length > 0 ? options.nameServers : await hostNameServers()
+      return await forward(query, question, servers, ask, stop.signal)
     } finally {
-      inFlight--
+      asking.delete(stop)
     }
   }
 
-  udp.on("message", (query: Buffer, { address, port }: RemoteInfo) => {
-    resolve(query, askByUdp).then(
-      (answer) => answer !== undefined && udp.send(answer, port, address),
-      (error: unknown) => options.log.debug({ err: error }, "A name could not be asked for"),
-    )
+  udp.on("message", (query: Buffer, from: RemoteInfo) => {
+    const failed = (error: unknown) => log.debug({ err: error }, "A name could not be asked for")
+    void resolve(query, askByUdp)
+      // It may have been closed meanwhile, and a closed socket throws.
+      .then((answer) => {
+        if (answer !== undefined && !closed)
+          udp.send(answer, from.port, from.address, (error) => error !== null && failed(error))
+      })
+      .catch(failed)
   })
-  udp.on("error", (error) => options.log.warn({ err: error }, "A slot's resolver failed"))
 
-  const tcp = createServer((socket) => {
+  const tcp = createServer({ allowHalfOpen: true }, (socket) => {
     connections.add(socket)
     socket.setTimeout(TCP_IDLE_MS, () => socket.destroy())
     socket.on("error", () => {})
     socket.once("close", () => connections.delete(socket))
-    serveTcp(socket, (query) => resolve(query, askByTcp)).catch(() => socket.destroy())
+    // No question is read before the answer to the last one found room: whoever doesn't read them gets no more.
+    const answersOf = async function* (chunks: AsyncIterable<Buffer>) {
+      for await (const query of messagesOf(chunks, MAX_QUERY_BYTES)) {
+        const answer = await resolve(query, askByTcp)
+        if (answer === undefined) return
+        yield toFrame(answer)
+      }
+    }
+    pipeline(socket, answersOf, socket).catch(() => socket.destroy())
   })
   tcp.maxConnections = MAX_TCP_CONNECTIONS
 
   try {
-    udp.bind(RESOLVER_PORT, options.address)
-    tcp.listen(RESOLVER_PORT, options.address)
+    udp.bind(RESOLVER_PORT, address)
+    tcp.listen(RESOLVER_PORT, address)
     await Promise.all([once(udp, "listening"), once(tcp, "listening")])
   } catch (error) {
     udp.close()
     tcp.close()
     throw error
   }
+  const failed = (error: Error) => log.warn({ err: error, address }, "A slot's resolver failed")
+  udp.on("error", failed)
+  tcp.on("error", failed)
+
   return {
     async close() {
+      closed = true
+      for (const stop of asking) stop.abort(new Error("The resolver is closed"))
       for (const socket of connections) socket.destroy()
       await Promise.all([
         new Promise<void>((done) => udp.close(done)),
@@ -84,107 +112,40 @@ export const openResolver = async (options: ResolverOptions): Promise<Resolver> 
   }
 }
 
-type Transport = (
-  query: Buffer,
-  server: { address: string; port: number },
-  isAnswer: (message: Buffer) => boolean,
-) => Promise<Buffer>
-
-/** Asks one name server after the other under an id of our own. */
+/** Asks one name server after the other under an id of our own, until one has an answer; the last failure is better than none. */
 const forward = async (
   query: Buffer,
   question: Question,
-  servers: readonly { address: string; port: number }[],
-  transport: Transport,
+  servers: readonly NameServer[],
+  ask: Ask,
+  signal: AbortSignal,
 ): Promise<Buffer> => {
   const asked = Buffer.from(query)
   const id = randomInt(65536)
   asked.writeUInt16BE(id, 0)
   const name = query.subarray(HEADER_BYTES, question.end)
+  let answer: Buffer | undefined
   for (const server of servers) {
-    const answer = await transport(asked, server, (message) => answers(message, id, name)).catch(() => undefined)
-    if (answer === undefined) continue
-    query.copy(answer, 0, 0, 2)
-    return answer
+    signal.throwIfAborted()
+    const isAnswer = (message: Buffer) => answers(message, id, name)
+    answer = (await inTime(signal, (limit) => ask(asked, server, isAnswer, limit)).catch(() => undefined)) ?? answer
+    if (answer !== undefined && !isRefusal(answer)) break
   }
-  return emptyAnswer(query, question, SERVER_FAILURE)
+  if (answer === undefined) return emptyAnswer(query, question, SERVER_FAILURE)
+  query.copy(answer, 0, 0, 2)
+  return answer
 }
 
-const askByUdp: Transport = async (query, { address, port }, isAnswer) => {
-  // A socket a question, connected: its port is as random as its id, and the kernel drops what others send.
-  const socket: Datagrams = createSocket(isIP(address) === 6 ? "udp6" : "udp4")
+/** Of its own timer, not of `AbortSignal.any` and `timeout`, which stay in memory for a while: a guest may ask thousands of times a second. */
+const inTime = async <Value>(signal: AbortSignal, work: (limit: AbortSignal) => Promise<Value>): Promise<Value> => {
+  const limit = new AbortController()
+  const stop = () => limit.abort(signal.reason)
+  const timer = setTimeout(() => limit.abort(new Error("The name server did not answer in time")), UPSTREAM_TIMEOUT_MS)
+  signal.addEventListener("abort", stop, { once: true })
   try {
-    const answered = new Promise<Buffer>((resolve, reject) => {
-      socket.on("message", (message) => isAnswer(message) && resolve(message))
-      socket.once("error", reject)
-    })
-    socket.connect(port, address)
-    await once(socket, "connect")
-    socket.send(query)
-    return await withTimeout(answered)
+    return await work(limit.signal)
   } finally {
-    socket.close()
+    clearTimeout(timer)
+    signal.removeEventListener("abort", stop)
   }
 }
-
-const askByTcp: Transport = async (query, { address, port }, isAnswer) => {
-  const socket = connect(port, address)
-  try {
-    const answered = (async () => {
-      await once(socket, "connect")
-      socket.write(framed(query))
-      for await (const message of messagesOf(socket)) if (isAnswer(message)) return message
-      throw new Error("The name server closed the connection")
-    })()
-    return await withTimeout(answered)
-  } finally {
-    socket.destroy()
-  }
-}
-
-const withTimeout = <Value>(value: Promise<Value>): Promise<Value> => {
-  const { promise, reject } = Promise.withResolvers<Value>()
-  const timer = setTimeout(() => reject(new Error("The name server did not answer in time")), UPSTREAM_TIMEOUT_MS)
-  return Promise.race([value, promise]).finally(() => clearTimeout(timer))
-}
-
-const serveTcp = async (socket: Socket, resolve: (query: Buffer) => Promise<Buffer | undefined>) => {
-  for await (const query of messagesOf(socket)) {
-    const answer = await resolve(query)
-    if (answer === undefined) break
-    socket.write(framed(answer))
-  }
-  socket.end()
-}
-
-const framed = (message: Buffer): Buffer => {
-  const frame = Buffer.allocUnsafe(2 + message.length)
-  frame.writeUInt16BE(message.length, 0)
-  message.copy(frame, 2)
-  return frame
-}
-
-/** Messages behind two bytes of length each, as DNS has them over TCP. */
-async function* messagesOf(socket: Socket): AsyncGenerator<Buffer> {
-  let pending: Buffer = Buffer.alloc(0)
-  for await (const chunk of socket) {
-    pending = Buffer.concat([pending, chunk as Buffer])
-    while (pending.length >= 2 && pending.length >= 2 + pending.readUInt16BE(0)) {
-      const end = 2 + pending.readUInt16BE(0)
-      yield pending.subarray(2, end)
-      pending = pending.subarray(end)
-    }
-  }
-}
-
-const nameServersOf = async ({ nameServers }: ResolverOptions): Promise<{ address: string; port: number }[]> => {
-  const texts =
-    nameServers.length > 0 ? nameServers : hostServers(await readFile("/etc/resolv.conf", "utf8").catch(() => ""))
-  return texts.map((text) => {
-    const [address = "", port] = isIP(text) === 6 ? [text] : text.split(":")
-    return { address, port: Number(port ?? 53) }
-  })
-}
-
-const hostServers = (text: string): string[] =>
-  [...text.matchAll(/^nameserver\s+(\S+)/gm)].map(([, address]) => address ?? "")

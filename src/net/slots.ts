@@ -5,6 +5,7 @@ import { runCommand } from "../command.ts"
 import type { Log } from "../log.ts"
 import { parseRange, slotAddresses } from "./address.ts"
 import { makeNamespace, removeNamespace, type NamespacePlan } from "./namespace.ts"
+import { parseNameServer } from "./name-server.ts"
 import { hostRules, hostTable, linkPrefix, type EgressPolicy } from "./policy.ts"
 import { openResolver, type Resolver } from "./resolver.ts"
 import type { Slot } from "./slot.ts"
@@ -18,7 +19,7 @@ export interface SlotsOptions {
   /** `a.b.c.d/n` for the links, two addresses each. */
   readonly addressRange: string
   readonly policy: EgressPolicy
-  /** Addresses of name servers; empty: the host's own. */
+  /** `address`, `address:port` or `[address]:port` of name servers; empty: the host's own. */
   readonly nameServers: readonly string[]
   readonly log: Log
 }
@@ -44,6 +45,7 @@ export const openSlots = async (options: SlotsOptions, signal: AbortSignal): Pro
   const { hostId, log, policy } = options
   const range = parseRange(options.addressRange)
   const size = 2 ** (31 - range.bits)
+  const nameServers = options.nameServers.map(parseNameServer)
   const ready: Slot[] = []
   const used = new Map<number, Slot>()
   const resolvers = new Map<number, Resolver>()
@@ -74,7 +76,7 @@ export const openSlots = async (options: SlotsOptions, signal: AbortSignal): Pro
   }
 
   const openSlot = async (index: number): Promise<Slot> => {
-    const resolver = await openResolver({ address: planOf(index).host, nameServers: options.nameServers, log })
+    const resolver = await openResolver({ address: planOf(index).host, nameServers, log })
     resolvers.set(index, resolver)
     return toSlot(index)
   }

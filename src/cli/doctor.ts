@@ -1,13 +1,14 @@
 /** `torpor doctor`: everything that the daemon will need, and for each failure what to do. */
 import { existsSync } from "node:fs"
 import { lookup } from "node:dns/promises"
-import { readFile, statfs } from "node:fs/promises"
+import { statfs } from "node:fs/promises"
 import { createServer } from "node:net"
 import { freemem, totalmem } from "node:os"
 import { dirname } from "node:path"
 import { ensureArtifacts } from "../../images/artifacts.ts"
 import { runCommand } from "../command.ts"
 import type { Config } from "../config.ts"
+import { daemonOf } from "../data-directory.ts"
 import { messageOf } from "../errors.ts"
 import { probeAccelerator, TCG_WARNING } from "../vmm/accelerator.ts"
 import { detectCgroups } from "../vmm/cgroup.ts"
@@ -105,8 +106,8 @@ const checks: Readonly<Record<string, Check>> = {
       ? ok(`${total.toFixed(0)} GiB, ${(freemem() / 1024 ** 3).toFixed(0)} free`)
       : fail(`${total.toFixed(1)} GiB`, "a host needs at least 2 GiB")
   },
-  "API port": ({ api, dataDirectory }) => checkPort(api, "TORPOR_API_PORT", dataDirectory),
-  "edge port": ({ edge, dataDirectory }) => checkPort(edge, "TORPOR_EDGE_PORT", dataDirectory),
+  "API port": ({ api, dataDirectory }, signal) => checkPort(api, "TORPOR_API_PORT", dataDirectory, signal),
+  "edge port": ({ edge, dataDirectory }, signal) => checkPort(edge, "TORPOR_EDGE_PORT", dataDirectory, signal),
   "name resolution": async ({ domain, edge }) => {
     const name = `00000000-0000-4000-8000-000000000000.vm.${domain}`
     const found = await lookup(name, { all: true }).catch(() => [])
@@ -127,16 +128,17 @@ const checkPort = async (
   { address, port }: { address: string; port: number },
   variable: string,
   dataDirectory: string,
+  signal: AbortSignal,
 ): Promise<Omit<Finding, "name">> => {
   const server = createServer()
   const free = await new Promise<boolean>((resolve) => {
     server.once("error", () => resolve(false)).listen(port, address, () => server.close(() => resolve(true)))
   })
   if (free) return ok(`${address}:${port} is free`)
-  const pid = await readFile(`${dataDirectory}/daemon.pid`, "utf8").catch(() => undefined)
+  const pid = await daemonOf(dataDirectory, signal)
   return pid === undefined
     ? fail(`${address}:${port} is in use`, `stop what listens there, or set ${variable}`)
-    : ok(`${address}:${port} is our daemon's (process ${pid.trim()})`)
+    : ok(`${address}:${port} is our daemon's (process ${pid})`)
 }
 
 /** Runs every check; one that throws is a failure with its words. */

@@ -135,7 +135,6 @@ export const openEdge = async (options: EdgeOptions): Promise<Edge> => {
     const requestId = randomUUID()
     const gone = new AbortController()
     socket.once("close", () => gone.abort(new Error("The client gave up")))
-    const stopWatching = watchForEnd(socket)
     let response: ServerResponse | undefined
     const toResponse = () => (response ??= answerOn(socket, request))
     let fallbackProtocol: string | undefined
@@ -145,7 +144,7 @@ export const openEdge = async (options: EdgeOptions): Promise<Edge> => {
       return claimed
     }
     pass(request, claim, requestId, gone.signal, (place, pool) =>
-      sendUpgrade({ request, socket, head, stopWatching, toResponse }, { ...place, fallbackProtocol }, pool),
+      sendUpgrade({ request, socket, head, toResponse }, { ...place, fallbackProtocol }, pool),
     ).catch((error: unknown) => {
       if (!socket.destroyed) refuse(toResponse(), error, requestId)
     })
@@ -204,12 +203,4 @@ const answerOn = (socket: Socket, request: IncomingMessage): ServerResponse => {
     response.detachSocket(socket)
     socket.destroySoon()
   })
-}
-
-/** Lets a client that hangs up be noticed while nothing of it is read yet: a stream tells its end only to who reads. */
-const watchForEnd = (socket: Socket): (() => void) => {
-  const onReadable = () => void socket.read(0)
-  const onEnd = () => socket.destroy()
-  socket.on("readable", onReadable).once("end", onEnd)
-  return () => socket.off("readable", onReadable).off("end", onEnd)
 }

@@ -18,15 +18,13 @@ export interface Upgrading {
   readonly socket: Socket
   /** What the client sent already behind its request. */
   readonly head: Buffer
-  /** Ends the watch for a client that hangs up before it is answered. */
-  readonly stopWatching: () => void
   /** For an application that answers instead of agreeing. */
   readonly toResponse: () => ServerResponse
 }
 
 /** Resolves when the WebSocket, or the answer instead of it, is over; rejects with an {@link EdgeError} while nothing was answered. */
 export const sendUpgrade = (
-  { request, socket, head, stopWatching, toResponse }: Upgrading,
+  { request, socket, head, toResponse }: Upgrading,
   at: UpgradePlace,
   pool: Pool,
 ): Promise<void> =>
@@ -46,7 +44,6 @@ export const sendUpgrade = (
     })
     outgoing
       .once("upgrade", (answer, guest: Socket, guestHead) => {
-        stopWatching()
         socket.write(toHead(answer, at))
         if (guestHead.length > 0) guest.unshift(guestHead)
         if (head.length > 0) socket.unshift(head)

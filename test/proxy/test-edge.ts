@@ -3,7 +3,7 @@ import { once } from "node:events"
 import { mkdtemp, readFile, rm } from "node:fs/promises"
 import { Agent, request as send, type RequestOptions } from "node:https"
 import type { ClientRequest, IncomingMessage } from "node:http"
-import type { AddressInfo, Server } from "node:net"
+import { connect as connectPlain, type AddressInfo, type Server } from "node:net"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { text } from "node:stream/consumers"
@@ -41,7 +41,7 @@ export interface TestEdge extends AsyncDisposable {
   /** A whole exchange. */
   get(to: Place, more?: RequestOptions): Promise<Answer>
   /** A connection on which the test writes what it likes. */
-  raw(): Promise<TLSSocket>
+  raw(): Promise<RawConnection>
   /** The head of a request with token and port, for a raw connection. */
   head(line: string, port: number, ...fields: string[]): string
 }
@@ -50,6 +50,11 @@ interface Place {
   readonly port: number
   readonly path?: string
   readonly vm?: EdgeVm
+}
+
+export interface RawConnection extends TLSSocket {
+  /** Vanishes, without a word of TLS. */
+  reset(): void
 }
 
 export interface Answer {
@@ -130,9 +135,10 @@ export const openTestEdge = async (limits: { maxRequestsPerVm?: number } = {}): 
       return { status: response.statusCode ?? 0, body: await text(response), headers: response.headers }
     },
     async raw() {
-      const socket = connect({ host: "127.0.0.1", port: edge.port, servername: first.name, ca })
+      const plain = connectPlain(edge.port, "127.0.0.1")
+      const socket = connect({ socket: plain, servername: first.name, ca }).on("error", () => {})
       await once(socket, "secureConnect")
-      return socket.on("error", () => {})
+      return Object.assign(socket, { reset: () => plain.resetAndDestroy() })
     },
     head: (line, port, ...fields) =>
       [

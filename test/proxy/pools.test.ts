@@ -1,0 +1,68 @@
+import { once } from "node:events"
+import type { IncomingMessage } from "node:http"
+import { text } from "node:stream/consumers"
+import { afterEach, beforeEach, describe, expect, test, vi } from "vitest"
+import { openRawApp } from "./raw-app.ts"
+import { openTestEdge, type TestEdge } from "./test-edge.ts"
+
+let edge: TestEdge
+beforeEach(async () => void (edge = await openTestEdge()))
+afterEach(() => edge[Symbol.asyncDispose]())
+
+const OK = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+const AGREED = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
+
+describe("The connections to a VM", () => {
+  test("serve one request after another, and never another VM's, not even at the same address", async () => {
+    await using app = await openRawApp((socket) => socket.write(OK))
+    const other = await edge.addVm()
+    for (const vm of [edge.vm, other, edge.vm, other]) await edge.get({ ...app, vm })
+    expect(app.received.map((all) => all.match(/(?<=^host: )[^:\r]+/gim))).toEqual([
+      [edge.vm.name, edge.vm.name],
+      [other.name, other.name],
+    ])
+    // The first one's address is given to the other: only its own are closed.
+    edge.edge.drop(edge.vm.id)
+    await vi.waitFor(() => expect(app.connections.size).toBe(1))
+    await edge.get({ ...app, vm: other })
+    expect(app.received).toHaveLength(2)
+  })
+
+  test("all end when it sleeps: the kept, the waiting, the streams and the WebSockets", async () => {
+    await using app = await openRawApp((socket, received) => {
+      const request = received.split("GET ").at(-1) ?? ""
+      if (request.startsWith("/kept")) socket.write(OK)
+      if (request.startsWith("/stream")) socket.write("HTTP/1.1 200 OK\r\n\r\nan event")
+      if (request.startsWith("/socket")) socket.write(AGREED)
+    })
+    await edge.get({ ...app, path: "/kept" })
+    // On the kept connection: that it was cut is no reason to ask again, where another VM may be by now.
+    const waiting = edge.get({ ...app, path: "/waiting" })
+    await vi.waitFor(() => expect(app.received[0]).toContain("/waiting"))
+    const [stream] = (await once(edge.open({ ...app, path: "/stream" }).end(), "response")) as [IncomingMessage]
+    await once(stream, "data")
+    const socket = await edge.raw()
+    socket.write(edge.head("GET /socket", app.port, "Connection: Upgrade", "Upgrade: websocket"))
+    await once(socket, "data")
+    const pending = await edge.raw()
+    pending.write(edge.head("GET /pending", app.port, "Connection: Upgrade", "Upgrade: websocket"))
+    await vi.waitFor(() => expect([edge.vm.activity.open, app.connections.size]).toEqual([4, 4]))
+
+    edge.edge.drop(edge.vm.id)
+    expect(await waiting).toMatchObject({ status: 502 })
+    await expect(text(stream)).rejects.toThrow("aborted")
+    expect(await text(socket)).toBe("")
+    expect(await text(pending)).toMatch(/^HTTP\/1.1 502 /)
+    await vi.waitFor(() => expect([edge.vm.activity.open, app.connections.size]).toEqual([0, 0]))
+    expect(app.received).toHaveLength(4)
+    expect(await edge.get({ ...app, path: "/kept" })).toMatchObject({ status: 200 })
+  })
+
+  test("are gone when the edge is closed", async () => {
+    await using app = await openRawApp((socket) => socket.write(OK))
+    await edge.get(app)
+    expect(app.connections.size).toBe(1)
+    await edge.edge.close(0)
+    await vi.waitFor(() => expect(app.connections.size).toBe(0))
+  })
+})

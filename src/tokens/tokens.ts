@@ -36,8 +36,11 @@ const Claims = z.object({
   ports: z.array(z.tuple([Port, Port])).max(64),
 })
 
-/** Mints and verifies under a set of keys. Only what verified is cached, and its time is looked at again at each use. */
-export const createTokens = ({ current, verifying }: TokenKeys): Tokens => {
+/**
+ * Mints and verifies under a set of keys, at the time that `now` tells (milliseconds since the epoch).
+ * Only what verified is cached, and its time is looked at again at each use.
+ */
+export const createTokens = ({ current, verifying }: TokenKeys, now: () => number = Date.now): Tokens => {
   const verified = new LRUCache<string, Grant>({ max: CACHED_TOKENS })
   return {
     mint: ({ vmId, ports, expirationSeconds }) =>
@@ -45,14 +48,14 @@ export const createTokens = ({ current, verifying }: TokenKeys): Tokens => {
         .setProtectedHeader({ alg: ALGORITHM, kid: current.kid, typ: "JWT" })
         .setIssuer(ISSUER)
         .setSubject(vmId)
-        .setIssuedAt()
-        .setExpirationTime(Math.floor(Date.now() / 1000) + expirationSeconds)
+        .setIssuedAt(Math.floor(now() / 1000))
+        .setExpirationTime(Math.floor(now() / 1000) + expirationSeconds)
         .sign(current.privateKey),
 
     async verify(token) {
       const known = verified.get(token)
       if (known !== undefined) {
-        if (known.expiresAt * 1000 > Date.now()) return known
+        if (known.expiresAt * 1000 > now()) return known
         verified.delete(token)
         return "expired"
       }
@@ -65,7 +68,7 @@ export const createTokens = ({ current, verifying }: TokenKeys): Tokens => {
             if (key === undefined) throw new Error("The token was signed with another key")
             return key
           },
-          { algorithms: [ALGORITHM], issuer: ISSUER, requiredClaims: ["sub", "exp"] },
+          { algorithms: [ALGORITHM], issuer: ISSUER, requiredClaims: ["sub", "exp"], currentDate: new Date(now()) },
         )
         const claims = Claims.parse(payload)
         const grant = {

@@ -9,7 +9,8 @@ import { OperatorError } from "./errors.ts"
 import { armFailpoint } from "./failpoint.ts"
 
 const stop = new AbortController()
-for (const signal of ["SIGTERM", "SIGINT"] as const)
+// A closed terminal too: what was begun in it is not left running behind it.
+for (const signal of ["SIGTERM", "SIGINT", "SIGHUP"] as const)
   process.on(signal, () => {
     // The second one doesn't wait.
     if (stop.signal.aborted) process.exit(130)

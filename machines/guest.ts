@@ -22,7 +22,7 @@ export const openGuest = async (ports: Vm["ports"], signal: AbortSignal): Promis
   const mainExited = Promise.withResolvers<ProcessEnd>()
   events.on("event", (event: AgentEvent) => {
     if (event.event === "hello") ready.resolve()
-    else if (event.process === MAIN_PROCESS) mainExited.resolve({ code: event.code, signal: event.signal })
+    else if (event.process === MAIN_PROCESS) mainExited.resolve(event)
   })
   return {
     freeze: thawPort.freeze,

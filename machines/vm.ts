@@ -4,6 +4,7 @@
  */
 import { mkdir, rm } from "node:fs/promises"
 import { join } from "node:path"
+import type { ProcessEnd } from "../src/agent/protocol.ts"
 import type { Ledger } from "../src/capacity/ledger.ts"
 import type { Cause } from "../src/db/values.ts"
 import type { Log } from "../src/log.ts"
@@ -116,16 +117,18 @@ export const createVmHost = (options: VmHostOptions): VmHost => {
 /** Whichever is known first: the application's own end says more than the process's. */
 const firstEnding = (vm: Vm, guest: Guest): Promise<Ending> =>
   Promise.race([
-    guest.mainExited.then(({ code, signal }): Ending => ({
-      cause: "exit",
-      reason: signal === null ? `The application exited with code ${code}.` : `The application was ended by ${signal}.`,
-    })),
+    guest.mainExited.then((how): Ending => ({ cause: "exit", reason: reasonOf(how) })),
     vm.exited.then(({ byGuest, reason }): Ending =>
       byGuest
         ? { cause: "exit", reason: "The guest powered off." }
         : { cause: "host", reason: `The virtual machine's process ended: ${reason}` },
     ),
   ])
+
+const reasonOf = ({ code, signal, outOfMemory }: ProcessEnd): string => {
+  if (outOfMemory) return "The application ran out of memory and was ended."
+  return signal === null ? `The application exited with code ${code}.` : `The application was ended by ${signal}.`
+}
 
 /** Makes the directory of a VM that has none yet. */
 export const makeVmDirectory = async (host: VmHost, vmId: string): Promise<string> => {

@@ -1,16 +1,19 @@
 /** The agent: everything of a guest that is not on the way to the application's first answer. It does nothing unless asked. */
 import { timingSafeEqual } from "node:crypto"
+import { once } from "node:events"
 import { writeSync, openSync, readFileSync } from "node:fs"
 import { writeFile } from "node:fs/promises"
-import { createServer, type Http2ServerRequest, type Http2ServerResponse } from "node:http2"
+import type { Http2ServerRequest } from "node:http2"
 import { GUEST } from "../../src/net/slot.ts"
 import type { AgentEvent, ContextSpec, CopySpec, DirectorySpec, ProcessSpec } from "../../src/agent/protocol.ts"
 import { AGENT_PROTOCOL } from "../../src/agent/version.ts"
 import { dropContext, unpackContext } from "./context.ts"
 import { copyIntoImage } from "./copy.ts"
+import { createFileRoutes } from "./file-routes.ts"
 import { IMAGE_ROOT, makeDirectory } from "./image-root.ts"
 import { untilListening } from "./listening.ts"
 import { createProcessTable } from "./process-table.ts"
+import { createRouteServer, type Handler } from "./route-server.ts"
 import { run } from "./run.ts"
 import { findUser } from "./user.ts"
 
@@ -37,14 +40,14 @@ const bodyOf = async <Body>(request: Http2ServerRequest): Promise<Body> => {
   return JSON.parse(Buffer.concat(chunks).toString("utf8")) as Body
 }
 
-type Handler = (request: Http2ServerRequest, response: Http2ServerResponse, url: URL) => Promise<unknown>
-
 const sendOutput: Handler = async (_, response, url) => {
+  // Before the answer's head: of a process that isn't there nothing else can be said than that.
+  const output = processes.output(nameOf(url))
   response.writeHead(200, { "content-type": "application/x-ndjson" })
-  for await (const frame of processes.output(nameOf(url)).follow()) {
+  const closed = new Promise<void>((resolve) => response.stream.once("close", resolve))
+  for await (const frame of output.follow()) {
     if (response.stream.destroyed) return
-    if (!response.write(`${JSON.stringify(frame)}\n`))
-      await new Promise<void>((resolve) => response.once("drain", resolve).once("close", resolve))
+    if (!response.write(`${JSON.stringify(frame)}\n`)) await Promise.race([once(response, "drain"), closed])
   }
   response.end()
 }
@@ -74,24 +77,8 @@ const routes: Record<string, Handler> = {
     request.once("close", () => gone.abort())
     await untilListening(Number(url.searchParams.get("port")), gone.signal)
   },
+  ...createFileRoutes(),
 }
 
-const server = createServer((request, response) => {
-  const url = new URL(request.url, "http://agent")
-  const shape = url.pathname.replace(/^\/processes\/[^/]+/, "/processes/*")
-  const handler = routes[`${request.method} ${shape}`]
-  const answer = (status: number, body: unknown) => {
-    if (response.headersSent || response.stream.destroyed) return
-    response.writeHead(status, { "content-type": "application/json" })
-    response.end(JSON.stringify(body))
-  }
-  if (!isHost(request)) answer(401, { message: "unauthorized" })
-  else if (handler === undefined) answer(404, { message: "There is no such route" })
-  else
-    handler(request, response, url).then(
-      () => answer(200, {}),
-      (error: unknown) => answer(400, { message: error instanceof Error ? error.message : String(error) }),
-    )
-})
-
+const server = createRouteServer(routes, isHost)
 server.listen(GUEST.agentPort, GUEST.address, () => tell({ event: "hello", protocol: AGENT_PROTOCOL }))

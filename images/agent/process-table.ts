@@ -18,6 +18,14 @@ const RUNTIME = ["--cgroup-manager=cgroupfs", "--root=/run/crun"]
 /** crun answers with 128 + n for a process that a signal ended. */
 const SIGNALS = new Map(Object.entries(constants.signals).map(([name, number]) => [128 + number, name]))
 
+const KILLED = 128 + constants.signals.SIGKILL
+
+/** How many processes the kernel has ended for want of memory; counted above the container, which is gone when it has ended. */
+const outOfMemoryKills = async ({ container }: ProcessSpec): Promise<number> => {
+  const events = await readFile(`/sys/fs/cgroup/torpor-${container}/memory.events`, "utf8").catch(() => "")
+  return Number(/^oom_kill (\d+)$/m.exec(events)?.[1] ?? 0)
+}
+
 /** The table; `tell` sends an event to the host. */
 export const createProcessTable = (tell: (event: AgentEvent) => void) => {
   const table = new Map<string, Running>()
@@ -29,15 +37,19 @@ export const createProcessTable = (tell: (event: AgentEvent) => void) => {
       await mkdir(bundle, { recursive: true })
       await writeFile(`${bundle}/config.json`, JSON.stringify(toOciConfig(name, spec, await findUser(spec.user))))
       await rm(`${bundle}/pid`, { force: true })
+      const killsBefore = await outOfMemoryKills(spec)
       const child = spawn("crun", [...RUNTIME, "run", "--bundle", bundle, "--pid-file", `${bundle}/pid`, name], {
         stdio: ["ignore", "pipe", "pipe"],
       })
       const output = createOutput()
       for (const stream of ["stdout", "stderr"] as const)
         child[stream].setEncoding("utf8").on("data", (data: string) => output.add(stream, data))
-      const ended = new Promise<ProcessEnd>((resolve) => {
-        child.once("error", () => resolve({ code: 127, signal: null }))
-        child.once("close", (code) => resolve({ code: code ?? 137, signal: SIGNALS.get(code ?? 137) ?? null }))
+      const ended = new Promise<number>((resolve) => {
+        child.once("error", () => resolve(127))
+        child.once("close", (code) => resolve(code ?? KILLED))
+      }).then(async (code): Promise<ProcessEnd> => {
+        const outOfMemory = code === KILLED && (await outOfMemoryKills(spec)) > killsBefore
+        return { code, signal: SIGNALS.get(code) ?? null, ...(outOfMemory ? { outOfMemory } : {}) }
       })
       table.set(name, { output, ended, cgroup: `/sys/fs/cgroup${cgroupOf(name, spec)}` })
       void ended.then((how) => {

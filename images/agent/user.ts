@@ -1,5 +1,7 @@
-import { readFile } from "node:fs/promises"
-import { IMAGE_ROOT, resolveInImage } from "./image-root.ts"
+import { constants } from "node:fs"
+import { open } from "node:fs/promises"
+import { IMAGE_ROOT } from "./image-root.ts"
+import { openPlace } from "./place.ts"
 
 export interface User {
   readonly uid: number
@@ -11,14 +13,15 @@ export interface User {
 /** An image's files are its author's: a table of this size is a mistake or worse. */
 const MAX_TABLE_BYTES = 1024 * 1024
 
+/** The rows of a table; none when it isn't a file, or is too large. The application may be at work on it. */
 const readTable = async (path: string, root: string): Promise<string[][]> => {
-  const text = await readFile(await resolveInImage(path, root)).catch(() => Buffer.alloc(0))
-  return text.length > MAX_TABLE_BYTES
-    ? []
-    : text
-        .toString("utf8")
-        .split("\n")
-        .map((line) => line.split(":"))
+  await using place = await openPlace(path, { followLast: true, root }).catch(() => undefined)
+  if (!place?.found?.stats.isFile()) return []
+  await using file = await open(place.found.path, constants.O_RDONLY | constants.O_NONBLOCK)
+  const { buffer, bytesRead } = await file.read({ buffer: Buffer.alloc(MAX_TABLE_BYTES + 1) })
+  if (bytesRead > MAX_TABLE_BYTES) return []
+  const lines = buffer.toString("utf8", 0, bytesRead).split("\n")
+  return lines.map((line) => line.split(":"))
 }
 
 const isId = (text: string) => /^\d{1,10}$/.test(text)

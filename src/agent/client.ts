@@ -1,6 +1,15 @@
-import { connect, type ClientHttp2Session, type ClientHttp2Stream } from "node:http2"
-import { once } from "node:events"
 import {
+  connect,
+  constants as http2,
+  type ClientHttp2Session,
+  type ClientHttp2Stream,
+  type IncomingHttpHeaders,
+} from "node:http2"
+import { once } from "node:events"
+import { Readable } from "node:stream"
+import {
+  FileErrorCode,
+  FileList,
   OutputFrame,
   type ContextSpec,
   type CopySpec,
@@ -8,10 +17,28 @@ import {
   type ProcessEnd,
   type ProcessSpec,
 } from "./protocol.ts"
+import { COMPLETE_TRAILER, FILE_SIZE_HEADER } from "./version.ts"
 
 /** What the agent refused, in its words: the guest's, so for people and not for decisions. */
 export class AgentError extends Error {
   override readonly name = "AgentError"
+  /** Of a file that was refused, where its guest gave a reason that we know. */
+  readonly code: FileErrorCode | undefined
+  constructor(message: string, code?: FileErrorCode) {
+    super(message)
+    this.code = code
+  }
+}
+
+export interface WriteFileOptions {
+  /** A source that has more is refused, and nothing of it is kept. */
+  readonly maxBytes: number
+  /** When it is left out, that of the file which is replaced, else 0644. */
+  readonly mode?: number
+  /** `user`, `user:group`, ids or names; when it is left out, that of the file which is replaced, else root. */
+  readonly owner?: string
+  /** Directories that are missing on the way are made, and belong to `owner`. */
+  readonly makeParents?: boolean
 }
 
 export interface AgentClient {
@@ -31,17 +58,45 @@ export interface AgentClient {
   settle(signal: AbortSignal): Promise<void>
   /** Resolves when something accepts connections on the port. */
   untilListening(port: number, signal: AbortSignal): Promise<void>
+  /** A file's bytes as they were when it was opened. Refused when there are more than `maxBytes`; the stream fails when they don't come, or when it isn't read before `signal`. */
+  readFile(
+    path: string,
+    maxBytes: number,
+    signal: AbortSignal,
+  ): Promise<{ readonly size: number; readonly content: Readable }>
+  /** Replaces or makes a file, whole or not at all. */
+  writeFile(
+    path: string,
+    source: AsyncIterable<Uint8Array>,
+    options: WriteFileOptions,
+    signal: AbortSignal,
+  ): Promise<void>
+  /** Up to `limit` (1–1000) entries in the order of their names; `after` is an earlier page's `next`. */
+  listDirectory(
+    path: string,
+    page: { readonly limit: number; readonly after?: string | undefined },
+    signal: AbortSignal,
+  ): Promise<FileList>
+  /** Removes a file, a link or an empty directory. */
+  removeFile(path: string, signal: AbortSignal): Promise<void>
   close(): void
 }
 
 const MAX_ANSWER_BYTES = 64 * 1024
+/** A thousand names of control characters, each of which JSON makes six. */
+const MAX_LIST_BYTES = 4 * 1024 * 1024
 const MAX_FRAME_CHARACTERS = 512 * 1024
 
 /** A client of one life of one guest, over its slot's address; the caller closes it. Connects with its first request. */
 export const createAgentClient = (address: string, port: number, secret: Buffer): AgentClient => {
   let session: ClientHttp2Session | undefined
 
-  const open = (method: string, path: string, body: unknown, signal: AbortSignal): ClientHttp2Stream => {
+  const request = (
+    method: string,
+    path: string,
+    options: { endStream?: boolean; waitForTrailers?: boolean },
+    signal: AbortSignal,
+  ): ClientHttp2Stream => {
     if (session === undefined || session.closed || session.destroyed) {
       session = connect(`http://${address}:${port}`)
       // Its requests fail with it; nobody else needs to hear.
@@ -49,18 +104,23 @@ export const createAgentClient = (address: string, port: number, secret: Buffer)
     }
     const stream = session.request(
       { ":method": method, ":path": path, authorization: `Bearer ${secret.toString("hex")}` },
-      { signal, endStream: body === undefined },
+      { ...options, signal },
     )
     // Whoever waits for it hears of it; an abort that nobody waits for any more is no error.
     stream.on("error", () => {})
+    return stream
+  }
+
+  const open = (method: string, path: string, body: unknown, signal: AbortSignal): ClientHttp2Stream => {
+    const stream = request(method, path, { endStream: body === undefined }, signal)
     if (body !== undefined) stream.end(JSON.stringify(body))
     return stream
   }
 
-  const answered = async (stream: ClientHttp2Stream): Promise<void> => {
-    const [headers] = (await once(stream, "response")) as [{ ":status"?: number }]
-    if (headers[":status"] === 200) return
-    throw new AgentError(messageFrom(await textOf(stream)))
+  const answered = async (stream: ClientHttp2Stream): Promise<IncomingHttpHeaders> => {
+    const [headers] = (await once(stream, "response")) as [IncomingHttpHeaders & { ":status"?: number }]
+    if (headers[":status"] === 200) return headers
+    throw refusalFrom(await textOf(stream))
   }
 
   const ask = async (method: string, path: string, body: unknown, signal: AbortSignal): Promise<void> => {
@@ -90,15 +150,77 @@ export const createAgentClient = (address: string, port: number, secret: Buffer)
       }
       throw new AgentError("The guest ended the output of a process that has not ended")
     },
+    async readFile(path, maxBytes, signal) {
+      const stream = open("GET", filesPath(path), undefined, signal)
+      const said = (await answered(stream))[FILE_SIZE_HEADER]
+      const size = typeof said === "string" && /^\d{1,16}$/.test(said) ? Number(said) : Infinity
+      if (size <= maxBytes) return { size, content: Readable.from(exactly(size, stream), { objectMode: false }) }
+      stream.close(http2.NGHTTP2_CANCEL)
+      throw new AgentError(`The file is larger than ${maxBytes} bytes`, "EFBIG")
+    },
+    async writeFile(path, source, { maxBytes, mode, owner, makeParents = false }, signal) {
+      const stream = request(
+        "PUT",
+        filesPath(path, {
+          max: String(maxBytes),
+          ...(mode === undefined ? {} : { mode: mode.toString(8) }),
+          ...(owner === undefined ? {} : { owner }),
+          ...(makeParents ? { parents: "" } : {}),
+        }),
+        { endStream: false, waitForTrailers: true },
+        signal,
+      )
+      const answer = answered(stream)
+      try {
+        await Promise.race([answer, pump(source, stream)])
+        await answer
+        await textOf(stream)
+      } finally {
+        stream.close(http2.NGHTTP2_CANCEL)
+      }
+    },
+    async listDirectory(path, { limit, after }, signal) {
+      const query = { list: "", limit: String(limit), ...(after === undefined ? {} : { after }) }
+      const stream = open("GET", filesPath(path, query), undefined, signal)
+      await answered(stream)
+      return FileList.parse(JSON.parse(await textOf(stream, MAX_LIST_BYTES)))
+    },
+    removeFile: (path, signal) => ask("DELETE", filesPath(path), undefined, signal),
     close: () => session?.destroy(),
   }
 }
 
-const textOf = async (stream: ClientHttp2Stream): Promise<string> => {
+const filesPath = (path: string, more: Record<string, string> = {}) =>
+  `/files?${new URLSearchParams({ path, ...more }).toString()}`
+
+/** The guest has said how many bytes there are: neither more nor fewer are a file. */
+async function* exactly(size: number, stream: ClientHttp2Stream): AsyncGenerator<Buffer> {
+  let bytes = 0
+  for await (const chunk of stream) {
+    bytes += (chunk as Buffer).length
+    if (bytes > size) throw new AgentError("The guest sent more than it had said")
+    yield chunk as Buffer
+  }
+  if (bytes < size) throw new AgentError("The file became shorter while it was read")
+}
+
+/** Sends a source to its end, at the guest's pace. */
+const pump = async (source: AsyncIterable<Uint8Array>, stream: ClientHttp2Stream): Promise<void> => {
+  const closed = new Promise<void>((resolve) => stream.once("close", resolve))
+  for await (const chunk of source) {
+    if (stream.destroyed) return
+    if (!stream.write(chunk)) await Promise.race([once(stream, "drain"), closed])
+  }
+  // Node ends a stream that it closes early like any other: this says that it was all.
+  stream.once("wantTrailers", () => stream.sendTrailers({ [COMPLETE_TRAILER]: "1" }))
+  stream.end()
+}
+
+const textOf = async (stream: ClientHttp2Stream, maxCharacters = MAX_ANSWER_BYTES): Promise<string> => {
   let text = ""
   for await (const chunk of stream.setEncoding("utf8")) {
     text += chunk as string
-    if (text.length > MAX_ANSWER_BYTES) throw new AgentError("The guest's answer is too large")
+    if (text.length > maxCharacters) throw new AgentError("The guest's answer is too large")
   }
   return text
 }
@@ -113,11 +235,14 @@ async function* linesOf(stream: ClientHttp2Stream): AsyncGenerator<string> {
   }
 }
 
-const messageFrom = (text: string): string => {
+const refusalFrom = (text: string): AgentError => {
   try {
-    const { message } = JSON.parse(text) as { message?: unknown }
-    return typeof message === "string" ? message.slice(0, 2000) : "The guest refused"
+    const { message, code } = JSON.parse(text) as { message?: unknown; code?: unknown }
+    return new AgentError(
+      typeof message === "string" ? message.slice(0, 2000) : "The guest refused",
+      FileErrorCode.safeParse(code).data,
+    )
   } catch {
-    return "The guest refused without a reason"
+    return new AgentError("The guest refused without a reason")
   }
 }

@@ -17,18 +17,28 @@
  *     POST   /disk/freeze, /disk/thaw                            the image's file system, around the sealing of a layer
  *     POST   /settle                                             nothing of the build is left in memory
  *     GET    /listening?port=                                    answers when something accepts connections there
+ *     GET    /files?path=                                        a file's bytes; how many is said by a header before the first
+ *     PUT    /files?path=&max=&mode=&owner=&parents              replaces or makes a file, whole or not at all
+ *     DELETE /files?path=                                        removes a file, a link or an empty directory
+ *     GET    /files?path=&list&after=&limit=  {@link FileList}   a page of a directory
+ *
+ * Paths are of the image's root file system, links in them followed inside it.
  */
 import { z } from "zod"
+import { FILE_PAGE_MAX } from "./version.ts"
+
+export const ProcessEnd = z.object({
+  code: z.number().int(),
+  signal: z.string().max(16).nullable(),
+  /** It was the kernel that ended it, for want of memory. */
+  outOfMemory: z.literal(true).optional(),
+})
+export type ProcessEnd = z.infer<typeof ProcessEnd>
 
 /** Events on the agent port, one JSON object a line. */
 export const AgentEvent = z.discriminatedUnion("event", [
   z.object({ event: z.literal("hello"), protocol: z.number().int() }),
-  z.object({
-    event: z.literal("exited"),
-    process: z.string().max(64),
-    code: z.number().int(),
-    signal: z.string().max(16).nullable(),
-  }),
+  ProcessEnd.extend({ event: z.literal("exited"), process: z.string().max(64) }),
 ])
 export type AgentEvent = z.infer<typeof AgentEvent>
 
@@ -44,9 +54,6 @@ export interface ProcessSpec {
   /** `app` is frozen before snapshots and reached by users; `build` is gone when it ends. */
   readonly container: "app" | "build"
 }
-
-export const ProcessEnd = z.object({ code: z.number().int(), signal: z.string().max(16).nullable() })
-export type ProcessEnd = z.infer<typeof ProcessEnd>
 
 /** A line of output, or how it ended. `dropped` counts bytes that were lost because nobody read them in time. */
 export const OutputFrame = z.union([
@@ -79,3 +86,36 @@ export interface DirectorySpec {
   /** The user in force; owns what is made. */
   readonly owner: string | null
 }
+
+const id = z
+  .number()
+  .int()
+  .min(0)
+  .max(2 ** 32 - 1)
+
+export const FileEntry = z.object({
+  /** With U+FFFD for what isn't text; such a file cannot be named. */
+  name: z.string().min(1).max(255),
+  type: z.enum(["file", "directory", "link", "fifo", "socket", "device"]),
+  size: z.number().int().nonnegative(),
+  mode: z.number().int().min(0).max(0o7777),
+  uid: id,
+  gid: id,
+  /** Milliseconds since 1970. */
+  modifiedAt: z.number().int(),
+})
+export type FileEntry = z.infer<typeof FileEntry>
+
+export const FileList = z.object({
+  entries: z.array(FileEntry).max(FILE_PAGE_MAX),
+  /** Where the next page begins, for the guest alone to understand; `null` when this is the last. */
+  next: z
+    .string()
+    .regex(/^[\w-]{1,400}$/)
+    .nullable(),
+})
+export type FileList = z.infer<typeof FileList>
+
+/** Why a file was refused, as far as a caller may want to tell apart. */
+export const FileErrorCode = z.enum(["ENOENT", "ENOTDIR", "EISDIR", "EINVAL", "ENOTEMPTY", "EFBIG", "ENOSPC", "ELOOP"])
+export type FileErrorCode = z.infer<typeof FileErrorCode>

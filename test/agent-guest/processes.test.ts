@@ -1,0 +1,110 @@
+import { text } from "node:stream/consumers"
+import { afterAll, beforeAll, describe, expect, test } from "vitest"
+import type { ProcessEnd, ProcessSpec } from "../../src/agent/protocol.ts"
+import { bootGuest, type BootedGuest } from "../fixtures/booted-guest.ts"
+
+/** One guest for all of them: none may harm the next. */
+let booted: BootedGuest
+beforeAll(async () => void (booted = await bootGuest()))
+afterAll(() => booted[Symbol.asyncDispose]())
+
+const { signal } = new AbortController()
+let count = 0
+
+/** What a process said, by stream and in the order in which it came. */
+interface Said {
+  readonly how: ProcessEnd
+  readonly stdout: string
+  readonly stderr: string
+}
+
+const start = async (command: string, spec: Partial<ProcessSpec> = {}) => {
+  const name = `test-${count++}`
+  await booted.agent.startProcess(
+    name,
+    {
+      argv: ["sh", "-c", command],
+      env: { PATH: "/usr/bin:/bin" },
+      cwd: "/",
+      user: "0",
+      capabilities: "default",
+      memoryMaxMiB: null,
+      container: "build",
+      ...spec,
+    },
+    signal,
+  )
+  return name
+}
+const follow = async (name: string): Promise<Said> => {
+  const said = { stdout: "", stderr: "" }
+  const how = await booted.agent.followOutput(name, (data, stream) => void (said[stream] += data), signal)
+  return { how, ...said }
+}
+const run = async (command: string, spec: Partial<ProcessSpec> = {}): Promise<Said> => {
+  const name = await start(command, spec)
+  const said = await follow(name)
+  await booted.agent.endProcess(name, signal)
+  return said
+}
+
+describe("A process in a guest", () => {
+  test("is heard on both streams, each in its order, from its beginning, and its end is told", async () => {
+    const name = await start("for i in 1 2 3; do echo out $i; echo err $i >&2; done; printf 'no end'; exit 7")
+    const expected = {
+      how: { code: 7, signal: null },
+      stdout: "out 1\nout 2\nout 3\nno end",
+      stderr: "err 1\nerr 2\nerr 3\n",
+    }
+    expect(await follow(name)).toEqual(expected)
+    // Who comes later hears the same.
+    expect(await follow(name)).toEqual(expected)
+    await booted.agent.endProcess(name, signal)
+    await expect(follow(name)).rejects.toThrow(`There is no process ${name}`)
+  })
+})
+
+describe("Bounds of an application", () => {
+  test("hold its fork bomb, which leaves the agent to end it", async () => {
+    const name = await start("f() { while :; do f & done; }; f", { container: "app" })
+    const full = Promise.withResolvers<void>()
+    const ended = booted.agent.followOutput(name, (data) => data.includes("Cannot fork") && full.resolve(), signal)
+    await full.promise
+    expect((await run("echo still here")).stdout).toBe("still here\n")
+    await booted.agent.endProcess(name, signal)
+    expect(await ended).toMatchObject({ signal: "SIGKILL" })
+  })
+
+  test("end what takes all memory, and the agent tells why", async () => {
+    const { how } = await run("tail /dev/zero", { container: "app" })
+    expect(how).toEqual({ code: 137, signal: "SIGKILL", outOfMemory: true })
+    const name = await start("echo begun; sleep 1000", { container: "app" })
+    const ended = follow(name)
+    await booted.agent.endProcess(name, signal)
+    expect((await ended).how).toEqual({ code: 137, signal: "SIGKILL" })
+  })
+})
+
+describe("Files of a guest", () => {
+  test("are those that its processes see, both ways", async () => {
+    await booted.agent.writeFile(
+      "/new/from-host",
+      (async function* source() {
+        yield Buffer.from("from the host\n")
+      })(),
+      { maxBytes: 100, mode: 0o640, owner: "nobody", makeParents: true },
+      signal,
+    )
+    const { stdout } = await run("stat -c '%U %a' /new /new/from-host && cat /new/from-host && echo back > /new/back")
+    expect(stdout).toBe("nobody 755\nnobody 640\nfrom the host\n")
+    const { content } = await booted.agent.readFile("/new/back", 100, signal)
+    expect(await text(content)).toBe("back\n")
+    const { entries } = await booted.agent.listDirectory("/new", { limit: 10 }, signal)
+    expect(entries.map(({ name, size }) => [name, size])).toEqual([
+      ["back", 5],
+      ["from-host", 14],
+    ])
+    await booted.agent.removeFile("/new/back", signal)
+    expect((await run("ls /new")).stdout).toBe("from-host\n")
+  })
+})

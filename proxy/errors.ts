@@ -21,6 +21,7 @@ const table = {
 } as const satisfies Record<string, readonly [status: number, text: string, name: string]>
 
 export type EdgeErrorCode = keyof typeof table
+export const edgeErrorCodes = Object.keys(table) as readonly EdgeErrorCode[]
 
 /** A refusal of the edge; thrown by any pass, answered in one place. */
 export class EdgeError extends Error {

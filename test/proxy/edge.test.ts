@@ -97,6 +97,17 @@ describe("The edge", () => {
     },
   )
 
+  test("answers a fault of its own with a 500, and counts that request no longer", async () => {
+    const vm = await edge.addVm()
+    Object.assign(vm, { address: undefined, awake: () => Promise.reject(new Error("a fault")) })
+    expect(await edge.get({ port, vm })).toMatchObject({
+      status: 500,
+      body: "Internal error",
+      headers: { "x-aws-proxy-error": "INTERNAL" },
+    })
+    expect(vm.activity.open).toBe(0)
+  })
+
   test("passes a server-sent event on while the answer is still open", async () => {
     const events = createServer((_, response) =>
       response.writeHead(200, { "content-type": "text/event-stream" }).write("data: first\n\n"),

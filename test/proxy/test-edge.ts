@@ -7,8 +7,8 @@ import { connect as connectPlain, type AddressInfo, type Server } from "node:net
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { text } from "node:stream/consumers"
+import { setTimeout as sleep } from "node:timers/promises"
 import { connect, type TLSSocket } from "node:tls"
-import { vi } from "vitest"
 import type { Activity } from "../../proxy/activity.ts"
 import { ensureCertificates } from "../../proxy/certificates.ts"
 import { openEdge, type Edge } from "../../proxy/server.ts"
@@ -110,7 +110,7 @@ export const openTestEdge = async (limits: { maxRequestsPerVm?: number } = {}): 
     address: "127.0.0.1",
     port: 0,
     maxRequestsPerVm: limits.maxRequestsPerVm ?? 100,
-    log: createLog("error"),
+    log: createLog("silent"),
   })
   const first = await addVm()
   const agent = new Agent({ ca, keepAlive: true })
@@ -153,10 +153,10 @@ export const openTestEdge = async (limits: { maxRequestsPerVm?: number } = {}): 
       agent.destroy()
       await edge.close(0)
       await rm(directory, { recursive: true })
-      await vi.waitFor(() => {
-        for (const { name, activity } of vms.values())
-          if (activity.open !== 0) throw new Error(`${name} has ${activity.open} requests open after all ended`)
-      })
+      const left = () => [...vms.values()].filter(({ activity }) => activity.open !== 0)
+      for (let tries = 0; left().length > 0 && tries < 100; tries++) await sleep(10)
+      for (const { name, activity } of left())
+        throw new Error(`${name} has ${activity.open} requests open after all ended`)
     },
   }
 }

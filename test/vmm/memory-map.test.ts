@@ -54,7 +54,7 @@ const startMapper = (access = "ACCESS_COPY"): Mapper => {
     pid: child.pid ?? 0,
     async say(...words) {
       child.stdin!.write(`${words.join(" ")}\n`)
-      const { value, done } = (await lines.next()) as IteratorResult<string, undefined>
+      const { value, done } = await lines.next()
       if (done === true) throw new Error(`The mapper ended when it was told ${words[0]}`)
       return value
     },

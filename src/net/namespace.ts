@@ -33,8 +33,10 @@ nsenter --net="/run/netns/$namespace" sh -c '
 trap - EXIT
 `
 
-/** Makes the namespace; a failed try leaves none. */
-export const makeNamespace = async (plan: NamespacePlan, policy: EgressPolicy, signal: AbortSignal): Promise<void> => {
+const TIMEOUT_MS = 30_000
+
+/** Makes the namespace; a failed try leaves none. It isn't cut off in the middle: what the shell has just started would go on without it. */
+export const makeNamespace = async (plan: NamespacePlan, policy: EgressPolicy): Promise<void> => {
   const outside = `addr add ${plan.host}/31 dev ${plan.link}
 link set ${plan.link} up
 `
@@ -51,15 +53,17 @@ neigh add 127.0.0.1 lladdr ${GUEST.mac} nud permanent dev tap0
 route add 127.0.0.1/32 dev tap0 src ${GUEST.gateway}
 `
   await runCommand("sh", ["-c", SCRIPT, "sh", plan.name, plan.link, outside, within, slotRules(plan, policy)], {
-    signal,
+    signal: AbortSignal.timeout(TIMEOUT_MS),
   })
 }
 
-/** Removes a namespace with all that is in it; nothing happens when there is none. */
-export const removeNamespace = async (name: string, link: string): Promise<void> => {
-  const signal = AbortSignal.timeout(30_000)
-  // The link's end outside goes with the one inside, but only after a while.
-  await runCommand("sh", ["-c", 'ip link del "$2" 2>/dev/null; ip netns del "$1" 2>/dev/null; :', "sh", name, link], {
-    signal,
-  })
+// The link's end outside goes with the one inside, but only after a while, and not while a process holds the namespace.
+const REMOVAL = `
+ip link del "$2" 2>/dev/null || ! ip link show dev "$2" >/dev/null 2>&1 || { echo "$2 stays"; exit 1; }
+ip netns del "$1" 2>/dev/null || [ ! -e "/run/netns/$1" ] || { echo "$1 stays"; exit 1; }
+`
+
+/** Removes a namespace with all that is in it, or what a crash left of it; nothing happens when there is none. */
+export const removeNamespace = async ({ name, link }: Pick<NamespacePlan, "name" | "link">): Promise<void> => {
+  await runCommand("sh", ["-c", REMOVAL, "sh", name, link], { signal: AbortSignal.timeout(TIMEOUT_MS) })
 }

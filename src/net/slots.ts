@@ -1,11 +1,12 @@
 /** The host's slots: a pool of namespaces kept ready, claimed host-wide, so that several daemons share a machine. */
-import { mkdir, open, readdir, readFile, rm, writeFile } from "node:fs/promises"
-import { join } from "node:path"
+import { readdir, writeFile } from "node:fs/promises"
 import { runCommand } from "../command.ts"
+import { OperatorError } from "../errors.ts"
 import type { Log } from "../log.ts"
 import { parseRange, slotAddresses } from "./address.ts"
-import { makeNamespace, removeNamespace, type NamespacePlan } from "./namespace.ts"
+import { openClaims } from "./claims.ts"
 import { parseNameServer } from "./name-server.ts"
+import { makeNamespace, removeNamespace } from "./namespace.ts"
 import { hostRules, hostTable, linkPrefix, type EgressPolicy } from "./policy.ts"
 import { openResolver, type Resolver } from "./resolver.ts"
 import type { Slot } from "./slot.ts"
@@ -31,60 +32,53 @@ export interface Slots {
   adopt(index: number): Promise<Slot>
   /** Ends the slot: its namespace goes with every connection in it. */
   release(slot: Slot): Promise<void>
-  /** Removes every namespace and claim of this host id that is not to be kept; for the start of a daemon. */
+  /** Removes every namespace, link and claim of this host id that is not to be kept; for the start of a daemon. */
   sweep(keep: ReadonlySet<number>): Promise<void>
-  /** Removes what nobody uses; slots in use stay as they are. */
+  /** Removes what nobody uses; slots in use stay as they are, and so do the host's rules while there is one, known to this daemon or not. */
   close(): Promise<void>
 }
-
-/** Claims are by host id, not by process: VMs run on while their daemon is down. A data directory given up leaves its claims; `torpor down` takes them back. */
-const CLAIMS = "/run/torpor/slots"
 
 /** Opens the pool and writes the host's rules. */
 export const openSlots = async (options: SlotsOptions, signal: AbortSignal): Promise<Slots> => {
   const { hostId, log, policy } = options
   const range = parseRange(options.addressRange)
-  const size = 2 ** (31 - range.bits)
+  const size = Math.floor(2 ** (31 - range.bits))
   const nameServers = options.nameServers.map(parseNameServer)
+  for (const { cidr } of policy.allow) parseRange(cidr)
   const ready: Slot[] = []
   const used = new Map<number, Slot>()
   const resolvers = new Map<number, Resolver>()
   const stop = new AbortController()
+  const making = new Set<Promise<unknown>>()
   let filling: Promise<void> | undefined
   let sweeping = false
 
-  await mkdir(CLAIMS, { recursive: true })
+  const claims = await openClaims(hostId, size)
   await writeFile("/proc/sys/net/ipv4/ip_forward", "1")
   await runCommand("nft", ["-f", "-"], { signal, input: hostRules(hostId, options.addressRange, policy) })
 
-  const planOf = (index: number): NamespacePlan => ({
-    name: `torpor-${hostId.slice(0, 8)}-${index}`,
-    link: `${linkPrefix(hostId)}${index}`,
-    uid: options.uidBase + index,
-    ...slotAddresses(range, index),
+  const namePrefix = `torpor-${hostId.slice(0, 8)}-`
+  const namesOf = (index: number) => ({ name: `${namePrefix}${index}`, link: `${linkPrefix(hostId)}${index}` })
+  const uidOf = (index: number) => options.uidBase + index
+  const toSlot = (index: number): Slot => ({
+    index,
+    namespace: namesOf(index).name,
+    tap: "tap0",
+    uid: uidOf(index),
+    address: slotAddresses(range, index).inside,
   })
 
-  const toSlot = (index: number): Slot => {
-    const { name, uid, inside } = planOf(index)
-    return { index, namespace: name, tap: "tap0", uid, address: inside }
-  }
-
-  const claimFree = async (): Promise<number> => {
-    const taken = new Set((await readdir(CLAIMS)).map(Number))
-    for (let index = 0; index < size; index++) if (!taken.has(index) && (await claim(index, hostId))) return index
-    throw new Error(`All ${size} slots of ${options.addressRange} are taken`)
-  }
-
   const openSlot = async (index: number): Promise<Slot> => {
-    const resolver = await openResolver({ address: planOf(index).host, nameServers, log })
+    const resolver = await openResolver({ address: slotAddresses(range, index).host, nameServers, log })
     resolvers.set(index, resolver)
     return toSlot(index)
   }
 
-  const make = async (makeSignal: AbortSignal): Promise<Slot> => {
-    const index = await claimFree()
+  const make = async (): Promise<Slot> => {
+    const index = await claims.claimFree()
+    if (index === undefined) throw new OperatorError(`All ${size} slots of ${options.addressRange} are taken.`)
     try {
-      await makeNamespace(planOf(index), policy, makeSignal)
+      await makeNamespace({ ...namesOf(index), uid: uidOf(index), ...slotAddresses(range, index) }, policy)
       return await openSlot(index)
     } catch (error) {
       await remove(index)
@@ -93,11 +87,19 @@ export const openSlots = async (options: SlotsOptions, signal: AbortSignal): Pro
   }
 
   const remove = async (index: number) => {
-    const { name, link } = planOf(index)
     await resolvers.get(index)?.close()
     resolvers.delete(index)
-    await removeNamespace(name, link)
-    await rm(join(CLAIMS, String(index)), { force: true })
+    await removeNamespace(namesOf(index))
+    await claims.release(index)
+  }
+
+  /** A slot for one who may have stopped waiting by the time it is there. */
+  const makeFor = async (takeSignal: AbortSignal): Promise<Slot> => {
+    const slot = await make()
+    if (!takeSignal.aborted && !stop.signal.aborted) return slot
+    await remove(slot.index)
+    takeSignal.throwIfAborted()
+    throw stop.signal.reason
   }
 
   /** One at a time, in the background: a launch must not wait for its successors. */
@@ -105,7 +107,7 @@ export const openSlots = async (options: SlotsOptions, signal: AbortSignal): Pro
     if (filling !== undefined || sweeping || stop.signal.aborted) return
     filling = (async () => {
       try {
-        while (ready.length < options.ready && !stop.signal.aborted) ready.push(await make(stop.signal))
+        while (ready.length < options.ready && !stop.signal.aborted) ready.push(await make())
       } catch (error) {
         if (!stop.signal.aborted) log.warn({ err: error }, "A slot could not be prepared")
       } finally {
@@ -114,21 +116,30 @@ export const openSlots = async (options: SlotsOptions, signal: AbortSignal): Pro
     })()
   }
 
-  /** Every namespace and claim of this host id that is neither in use, nor ready, nor to be kept. */
-  const removeOthers = async (keep: ReadonlySet<number>) => {
-    const prefix = `torpor-${hostId.slice(0, 8)}-`
-    const namespaces = await readdir("/run/netns").catch(() => [])
-    const ours = new Set(
-      namespaces.filter((name) => name.startsWith(prefix)).map((name) => Number(name.slice(prefix.length))),
-    )
-    for (const entry of await readdir(CLAIMS)) if ((await ownerOf(Number(entry))) === hostId) ours.add(Number(entry))
-    const kept = new Set([...keep, ...used.keys(), ...ready.map(({ index }) => index)])
-    await Promise.all([...ours].filter((index) => !kept.has(index)).map(remove))
+  /** What this machine has of this host id, whole or half: a crash may have left any part of a slot without the others. */
+  const existing = async (): Promise<number[]> => {
+    const indexesIn = async (directory: string, prefix: string) =>
+      (await readdir(directory).catch(() => []))
+        .filter((name) => name.startsWith(prefix) && /^\d+$/.test(name.slice(prefix.length)))
+        .map((name) => Number(name.slice(prefix.length)))
+    const found = await Promise.all([
+      indexesIn("/run/netns", namePrefix),
+      indexesIn("/sys/class/net", linkPrefix(hostId)),
+      claims.own(),
+    ])
+    return [...new Set(found.flat())]
   }
 
   return {
     async take(takeSignal) {
-      const slot = ready.shift() ?? (await make(takeSignal))
+      stop.signal.throwIfAborted()
+      takeSignal.throwIfAborted()
+      let slot = ready.shift()
+      if (slot === undefined) {
+        const made = makeFor(takeSignal)
+        making.add(made)
+        slot = await made.finally(() => making.delete(made))
+      }
       used.set(slot.index, slot)
       fill()
       return slot
@@ -137,14 +148,21 @@ export const openSlots = async (options: SlotsOptions, signal: AbortSignal): Pro
       const known = used.get(index)
       if (known !== undefined) return known
       if (ready.some((slot) => slot.index === index)) throw new Error(`Slot ${index} is free: no VM has it`)
-      await claim(index, hostId)
-      const slot = await openSlot(index).catch(() => toSlot(index))
+      let slot = toSlot(index)
+      try {
+        if (!(await claims.claim(index))) throw new Error(`Slot ${index} is another host id's by now`)
+        slot = await openSlot(index)
+      } catch (error) {
+        // The machine was started anew, say. Whoever has the VM will see that it is gone, and give the slot back.
+        log.warn({ err: error, index }, "A slot is not as it was left")
+      }
       used.set(index, slot)
       return slot
     },
     async release(slot) {
-      // Given back already: by now it may be another VM's.
-      if (!used.delete(slot.index)) return
+      // Given back already: by now it may be another VM's, under the same index.
+      if (used.get(slot.index) !== slot) return
+      used.delete(slot.index)
       await remove(slot.index)
       fill()
     },
@@ -153,38 +171,25 @@ export const openSlots = async (options: SlotsOptions, signal: AbortSignal): Pro
       sweeping = true
       try {
         await filling
-        await removeOthers(keep)
+        const kept = new Set([...keep, ...used.keys(), ...ready.map(({ index }) => index)])
+        await Promise.all((await existing()).filter((index) => !kept.has(index)).map(remove))
       } finally {
         sweeping = false
       }
       fill()
     },
     async close() {
-      stop.abort()
-      await filling
+      stop.abort(new Error("The slots are closed"))
+      await Promise.allSettled([filling, ...making])
       await Promise.all(ready.splice(0).map(({ index }) => remove(index)))
-      await Promise.all([...resolvers.values()].map((resolver) => resolver.close()))
-      if (used.size === 0) {
-        const last = AbortSignal.timeout(10_000)
-        await runCommand("nft", ["delete", "table", "inet", hostTable(hostId)], { signal: last }).catch(
-          (error: unknown) => log.warn({ err: error }, "The host's rules could not be removed"),
-        )
-      }
+      const open = [...resolvers.values()]
+      resolvers.clear()
+      await Promise.all(open.map((resolver) => resolver.close()))
+      // What this daemon knows isn't enough: one that ends before it has looked at its VMs must not leave them without rules.
+      if ((await existing()).length > 0) return
+      await runCommand("nft", ["delete", "table", "inet", hostTable(hostId)], {
+        signal: AbortSignal.timeout(10_000),
+      }).catch((error: unknown) => log.warn({ err: error }, "The host's rules could not be removed"))
     },
-  }
-}
-
-const ownerOf = (index: number) => readFile(join(CLAIMS, String(index)), "utf8").catch(() => undefined)
-
-/** Claims an index for a host id; `false` when it is another's. */
-const claim = async (index: number, hostId: string): Promise<boolean> => {
-  try {
-    const file = await open(join(CLAIMS, String(index)), "wx", 0o600)
-    await file.writeFile(hostId)
-    await file.close()
-    return true
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error
-    return false
   }
 }

@@ -1,9 +1,10 @@
 import { readFile } from "node:fs/promises"
+import { join } from "node:path"
+import { fileURLToPath } from "node:url"
 import { drizzle, type PostgresJsDatabase } from "drizzle-orm/postgres-js"
 import { migrate } from "drizzle-orm/postgres-js/migrator"
 import postgres, { type Sql } from "postgres"
-import { fileURLToPath } from "node:url"
-import { OperatorError } from "../errors.ts"
+import { messageOf, OperatorError } from "../errors.ts"
 import { startPrivatePostgres } from "./private-postgres.ts"
 
 export interface OpenDatabase extends AsyncDisposable {
@@ -33,13 +34,7 @@ export const openDatabase = async (address: DatabaseAddress, signal: AbortSignal
 const quiet = { onnotice: () => {}, max: MAX_CONNECTIONS } as const
 
 const connect = async (address: DatabaseAddress, signal: AbortSignal): Promise<Sql> => {
-  if ("url" in address) {
-    const sql = postgres(address.url, quiet)
-    await sql`select 1`.catch((error: Error) => {
-      throw new OperatorError(`The database of DATABASE_URL cannot be used: ${error.message}`)
-    })
-    return sql
-  }
+  if ("url" in address) return connectTo(address.url, signal)
   const { socket, user } = await startPrivatePostgres(address.dataDirectory, address.hostId, signal)
   const admin = postgres({ ...quiet, max: 1, path: socket, user, database: "postgres" })
   try {
@@ -49,6 +44,39 @@ const connect = async (address: DatabaseAddress, signal: AbortSignal): Promise<S
     await admin.end({ timeout: 5 })
   }
   return postgres({ ...quiet, path: socket, user, database: DATABASE })
+}
+
+const connectTo = async (url: string, signal: AbortSignal): Promise<Sql> => {
+  signal.throwIfAborted()
+  let sql: Sql | undefined
+  const end = () => void sql?.end({ timeout: 0 })
+  try {
+    sql = openUrl(url)
+    signal.addEventListener("abort", end, { once: true })
+    await sql`select 1`
+    return sql
+  } catch (error) {
+    await sql?.end({ timeout: 0 })
+    signal.throwIfAborted()
+    throw new OperatorError(`The database of DATABASE_URL cannot be used: ${messageOf(error)}`)
+  } finally {
+    signal.removeEventListener("abort", end)
+  }
+}
+
+/** As libpq does, `host` and `user` behind the question mark win: a socket's directory fits nowhere else in a URL. */
+const openUrl = (text: string): Sql => {
+  const query = new URLSearchParams(text.split("?")[1] ?? "")
+  const [directory, user] = [query.get("host"), query.get("user")]
+  if (directory?.startsWith("/") !== true) return postgres(text, quiet)
+  const url = new URL(text)
+  url.searchParams.delete("host")
+  url.searchParams.delete("user")
+  return postgres(url.href, {
+    ...quiet,
+    path: join(directory, `.s.PGSQL.${url.port === "" ? 5432 : url.port}`),
+    ...(user === null ? {} : { user }),
+  })
 }
 
 const migrateUp = async (sql: Sql) => {

@@ -4,10 +4,12 @@
  * data directory may lie where that user may not go.
  */
 import { spawn } from "node:child_process"
-import { chmod, chown, mkdir, open, readdir, readFile, rm } from "node:fs/promises"
+import { randomBytes } from "node:crypto"
+import { existsSync } from "node:fs"
+import { chmod, chown, mkdir, open, readdir, readFile, rename, rm, rmdir } from "node:fs/promises"
 import { join } from "node:path"
 import { setTimeout as sleep } from "node:timers/promises"
-import { runCommand } from "../command.ts"
+import { CommandError, runCommand } from "../command.ts"
 import { OperatorError } from "../errors.ts"
 
 export interface PrivatePostgres {
@@ -20,7 +22,9 @@ export const POSTGRES_USER = "torpor"
 const ACCOUNT = "postgres"
 const PORT = 5432
 const START_TIMEOUT_MS = 60_000
+const [POLL_MS, RETRY_MS] = [20, 500]
 const VERSIONS = "/usr/lib/postgresql"
+const NOT_INSTALLED = "Postgres is not installed: run `torpor setup`."
 
 /** Small, durable, and asleep when nobody asks: an idle daemon wakes nothing. */
 const SETTINGS = {
@@ -51,24 +55,11 @@ export const startPrivatePostgres = async (
 ): Promise<PrivatePostgres> => {
   const data = join(dataDirectory, "postgres")
   const socket = join(runDirectory(hostId), `.s.PGSQL.${PORT}`)
-  const { uid, gid } = await accountIds(signal)
-  const version = await readFile(join(data, "PG_VERSION"), "utf8").then(
-    (text) => text.trim(),
-    () => undefined,
-  )
-  const binaries = await findBinaries(version)
-  for (const [path, mode] of [
-    [join(runDirectory(hostId)), 0o700],
-    [mountPoint(hostId), 0o700],
-    [data, 0o700],
-  ] as const) {
-    await mkdir(path, { recursive: true })
-    await chown(path, uid, gid)
-    await chmod(path, mode)
-  }
+  const account = await accountIds(signal)
+  for (const path of [runDirectory(hostId), mountPoint(hostId)]) await makeDirectory(path, account)
   for (const above of ["/run/torpor", "/run/torpor/postgres"]) await chmod(above, 0o755)
-  if (version === undefined) await initialise(binaries, data, hostId, signal)
-  if ((await postmasterOf(data, hostId)) === undefined) await start(binaries, data, hostId, signal)
+  if (!existsSync(data)) await makeCluster(dataDirectory, data, account, hostId, signal)
+  if ((await postmasterOf(data, hostId)) === undefined) await start(data, hostId, signal)
   return { socket, user: POSTGRES_USER }
 }
 
@@ -78,9 +69,17 @@ export const stopPrivatePostgres = async (dataDirectory: string, hostId: string)
   const pid = await postmasterOf(data, hostId)
   if (pid !== undefined) {
     process.kill(pid, "SIGINT")
-    while ((await postmasterOf(data, hostId)) === pid) await sleep(20)
+    while ((await postmasterOf(data, hostId)) === pid) await sleep(POLL_MS)
   }
+  // By its own name and empty: were something mounted there after all, it would be the cluster that is removed.
+  await rmdir(mountPoint(hostId)).catch(ignoreMissing)
   await rm(runDirectory(hostId), { recursive: true, force: true })
+}
+
+const makeDirectory = async (path: string, { uid, gid }: { uid: number; gid: number }) => {
+  await mkdir(path, { recursive: true })
+  await chown(path, uid, gid)
+  await chmod(path, 0o700)
 }
 
 /** Runs a program of Postgres's as its account, with the cluster at its mount point. */
@@ -98,10 +97,21 @@ const asAccount = (data: string, hostId: string, program: readonly string[]) => 
   ...program,
 ]
 
-const initialise = async (binaries: string, data: string, hostId: string, signal: AbortSignal) => {
-  // What a first start that was killed left would be refused.
-  for (const entry of await readdir(data)) await rm(join(data, entry), { recursive: true })
-  const [file = "", ...args] = asAccount(data, hostId, [
+/** A cluster has its name only when all of it is there: initdb writes its version first, and may be killed at any time. */
+const makeCluster = async (
+  dataDirectory: string,
+  data: string,
+  account: { uid: number; gid: number },
+  hostId: string,
+  signal: AbortSignal,
+) => {
+  const binaries = await findBinaries(undefined)
+  for (const entry of await readdir(dataDirectory))
+    if (/^postgres\..*\.new$/.test(entry)) await rm(join(dataDirectory, entry), { recursive: true, force: true })
+  // Each try has a directory of its own: what a killed daemon has started may still write to the last one.
+  const unfinished = `${data}.${randomBytes(4).toString("hex")}.new`
+  await makeDirectory(unfinished, account)
+  const [file = "", ...args] = asAccount(unfinished, hostId, [
     join(binaries, "initdb"),
     `--pgdata=${mountPoint(hostId)}`,
     `--username=${POSTGRES_USER}`,
@@ -109,10 +119,41 @@ const initialise = async (binaries: string, data: string, hostId: string, signal
     "--encoding=UTF8",
     "--locale=C.UTF-8",
   ])
-  await runCommand(file, args, { signal })
+  try {
+    await runCommand(file, args, { signal })
+    await rename(unfinished, data)
+  } catch (error) {
+    await rm(unfinished, { recursive: true, force: true })
+    throw error
+  }
 }
 
-const start = async (binaries: string, data: string, hostId: string, signal: AbortSignal) => {
+const start = async (data: string, hostId: string, signal: AbortSignal) => {
+  const deadline = Date.now() + START_TIMEOUT_MS
+  for (;;) {
+    const said = await startOnce(data, hostId, deadline, signal)
+    if (said === undefined) return
+    // A killed postmaster's children finish what they are at before they notice.
+    if (!said.includes("is still in use") || Date.now() > deadline)
+      throw new OperatorError(`The private Postgres did not start: ${said}`)
+    await sleep(RETRY_MS, undefined, { signal })
+  }
+}
+
+/** Resolves when it serves; or, with what it said, when it has ended. */
+const startOnce = async (
+  data: string,
+  hostId: string,
+  deadline: number,
+  signal: AbortSignal,
+): Promise<string | undefined> => {
+  signal.throwIfAborted()
+  const version = await readFile(join(data, "PG_VERSION"), "utf8").catch(() => {
+    throw new OperatorError(`${data} holds no cluster of Postgres: restore it from a backup, or move it away.`)
+  })
+  const binaries = await findBinaries(version.trim())
+  // After a crash it names a process that is gone, or by now is another's, for which Postgres would refuse to start.
+  await rm(join(data, "postmaster.pid"), { force: true })
   const settings = { ...SETTINGS, unix_socket_directories: runDirectory(hostId), unix_socket_permissions: "0700" }
   const logFile = await open(join(data, "postgres.log"), "w", 0o600)
   const [file = "", ...args] = asAccount(data, hostId, [
@@ -127,29 +168,34 @@ const start = async (binaries: string, data: string, hostId: string, signal: Abo
     env: { PATH: "/usr/sbin:/usr/bin:/sbin:/bin", LC_ALL: "C.UTF-8" },
   })
   await logFile.close()
-  let ended = false
-  child.once("exit", () => (ended = true)).once("error", () => (ended = true))
-  const deadline = Date.now() + START_TIMEOUT_MS
-  const ready = () =>
-    readFile(join(data, "postmaster.pid"), "utf8").then(
-      (text) => /^ready\s*$/m.test(text),
-      () => false,
-    )
+  let hasEnded = false
+  const ended = new Promise<void>((resolve) => {
+    child.once("exit", () => resolve()).once("error", () => resolve())
+  }).then(() => (hasEnded = true))
   try {
-    while (!(await ready())) {
-      if (ended) throw new OperatorError(`The private Postgres did not start: ${await lastWords(data)}`)
+    while (!(await isReady(data))) {
+      if (hasEnded) return await lastWords(data)
       if (Date.now() > deadline)
         throw new OperatorError(
           `The private Postgres did not start within ${START_TIMEOUT_MS / 1000} s: ${await lastWords(data)}`,
         )
-      await sleep(20, undefined, { signal })
+      await sleep(POLL_MS, undefined, { signal })
     }
     child.unref()
+    return undefined
   } catch (error) {
-    if (!ended) child.kill("SIGQUIT")
-    throw error
+    child.kill("SIGQUIT")
+    await ended
+    throw signal.aborted ? signal.reason : error
   }
 }
+
+/** Postgres says so in its lock file, and that it still starts before that. */
+const isReady = (data: string): Promise<boolean> =>
+  readFile(join(data, "postmaster.pid"), "utf8").then(
+    (text) => /^ready\s*$/m.test(text),
+    () => false,
+  )
 
 const lastWords = async (data: string) =>
   (await readFile(join(data, "postgres.log"), "utf8").catch(() => "")).trim().split("\n").slice(-3).join(" | ") ||
@@ -164,21 +210,30 @@ const postmasterOf = async (data: string, hostId: string): Promise<number | unde
 }
 
 const accountIds = async (signal: AbortSignal): Promise<{ uid: number; gid: number }> => {
-  const line = await runCommand("getent", ["passwd", ACCOUNT], { signal }).catch(() => "")
+  const line = await runCommand("getent", ["passwd", ACCOUNT], { signal }).catch((error: unknown) => {
+    if (error instanceof CommandError) return ""
+    throw error
+  })
   const [, , uid, gid] = line.split(":")
-  if (uid === undefined || gid === undefined) throw new OperatorError("Postgres is not installed: run `torpor setup`.")
+  if (uid === undefined || gid === undefined) throw new OperatorError(NOT_INSTALLED)
   return { uid: Number(uid), gid: Number(gid) }
 }
 
-/** The programs of the cluster's version, or the newest installed. */
+/** The programs of the cluster's version, or the newest installed; a version may be there with its client alone. */
 const findBinaries = async (version: string | undefined): Promise<string> => {
-  const installed = (await readdir(VERSIONS).catch(() => [])).toSorted((a, b) => Number(b) - Number(a))
+  const installed = (await readdir(VERSIONS).catch(() => []))
+    .filter((name) => existsSync(join(VERSIONS, name, "bin/postgres")))
+    .toSorted((a, b) => Number(b) - Number(a))
   const chosen = version ?? installed[0]
   if (chosen === undefined || !installed.includes(chosen))
     throw new OperatorError(
       version === undefined
-        ? "Postgres is not installed: run `torpor setup`."
+        ? NOT_INSTALLED
         : `The data directory's cluster is of Postgres ${version}, which is not installed (${installed.join(", ") || "none"} is): install postgresql-${version}.`,
     )
   return join(VERSIONS, chosen, "bin")
+}
+
+const ignoreMissing = (error: NodeJS.ErrnoException) => {
+  if (error.code !== "ENOENT") throw error
 }

@@ -1,5 +1,6 @@
 /** Executes a plan inside a build VM by way of its agent; it starts no VM itself. */
 import { AgentError, type AgentClient } from "../src/agent/client.ts"
+import { wordsOf } from "../src/agent/guest-words.ts"
 import { failpoint } from "../src/failpoint.ts"
 import type { Archive } from "./archive.ts"
 import { DockerfileError } from "./dockerfile/error.ts"
@@ -117,8 +118,9 @@ const run = async (
 }
 
 const MAX_LINE_CHARACTERS = 2000
+const SHOWN_LINE_CHARACTERS = 300
 
-/** Lines out of pieces; a line without an end is cut. */
+/** Lines out of pieces; a line without an end is cut. `last` is the last that said something, fit for a reason. */
 export const createLines = (onLine: (line: string) => void) => {
   let pending = ""
   const lines = {
@@ -131,7 +133,7 @@ export const createLines = (onLine: (line: string) => void) => {
         pending = ""
       }
       for (const part of parts) {
-        if (part.trim() !== "") lines.last = part.trim().slice(0, 300)
+        if (part.trim() !== "") lines.last = wordsOf(part.trim(), SHOWN_LINE_CHARACTERS)
         onLine(part.slice(0, MAX_LINE_CHARACTERS))
       }
     },

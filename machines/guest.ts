@@ -17,7 +17,12 @@ export interface Guest extends Pick<ThawPort, "freeze" | "thaw"> {
 
 /** Connects to both ports of a VM; the caller closes. */
 export const openGuest = async (ports: Vm["ports"], signal: AbortSignal): Promise<Guest> => {
-  const [thawPort, events] = await Promise.all([openThawPort(ports.thaw, signal), openAgentEvents(ports.agent, signal)])
+  const thawPort = await openThawPort(ports.thaw, signal)
+  // The second, with nothing awaited after it: an event that is waiting there is heard, and not lost before anybody listens.
+  const events = await openAgentEvents(ports.agent, signal).catch((error: unknown) => {
+    thawPort.close()
+    throw error
+  })
   const ready = Promise.withResolvers<void>()
   const mainExited = Promise.withResolvers<ProcessEnd>()
   events.on("event", (event: AgentEvent) => {

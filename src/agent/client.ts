@@ -7,6 +7,8 @@ import {
 } from "node:http2"
 import { once } from "node:events"
 import { Readable } from "node:stream"
+import type { z } from "zod"
+import { wordsOf } from "./guest-words.ts"
 import {
   FileErrorCode,
   FileList,
@@ -85,6 +87,7 @@ export interface AgentClient {
 const MAX_ANSWER_BYTES = 64 * 1024
 /** A thousand names of control characters, each of which JSON makes six. */
 const MAX_LIST_BYTES = 4 * 1024 * 1024
+const MAX_REFUSAL_CHARACTERS = 2000
 const MAX_FRAME_CHARACTERS = 512 * 1024
 
 /** A client of one life of one guest, over its slot's address; the caller closes it. Connects with its first request. */
@@ -98,7 +101,7 @@ export const createAgentClient = (address: string, port: number, secret: Buffer)
     signal: AbortSignal,
   ): ClientHttp2Stream => {
     if (session === undefined || session.closed || session.destroyed) {
-      session = connect(`http://${address}:${port}`)
+      session = connect(`http://${address}:${port}`, { settings: { enablePush: false } })
       // Its requests fail with it; nobody else needs to hear.
       session.on("error", () => {})
     }
@@ -118,7 +121,7 @@ export const createAgentClient = (address: string, port: number, secret: Buffer)
   }
 
   const answered = async (stream: ClientHttp2Stream): Promise<IncomingHttpHeaders> => {
-    const [headers] = (await once(stream, "response")) as [IncomingHttpHeaders & { ":status"?: number }]
+    const headers = await responseOf(stream)
     if (headers[":status"] === 200) return headers
     throw refusalFrom(await textOf(stream))
   }
@@ -143,7 +146,7 @@ export const createAgentClient = (address: string, port: number, secret: Buffer)
       const stream = open("GET", `/processes/${name}/output`, undefined, signal)
       await answered(stream)
       for await (const line of linesOf(stream)) {
-        const frame = OutputFrame.parse(JSON.parse(line))
+        const frame = parsed(OutputFrame, line)
         if ("end" in frame) return frame.end
         if ("dropped" in frame) onData(`[${frame.dropped} pieces of output were lost]\n`, "stderr")
         else onData(frame.data, frame.stream)
@@ -183,7 +186,7 @@ export const createAgentClient = (address: string, port: number, secret: Buffer)
       const query = { list: "", limit: String(limit), ...(after === undefined ? {} : { after }) }
       const stream = open("GET", filesPath(path, query), undefined, signal)
       await answered(stream)
-      return FileList.parse(JSON.parse(await textOf(stream, MAX_LIST_BYTES)))
+      return parsed(FileList, await textOf(stream, MAX_LIST_BYTES))
     },
     removeFile: (path, signal) => ask("DELETE", filesPath(path), undefined, signal),
     close: () => session?.destroy(),
@@ -192,6 +195,30 @@ export const createAgentClient = (address: string, port: number, secret: Buffer)
 
 const filesPath = (path: string, more: Record<string, string> = {}) =>
   `/files?${new URLSearchParams({ path, ...more }).toString()}`
+
+/** Rejects when the stream ends in any way before its headers; a guest that cancels it makes no error of it. */
+const responseOf = (stream: ClientHttp2Stream): Promise<IncomingHttpHeaders & { ":status"?: number }> =>
+  new Promise((resolve, reject) => {
+    stream
+      .once("response", resolve)
+      .once("error", reject)
+      .once("close", () => reject(new AgentError("The guest closed the connection before it answered")))
+  })
+
+/** Says nothing of the text where it is wrong: it would be the guest's words. */
+const parsed = <Schema extends z.ZodType>(schema: Schema, text: string): z.infer<Schema> => {
+  const { data, success } = schema.safeParse(parseJson(text))
+  if (!success) throw new AgentError("The guest's answer is malformed")
+  return data
+}
+
+const parseJson = (text: string): unknown => {
+  try {
+    return JSON.parse(text)
+  } catch {
+    return undefined
+  }
+}
 
 /** The guest has said how many bytes there are: neither more nor fewer are a file. */
 async function* exactly(size: number, stream: ClientHttp2Stream): AsyncGenerator<Buffer> {
@@ -236,13 +263,9 @@ async function* linesOf(stream: ClientHttp2Stream): AsyncGenerator<string> {
 }
 
 const refusalFrom = (text: string): AgentError => {
-  try {
-    const { message, code } = JSON.parse(text) as { message?: unknown; code?: unknown }
-    return new AgentError(
-      typeof message === "string" ? message.slice(0, 2000) : "The guest refused",
-      FileErrorCode.safeParse(code).data,
-    )
-  } catch {
-    return new AgentError("The guest refused without a reason")
-  }
+  const { message, code } = (parseJson(text) ?? {}) as { message?: unknown; code?: unknown }
+  return new AgentError(
+    typeof message === "string" ? wordsOf(message, MAX_REFUSAL_CHARACTERS) : "The guest refused without a reason",
+    FileErrorCode.safeParse(code).data,
+  )
 }

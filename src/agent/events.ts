@@ -14,17 +14,24 @@ const MAX_EVENTS_PER_SECOND = 200
 /** Connects to a VM's agent port; the caller closes it. Lines that are too long, malformed or too many end the connection. */
 export const openAgentEvents = async (path: string, signal: AbortSignal): Promise<AgentEvents> => {
   const socket = connect(path)
-  await once(socket, "connect", { signal })
+  socket.on("error", () => {})
+  try {
+    await once(socket, "connect", { signal })
+  } catch (error) {
+    socket.destroy()
+    throw error
+  }
   const emitter = new EventEmitter() as AgentEvents
   let reason: string | undefined
   let pending = ""
   let [second, inSecond] = [0, 0]
 
   const refuse = (why: string) => {
-    reason = why
+    reason ??= why
     socket.destroy()
   }
   const take = (line: string) => {
+    if (line.length > EVENT_LINE_MAX) return refuse("the guest sent an event that is too long")
     const now = Math.floor(Date.now() / 1000)
     inSecond = now === second ? inSecond + 1 : 1
     second = now
@@ -39,7 +46,6 @@ export const openAgentEvents = async (path: string, signal: AbortSignal): Promis
     for (const line of lines) if (!socket.destroyed) take(line)
     if (pending.length > EVENT_LINE_MAX) refuse("the guest sent an event that is too long")
   })
-  socket.on("error", () => {})
   socket.once("close", () => emitter.emit("close", reason))
   return Object.assign(emitter, { close: () => void socket.destroy() })
 }

@@ -29,7 +29,11 @@ import { FILE_PAGE_MAX } from "./version.ts"
 
 export const ProcessEnd = z.object({
   code: z.number().int(),
-  signal: z.string().max(16).nullable(),
+  /** Its name: it is shown to people, so nothing else may be in it. */
+  signal: z
+    .string()
+    .regex(/^SIG[A-Z0-9+-]{1,13}$/)
+    .nullable(),
   /** It was the kernel that ended it, for want of memory. */
   outOfMemory: z.literal(true).optional(),
 })

@@ -1,6 +1,7 @@
 import { connect } from "node:net"
 import { once } from "node:events"
 import { randomBytes } from "node:crypto"
+import { wordsOf } from "./guest-words.ts"
 
 export interface Identity {
   /** 1–63 characters of a host name. */
@@ -26,40 +27,60 @@ export interface ThawPort {
 
 /** A guest that doesn't answer in this time is broken, or hostile. */
 const ANSWER_TIMEOUT_MS = 15_000
-const MAX_ANSWER_BYTES = 512
+const MAX_ANSWER_CHARACTERS = 512
+/** One may be owed to a daemon that died after it had asked; a guest that goes on is not listened to any more. */
+const MAX_UNASKED = 8
 const ENTROPY_BYTES = 64
 
 /** Connects to a VM's thaw port; the caller closes it. Best before the guest runs, so that it finds somebody there. */
 export const openThawPort = async (path: string, signal: AbortSignal): Promise<ThawPort> => {
   const socket = connect(path)
-  await once(socket, "connect", { signal })
   socket.on("error", () => {})
+  try {
+    await once(socket, "connect", { signal })
+  } catch (error) {
+    socket.destroy()
+    throw error
+  }
+  /** Questions in their order; one that was given up keeps its place, or its answer would be taken for the next one's. */
+  const asked: { resolve(answer: string): void; reject(error: Error): void }[] = []
+  let pending = ""
+  let unasked = 0
+  let over: Error | undefined
+
+  const end = (why: Error) => {
+    over ??= why
+    socket.destroy()
+    for (const { reject } of asked.splice(0)) reject(over)
+  }
+  socket.setEncoding("latin1").on("data", (text: string) => {
+    const lines = (pending + text).split("\n")
+    pending = lines.pop() ?? ""
+    for (const line of lines) {
+      const question = asked.shift()
+      if (question !== undefined) question.resolve(line)
+      else if (++unasked > MAX_UNASKED) end(new Error("The guest answered what it was not asked"))
+    }
+    if (pending.length > MAX_ANSWER_CHARACTERS) end(new Error("The guest's answer is too long"))
+  })
+  socket.once("close", () => end(new Error("The guest's thaw port was closed")))
 
   const ask = async (line: string, askSignal: AbortSignal): Promise<void> => {
+    askSignal.throwIfAborted()
+    if (over !== undefined) throw over
     const bounded = AbortSignal.any([askSignal, AbortSignal.timeout(ANSWER_TIMEOUT_MS)])
-    const answer = new Promise<string>((resolve, reject) => {
-      let text = ""
-      const onData = (chunk: Buffer) => {
-        text += chunk.toString("latin1")
-        if (text.endsWith("\n") || text.length > MAX_ANSWER_BYTES)
-          done(() => resolve(text.slice(0, MAX_ANSWER_BYTES).trim()))
-      }
-      const onClose = () => done(() => reject(new Error("The guest's thaw port was closed")))
-      const onAbort = () =>
-        done(() =>
-          reject(askSignal.aborted ? (askSignal.reason as Error) : new Error("The guest did not answer in time")),
-        )
-      const done = (settle: () => void) => {
-        socket.off("data", onData).off("close", onClose)
-        bounded.removeEventListener("abort", onAbort)
-        settle()
-      }
-      socket.on("data", onData).once("close", onClose)
-      bounded.addEventListener("abort", onAbort, { once: true })
-    })
+    const { promise, resolve, reject } = Promise.withResolvers<string>()
+    const giveUp = () =>
+      reject(askSignal.aborted ? (askSignal.reason as Error) : new Error("The guest did not answer in time"))
+    bounded.addEventListener("abort", giveUp, { once: true })
+    asked.push({ resolve, reject })
     socket.write(`${line}\n`)
-    const text = await answer
-    if (text !== "OK") throw new Error(`The guest refused: ${text}`)
+    try {
+      const text = await promise
+      if (text !== "OK") throw new Error(`The guest refused: ${wordsOf(text, MAX_ANSWER_CHARACTERS)}`)
+    } finally {
+      bounded.removeEventListener("abort", giveUp)
+    }
   }
 
   return {

@@ -1,0 +1,26 @@
+import { once } from "node:events"
+import { expect, test } from "vitest"
+import { openGuest } from "../../machines/guest.ts"
+import { openGuestPort } from "./guest-port.ts"
+
+const never = new AbortController().signal
+
+test("What a guest says before anybody asks is heard", async () => {
+  await using thaw = await openGuestPort()
+  await using agent = await openGuestPort()
+  void agent.host.then((socket) =>
+    socket.write('{"event":"hello","protocol":1}\n{"event":"exited","process":"main","code":3,"signal":null}\n'),
+  )
+  const guest = await openGuest({ thaw: thaw.path, agent: agent.path }, never)
+  await guest.ready
+  expect(await guest.mainExited).toMatchObject({ code: 3, signal: null })
+  guest.close()
+})
+
+test("A guest without an event port is not held by its thaw port", async () => {
+  await using thaw = await openGuestPort()
+  await expect(openGuest({ thaw: thaw.path, agent: `${thaw.path}-not` }, never)).rejects.toThrow("ENOENT")
+  const socket = await thaw.host
+  socket.resume()
+  if (!socket.destroyed) await once(socket, "close")
+})

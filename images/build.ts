@@ -1,7 +1,7 @@
 /** Executes a plan inside a build VM by way of its agent; it starts no VM itself. */
 import { AgentError, type AgentClient } from "../src/agent/client.ts"
-import { wordsOf } from "../src/agent/guest-words.ts"
 import { failpoint } from "../src/failpoint.ts"
+import { createLines } from "../src/logs/lines.ts"
 import type { Archive } from "./archive.ts"
 import { DockerfileError } from "./dockerfile/error.ts"
 import type { BuildPlan } from "./dockerfile/plan.ts"
@@ -33,6 +33,8 @@ const STEP_TIMEOUT_MS = 30 * 60_000
 /** The unpacked context's limit; the scratch drive holds no more. */
 const MAX_CONTEXT_MIB = 5 * 1024
 const SHOWN_CHARACTERS = 200
+/** With the step's number before it, still a line of the log. */
+const MAX_LINE_CHARACTERS = 8 * 1024
 
 /** Runs the steps that are not cached. Throws {@link BuildError} when one of them fails. */
 export const executePlan = async (options: BuildOptions, signal: AbortSignal): Promise<void> => {
@@ -96,7 +98,7 @@ const run = async (
   signal: AbortSignal,
 ) => {
   const name = `step-${number}`
-  const lines = createLines((line) => log(`#${number} ${line}`))
+  const lines = createLines((line) => log(`#${number} ${line}`), MAX_LINE_CHARACTERS)
   await agent.startProcess(
     name,
     {
@@ -115,31 +117,4 @@ const run = async (
   // What failed is not tidied up: its VM ends.
   if (code !== 0) throw new AgentError(`exit code ${code}${lines.last === "" ? "" : `: ${lines.last}`}`)
   await agent.endProcess(name, signal)
-}
-
-const MAX_LINE_CHARACTERS = 2000
-const SHOWN_LINE_CHARACTERS = 300
-
-/** Lines out of pieces; a line without an end is cut. `last` is the last that said something, fit for a reason. */
-export const createLines = (onLine: (line: string) => void) => {
-  let pending = ""
-  const lines = {
-    last: "",
-    add(text: string) {
-      const parts = (pending + text).split(/\r?\n/)
-      pending = parts.pop() ?? ""
-      if (pending.length > MAX_LINE_CHARACTERS) {
-        parts.push(pending)
-        pending = ""
-      }
-      for (const part of parts) {
-        if (part.trim() !== "") lines.last = wordsOf(part.trim(), SHOWN_LINE_CHARACTERS)
-        onLine(part.slice(0, MAX_LINE_CHARACTERS))
-      }
-    },
-    end() {
-      if (pending !== "") lines.add("\n")
-    },
-  }
-  return lines
 }

@@ -6,11 +6,13 @@ import { setTimeout as sleep } from "node:timers/promises"
 import { eq } from "drizzle-orm"
 import { readArchive, type Archive } from "../images/archive.ts"
 import type { Artifacts as BaseArtifacts } from "../images/artifacts.ts"
-import { createLines, executePlan } from "../images/build.ts"
+import { executePlan } from "../images/build.ts"
 import { planBuild, type BuildPlan } from "../images/dockerfile/plan.ts"
 import { layerHashes } from "../images/layers.ts"
 import { createAgentClient, type AgentClient } from "../src/agent/client.ts"
 import { bases, imageBuilds, images, imageVersions, vms } from "../src/db/schema.ts"
+import { createLines } from "../src/logs/lines.ts"
+import type { Logs } from "../src/logs/logs.ts"
 import { GUEST } from "../src/net/slot.ts"
 import type { Artifact, Artifacts } from "../src/store/artifact.ts"
 import { imageArn } from "./arn.ts"
@@ -30,6 +32,7 @@ export interface BuildOptions {
   readonly artifacts: Artifacts
   readonly base: BaseArtifacts
   readonly layers: LayerCache
+  readonly logs: Logs
   readonly secrets: SecretBox
   readonly turns: Turns
   /** A guest's memory is what its image asks for times this. */
@@ -73,7 +76,7 @@ const QUIET_MS = 500
 /** The verbs over this host; builds in progress are held in memory, since none survives its daemon. */
 export const createBuildVerbs = (options: BuildOptions): BuildVerbs => {
   const { host, places, layers, base } = options
-  const { db, vmm, slots, ledger, log } = host
+  const { db, vmm, slots, ledger } = host
   const builds = new Map<string, Build>()
 
   const find = (id: string): Build => {
@@ -105,7 +108,7 @@ export const createBuildVerbs = (options: BuildOptions): BuildVerbs => {
         imageName: row.image.name,
         version: row.version,
         memoryMiB,
-        log: createBuildLog(db, row.build.id, log),
+        log: createBuildLog(options.logs, row.build.id),
         release,
         rootDisk: [],
         overlays: 0,
@@ -249,14 +252,16 @@ export const createBuildVerbs = (options: BuildOptions): BuildVerbs => {
     async clean(id) {
       const build = builds.get(id)
       const [row] = await db
-        .select({ vmId: imageBuilds.vmId })
+        .select({ id: imageBuilds.id, vmId: imageBuilds.vmId })
         .from(imageBuilds)
         .where(eq(imageBuilds.imageVersionId, id))
       build?.output?.abort()
       build?.agent?.close()
       if (row?.vmId != null) await host.end(row.vmId)
       await build?.artifact?.[Symbol.asyncDispose]()
-      await build?.log.flush()
+      await build?.log.end()
+      // One that a dying daemon left has no writer any more.
+      if (row !== undefined) await options.logs.end(row.id)
       build?.release()
       builds.delete(id)
       if (build !== undefined) ledger.release(build.vmId)

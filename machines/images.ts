@@ -1,8 +1,9 @@
 /** What the API may ask about images: rows first, then the actors that build them. */
 import { randomUUID } from "node:crypto"
-import { and, asc, eq, gte } from "drizzle-orm"
-import { buildLogLines, imageBuilds, images, imageVersions } from "../src/db/schema.ts"
+import { and, eq } from "drizzle-orm"
+import { imageBuilds, images, imageVersions } from "../src/db/schema.ts"
 import { notFound, validationError } from "../src/errors.ts"
+import type { Logs } from "../src/logs/logs.ts"
 import { imageArn } from "./arn.ts"
 import { claimClientToken } from "./client-token.ts"
 import { recordChange } from "./history.ts"
@@ -25,10 +26,11 @@ export interface ImagesOptions {
   readonly architecture: string
   readonly registry: Registry<ImageVersionMachine>
   readonly secrets: SecretBox
+  readonly logs: Logs
 }
 
 /** Images over a database and a registry of their versions' actors. */
-export const createImages = ({ db, hostId, architecture, registry, secrets }: ImagesOptions): Images => {
+export const createImages = ({ db, hostId, architecture, registry, secrets, logs }: ImagesOptions): Images => {
   const openEnvironment = (sealed: Buffer | null): Record<string, string> =>
     sealed === null ? {} : (JSON.parse(secrets.open(sealed)) as Record<string, string>)
 
@@ -109,6 +111,7 @@ export const createImages = ({ db, hostId, architecture, registry, secrets }: Im
         await tx
           .insert(imageBuilds)
           .values({ id: ids.build, imageVersionId: version.id, state: "PENDING", architecture, createdAt: new Date() })
+        if (request.settings.logging?.kind !== "disabled") await logs.create(tx, ids.build)
         await recordChange(tx, {
           scope: caller,
           resource: imageArn(caller, request.name),
@@ -165,23 +168,15 @@ export const createImages = ({ db, hostId, architecture, registry, secrets }: Im
         )
       return toImageBuild(name, version, row)
     },
-    async buildLog(buildId, from, limit, scope) {
-      return db
-        .select({ line: buildLogLines.line, at: buildLogLines.at, text: buildLogLines.text })
-        .from(buildLogLines)
-        .innerJoin(imageBuilds, eq(imageBuilds.id, buildLogLines.buildId))
+    async buildLog(buildId, scope) {
+      const [row] = await db
+        .select({ id: imageBuilds.id })
+        .from(imageBuilds)
         .innerJoin(imageVersions, eq(imageVersions.id, imageBuilds.imageVersionId))
         .innerJoin(images, eq(images.id, imageVersions.imageId))
-        .where(
-          and(
-            eq(buildLogLines.buildId, buildId),
-            gte(buildLogLines.line, from),
-            eq(images.account, scope.account),
-            eq(images.region, scope.region),
-          ),
-        )
-        .orderBy(asc(buildLogLines.line))
-        .limit(limit)
+        .where(and(eq(imageBuilds.id, buildId), eq(images.account, scope.account), eq(images.region, scope.region)))
+      if (row === undefined) throw notFound(`Build not found: ${buildId}`)
+      return logs.reader(buildId)
     },
   }
 }

@@ -10,6 +10,7 @@ import type {
   MicrovmState,
   VersionState,
 } from "../src/db/values.ts"
+import type { LogReader } from "../src/logs/reader.ts"
 
 /** Whose resources: everything is looked up inside one. */
 export interface Scope {
@@ -137,13 +138,8 @@ export interface Images {
   /** Newest first. */
   listBuilds(name: string, version: string, page: PageRequest, scope: Scope): Promise<Page<ImageBuild>>
   getBuild(name: string, version: string, buildId: string, scope: Scope): Promise<ImageBuild>
-  /** The build's log from a line on (0 is the first), at most `limit` lines. */
-  buildLog(
-    buildId: string,
-    from: number,
-    limit: number,
-    scope: Scope,
-  ): Promise<{ line: number; at: Date; text: string }[]>
+  /** What the build said; empty when its image keeps no logs. */
+  buildLog(buildId: string, scope: Scope): Promise<LogReader>
 }
 
 /** The managed base images; AWS's alias `al2023-1` is accepted and echoed as given. */

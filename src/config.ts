@@ -90,6 +90,16 @@ const File = z.strictObject({
   /** The largest code artifact. */
   maxArtifactMiB: z.number().int().min(1).max(8192).default(2048),
   maxRequestsPerVm: z.number().int().min(1).max(100_000).default(512),
+  /** What applications and builds say is kept as long as all three allow. */
+  logs: z
+    .strictObject({
+      /** Of one VM or build; what is more loses its middle. */
+      maxMiBEach: z.number().int().min(1).max(1024).default(8),
+      /** Of all together; the oldest go first. */
+      maxMiB: z.number().int().min(1).default(1024),
+      days: z.number().int().min(1).max(3650).default(7),
+    })
+    .prefault({}),
   egress: z
     .strictObject({
       /** Ranges inside the refused ones that guests may reach: a mirror, a proxy. */

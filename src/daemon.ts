@@ -32,6 +32,7 @@ import { openDataDirectory } from "./data-directory.ts"
 import { createAccessKeys, createKeyStore, registerHost } from "./db/identity.ts"
 import { openDatabase } from "./db/open.ts"
 import type { Log } from "./log.ts"
+import { createLogs } from "./logs/logs.ts"
 import { openSlots } from "./net/slots.ts"
 import { createSecrets } from "./secrets.ts"
 import { createBuiltInArtifacts } from "./store/built-in-artifacts.ts"
@@ -86,6 +87,18 @@ export const startDaemon = async (
   log.info({ accelerator: verdict.accelerator, reason: verdict.reason }, "Accelerator")
   if (verdict.accelerator === "tcg") log.warn(TCG_WARNING)
 
+  const logs = opened.use(
+    createLogs({
+      db,
+      hostId,
+      limits: {
+        bytesPerLog: config.logs.maxMiBEach * 1024 ** 2,
+        bytesPerHost: config.logs.maxMiB * 1024 ** 2,
+        days: config.logs.days,
+      },
+      log,
+    }),
+  )
   const slots = await openSlots(
     {
       hostId,
@@ -152,6 +165,7 @@ export const startDaemon = async (
     artifacts,
     base,
     layers: createLayerCache(db, hostId, data.path),
+    logs,
     secrets,
     turns: createTurns(config.maxConcurrentBuilds),
     memoryBurstFactor: config.memoryBurstFactor,
@@ -219,7 +233,7 @@ export const startDaemon = async (
   const api = await serveApi(
     createApi({
       microvms: createMicrovms({ db, hostId, registry: registries.microvms, ledger }),
-      images: createImages({ db, hostId, architecture: "x86_64", registry: registries.imageVersions, secrets }),
+      images: createImages({ db, hostId, architecture: "x86_64", registry: registries.imageVersions, secrets, logs }),
       keys,
       mint: tokens,
       store,

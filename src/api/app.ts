@@ -1,16 +1,18 @@
 import { randomUUID } from "node:crypto"
 import { Hono } from "hono"
 import type { Registry } from "prom-client"
+import { notFound } from "../errors.ts"
 import type { Log } from "../log.ts"
 import type { ArtifactStore } from "../store/artifact-store.ts"
 import { claimedService } from "./aws/authorization.ts"
 import type { ServiceContext } from "./aws/json-service.ts"
+import { parseUuid } from "./aws/microvms/identifiers.ts"
 import { createMicrovmsService, microvmsDialect, type MicrovmsParts } from "./aws/microvms/service.ts"
 import { rawTarget, type ApiEnv } from "./aws/request-body.ts"
 import { createS3Service } from "./aws/s3/service.ts"
 import { createVerifier, type AccessKeys } from "./aws/sigv4.ts"
 import { toErrorAnswer } from "./aws/wire.ts"
-import { createBuildLogRoute } from "./torpor/build-log.ts"
+import { createLogRoute } from "./torpor/log.ts"
 
 /** How the daemon is: `ok` decides between 200 and 503, the rest is shown. */
 export interface Health {
@@ -42,7 +44,11 @@ export const createApi = (parts: ApiParts): Hono<ApiEnv> => {
   const context: ServiceContext = { verifier: createVerifier(parts.keys, parts.now), log: parts.log, maxBodyBytes }
   const s3 = createS3Service(parts.store, context)
   const microvms = createMicrovmsService(parts, context)
-  const buildLog = createBuildLogRoute(parts.images, context)
+  const buildLog = createLogRoute((identifier, caller) => {
+    const id = parseUuid(identifier)
+    if (id === undefined) throw notFound(`Build not found: ${identifier.slice(0, 256)}`)
+    return parts.images.buildLog(id, caller)
+  }, context)
 
   const app = new Hono<ApiEnv>()
   app.onError((error) => toErrorAnswer(error, microvmsDialect, randomUUID(), parts.log))

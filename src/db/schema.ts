@@ -151,17 +151,36 @@ export const imageBuilds = pgTable(
   ],
 )
 
-export const buildLogLines = pgTable(
-  "build_log_lines",
+/** What a VM's application or a build said, by its id. It is kept if there is a row, which the request that begins it decides. */
+export const logs = pgTable(
+  "logs",
   {
-    buildId: uuid("build_id")
+    id: uuid("id").primaryKey(),
+    hostId: uuid("host_id")
       .notNull()
-      .references(() => imageBuilds.id, { onDelete: "cascade" }),
-    line: integer("line").notNull(),
-    at: at("at").notNull(),
-    text: text("text").notNull(),
+      .references(() => hosts.id),
+    createdAt: at("created_at").notNull().defaultNow(),
+    /** Nothing comes any more. */
+    endedAt: at("ended_at"),
   },
-  (table) => [primaryKey({ columns: [table.buildId, table.line] })],
+  (table) => [index("logs_of_host").on(table.hostId, table.endedAt)],
+)
+
+/** Lines of a log, as they are sent: one JSON object each. Their numbers may have gaps, where something is not kept. */
+export const logChunks = pgTable(
+  "log_chunks",
+  {
+    logId: uuid("log_id")
+      .notNull()
+      .references(() => logs.id, { onDelete: "cascade" }),
+    firstLine: integer("first_line").notNull(),
+    lines: integer("lines").notNull(),
+    /** What it counts for. */
+    bytes: integer("bytes").notNull(),
+    at: at("at").notNull(),
+    entries: text("entries").notNull(),
+  },
+  (table) => [primaryKey({ columns: [table.logId, table.firstLine] })],
 )
 
 /** Memory, devices and disk of a version, taken once: files under `bases/<id>` of this host's data directory, never changed again. */

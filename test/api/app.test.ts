@@ -59,8 +59,9 @@ describe("The API's port", () => {
   it("streams a build's log as lines of JSON, from any line on, to its own account alone", async () => {
     await using api = await startApi()
     const buildId = await buildOf(api)
-    const at = new Date(1_785_000_000_000)
-    for (let line = 0; line < 1201; line++) api.images.lines.push({ line, at, text: `step "${line}" \u001b[31m\n` })
+    const at = new Date(1_785_000_000_000).toISOString()
+    for (let line = 0; line < 1201; line++)
+      api.images.lines.push({ line, at, stream: "build", text: `step "${line}" \u001b[31m\n` })
     const read = (query = "", options = {}) =>
       signedSend(api.port, { path: `/torpor/v1/builds/${buildId}/log${query}`, service: "torpor", ...options })
     const all = await read()
@@ -69,11 +70,21 @@ describe("The API's port", () => {
     expect(lines).toHaveLength(1201)
     expect(JSON.parse(lines[1200] ?? "")).toEqual({
       line: 1200,
-      at: at.toISOString(),
+      at,
+      stream: "build",
       text: 'step "1200" \u001b[31m\n',
     })
     expect((await read("?from=1199", { service: "lambda" })).text.trimEnd().split("\n")).toHaveLength(2)
     expect((await read("?from=5000")).text).toBe("")
+    for (const limit of [0, 1, 200, 201, 2000])
+      expect((await read(`?from=100&limit=${limit}`)).text).toBe(
+        lines
+          .slice(100, 100 + limit)
+          .map((line) => `${line}\n`)
+          .join(""),
+      )
+    expect((await read("?follow=1&from=1")).text.trimEnd().split("\n")).toEqual(lines.slice(1))
+    expect((await read("?limit=x")).status).toBe(400)
     expect((await read("?from=-1")).status).toBe(400)
     expect((await read("", otherCredentials)).status).toBe(404)
     expect((await read("", { secretAccessKey: "wrong" })).status).toBe(403)

@@ -12,6 +12,8 @@ import {
   type Scope,
 } from "../../machines/resources.ts"
 import { conflict, notFound, validationError } from "../../src/errors.ts"
+import type { LogEntry } from "../../src/logs/entry.ts"
+import type { LogReader } from "../../src/logs/reader.ts"
 
 const toPage = <Item>(all: readonly Item[], { limit, after }: PageRequest): Page<Item> => {
   const from = Number(after ?? 0)
@@ -21,11 +23,20 @@ const toPage = <Item>(all: readonly Item[], { limit, after }: PageRequest): Page
 const within = (scope: Scope) => `${scope.account}/${scope.region}`
 const arnOf = (name: string, scope: Scope) => `arn:aws:lambda:${scope.region}:${scope.account}:microvm-image:${name}`
 
+/** A log in memory, to which nothing is added any more. */
+const createMemoryLog = (lines: readonly LogEntry[]): LogReader => ({
+  read: async (from, limit) => {
+    const entries = lines.slice(from, from + limit)
+    return { entries, next: from + entries.length }
+  },
+  more: async (from) => from < lines.length,
+})
+
 /** Images in memory, built the moment they are created. */
-export const createMemoryImages = (): Images & { lines: { line: number; at: Date; text: string }[] } => {
+export const createMemoryImages = (): Images & { lines: LogEntry[] } => {
   const stored = new Map<string, { image: Image; version: ImageVersion; build: ImageBuild }>()
   const tokens = new Map<string, string>()
-  const lines: { line: number; at: Date; text: string }[] = []
+  const lines: LogEntry[] = []
   const find = (name: string, scope: Scope) => {
     const found = stored.get(`${within(scope)}/${name}`)
     if (!found) throw notFound(`MicroVMImage not found for MicroVMImageID: ${arnOf(name, scope)}`)
@@ -88,12 +99,12 @@ export const createMemoryImages = (): Images & { lines: { line: number; at: Date
     getVersion: async (name, version, scope) => ({ ...findVersion(name, version, scope).version, state: "SUCCESSFUL" }),
     listBuilds: async (name, version, page, scope) => toPage([findVersion(name, version, scope).build], page),
     getBuild: async (name, version, _id, scope) => findVersion(name, version, scope).build,
-    buildLog: async (buildId, from, limit, scope) => {
+    buildLog: async (buildId, scope) => {
       const known = [...stored.entries()].some(
         ([key, { build }]) => key.startsWith(`${within(scope)}/`) && build.id === buildId,
       )
       if (!known) throw notFound(`Build not found: ${buildId}`)
-      return lines.slice(from, from + limit)
+      return createMemoryLog(lines)
     },
   }
 }

@@ -15,6 +15,7 @@ import type { Caller, ImageRequest, Images, Microvms, RunRequest } from "../../m
 import { createLedger } from "../../src/capacity/ledger.ts"
 import { registerHost } from "../../src/db/identity.ts"
 import { audit, bases, imageVersions, microvms as microvmRows, outbox } from "../../src/db/schema.ts"
+import { createLogs } from "../../src/logs/logs.ts"
 import { createSecrets } from "../../src/secrets.ts"
 import { createSimulatedHost } from "../machines/simulated-host.ts"
 import { openTestDatabase, type TestDatabase } from "./database.ts"
@@ -101,7 +102,9 @@ beforeAll(async () => {
   opened.defer(() => versions.close())
   opened.defer(() => actors.close())
   const secrets = createSecrets(randomBytes(32))
-  images = createImages({ db, hostId, architecture: "x86_64", registry: versions, secrets })
+  const limits = { bytesPerLog: 2 ** 20, bytesPerHost: 2 ** 30, days: 7 }
+  const logs = opened.use(createLogs({ db, hostId, limits, log }))
+  images = createImages({ db, hostId, architecture: "x86_64", registry: versions, secrets, logs })
   microvms = createMicrovms({ db, hostId, registry: actors, ledger: createLedger(100_000) })
   await images.create(imageRequest("app"), caller())
   await untilImage("app", "CREATED")

@@ -1,0 +1,69 @@
+import type { Context } from "hono"
+import type { Caller } from "../../../machines/resources.ts"
+import { validationError } from "../../errors.ts"
+import type { LogReader } from "../../logs/reader.ts"
+import { openSignedCall, type ServiceContext } from "../aws/json-service.ts"
+import { microvmsDialect } from "../aws/microvms/service.ts"
+import type { ApiEnv } from "../aws/request-body.ts"
+import { queryValue, type Target } from "../aws/target.ts"
+import { toErrorAnswer } from "../aws/wire.ts"
+
+const linesPerPage = 200
+
+/** Finds the log of a resource by the identifier in its path; throws when the caller has no such thing. */
+export type FindLog = (identifier: string, caller: Caller) => Promise<LogReader>
+
+/**
+ * `GET /torpor/v1/<kind>/<identifier>/log…?from=&limit=&follow=1`: the log's lines, one JSON object `{line, at, stream, text}` each.
+ * `from` is the number of a line, 0 or more; with `follow` the answer goes on until nothing more is said, or nobody listens.
+ */
+export const createLogRoute =
+  (find: FindLog, context: ServiceContext) =>
+  async (c: Context<ApiEnv>, requestId: string): Promise<Response> => {
+    try {
+      const { caller, target } = await openSignedCall(c, context, ["torpor", "lambda"], requestId)
+      const [from, limit] = [numberOf(target, "from") ?? 0, numberOf(target, "limit") ?? Infinity]
+      const follow = queryValue(target, "follow") === "1"
+      const reader = await find(target.path.split("/")[4] ?? "", caller)
+      // A quiet log is no idle connection; one whose client has vanished is found out by the kernel.
+      if (follow) c.env?.incoming?.socket.setTimeout(0).setKeepAlive(true, 60_000)
+      const gone = new AbortController()
+      const lines = linesOf(reader, { from, limit, follow }, gone.signal)
+      const body = new ReadableStream<Uint8Array>({
+        async pull(controller) {
+          const { done, value } = await lines.next()
+          if (done) controller.close()
+          else controller.enqueue(value)
+        },
+        async cancel() {
+          gone.abort()
+          await lines.return(undefined)
+        },
+      })
+      return new Response(body, { headers: { "content-type": "application/x-ndjson", "x-amzn-requestid": requestId } })
+    } catch (error) {
+      return toErrorAnswer(error, microvmsDialect, requestId, context.log)
+    }
+  }
+
+const numberOf = (target: Target, name: string): number | undefined => {
+  const text = queryValue(target, name)
+  if (text === undefined || /^\d{1,9}$/.test(text)) return text === undefined ? undefined : Number(text)
+  throw validationError(`${name} must be a number of lines, 0 or more.`)
+}
+
+async function* linesOf(
+  reader: LogReader,
+  { from, limit, follow }: { from: number; limit: number; follow: boolean },
+  signal: AbortSignal,
+): AsyncGenerator<Uint8Array, undefined> {
+  let [at, left] = [from, limit]
+  while (left > 0) {
+    const wanted = Math.min(linesPerPage, left)
+    const { entries, next } = await reader.read(at, wanted)
+    if (entries.length > 0) yield Buffer.from(`${entries.map((entry) => JSON.stringify(entry)).join("\n")}\n`)
+    left -= entries.length
+    at = next
+    if (entries.length < wanted && !(follow && (await reader.more(at, signal)))) return
+  }
+}

@@ -1,0 +1,85 @@
+/**
+ * Logs: lines of text by the id of what said them (a VM, a build), in Postgres, so that they outlive it and any daemon can read them.
+ * A stranger makes them grow. So each has a limit, and loses its middle when it is more: the beginning and the end tell most. All of a
+ * host's together have one, and the oldest goes; and nothing is kept longer than its time. Limits are of bytes as stored, of which
+ * every line costs some 70 beside its text: they bound lines too.
+ *
+ * A log is kept if it was created. What is written to one that wasn't goes nowhere.
+ */
+import { and, eq, isNull, sql } from "drizzle-orm"
+import type { PostgresJsDatabase } from "drizzle-orm/postgres-js"
+import { logs } from "../db/schema.ts"
+import type { Log } from "../log.ts"
+import { createLogReader, type LogReader } from "./reader.ts"
+import { createRetention } from "./retention.ts"
+import { createLogWriter, type LogWriter } from "./writer.ts"
+
+export type LogDatabase = Pick<PostgresJsDatabase, "select" | "insert" | "update" | "delete" | "execute">
+
+export interface LogLimits {
+  readonly bytesPerLog: number
+  readonly bytesPerHost: number
+  readonly days: number
+}
+
+export interface LogsOptions {
+  readonly db: LogDatabase
+  readonly hostId: string
+  readonly limits: LogLimits
+  readonly log: Log
+}
+
+export interface Logs extends AsyncDisposable {
+  /** Begins a log, in the caller's transaction. */
+  create(db: LogDatabase, id: string): Promise<void>
+  /** One at a time for each log; the caller closes it. */
+  writer(id: string): LogWriter
+  reader(id: string): LogReader
+  /** Nothing will be written to it any more: who follows it is at its end. Idempotent. */
+  end(id: string): Promise<void>
+}
+
+/** The logs of this host; the caller disposes them, and what is pending is written then. */
+export const createLogs = (options: LogsOptions): Logs => {
+  const { db, hostId } = options
+  const writers = new Set<LogWriter>()
+  const retention = createRetention(options)
+  /** Who waits for a log to change. */
+  const changes = new Map<string, PromiseWithResolvers<void>>()
+  const announce = (id: string) => {
+    changes.get(id)?.resolve()
+    changes.delete(id)
+  }
+  const changed = (id: string): Promise<void> => {
+    const change = changes.get(id) ?? Promise.withResolvers()
+    changes.set(id, change)
+    return change.promise
+  }
+
+  return {
+    create: async (tx, id) => void (await tx.insert(logs).values({ id, hostId })),
+    writer(id) {
+      const writer = createLogWriter(id, options, {
+        written(bytes) {
+          announce(id)
+          retention.note(bytes)
+        },
+        closed: () => writers.delete(writer),
+      })
+      writers.add(writer)
+      return writer
+    },
+    reader: (id) => createLogReader(db, id, () => changed(id)),
+    async end(id) {
+      await db
+        .update(logs)
+        .set({ endedAt: sql`now()` })
+        .where(and(eq(logs.id, id), isNull(logs.endedAt)))
+      announce(id)
+    },
+    async [Symbol.asyncDispose]() {
+      await Promise.all([...writers].map((writer) => writer.close()))
+      await retention.stop()
+    },
+  }
+}

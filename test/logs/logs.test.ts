@@ -1,0 +1,228 @@
+import { randomUUID } from "node:crypto"
+import { eq, sql } from "drizzle-orm"
+import { pino } from "pino"
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest"
+import { registerHost } from "../../src/db/identity.ts"
+import { logChunks, logs as logTable } from "../../src/db/schema.ts"
+import type { LogEntry } from "../../src/logs/entry.ts"
+import { createLogs, type LogLimits, type Logs } from "../../src/logs/logs.ts"
+import { openTestDatabase, type TestDatabase } from "../db/database.ts"
+
+let database: TestDatabase
+beforeAll(async () => {
+  database = await openTestDatabase()
+  await registerHost(database.db, database.hostId, "test")
+})
+afterAll(() => database[Symbol.asyncDispose]())
+
+const limits: LogLimits = { bytesPerLog: 8 * 1024 ** 2, bytesPerHost: 1024 ** 3, days: 7 }
+const warnings: string[] = []
+const operatorLog = pino({ level: "warn" }, { write: (line: string) => void warnings.push(line) })
+const open = (more: Partial<LogLimits> = {}) =>
+  createLogs({ ...database, limits: { ...limits, ...more }, log: operatorLog })
+const { signal } = new AbortController()
+
+let logs: Logs
+let id: string
+beforeEach(async () => {
+  logs = open()
+  id = randomUUID()
+  await logs.create(database.db, id)
+})
+afterEach(async () => {
+  await logs[Symbol.asyncDispose]()
+  await database.db.delete(logTable)
+})
+
+/** All of a log, read in pages. */
+const readAll = async (of: Logs, log: string, page = 1000): Promise<LogEntry[]> => {
+  const all: LogEntry[] = []
+  for (let from = 0; ;) {
+    const { entries, next } = await of.reader(log).read(from, page)
+    all.push(...entries)
+    if (entries.length < page) return all
+    from = next
+  }
+}
+const texts = async (log = id, of = logs) => (await readAll(of, log)).map(({ stream, text }) => `${stream} ${text}`)
+const write = async (of: Logs, log: string, ...words: string[]) => {
+  const writer = of.writer(log)
+  for (const text of words) writer.add("stdout", text)
+  await writer.close()
+}
+
+describe("A log", () => {
+  test("keeps the lines of each stream, numbered in the order in which they ended", async () => {
+    const writer = logs.writer(id)
+    writer.add("stdout", "one\ntw")
+    writer.add("stderr", "an error\nwithout ")
+    writer.add("stdout", "o\n\nthree\0\u2028\n")
+    writer.add("stderr", "end")
+    await writer.close()
+    const all = await readAll(logs, id)
+    expect(all.map(({ line, stream, text }) => [line, stream, text])).toEqual([
+      [0, "stdout", "one"],
+      [1, "stderr", "an error"],
+      [2, "stdout", "two"],
+      [3, "stdout", ""],
+      [4, "stdout", "three\0\u2028"],
+      [5, "stderr", "without end"],
+    ])
+    for (const { at } of all) expect(new Date(at).toISOString()).toBe(at)
+  })
+
+  test("goes on where it was, by another writer and another daemon", async () => {
+    await write(logs, id, "one\n", "two\n")
+    await write(logs, id, "three\n")
+    await using later = open()
+    await write(later, id, "four\n")
+    expect((await readAll(later, id)).map(({ line, text }) => [line, text])).toEqual([
+      [0, "one"],
+      [1, "two"],
+      [2, "three"],
+      [3, "four"],
+    ])
+  })
+
+  test("that wasn't created, or has ended, keeps nothing", async () => {
+    const other = randomUUID()
+    expect(await logs.writer(other).isKept()).toBe(false)
+    await write(logs, other, "nothing\n")
+    expect(await texts(other)).toEqual([])
+    await write(logs, id, "one\n")
+    await logs.end(id)
+    await write(logs, id, "two\n")
+    expect(await texts()).toEqual(["stdout one"])
+  })
+
+  test("is read from any line on, in pages of any size", async () => {
+    await write(
+      logs,
+      id,
+      Array.from({ length: 5000 }, (_, line) => `line ${line} ${"x".repeat(line % 300)}\n`).join(""),
+    )
+    const all = await readAll(logs, id)
+    expect(all.map(({ line }) => line)).toEqual(Array.from({ length: 5000 }, (_, line) => line))
+    expect(await readAll(logs, id, 70)).toEqual(all)
+    for (const from of [0, 1, 1234, 4999])
+      expect((await logs.reader(id).read(from, 3)).entries).toEqual(all.slice(from, from + 3))
+    expect(await logs.reader(id).read(5000, 3)).toEqual({ entries: [], next: 5000 })
+    expect(await logs.reader(id).read(2 ** 30, 3)).toEqual({ entries: [], next: 2 ** 30 })
+  })
+
+  test("that grows past its limit keeps its beginning and its end, and says how much is missing", async () => {
+    await using small = open({ bytesPerLog: 100_000 })
+    const writer = small.writer(id)
+    for (let line = 0; line < 20_000; line++) writer.add("stdout", `line ${line}\n`)
+    await writer.close()
+    const all = await readAll(small, id)
+    const gap = all.findIndex(({ stream }) => stream === "notice")
+    const missing = 20_000 - (all.length - 1)
+    expect(all[gap]?.text).toBe(`[${missing} lines are not kept]`)
+    expect(all.slice(0, gap).map(({ text }) => text)).toEqual(Array.from({ length: gap }, (_, line) => `line ${line}`))
+    expect(all.slice(gap + 1).map(({ text, line }) => [text, line])).toEqual(
+      Array.from({ length: all.length - gap - 1 }, (_, index) => [
+        `line ${gap + missing + index}`,
+        gap + missing + index,
+      ]),
+    )
+    expect(gap).toBeGreaterThan(0)
+    expect(all.length - gap).toBeGreaterThan(gap)
+    const [row] = await database.db
+      .select({ bytes: sql<number>`sum(octet_length(entries))::int` })
+      .from(logChunks)
+      .where(eq(logChunks.logId, id))
+    expect(row?.bytes).toBeLessThan(100_000)
+    // From the middle of what is missing, and page by page over it.
+    expect((await small.reader(id).read(gap + 10, 2)).entries.map(({ line }) => line)).toEqual([
+      gap + 10,
+      gap + missing,
+    ])
+    expect(await readAll(small, id, 20)).toEqual(all)
+  })
+
+  test("survives that Postgres refuses it for a while", async () => {
+    const writer = logs.writer(id)
+    expect(await writer.isKept()).toBe(true)
+    await database.db.execute(sql`alter table log_chunks rename to log_chunks_away`)
+    writer.add("stdout", "while it was away\n")
+    await expect.poll(() => warnings.join(), { timeout: 20_000 }).toContain("could not be stored")
+    await database.db.execute(sql`alter table log_chunks_away rename to log_chunks`)
+    writer.add("stdout", "afterwards\n")
+    await writer.close()
+    expect(await texts()).toEqual(["stdout while it was away", "stdout afterwards"])
+  })
+})
+
+describe("Who follows a log", () => {
+  test("is woken by every line and told of the end", async () => {
+    const reader = logs.reader(id)
+    const writer = logs.writer(id)
+    const first = reader.more(0, signal)
+    writer.add("stdout", "one\n")
+    expect(await first).toBe(true)
+    expect((await reader.read(0, 10)).entries.map(({ text }) => text)).toEqual(["one"])
+    const second = reader.more(1, signal)
+    writer.add("stderr", "two\n")
+    expect(await second).toBe(true)
+    const third = reader.more(2, signal)
+    await writer.close()
+    await logs.end(id)
+    expect(await third).toBe(false)
+    expect(await reader.more(1, signal)).toBe(true)
+    expect(await reader.more(2, signal)).toBe(false)
+    expect(await logs.reader(randomUUID()).more(0, signal)).toBe(false)
+  })
+
+  test("lets go when it is aborted", async () => {
+    const abort = new AbortController()
+    const waiting = logs.reader(id).more(0, abort.signal)
+    abort.abort(new Error("gone"))
+    await expect(waiting).rejects.toThrow("gone")
+  })
+})
+
+describe("A host's logs", () => {
+  const age = async (log: string, days: number) => {
+    const past = sql`now() - make_interval(days => ${days})`
+    await database.db.update(logChunks).set({ at: past }).where(eq(logChunks.logId, log))
+    await database.db.execute(sql`update logs set ended_at = ${past} where id = ${log} and ended_at is not null`)
+  }
+  const another = async (...words: string[]) => {
+    const log = randomUUID()
+    await logs.create(database.db, log)
+    for (const text of words) await write(logs, log, text)
+    return log
+  }
+
+  test("go when they are too old, but not the end of one that goes on", async () => {
+    const [old, live, fresh] = [await another("old\n"), await another("old\n", "newer\n"), await another("fresh\n")]
+    await logs.end(old)
+    await logs.end(fresh)
+    await age(old, 8)
+    await age(live, 8)
+    await age(fresh, 6)
+    await (async () => {
+      await using _ = open()
+    })()
+    expect(await texts(old)).toEqual([])
+    expect(await texts(live)).toEqual(["notice [1 lines are not kept]", "stdout newer"])
+    expect(await texts(fresh)).toEqual(["stdout fresh"])
+    const rows = await database.db.select({ id: logTable.id }).from(logTable)
+    expect(rows.map((row) => row.id).toSorted()).toEqual([id, live, fresh].toSorted())
+  })
+
+  test("lose the oldest when they are too much together", async () => {
+    const line = `${"x".repeat(1000)}\n`
+    const [first, second] = [await another(...Array(10).fill(line)), await another(...Array(10).fill(line))]
+    await age(first, 1)
+    await logs.end(first)
+    await (async () => {
+      await using _ = open({ bytesPerHost: 16_000 })
+    })()
+    expect((await texts(second)).length).toBe(10)
+    const kept = await texts(first)
+    expect(kept[0]).toMatch(/^notice \[\d lines are not kept\]$/)
+    expect(kept.length).toBeLessThan(8)
+  })
+})

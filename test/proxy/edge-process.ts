@@ -1,8 +1,8 @@
 /** An edge in a process of its own, so that its memory is nobody else's. Run by itself it is that process. */
 import { fork } from "node:child_process"
 import { once } from "node:events"
-import { readFile, writeFile } from "node:fs/promises"
 import { fileURLToPath } from "node:url"
+import { watchMemory, type ProcessMemory } from "../fixtures/process-memory.ts"
 import { openTestEdge } from "./test-edge.ts"
 
 /** What a client needs to come in. */
@@ -13,29 +13,14 @@ interface Entrance {
   readonly token: string
 }
 
-export interface EdgeProcess extends Entrance, AsyncDisposable {
-  /** How much its memory has grown at most since it was last asked. */
-  peakGrowthMiB(): Promise<number>
-}
+export interface EdgeProcess extends Entrance, ProcessMemory, AsyncDisposable {}
 
 export const startEdgeProcess = async (): Promise<EdgeProcess> => {
   const child = fork(fileURLToPath(import.meta.url), ["serve"])
   const [entrance] = (await once(child, "message")) as [Entrance]
-  const proc = `/proc/${child.pid}`
-  const statusOf = async (name: string) => {
-    const [, kiB] = new RegExp(`^${name}:\\s+(\\d+) kB$`, "m").exec(await readFile(`${proc}/status`, "utf8")) ?? []
-    return Number(kiB) / 1024
-  }
-  let before = await statusOf("VmRSS")
   return {
     ...entrance,
-    async peakGrowthMiB() {
-      const growth = (await statusOf("VmHWM")) - before
-      // Its peak counts from here: proc(5), clear_refs.
-      await writeFile(`${proc}/clear_refs`, "5")
-      before = await statusOf("VmRSS")
-      return growth
-    },
+    ...(await watchMemory(child.pid ?? 0)),
     async [Symbol.asyncDispose]() {
       child.disconnect()
       const [code] = (await once(child, "exit")) as [number | null]

@@ -3,7 +3,7 @@ import { createServer, type ClientRequest, type IncomingMessage, type ServerResp
 import { request as send } from "node:https"
 import { text } from "node:stream/consumers"
 import { afterAll, beforeAll, describe, expect, test } from "vitest"
-import { readBody, writeBody } from "./body.ts"
+import { readBody, writeBody } from "../fixtures/body.ts"
 import { startEdgeProcess, type EdgeProcess } from "./edge-process.ts"
 import { listen } from "./test-edge.ts"
 

@@ -1,6 +1,6 @@
 /**
- * A Postgres cluster of our own in the data directory: on a Unix socket only, as an unprivileged user, in a session of its own, so that
- * it outlives the daemon and is taken over by the next one. It reaches its files by a bind mount in a mount namespace of its own: the
+ * A Postgres cluster of our own in the data directory: on a Unix socket only, as an unprivileged user, in a session (under systemd a
+ * scope) of its own, so that it outlives the daemon and is taken over by the next one. It reaches its files by a bind mount in a mount namespace of its own: the
  * data directory may lie where that user may not go.
  */
 import { spawn } from "node:child_process"
@@ -11,6 +11,7 @@ import { join } from "node:path"
 import { setTimeout as sleep } from "node:timers/promises"
 import { CommandError, runCommand } from "../command.ts"
 import { OperatorError } from "../errors.ts"
+import { inScope } from "../systemd.ts"
 
 export interface PrivatePostgres {
   /** The socket itself. */
@@ -23,6 +24,8 @@ const ACCOUNT = "postgres"
 const PORT = 5432
 const START_TIMEOUT_MS = 60_000
 const [POLL_MS, RETRY_MS] = [20, 500]
+/** What is open is rolled back. */
+const STOP_SIGNAL = "SIGINT"
 const VERSIONS = "/usr/lib/postgresql"
 const NOT_INSTALLED = "Postgres is not installed: run `torpor setup`."
 
@@ -68,7 +71,7 @@ export const stopPrivatePostgres = async (dataDirectory: string, hostId: string)
   const data = join(dataDirectory, "postgres")
   const pid = await postmasterOf(data, hostId)
   if (pid !== undefined) {
-    process.kill(pid, "SIGINT")
+    process.kill(pid, STOP_SIGNAL)
     while ((await postmasterOf(data, hostId)) === pid) await sleep(POLL_MS)
   }
   // By its own name and empty: were something mounted there after all, it would be the cluster that is removed.
@@ -156,12 +159,14 @@ const startOnce = async (
   await rm(join(data, "postmaster.pid"), { force: true })
   const settings = { ...SETTINGS, unix_socket_directories: runDirectory(hostId), unix_socket_permissions: "0700" }
   const logFile = await open(join(data, "postgres.log"), "w", 0o600)
-  const [file = "", ...args] = asAccount(data, hostId, [
+  const command = asAccount(data, hostId, [
     join(binaries, "postgres"),
     "-D",
     mountPoint(hostId),
     ...Object.entries(settings).flatMap(([name, value]) => ["-c", `${name}=${value}`]),
   ])
+  // At a shutdown of the machine it ends as we would end it: SIGTERM would make it wait for its clients.
+  const [file = "", ...args] = inScope(`torpor-${hostId.slice(0, 8)}-postgres`, STOP_SIGNAL, command)
   const child = spawn(file, args, {
     detached: true,
     stdio: ["ignore", logFile.fd, logFile.fd],

@@ -2,6 +2,7 @@ import { existsSync } from "node:fs"
 import { mkdir, readFile, rmdir, writeFile } from "node:fs/promises"
 import { join } from "node:path"
 import { setTimeout as sleep } from "node:timers/promises"
+import { underSystemd } from "../systemd.ts"
 import { removeUnused } from "./unused-directory.ts"
 
 /** What bounds a VMM process on this machine: cgroup v2, v1, or nothing (then only its rlimits do). */
@@ -19,17 +20,17 @@ export interface Cgroups {
 const WEIGHT = { v2: "50", v1: "512" }
 
 /** Looks at what this machine has; every group carries the host id's first eight digits. */
-export const detectCgroups = async (hostId: string): Promise<Cgroups> => {
+export const detectCgroups = async (hostId: string, systemd = underSystemd()): Promise<Cgroups> => {
   const name = `torpor-${hostId.slice(0, 8)}`
   const controllers = await readFile("/sys/fs/cgroup/cgroup.controllers", "utf8").catch(() => "")
   if (["memory", "pids", "cpu"].every((controller) => controllers.split(/\s+/).includes(controller))) return v2(name)
-  const roots = (["memory", "cpu", "pids"] as const).filter((controller) =>
-    existsSync(`/sys/fs/cgroup/${controller}/cgroup.procs`),
-  )
-  return roots.length > 0
-    ? v1(name, roots)
-    : { kind: "none", create: async () => [], remove: async () => {}, close: async () => {} }
+  const limited = (["memory", "cpu", "pids"] as const).filter((controller) => isRoot(controller))
+  // Without limits, but a VM has to leave the daemon's group in those too: it is by these that systemd ends a service.
+  const tracked = systemd ? ["systemd", "unified", ""].filter((hierarchy) => isRoot(hierarchy)) : []
+  return separate(limited.length > 0 ? "v1" : "none", name, limited, tracked)
 }
+
+const isRoot = (hierarchy: string) => existsSync(join("/sys/fs/cgroup", hierarchy, "cgroup.procs"))
 
 const v2 = async (name: string): Promise<Cgroups> => {
   const parent = join("/sys/fs/cgroup", name)
@@ -55,30 +56,37 @@ const v2 = async (name: string): Promise<Cgroups> => {
   }
 }
 
-const v1 = (name: string, controllers: readonly ("memory" | "cpu" | "pids")[]): Cgroups => {
-  const groupOf = (controller: string, vmId: string) => join("/sys/fs/cgroup", controller, name, vmId)
+/** A group in each of several hierarchies; in some of them with a limit. */
+const separate = (
+  kind: "v1" | "none",
+  name: string,
+  limited: readonly ("memory" | "cpu" | "pids")[],
+  tracked: readonly string[],
+): Cgroups => {
+  const hierarchies = [...limited, ...tracked]
+  const groupOf = (hierarchy: string, vmId: string) => join("/sys/fs/cgroup", hierarchy, name, vmId)
   return {
-    kind: "v1",
+    kind,
     async create(vmId, { memoryMiB, processes }) {
       const limits = {
         memory: ["memory.limit_in_bytes", String(memoryMiB * 1024 ** 2)],
         cpu: ["cpu.shares", WEIGHT.v1],
         pids: ["pids.max", String(processes)],
       } as const
-      return Promise.all(
-        controllers.map(async (controller) => {
-          const group = groupOf(controller, vmId)
-          await mkdir(group, { recursive: true })
-          await writeFile(join(group, limits[controller][0]), limits[controller][1])
-          return join(group, "cgroup.procs")
+      await Promise.all(hierarchies.map((hierarchy) => mkdir(groupOf(hierarchy, vmId), { recursive: true })))
+      await Promise.all(
+        limited.map((controller) => {
+          const [file, value] = limits[controller]
+          return writeFile(join(groupOf(controller, vmId), file), value)
         }),
       )
+      return hierarchies.map((hierarchy) => join(groupOf(hierarchy, vmId), "cgroup.procs"))
     },
     remove: async (vmId) => {
-      await Promise.all(controllers.map((controller) => removeGroup(groupOf(controller, vmId))))
+      await Promise.all(hierarchies.map((hierarchy) => removeGroup(groupOf(hierarchy, vmId))))
     },
     close: async () => {
-      await Promise.all(controllers.map((controller) => removeUnused(groupOf(controller, ""))))
+      await Promise.all(hierarchies.map((hierarchy) => removeUnused(groupOf(hierarchy, ""))))
     },
   }
 }

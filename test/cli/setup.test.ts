@@ -1,11 +1,12 @@
 import { spawn } from "node:child_process"
 import { once } from "node:events"
-import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises"
+import { mkdtemp, rm, writeFile } from "node:fs/promises"
 import { createServer, type AddressInfo, type Server, type Socket } from "node:net"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { text } from "node:stream/consumers"
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest"
+import { processesNaming } from "../fixtures/processes.ts"
 import { PLAIN, runToEnd, torpor } from "./torpor.ts"
 
 let directory: string
@@ -58,16 +59,6 @@ describe("A set-up that is stopped", () => {
     child.kill(name)
     expect(await once(child, "exit")).toEqual([130, null])
     expect(await said).toBe(`Stopped by ${name}.\n`)
-    expect(await processesWith(cache)).toEqual([])
+    expect(await processesNaming(cache)).toEqual([])
   })
 })
-
-/** The command lines of processes that name a path. */
-const processesWith = async (path: string): Promise<string[]> => {
-  const found: string[] = []
-  for (const entry of await readdir("/proc")) {
-    const words = /^\d+$/.test(entry) ? await readFile(`/proc/${entry}/cmdline`, "utf8").catch(() => "") : ""
-    if (words.includes(path)) found.push(words.replaceAll("\0", " "))
-  }
-  return found
-}

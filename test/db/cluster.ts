@@ -1,8 +1,9 @@
 import { randomUUID } from "node:crypto"
-import { mkdtemp, readdir, readFile, rm } from "node:fs/promises"
+import { mkdtemp, rm } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { stopPrivatePostgres } from "../../src/db/private-postgres.ts"
+import { processesNaming } from "../fixtures/processes.ts"
 
 export interface TestCluster extends AsyncDisposable {
   /** Its parent is for root alone. */
@@ -27,11 +28,5 @@ export const makeTestCluster = async (): Promise<TestCluster> => {
 }
 
 /** The pids of every process that names the cluster of a host id. */
-export const processesOf = async (hostId: string): Promise<number[]> => {
-  const found: number[] = []
-  for (const entry of await readdir("/proc")) {
-    const words = /^\d+$/.test(entry) ? await readFile(`/proc/${entry}/cmdline`, "utf8").catch(() => "") : ""
-    if (words.includes(`/run/torpor/postgres/${hostId.slice(0, 8)}`)) found.push(Number(entry))
-  }
-  return found
-}
+export const processesOf = (hostId: string): Promise<number[]> =>
+  processesNaming(`/run/torpor/postgres/${hostId.slice(0, 8)}`)

@@ -35,22 +35,29 @@ export const writeDelta = async (
   const buffer = Buffer.allocUnsafe(MAX_EXTENT_PAGES * PAGE_BYTES)
   const extents: Extent[] = []
   let position = dataOffset
-  for (const run of runs) {
-    const pages = buffer.subarray(0, run.count * PAGE_BYTES)
-    await memory.read(pages, run.start)
-    for (const extent of toExtents(run, pages)) {
-      extents.push(extent)
-      if (extent.kind === "zero") continue
-      const from = (extent.start - run.start) * PAGE_BYTES
-      await writeAll(file, pages.subarray(from, from + extent.count * PAGE_BYTES), position)
-      position += extent.count * PAGE_BYTES
-      failpoint("sleep: delta begun")
+  for (const batch of toBatches(runs)) {
+    let filled = 0
+    for (const run of batch) {
+      const pages = buffer.subarray(filled, filled + run.count * PAGE_BYTES)
+      memory.read(pages, run.start)
+      for (const extent of toExtents(run, pages)) {
+        extents.push(extent)
+        if (extent.kind === "zero") continue
+        // Together, over what was zero: a batch is written in one go.
+        const from = (extent.start - run.start) * PAGE_BYTES
+        pages.copy(buffer, filled, from, from + extent.count * PAGE_BYTES)
+        filled += extent.count * PAGE_BYTES
+      }
     }
+    await writeAll(file, buffer.subarray(0, filled), position)
+    position += filled
+    failpoint("sleep: delta begun")
   }
-  const header = { ...identity, dataOffset, stateSha256: await syncedDigest(target.state) }
+  const header = { ...identity, dataOffset, stateSha256: await sha256Of(target.state) }
   await writeAll(file, encodeDelta(header, extents), 0)
   await file.truncate(position)
-  await file.sync()
+  await using state = await open(target.state, "r")
+  await Promise.all([file.sync(), state.sync()])
   await using directory = await open(dirname(target.file), "r")
   await directory.sync()
   await using delta = await openDelta(target)
@@ -81,10 +88,20 @@ function* toExtents(run: PageRun, pages: Buffer): Generator<Extent> {
   }
 }
 
-const syncedDigest = async (path: string) => {
-  await using file = await open(path, "r")
-  await file.sync()
-  return await sha256Of(path)
+/** Neighbours in as few pieces as fit into the buffer: a call for each run or extent costs more than what it moves. */
+function* toBatches<Item extends { readonly count: number }>(items: Iterable<Item>): Generator<Item[]> {
+  let batch: Item[] = []
+  let pages = 0
+  for (const item of items) {
+    if (pages + item.count > MAX_EXTENT_PAGES) {
+      yield batch
+      batch = []
+      pages = 0
+    }
+    batch.push(item)
+    pages += item.count
+  }
+  if (batch.length > 0) yield batch
 }
 
 const writeAll = async (file: FileHandle, bytes: Buffer, position: number) => {
@@ -111,15 +128,15 @@ export const openDelta = async ({ file: path, state }: DeltaPaths): Promise<Delt
     if ((await file.stat()).size !== header.dataOffset + pages * PAGE_BYTES)
       throw new SnapshotRefused("The delta is truncated")
 
-    const eachData = async (use: (extent: Extent & { kind: "data" }, bytes: Buffer) => Promise<void> | void) => {
-      const buffer = Buffer.allocUnsafe(MAX_EXTENT_PAGES * PAGE_BYTES)
+    const eachData = async (use: (extent: Extent & { kind: "data" }, bytes: Buffer) => void) => {
+      const buffer = Buffer.allocUnsafe(Math.min(pages, MAX_EXTENT_PAGES) * PAGE_BYTES)
       let position = header.dataOffset
-      for (const extent of extents) {
-        if (extent.kind === "zero") continue
-        const bytes = buffer.subarray(0, extent.count * PAGE_BYTES)
+      for (const batch of toBatches(extents.filter((extent) => extent.kind === "data"))) {
+        const bytes = buffer.subarray(0, batch.reduce((sum, { count }) => sum + count, 0) * PAGE_BYTES)
         await readAll(file, bytes, position)
         position += bytes.length
-        await use(extent, bytes)
+        let from = 0
+        for (const extent of batch) use(extent, bytes.subarray(from, (from += extent.count * PAGE_BYTES)))
       }
     }
 
@@ -135,7 +152,7 @@ export const openDelta = async ({ file: path, state }: DeltaPaths): Promise<Delt
       },
       async load(memory) {
         for (const { kind, start, count } of extents)
-          if (kind === "zero") await memory.write(Buffer.alloc(count * PAGE_BYTES), start)
+          if (kind === "zero") memory.write(Buffer.alloc(count * PAGE_BYTES), start)
         await eachData((extent, bytes) => memory.write(bytes, extent.start))
       },
       [Symbol.asyncDispose]: () => file.close(),

@@ -1,4 +1,5 @@
 /** A guest's memory in a plain file: a {@link MemoryMap} that finds what has changed by comparing with the base. */
+import { readSync, writeSync } from "node:fs"
 import { open } from "node:fs/promises"
 import { PAGE_BYTES, type MemoryMap, type PageRun } from "../../src/vmm/memory-map.ts"
 
@@ -25,8 +26,8 @@ export const openFileMemory = async (
       }
       return runs
     },
-    read: async (buffer, page) => void (await file.read(buffer, 0, buffer.length, page * PAGE_BYTES)),
-    write: async (buffer, page) => void (await file.write(buffer, 0, buffer.length, page * PAGE_BYTES)),
+    read: (buffer, page) => void readSync(file.fd, buffer, 0, buffer.length, page * PAGE_BYTES),
+    write: (buffer, page) => void writeSync(file.fd, buffer, 0, buffer.length, page * PAGE_BYTES),
     [Symbol.asyncDispose]: () => file.close(),
   }
 }

@@ -20,19 +20,24 @@
 
 static int port, freezer, events, randomness;
 
+// What the application sees of its identity, open from the start. Rewritten in place: these files are bind-mounted into the
+// application's tree, so they may never be replaced.
+enum { HOSTNAME, HOSTS, MACHINE, BOOT, SECRET, FILES };
+static const char *const paths[FILES] = {RUN "hostname", RUN "hosts", RUN "machine-id", RUN "boot_id", RUN "secret"};
+static int files[FILES];
+
 static const char *fail(const char *what) {
   static char text[128];
   snprintf(text, sizeof text, "ERR %s: %s\n", what, strerror(errno));
   return text;
 }
 
-// Rewritten in place: these files are bind-mounted into the application's tree, so they may never be replaced.
-static int put(const char *path, const char *text) {
-  int fd = open(path, O_WRONLY | O_TRUNC | O_CREAT | O_CLOEXEC, 0644);
-  if (fd < 0) return -1;
-  size_t length = strlen(text);
-  int bad = write(fd, text, length) != (ssize_t)length;
-  return close(fd) || bad ? -1 : 0;
+static int put(int file, const char *text) {
+  char now[160];
+  ssize_t length = strlen(text);
+  // What is so already is left alone, with what the application has added to it.
+  if (pread(files[file], now, length, 0) == length && !memcmp(now, text, length)) return 0;
+  return ftruncate(files[file], 0) || pwrite(files[file], text, length, 0) != length ? -1 : 0;
 }
 
 static int unhex(unsigned char *to, const char *hex, int bytes) {
@@ -41,8 +46,19 @@ static int unhex(unsigned char *to, const char *hex, int bytes) {
   return 0;
 }
 
+// The application has a UTS namespace of its own as soon as it has been started. Entered before a snapshot, not after a restore.
+static int enter_uts(void) {
+  int uts = open(RUN "uts", O_RDONLY | O_CLOEXEC);
+  if (uts < 0) return -1;
+  // EINVAL: nothing is mounted there yet, it is a plain file.
+  int bad = setns(uts, CLONE_NEWUTS) && errno != EINVAL;
+  close(uts);
+  return bad ? -1 : 0;
+}
+
 static const char *freeze(void) {
   char state[64];
+  if (enter_uts()) return fail("uts");
   if (pwrite(freezer, "1", 1, 0) != 1) return fail("freeze");
   for (;;) {
     ssize_t got = pread(events, state, sizeof state - 1, 0);
@@ -67,15 +83,7 @@ static int reseed(const char *hex) {
 static int rename_host(const char *hostname) {
   char hosts[160];
   snprintf(hosts, sizeof hosts, "127.0.0.1 localhost\n127.0.0.1 %s\n", hostname);
-  if (put(RUN "hostname", hostname) || put(RUN "hosts", hosts)) return -1;
-  // The application has a UTS namespace of its own as soon as it has been started.
-  int uts = open(RUN "uts", O_RDONLY | O_CLOEXEC);
-  if (uts >= 0) {
-    int bad = setns(uts, CLONE_NEWUTS);
-    close(uts);
-    // EINVAL: nothing is mounted there yet, it is a plain file.
-    if (bad && errno != EINVAL) return -1;
-  }
+  if (put(HOSTNAME, hostname) || put(HOSTS, hosts)) return -1;
   return sethostname(hostname, strlen(hostname));
 }
 
@@ -90,11 +98,11 @@ static const char *thaw(const char *line) {
   struct timespec now = {.tv_sec = ns / 1000000000, .tv_nsec = ns % 1000000000};
   if (clock_settime(CLOCK_REALTIME, &now)) return fail("clock");
   if (reseed(entropy)) return fail("entropy");
-  if (put(RUN "secret", secret)) return fail("secret");
+  if (put(SECRET, secret)) return fail("secret");
   // As a clone's own boot would have one: the same in every life of a VM, another in every VM.
   snprintf(boot, sizeof boot, "%.8s-%.4s-4%.3s-a%.3s-%.12s\n", machine + 24, machine + 20, machine + 17, machine + 14, machine);
   strcat(machine, "\n");
-  if (put(RUN "machine-id", machine) || put(RUN "boot_id", boot)) return fail("identity");
+  if (put(MACHINE, machine) || put(BOOT, boot)) return fail("identity");
   if (rename_host(hostname)) return fail("hostname");
   if (pwrite(freezer, "0", 1, 0) != 1) return fail("unfreeze");
   return "OK\n";
@@ -118,6 +126,8 @@ int main(void) {
   freezer = open(CGROUP "cgroup.freeze", O_WRONLY | O_CLOEXEC);
   events = open(CGROUP "cgroup.events", O_RDONLY | O_CLOEXEC);
   randomness = open("/dev/urandom", O_WRONLY | O_CLOEXEC);
+  for (int i = 0; i < FILES; i++)
+    if ((files[i] = open(paths[i], O_RDWR | O_CLOEXEC)) < 0) return perror(paths[i]), 1;
   if (port < 0 || freezer < 0 || events < 0 || randomness < 0) return perror("thaw"), 1;
   // While no host is connected a read answers 0 at once; the signal says when that has changed.
   if (fcntl(port, F_SETOWN, getpid()) || fcntl(port, F_SETFL, O_ASYNC)) return perror("thaw: port"), 1;

@@ -52,7 +52,7 @@ export const deviceArguments = (drives: Drives, tap: string, fds: { thaw: number
     args.push("-device", `virtio-blk-device,drive=${name}-${chain.length - 1},serial=${name}`)
   }
   args.push("-netdev", `tap,id=net,ifname=${tap},script=no,downscript=no,vhost=off`)
-  args.push("-device", `virtio-net-device,netdev=net,mac=${GUEST.mac}`)
+  args.push("-device", `virtio-net-device,netdev=net,mac=${GUEST.mac},guest_announce=off`)
   args.push("-object", "rng-builtin,id=rng", "-device", "virtio-rng-device,rng=rng")
   args.push("-device", "virtio-serial-device,max_ports=3")
   for (const [port, fd] of Object.entries(fds)) {

@@ -11,7 +11,6 @@ import { planBuild, type BuildPlan } from "../images/dockerfile/plan.ts"
 import { layerHashes } from "../images/layers.ts"
 import { createAgentClient, type AgentClient } from "../src/agent/client.ts"
 import { bases, imageBuilds, images, imageVersions, vms } from "../src/db/schema.ts"
-import { createLines } from "../src/logs/lines.ts"
 import type { Logs } from "../src/logs/logs.ts"
 import { GUEST } from "../src/net/slot.ts"
 import type { Artifact, Artifacts } from "../src/store/artifact.ts"
@@ -22,6 +21,7 @@ import { MAIN_PROCESS } from "./guest.ts"
 import type { BuildVerbs } from "./image-version.ts"
 import type { SecretBox } from "./images.ts"
 import type { LayerCache } from "./layer-cache.ts"
+import { untilReady } from "./ready.ts"
 import type { Turns } from "./turns.ts"
 import { makeVmDirectory, type LiveVm, type VmHost } from "./vm.ts"
 import { beginIncarnation, recordProcess } from "./vm-row.ts"
@@ -64,14 +64,11 @@ interface Build {
   /** The root disk's files, bottom first; the last is being written. */
   rootDisk: string[]
   overlays: number
-  output?: AbortController
 }
 
 const BOOT_TIMEOUT_MS = 60_000
 const DRIVE_BYTES = 10 * 1024 ** 3
 const DEFAULT_PORT = 8080
-/** After its last answer the agent's runtime still tidies up; what it would do then it must not do in every launch. */
-const QUIET_MS = 500
 
 /** The verbs over this host; builds in progress are held in memory, since none survives its daemon. */
 export const createBuildVerbs = (options: BuildOptions): BuildVerbs => {
@@ -177,42 +174,20 @@ export const createBuildVerbs = (options: BuildOptions): BuildVerbs => {
         },
         signal,
       )
-      build.output = new AbortController()
-      const lines = createLines((line) => build.log.add(`[app] ${line}`))
-      const ended = agent.followOutput(MAIN_PROCESS, lines.add, AbortSignal.any([signal, build.output.signal])).then(
-        ({ code, signal: name }) => {
-          lines.end()
-          throw new Error(
-            `The application exited ${name === null ? `with code ${code}` : `by ${name}`} before it was ready${lines.last === "" ? "" : `: ${lines.last}`}`,
-          )
-        },
-        // The output is let go of once the application is ready.
-        (error: unknown) => (build.output?.signal.aborted ? new Promise<never>(() => {}) : Promise.reject(error)),
-      )
       const port = settings.exposedPorts[0] ?? DEFAULT_PORT
-      const patience = AbortSignal.timeout(options.readyTimeoutMs)
-      const ready = agent.untilListening(port, AbortSignal.any([signal, patience, build.output.signal])).then(
-        () => build.log.add(`The application accepts connections on port ${port}`),
-        (error: unknown) => {
-          if (!patience.aborted) throw error
-          build.log.add(
-            `WARNING: nothing accepted connections on port ${port} within ${options.readyTimeoutMs / 1000} s; the image is kept as it is`,
-          )
-        },
-      )
-      try {
-        await Promise.race([ready, ended, died(live)])
-      } finally {
-        build.output.abort()
-        await Promise.allSettled([ready])
-      }
+      const ready = { agent, address: live.slot.address, port, timeoutMs: options.readyTimeoutMs, log: build.log.add }
+      await Promise.race([untilReady(ready, signal), died(live)])
     },
 
     async capture(id, signal) {
       const build = find(id)
       const { live, agent } = running(build)
       agent.close()
-      await sleep(QUIET_MS, undefined, { signal })
+      // Before it is frozen, so that whoever is still at work after the last answer has done it, and is not cloned with it.
+      await Promise.race([
+        live.vm.untilQuiet(signal),
+        live.ended.then(({ reason }) => Promise.reject(new Error(reason))),
+      ])
       await live.guest.freeze(signal)
       await live.vm.pause()
       const baseId = randomUUID()
@@ -255,7 +230,6 @@ export const createBuildVerbs = (options: BuildOptions): BuildVerbs => {
         .select({ id: imageBuilds.id, vmId: imageBuilds.vmId })
         .from(imageBuilds)
         .where(eq(imageBuilds.imageVersionId, id))
-      build?.output?.abort()
       build?.agent?.close()
       if (row?.vmId != null) await host.end(row.vmId)
       await build?.artifact?.[Symbol.asyncDispose]()

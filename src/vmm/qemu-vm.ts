@@ -8,6 +8,7 @@ import { baseFiles, MANIFEST_FORMAT, sha256Of, trustRam, type Machine, type Mani
 import { openMemoryMap, PAGE_BYTES } from "./memory-map.ts"
 import { killProcess } from "./process.ts"
 import type { Qmp } from "./qmp.ts"
+import { untilQuiet } from "./quiet.ts"
 import type { BasePaths, BaseSizes, DriveFile, Vm, VmExit, VmProcess, VmSpec } from "./vmm.ts"
 
 export interface QemuVmParts {
@@ -65,6 +66,7 @@ export const createQemuVm = (parts: QemuVmParts): Vm => {
       const { running } = await qmp.execute<{ running: boolean }>("query-status")
       return running ? "running" : "paused"
     },
+    untilQuiet: (signal) => untilQuiet(process.pid, signal),
     async sealRootDisk(next) {
       const top = rootDisk.length - 1
       const sealed = rootDisk[top]

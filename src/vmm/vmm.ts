@@ -101,6 +101,8 @@ export interface Vm {
   continue(): Promise<void>
   /** Whether its processors run at this moment, as QEMU says. */
   status(): Promise<"running" | "paused">
+  /** Resolves when the guest has had nothing to do for a while, or has not come to rest in ten seconds. */
+  untilQuiet(signal: AbortSignal): Promise<void>
   /** Seals the root disk's top file and goes on in `next`, an empty overlay that exists. The guest's file system must be frozen or quiet. */
   sealRootDisk(next: DriveFile): Promise<void>
   /** Paused and booted with a memory file only: writes state and manifest beside the RAM, makes all of it read-only. */

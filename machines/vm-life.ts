@@ -26,34 +26,52 @@ export interface VmLifeOptions {
 export const createVmVerbs = ({ host, places, createOverlay, stored }: VmLifeOptions): VmVerbs => {
   const { db, vmm, slots, ledger, log } = host
 
-  /** Everything up to a loaded, paused process whose guest can be spoken to. What fails is undone before it rejects. */
-  const load = async (row: VmRow, slot: Slot, delta: LaunchSpec["delta"], signal: AbortSignal): Promise<LiveVm> => {
+  const baseOf = async (row: VmRow): Promise<typeof bases.$inferSelect> => {
     const [base] = row.baseId === null ? [] : await db.select().from(bases).where(eq(bases.id, row.baseId))
     if (base === undefined) throw new Error(`VM ${row.id} has no base`)
+    return base
+  }
+
+  /**
+   * Everything up to a loaded, paused process whose guest can be spoken to, and a row that knows of this life and its slot. What fails is
+   * undone before it rejects. The row is written beside the start: a process or a slot that no row knows ends at the next start.
+   */
+  const load = async (
+    row: VmRow,
+    base: typeof bases.$inferSelect,
+    slot: Slot,
+    delta: LaunchSpec["delta"],
+    signal: AbortSignal,
+  ): Promise<{ live: LiveVm; row: VmRow }> => {
     const directory = host.directoryOf(row.id)
     const chain = [
       ...base.rootDisk.map((place) => fromPlace(places, place)),
       vmFiles(directory).overlay(row.diskGeneration),
     ]
-    const vm = await vmm.launch(
-      {
-        vmId: row.id,
-        slot,
-        directory,
-        memoryMiB: row.memoryMiB,
-        vcpus: row.vcpus,
-        base: { directory: fromPlace(places, `data:bases/${base.id}`) },
-        systemDisk: fromPlace(places, base.systemDisk),
-        rootDisk: chain.map(toDriveFile),
-        extraDrives: [],
-        ...(delta === undefined ? {} : { delta }),
-      },
-      signal,
-    )
+    const [launched, begun] = await Promise.allSettled([
+      vmm.launch(
+        {
+          vmId: row.id,
+          slot,
+          directory,
+          memoryMiB: row.memoryMiB,
+          vcpus: row.vcpus,
+          base: { directory: fromPlace(places, `data:bases/${base.id}`) },
+          systemDisk: fromPlace(places, base.systemDisk),
+          rootDisk: chain.map(toDriveFile),
+          extraDrives: [],
+          ...(delta === undefined ? {} : { delta }),
+        },
+        signal,
+      ),
+      beginIncarnation(db, row.id, slot.index),
+    ])
+    if (launched.status === "rejected") throw launched.reason
     try {
-      return await host.hold(vm, slot, row.incarnation, signal)
+      if (begun.status === "rejected") throw begun.reason
+      return { live: await host.hold(launched.value, slot, begun.value.incarnation, signal), row: begun.value }
     } catch (error) {
-      await vm.kill()
+      await launched.value.kill()
       throw error
     }
   }
@@ -74,11 +92,13 @@ export const createVmVerbs = ({ host, places, createOverlay, stored }: VmLifeOpt
       let row = await findVm(db, vmId)
       await host.stop(row)
       if (!ledger.reserve(vmId, row.memoryMiB)) throw new Error("there is not enough memory on this host")
-      const [slot, directory] = await Promise.all([slots.take(signal), makeVmDirectory(host, vmId)])
+      const [base, directory] = await Promise.all([baseOf(row), makeVmDirectory(host, vmId)])
+      await createOverlay(vmFiles(directory).overlay(row.diskGeneration))
+      const slot = await slots.take(signal)
       try {
-        row = await beginIncarnation(db, vmId, slot.index)
-        await createOverlay(vmFiles(directory).overlay(row.diskGeneration))
-        const live = await load(row, slot, undefined, signal)
+        const loaded = await load(row, base, slot, undefined, signal)
+        const { live } = loaded
+        ;({ row } = loaded)
         failpoint("launch: loaded")
         row = await recordProcess(db, vmId, live.vm.process, false)
         await run(live, row, signal)
@@ -121,21 +141,22 @@ export const createVmVerbs = ({ host, places, createOverlay, stored }: VmLifeOpt
       await host.stop(row)
       if (!ledger.reserve(vmId, row.memoryMiB)) return false
       const delta = vmFiles(host.directoryOf(vmId)).delta(row.snapshotIncarnation)
-      const slot = await slots.take(signal)
+      let slot: Slot | undefined
       let live: LiveVm
       try {
-        row = await beginIncarnation(db, vmId, slot.index)
-        live = await load(row, slot, delta, signal)
+        const base = await baseOf(row)
+        slot = await slots.take(signal)
+        ;({ live, row } = await load(row, base, slot, delta, signal))
         failpoint("wake: loaded")
         row = await recordProcess(db, vmId, live.vm.process, true)
       } catch (error) {
         log.warn({ vmId, err: error }, "A VM could not be woken; it still sleeps")
-        await host.stop({ ...row, slot: slot.index })
+        await host.stop({ ...row, slot: slot?.index ?? null })
         return false
       }
       failpoint("wake: consumed")
-      await run(live, row, signal)
-      await Promise.all([delta.file, delta.state].map((file) => rm(file, { force: true })))
+      // Consumed, it is of no use to anybody.
+      await Promise.all([run(live, row, signal), ...[delta.file, delta.state].map((file) => rm(file, { force: true }))])
       return true
     },
 

@@ -99,11 +99,11 @@ export const createVmHost = (options: VmHostOptions): VmHost => {
       if (live !== undefined) await live.vm.kill()
       const process: VmProcess | undefined = processOf(row)
       if (process !== undefined) await vmm.destroy(process)
-      if (live !== undefined) await slots.release(live.slot)
-      else if (row.slot !== null) await slots.release(await slots.adopt(row.slot))
+      if (live !== undefined) slots.retire(live.slot)
+      else if (row.slot !== null) slots.retire(await slots.adopt(row.slot))
       ledger.release(row.id)
-      // The row names a slot until it is given back, and never after: by then it may be another VM's.
-      await recordStopped(db, row.id)
+      // A row that names a slot keeps it from the sweep: from here on it may be another VM's.
+      if (live !== undefined || process !== undefined || row.slot !== null) await recordStopped(db, row.id)
     },
     async end(vmId) {
       await host.stop(await findVm(db, vmId))

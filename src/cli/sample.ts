@@ -15,7 +15,6 @@ const SERVER = `const { createServer } = require("node:http")
 const { hostname } = require("node:os")
 let count = 0
 createServer((request, response) => {
-  if (request.url === "/exit") process.exit(0)
   count++
   response.setHeader("content-type", "application/json")
   response.end(JSON.stringify({ greeting: process.env.GREETING, count, hostname: hostname() }) + "\\n")
@@ -30,5 +29,8 @@ export const zipOf = (files: Readonly<Record<string, string | Buffer>>): Promise
   return buffer(zip.outputStream)
 }
 
+/** The sample's files by name. */
+export const sampleFiles = { Dockerfile: DOCKERFILE, "server.js": SERVER }
+
 /** The sample as an archive. */
-export const sampleArchive = (): Promise<Buffer> => zipOf({ Dockerfile: DOCKERFILE, "server.js": SERVER })
+export const sampleArchive = (): Promise<Buffer> => zipOf(sampleFiles)

@@ -32,6 +32,8 @@ export interface Slots {
   adopt(index: number): Promise<Slot>
   /** Ends the slot: its namespace goes with every connection in it. */
   release(slot: Slot): Promise<void>
+  /** As {@link release}, for who has nothing to wait for: the slot stays claimed until all of it is gone, and `close` waits for that. */
+  retire(slot: Slot): void
   /** Removes every namespace, link and claim of this host id that is not to be kept; for the start of a daemon. */
   sweep(keep: ReadonlySet<number>): Promise<void>
   /** Removes what nobody uses; slots in use stay as they are, and so do the host's rules while there is one, known to this daemon or not. */
@@ -50,6 +52,7 @@ export const openSlots = async (options: SlotsOptions, signal: AbortSignal): Pro
   const resolvers = new Map<number, Resolver>()
   const stop = new AbortController()
   const making = new Set<Promise<unknown>>()
+  const leaving = new Set<Promise<void>>()
   let filling: Promise<void> | undefined
   let sweeping = false
 
@@ -130,6 +133,14 @@ export const openSlots = async (options: SlotsOptions, signal: AbortSignal): Pro
     return [...new Set(found.flat())]
   }
 
+  const release = async (slot: Slot) => {
+    // Given back already: by now it may be another VM's, under the same index.
+    if (used.get(slot.index) !== slot) return
+    used.delete(slot.index)
+    await remove(slot.index)
+    fill()
+  }
+
   return {
     async take(takeSignal) {
       stop.signal.throwIfAborted()
@@ -159,18 +170,18 @@ export const openSlots = async (options: SlotsOptions, signal: AbortSignal): Pro
       used.set(index, slot)
       return slot
     },
-    async release(slot) {
-      // Given back already: by now it may be another VM's, under the same index.
-      if (used.get(slot.index) !== slot) return
-      used.delete(slot.index)
-      await remove(slot.index)
-      fill()
+    release,
+    retire(slot) {
+      const left = release(slot)
+        .catch((error: unknown) => log.warn({ err: error, index: slot.index }, "A slot is left to the next sweep"))
+        .finally(() => leaving.delete(left))
+      leaving.add(left)
     },
     async sweep(keep) {
       // A slot that is being made is claimed, and in no list yet: it would be swept away.
       sweeping = true
       try {
-        await filling
+        await Promise.all([filling, ...leaving])
         const kept = new Set([...keep, ...used.keys(), ...ready.map(({ index }) => index)])
         await Promise.all((await existing()).filter((index) => !kept.has(index)).map(remove))
       } finally {
@@ -180,7 +191,7 @@ export const openSlots = async (options: SlotsOptions, signal: AbortSignal): Pro
     },
     async close() {
       stop.abort(new Error("The slots are closed"))
-      await Promise.allSettled([filling, ...making])
+      await Promise.allSettled([filling, ...making, ...leaving])
       await Promise.all(ready.splice(0).map(({ index }) => remove(index)))
       const open = [...resolvers.values()]
       resolvers.clear()

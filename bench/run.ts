@@ -1,62 +1,75 @@
-/** `npm run bench [-- --json] [-- --rounds N]`: one real daemon, one image, and what a user waits for, measured through the SDK and the edge. */
+/** `npm run bench [NAME …] [-- --json] [-- --rounds N]`: one real daemon, one image, and what the README claims, measured side by side. */
 import { execFileSync } from "node:child_process"
 import { cpus, totalmem } from "node:os"
 import { parseArgs } from "node:util"
-import { SuspendMicrovmCommand, TerminateMicrovmCommand } from "@aws-sdk/client-lambda-microvms"
-import { inspectorApp } from "../test/fixtures/app.ts"
 import { startTestDaemon } from "../test/fixtures/daemon.ts"
-import { summarise, timed } from "./samples.ts"
+import { benchApp } from "./app.ts"
+import type { Bench, Claim } from "./bench.ts"
+import { boots } from "./boots.ts"
+import { deltas } from "./deltas.ts"
+import { idle } from "./idle.ts"
+import { life } from "./life.ts"
+import { summarise, timed, type Samples, type Summary } from "./samples.ts"
 
-const { values } = parseArgs({ options: { json: { type: "boolean" }, rounds: { type: "string", default: "30" } } })
+const benches: Readonly<Record<string, Bench>> = { life, boots, deltas, idle }
+
+const usage = `Usage: npm run bench [NAME …] [-- --json] [-- --rounds N]
+
+${Object.entries(benches)
+  .map(([name, { summary }]) => `  ${name.padEnd(8)} ${summary}`)
+  .join("\n")}
+
+Without a name all of them run. --rounds is how often \`life\` is lived (30). --json prints only the last line, one JSON object.`
+
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: {
+    json: { type: "boolean", default: false },
+    rounds: { type: "string", default: "30" },
+    help: { type: "boolean", short: "h", default: false },
+  },
+})
+const refuse = (why: string): never => {
+  process.stderr.write(`${why}\n\n${usage}\n`)
+  process.exit(2)
+}
+if (values.help) {
+  process.stdout.write(`${usage}\n`)
+  process.exit(0)
+}
 const rounds = Number(values.rounds)
-if (!Number.isInteger(rounds) || rounds < 1) throw new Error("--rounds must be a whole number from 1")
+if (!Number.isInteger(rounds) || rounds < 1) refuse("--rounds must be a whole number from 1.")
+const chosen = (positionals.length === 0 ? Object.keys(benches) : positionals).map(
+  (name) => benches[name] ?? refuse(`There is no bench '${name}'.`),
+)
 
-const samples = {
-  build: [],
-  "launch to first answer": [],
-  "answer while awake": [],
-  suspend: [],
-  "wake to answer": [],
-} as {
-  [Name in "build" | "launch to first answer" | "answer while awake" | "suspend" | "wake to answer"]: number[]
+const print = (line: string) => void (values.json || process.stdout.write(`${line}\n`))
+const progress = (line: string) => void process.stderr.write(`${line}\n`)
+
+/** Which claims the medians bear out, as lines. */
+const judge = ({ of, by, most }: Claim, results: Readonly<Record<string, Summary>>): string => {
+  const first = results[of]?.p50 ?? Number.NaN
+  const value = by === undefined ? first : first / (results[by]?.p50 ?? Number.NaN)
+  const limit = most < 1 ? `1/${Math.round(1 / most)}` : String(most)
+  const shown = by !== undefined && value < 1 ? `1/${(1 / value).toFixed(1)}` : value.toFixed(2)
+  const what = by === undefined ? of : `${of} ÷ ${by}`
+  return `${value <= most ? "ok  " : "MISS"} ${what.padEnd(54)} ${shown} (at most ${limit})`
 }
+
 await using daemon = await startTestDaemon()
-samples.build.push(await timed(() => daemon.build("bench", inspectorApp)))
-for (let round = 1; round <= rounds; round++) {
-  let vm: Awaited<ReturnType<typeof daemon.run>> | undefined
-  const answer = async () => {
-    const { status, body } = (await vm?.get("/count")) ?? { status: 0, body: "" }
-    if (status !== 200) throw new Error(`The MicroVM answered ${status}: ${body}`)
-  }
-  samples["launch to first answer"].push(
-    await timed(async () => {
-      vm = await daemon.run({ image: "bench" })
-      await answer()
-    }),
-  )
-  if (vm === undefined) throw new Error("No MicroVM was started")
-  const { id } = vm
-  samples["answer while awake"].push(await timed(answer))
-  samples.suspend.push(
-    await timed(async () => {
-      await daemon.client.send(new SuspendMicrovmCommand({ microvmIdentifier: id }))
-      await daemon.untilState(id, "SUSPENDED")
-    }),
-  )
-  samples["wake to answer"].push(await timed(answer))
-  vm.close()
-  await daemon.client.send(new TerminateMicrovmCommand({ microvmIdentifier: id }))
-  await daemon.untilState(id, "TERMINATED")
-  process.stderr.write(`round ${round} of ${rounds}\n`)
+const samples: Record<string, Samples[string]> = {
+  build: { unit: "ms", values: [await timed(() => daemon.build("bench", benchApp))] },
 }
+for (const bench of chosen) Object.assign(samples, await bench.run({ daemon, rounds, progress }))
 
-const results = Object.fromEntries(Object.entries(samples).map(([name, all]) => [name, summarise(all)]))
-if (values.json !== true)
-  for (const [name, { n, p50, p95, p99 }] of Object.entries(results))
-    console.log(`${name.padEnd(26)} n ${n}  p50 ${p50} ms  p95 ${p95} ms  p99 ${p99} ms`)
+const results = Object.fromEntries(Object.entries(samples).map(([name, found]) => [name, summarise(found)]))
+for (const [name, { unit, n, p50, p95, p99 }] of Object.entries(results))
+  print(`${name.padEnd(36)} n ${String(n).padEnd(3)} p50 ${p50}  p95 ${p95}  p99 ${p99}  ${unit}`)
+for (const claim of chosen.flatMap(({ claims }) => claims)) print(judge(claim, results))
+
 const { accelerator } = (await (await fetch(`http://127.0.0.1:${daemon.apiPort}/healthz`)).json()) as {
   accelerator: string
 }
 const machine = `${cpus().length} × ${cpus()[0]?.model ?? "unknown"}, ${Math.round(totalmem() / 1024 ** 3)} GiB`
 const commit = execFileSync("git", ["rev-parse", "--short", "HEAD"], { encoding: "utf8" }).trim()
-console.log(JSON.stringify({ machine, accelerator, commit, results }))
+process.stdout.write(`${JSON.stringify({ machine, accelerator, commit, results })}\n`)

@@ -1,0 +1,23 @@
+import type { TestDaemon } from "../test/fixtures/daemon.ts"
+import type { Samples } from "./samples.ts"
+
+/** A claim about the medians of one run: the first divided by the second is at most `most`; without a second, the first itself is. */
+export interface Claim {
+  readonly of: string
+  readonly by?: string
+  readonly most: number
+}
+
+export interface BenchInput {
+  /** Has built the image `bench`, the sample application. */
+  readonly daemon: TestDaemon
+  readonly rounds: number
+  readonly progress: (line: string) => void
+}
+
+/** One bench: what it measures side by side, and what is claimed about it. */
+export interface Bench {
+  readonly summary: string
+  readonly claims: readonly Claim[]
+  run(input: BenchInput): Promise<Samples>
+}

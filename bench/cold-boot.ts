@@ -1,0 +1,138 @@
+/** The other peer: the daemon's own image, its kernel booted and its application started from nothing. */
+import { randomBytes, randomUUID } from "node:crypto"
+import { mkdir, mkdtemp, rm } from "node:fs/promises"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { desc } from "drizzle-orm"
+import { ensureArtifacts } from "../images/artifacts.ts"
+import { fromPlace, toDriveFile } from "../machines/disks.ts"
+import { MAIN_PROCESS, openGuest } from "../machines/guest.ts"
+import { createAgentClient } from "../src/agent/client.ts"
+import { parseConfig } from "../src/config.ts"
+import { openDatabase } from "../src/db/open.ts"
+import { bases, imageVersions } from "../src/db/schema.ts"
+import { mknod } from "../src/device-node.ts"
+import { createLog } from "../src/log.ts"
+import { GUEST } from "../src/net/slot.ts"
+import { openSlots } from "../src/net/slots.ts"
+import { probeAccelerator } from "../src/vmm/accelerator.ts"
+import { qemuVersion, tscKHz } from "../src/vmm/host-facts.ts"
+import { prepareOverlays } from "../src/vmm/overlay.ts"
+import { createQemuVmm } from "../src/vmm/qemu.ts"
+import type { TestDaemon } from "../test/fixtures/daemon.ts"
+import { untilAnswer } from "./http.ts"
+
+export interface ColdBoots extends AsyncDisposable {
+  /** From the start of the process to the application's first answer, then its end; in ms. Rejects when the guest hangs. */
+  boot(): Promise<number>
+}
+
+const HUNG_MS = 120_000
+const MEMORY_MIB = 512
+
+/** Boots the image that a daemon has built last, beside the daemon, under a host id of its own. The caller disposes it. */
+export const openColdBoots = async (daemon: TestDaemon, slotsReady: number): Promise<ColdBoots> => {
+  await using opened = new AsyncDisposableStack()
+  const { signal } = new AbortController()
+  const { cacheDirectory, debian, slots: slotSettings, egress } = parseConfig(process.env)
+  const directory = await mkdtemp(join(tmpdir(), "torpor-bench-boots-"))
+  opened.defer(() => rm(directory, { recursive: true, force: true }))
+  const hostId = randomUUID()
+  const artifacts = await ensureArtifacts({ cacheDirectory, debian }, () => {}, signal)
+  const places = { cacheDirectory, dataDirectory: daemon.directory }
+  const { rootDisk, settings } = await imageOf(daemon, signal)
+  const log = createLog("error")
+  const slots = await openSlots(
+    { hostId, ...slotSettings, ready: slotsReady, policy: { ...egress, allow: [] }, nameServers: [], log },
+    signal,
+  )
+  opened.defer(() => slots.close())
+  const tunDevice = join(directory, "tun")
+  await mknod(tunDevice, signal)
+  const version = await qemuVersion(signal)
+  const { accelerator } = await probeAccelerator({ ...artifacts, qemuVersion: version, directory }, signal)
+  const vmm = await createQemuVmm({
+    hostId,
+    accelerator,
+    qemuVersion: version,
+    tscKHz: await tscKHz(signal),
+    kernelHash: artifacts.kernelHash,
+    emptyDrive: artifacts.emptyDrive,
+    runDirectory: join("/run/torpor/vms", hostId.slice(0, 8)),
+    tunDevice,
+  })
+  opened.defer(() => vmm.close())
+  const createOverlay = await prepareOverlays(directory, signal)
+  const held = opened.move()
+
+  return {
+    async boot() {
+      const vmId = randomUUID()
+      const own = join(directory, vmId)
+      await mkdir(own)
+      const overlay = join(own, "overlay.qcow2")
+      await createOverlay(overlay)
+      const slot = await slots.take(signal)
+      const hung = AbortSignal.timeout(HUNG_MS)
+      const startedAt = performance.now()
+      const vm = await vmm.boot(
+        {
+          vmId,
+          slot,
+          directory: own,
+          memoryMiB: MEMORY_MIB,
+          vcpus: 1,
+          kernel: artifacts.kernel,
+          initramfs: artifacts.initramfs,
+          systemDisk: artifacts.systemDisk,
+          rootDisk: [...rootDisk.map((place) => fromPlace(places, place)), overlay].map(toDriveFile),
+          extraDrives: [],
+          memoryFile: join(own, "ram"),
+        },
+        hung,
+      )
+      try {
+        const guest = await openGuest(vm.ports, hung)
+        const late = new Promise<never>((_, reject) =>
+          hung.addEventListener("abort", () => reject(new Error(`A cold boot hung: no answer in ${HUNG_MS / 1000} s`))),
+        )
+        await Promise.race([guest.ready, late])
+        const secret = randomBytes(32)
+        await guest.thaw({ hostname: "bench", machineId: vmId.replaceAll("-", ""), incarnation: 1, secret }, hung)
+        const agent = createAgentClient(slot.address, GUEST.agentPort, secret)
+        await agent.startProcess(
+          MAIN_PROCESS,
+          {
+            argv: settings.argv,
+            env: settings.environment,
+            cwd: settings.workingDirectory,
+            user: settings.user,
+            capabilities: "default",
+            memoryMaxMiB: null,
+            container: "app",
+          },
+          hung,
+        )
+        await Promise.race([untilAnswer(slot.address, settings.exposedPorts[0] ?? 8080, hung), late])
+        const tookMs = performance.now() - startedAt
+        agent.close()
+        guest.close()
+        return tookMs
+      } finally {
+        await vm.kill()
+        await slots.release(slot)
+        await rm(own, { recursive: true })
+      }
+    },
+    [Symbol.asyncDispose]: () => held.disposeAsync(),
+  }
+}
+
+/** Disk and settings of the newest version that the daemon knows. */
+const imageOf = async (daemon: TestDaemon, signal: AbortSignal) => {
+  await using database = await openDatabase({ dataDirectory: daemon.directory, hostId: daemon.hostId }, signal)
+  const [row] = await database.db.select().from(bases).orderBy(desc(bases.createdAt)).limit(1)
+  const [version] = await database.db.select().from(imageVersions).orderBy(desc(imageVersions.createdAt)).limit(1)
+  if (row === undefined || version?.runSettings == null) throw new Error("The daemon has built no image")
+  return { rootDisk: row.rootDisk, settings: version.runSettings }
+}

@@ -1,6 +1,6 @@
 import { connect, type Socket } from "node:net"
 import { EventEmitter, once } from "node:events"
-import { createInterface } from "node:readline"
+import { z } from "zod"
 
 /** A command that QEMU refused; `class` and the message are QEMU's own. */
 export class QmpError extends Error {
@@ -13,13 +13,24 @@ export class QmpError extends Error {
   }
 }
 
-interface QmpMessage {
-  readonly QMP?: unknown
-  readonly event?: string
-  readonly data?: Record<string, unknown>
-  readonly id?: number
-  readonly return?: unknown
-  readonly error?: { class: string; desc: string }
+/** A guest that broke out of its machine speaks here: nothing that it says may harm more than its own VM. */
+const QmpMessage = z.object({
+  event: z.string().optional(),
+  data: z.record(z.string(), z.unknown()).optional(),
+  id: z.number().optional(),
+  return: z.unknown().optional(),
+  error: z.object({ class: z.string(), desc: z.string() }).optional(),
+})
+
+/** The longest answer is the end of a guest's console. */
+const MAX_LINE_CHARACTERS = 1024 * 1024
+
+const parseMessage = (line: string): z.infer<typeof QmpMessage> | undefined => {
+  try {
+    return QmpMessage.safeParse(JSON.parse(line)).data
+  } catch {
+    return undefined
+  }
 }
 
 /** QEMU's control channel. It emits `event` (name, data) and, once, `close`. */
@@ -60,17 +71,25 @@ const createQmp = (socket: Socket): Qmp => {
   let nextId = 1
   let closed = false
   let last: Error | undefined
-  const lines = createInterface({ input: socket, crlfDelay: Infinity })
-  // It repeats the socket's errors, which are dealt with below.
-  lines.on("error", () => {})
-  lines.on("line", (line) => {
-    const message = JSON.parse(line) as QmpMessage
+  const take = (line: string) => {
+    const message = parseMessage(line)
+    if (message === undefined) {
+      socket.destroy(new Error("QEMU said something that is no message"))
+      return
+    }
     if (message.event !== undefined) emitter.emit("event", message.event, message.data ?? {})
     const waiter = message.id === undefined ? undefined : waiting.get(message.id)
     if (message.id === undefined || waiter === undefined) return
     waiting.delete(message.id)
     if (message.error === undefined) waiter.resolve(message.return as never)
     else waiter.reject(new QmpError(waiter.command, message.error))
+  }
+  let pending = ""
+  socket.setEncoding("utf8").on("data", (text: string) => {
+    const lines = (pending + text).split("\n")
+    pending = lines.pop() ?? ""
+    for (const line of lines) if (!socket.destroyed) take(line)
+    if (pending.length > MAX_LINE_CHARACTERS) socket.destroy(new Error("QEMU said too much in one line"))
   })
   socket.on("error", (error) => (last = error))
   socket.once("close", () => {
@@ -80,6 +99,8 @@ const createQmp = (socket: Socket): Qmp => {
     waiting.clear()
     emitter.emit("close")
   })
+  // Not by `assign`, which would copy what it is now.
+  Object.defineProperty(emitter, "closed", { get: () => closed })
   return Object.assign(emitter, {
     execute: (command: string, args?: Record<string, unknown>) =>
       new Promise<never>((resolve, reject) => {
@@ -92,8 +113,5 @@ const createQmp = (socket: Socket): Qmp => {
         socket.write(`${JSON.stringify({ execute: command, arguments: args, id })}\n`)
       }),
     close: () => void socket.destroy(),
-    get closed() {
-      return closed
-    },
   })
 }

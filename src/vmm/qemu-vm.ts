@@ -32,6 +32,7 @@ export interface QemuVmParts {
 export const createQemuVm = (parts: QemuVmParts): Vm => {
   const { spec, process, qmp, jailed, ram, ports } = parts
   let byGuest = false
+  let tidied = false
   const rootDisk = [...parts.rootDisk]
   qmp.on("event", (name, data) => {
     if (name === "SHUTDOWN" && data["guest"] === true) byGuest = true
@@ -102,7 +103,10 @@ export const createQemuVm = (parts: QemuVmParts): Vm => {
       await killProcess(process)
       qmp.close()
       await jailed?.ended
+      // Once: by the second time the VM may have another process, and what was this one's is its.
+      if (tidied) return
       await parts.tidy()
+      tidied = true
     },
   }
 }

@@ -1,4 +1,5 @@
 /** {@link Vmm} with QEMU's `microvm` machine. The order of every step is from shared measurements: one wrong and the guest hangs. */
+import { existsSync } from "node:fs"
 import { chown, rm } from "node:fs/promises"
 import { dirname, join } from "node:path"
 import { VMM_OVERHEAD_MIB } from "../capacity/ledger.ts"
@@ -64,10 +65,7 @@ export const createQemuVmm = async (options: QemuOptions): Promise<Vmm> => {
     signal: AbortSignal,
   ): Promise<{ jailed: Jailed; qmp: Qmp; process: VmProcess }> => {
     await giveTo(spec.slot.uid, [spec.directory, ...writtenFiles(drives)])
-    const [listeners, groups] = await Promise.all([
-      openListeners(run(spec.vmId)),
-      cgroups.create(spec.vmId, { memoryMiB: spec.memoryMiB + 2 * VMM_OVERHEAD_MIB, processes: MAX_PROCESSES }),
-    ])
+    const [listeners, groups] = await prepare(spec)
     let jailed: Jailed | undefined
     try {
       jailed = await spawnJailed(
@@ -97,8 +95,25 @@ export const createQemuVmm = async (options: QemuOptions): Promise<Vmm> => {
     } catch (error) {
       listeners.close()
       await abandon(spec.vmId, jailed)
+      signal.throwIfAborted()
       const words = jailed?.words().trim()
       throw words ? new Error(`QEMU did not start: ${words}`, { cause: error }) : error
+    }
+  }
+
+  /** Sockets and control groups; what one made is removed when the other fails. */
+  const prepare = async ({ vmId, memoryMiB }: VmSpec) => {
+    const making = [
+      openListeners(run(vmId)),
+      cgroups.create(vmId, { memoryMiB: memoryMiB + 2 * VMM_OVERHEAD_MIB, processes: MAX_PROCESSES }),
+    ] as const
+    try {
+      return await Promise.all(making)
+    } catch (error) {
+      const [listening] = await Promise.allSettled(making)
+      if (listening.status === "fulfilled") listening.value.close()
+      await tidy(vmId)
+      throw error
     }
   }
 
@@ -197,6 +212,12 @@ export const createQemuVmm = async (options: QemuOptions): Promise<Vmm> => {
 
     async destroy(process) {
       await killProcess(process)
+      // Another process of the same VM may live, and then what is there is its own.
+      if (
+        !existsSync(run(process.vmId)) ||
+        (await findProcesses(options.hostId)).some(({ vmId }) => vmId === process.vmId)
+      )
+        return
       await tidy(process.vmId).catch(() => {})
     },
 
@@ -242,6 +263,7 @@ const refuseStrangers = (
 
 /** Devices from a file; resolves when the guest is loaded and paused. */
 const loadDevices = async (qmp: Qmp, state: string, signal: AbortSignal): Promise<void> => {
+  signal.throwIfAborted()
   const loaded = new Promise<void>((resolve, reject) => {
     const onEvent = (name: string, data: Record<string, unknown>) => {
       if (name !== "MIGRATION") return

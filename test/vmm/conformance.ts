@@ -1,0 +1,495 @@
+/** What every {@link Vmm} must do, with real guests: each implementation is put through all of it. */
+import { createHash, randomUUID } from "node:crypto"
+import { existsSync, readdirSync, readFileSync } from "node:fs"
+import { chmod, chown, copyFile, link, mkdir, readFile, rename, rm, stat, truncate, writeFile } from "node:fs/promises"
+import { join } from "node:path"
+import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest"
+import { openGuest } from "../../machines/guest.ts"
+import { createAgentClient, type AgentClient } from "../../src/agent/client.ts"
+import type { ProcessSpec } from "../../src/agent/protocol.ts"
+import { GUEST } from "../../src/net/slot.ts"
+import { openDelta } from "../../src/vmm/delta.ts"
+import { baseFiles, sha256Of, SnapshotRefused, type Manifest } from "../../src/vmm/manifest.ts"
+import type { BasePaths, BootSpec, DriveFile, LaunchSpec, Vm, VmProcess, VmSpec } from "../../src/vmm/vmm.ts"
+import { launchedByEarlierDaemon } from "./earlier-daemon.ts"
+import {
+  APPLICATION,
+  ask,
+  identityFor,
+  openVmmHost,
+  runDirectoryOf,
+  runGuest,
+  type CreateVmm,
+  type VmmHost,
+} from "./vmm-host.ts"
+
+const signal = new AbortController().signal
+const sha256 = (bytes: string | Buffer) => createHash("sha256").update(bytes).digest("hex")
+
+/** A process of the guest's image, as root. */
+const command = (argv: string[], more: Partial<ProcessSpec> = {}): ProcessSpec => ({
+  argv,
+  env: { PATH: "/usr/bin:/bin" },
+  cwd: "/",
+  user: "0:0",
+  capabilities: "default",
+  memoryMaxMiB: null,
+  container: "build",
+  ...more,
+})
+
+/** Everything on this host that carries a VM's id. */
+const leftOf = (vmId: string, { hostId }: VmmHost): string[] => [
+  ...["", "memory", "cpu", "pids"]
+    .map((controller) => join("/sys/fs/cgroup", controller, `torpor-${hostId.slice(0, 8)}`, vmId))
+    .concat(join(runDirectoryOf(hostId), vmId))
+    .filter((path) => existsSync(path)),
+  ...readdirSync("/proc")
+    .filter((pid) => /^\d+$/.test(pid) && commandLineOf(pid).includes(vmId))
+    .map((pid) => `process ${pid}`),
+]
+const commandLineOf = (pid: string) => {
+  try {
+    return readFileSync(`/proc/${pid}/cmdline`, "utf8")
+  } catch {
+    return ""
+  }
+}
+
+/** Puts an implementation through all of it; `module` is the URL of what exports it as `createVmm`, for a daemon of its own. */
+export const describeVmm = (name: string, createVmm: CreateVmm, module: string) => {
+  describe(name, () => {
+    let host: VmmHost
+    let base: BasePaths
+    /** The files of the base's root disk, bottom first. */
+    let rootDisk: readonly DriveFile[]
+    const living: Vm[] = []
+
+    const bootSpec = async (): Promise<BootSpec & { overlay: string }> => {
+      const spec = await host.newVm()
+      const { kernel, initramfs, systemDisk, rootDisk: image } = host.artifacts
+      return {
+        ...spec,
+        kernel,
+        initramfs,
+        systemDisk,
+        rootDisk: [
+          { path: image, format: "raw" },
+          { path: spec.overlay, format: "qcow2" },
+        ],
+        extraDrives: [],
+        memoryFile: join(spec.directory, "ram"),
+      }
+    }
+    const launchSpec = async (on = host): Promise<LaunchSpec> => {
+      const { overlay, ...spec } = await on.newVm()
+      const { systemDisk } = host.artifacts
+      const disk = [...rootDisk, { path: overlay, format: "qcow2" } as const]
+      return { ...spec, base, systemDisk, rootDisk: disk, extraDrives: [] }
+    }
+    const launch = async (spec: LaunchSpec, on = host): Promise<Vm> => {
+      const vm = await on.vmm.launch(spec, signal)
+      living.push(vm)
+      return vm
+    }
+    /** Boots up to the agent's hello and makes it ready to be asked. */
+    const boot = async (spec: BootSpec) => {
+      const vm = await host.vmm.boot(spec, signal)
+      living.push(vm)
+      const guest = await openGuest(vm.ports, signal)
+      await guest.ready
+      const identity = identityFor(spec.vmId, 1)
+      await guest.thaw(identity, signal)
+      return { vm, guest, agent: createAgentClient(spec.slot.address, GUEST.agentPort, identity.secret) }
+    }
+    const outputOf = async (agent: AgentClient, argv: string[]) => {
+      const process = `step-${randomUUID().slice(0, 8)}`
+      let text = ""
+      await agent.startProcess(process, command(argv), signal)
+      const end = await agent.followOutput(process, (data) => (text += data), signal)
+      return { code: end.code, text }
+    }
+    /** Puts a running VM to sleep and gives its slot back; what it answers wakes it. */
+    const sleep = async (vm: Vm, spec: LaunchSpec, incarnation: number): Promise<LaunchSpec> => {
+      const delta = {
+        file: join(spec.directory, `delta-${incarnation}`),
+        state: join(spec.directory, `state-${incarnation}`),
+        incarnation,
+      }
+      const guest = await openGuest(vm.ports, signal)
+      await guest.freeze(signal)
+      await vm.pause()
+      await vm.saveDelta(delta)
+      guest.close()
+      await vm.kill()
+      return { ...(await host.moved(spec)), delta }
+    }
+    /** Launches, lets run and closes what spoke to the guest. */
+    const wake = async (spec: LaunchSpec, incarnation: number, on = host): Promise<Vm> => {
+      const vm = await launch(spec, on)
+      ;(await runGuest(vm, incarnation)).close()
+      return vm
+    }
+
+    const hasSockets = ({ vmId }: VmSpec) => existsSync(join(runDirectoryOf(host.hostId), vmId))
+    const hasProcess = async ({ vmId }: VmSpec) => (await host.vmm.find()).some((process) => process.vmId === vmId)
+
+    beforeAll(async () => {
+      host = await openVmmHost(createVmm)
+      const spec = await bootSpec()
+      const { vm, guest, agent } = await boot(spec)
+      const application = command(["python3", "-c", APPLICATION], { container: "app" })
+      await agent.startProcess("main", application, signal)
+      const done = new AbortController()
+      let words = ""
+      const ended = agent
+        .followOutput("main", (data) => (words += data), done.signal)
+        .then(() => {
+          throw new Error(`The application ended: ${words}`)
+        })
+      await Promise.race([agent.untilListening(8080, signal), ended])
+      done.abort()
+      await ended.catch(() => {})
+      await agent.settle(signal)
+      agent.close()
+      await guest.freeze(signal)
+      await vm.pause()
+      base = { directory: join(host.directory, "base") }
+      const sizes = await vm.saveBase(base, randomUUID())
+      expect(sizes.memoryBytes).toBeGreaterThan(0)
+      guest.close()
+      await vm.kill()
+      const top = join(base.directory, "root.qcow2")
+      await chown(spec.overlay, 0, 0)
+      await chmod(spec.overlay, 0o444)
+      await rename(spec.overlay, top)
+      rootDisk = [...spec.rootDisk.slice(0, -1), { path: top, format: "qcow2" }]
+    })
+    afterEach(async () => {
+      for (const vm of living.splice(0)) await vm.kill()
+    })
+    afterAll(() => host[Symbol.asyncDispose]())
+
+    describe("A guest that is booted", () => {
+      test("says hello, stands still while it is paused, seals its disk, and is known to have reset itself", async () => {
+        const spec = await bootSpec()
+        const { vm, agent } = await boot(spec)
+        expect(await vm.status()).toBe("running")
+        expect(await host.vmm.find()).toEqual([vm.process])
+
+        await vm.pause()
+        expect(await vm.status()).toBe("paused")
+        await vm.continue()
+        expect(await vm.status()).toBe("running")
+        expect(await outputOf(agent, ["sh", "-c", "echo one > /one; sync; uname -s"])).toEqual({
+          code: 0,
+          text: "Linux\n",
+        })
+
+        const next = join(spec.directory, "disk", "1.qcow2")
+        await host.createOverlay(next)
+        await chown(next, spec.slot.uid, spec.slot.uid)
+        await agent.freezeDisk(signal)
+        await vm.sealRootDisk({ path: next, format: "qcow2" })
+        await agent.thawDisk(signal)
+        const [sealed, { blocks }] = [await sha256Of(spec.overlay), await stat(next)]
+        expect((await outputOf(agent, ["sh", "-c", "echo two > /two; sync; cat /one /two"])).text).toBe("one\ntwo\n")
+        expect(await sha256Of(spec.overlay)).toBe(sealed)
+        expect((await stat(next)).blocks).toBeGreaterThan(blocks)
+
+        await expect(
+          vm.saveDelta({ file: join(spec.directory, "d"), state: join(spec.directory, "s"), incarnation: 1 }),
+        ).rejects.toThrow("has no delta")
+        const reset = command(["sh", "-c", "echo b > /proc/sysrq-trigger"], { capabilities: "all" })
+        await agent.startProcess("reset", reset, signal).catch(() => {})
+        expect(await vm.exited).toMatchObject({ byGuest: true })
+        agent.close()
+        await vm.kill()
+        expect(leftOf(spec.vmId, host)).toEqual([])
+      })
+
+      test("became a base that nobody may write, and that says what it is", async () => {
+        const files = baseFiles(base)
+        const manifest = JSON.parse(await readFile(files.manifest, "utf8")) as Manifest
+        expect(manifest).toMatchObject({ machine: { memoryMiB: 512, vcpus: 1, accelerator: host.vmm.accelerator } })
+        for (const file of Object.values(files)) expect((await stat(file)).mode & 0o777, file).toBe(0o444)
+        expect(manifest.ram).toEqual({ bytes: 512 * 1024 ** 2, sha256: await sha256Of(files.ram) })
+        expect(manifest.state).toEqual({ bytes: (await stat(files.state)).size, sha256: await sha256Of(files.state) })
+      })
+    })
+
+    describe("A guest that is launched", () => {
+      test("is paused until it is continued, and goes on with the memory of its base", async () => {
+        const spec = await launchSpec()
+        const vm = await launch(spec)
+        expect(await vm.status()).toBe("paused")
+        const guest = await runGuest(vm)
+        expect(await vm.status()).toBe("running")
+        const held = await ask(spec, "get")
+        expect(held).toMatch(/^[0-9a-f]{64}$/)
+        await vm.pause()
+        await expect(vm.saveBase({ directory: join(spec.directory, "base") }, randomUUID())).rejects.toThrow(
+          "can become a base",
+        )
+        await vm.continue()
+        expect(await ask(spec, "get")).toBe(held)
+        expect(typeof (await vm.console())).toBe("string")
+        guest.close()
+      })
+
+      test("shares no memory with another, and leaves the base as it was", async () => {
+        const specs = [await launchSpec(), await launchSpec()] as const
+        const [one, other] = specs
+        const before = await sha256Of(baseFiles(base).ram)
+        for (const spec of specs) await wake(spec, 1)
+        const held = await ask(one, "get")
+        expect(await ask(other, "get")).toBe(held)
+        expect(await ask(one, "put mine")).toBe(sha256("mine"))
+        expect(await ask(other, "get")).toBe(held)
+        expect(await ask(other, "clear")).toBe(sha256(Buffer.alloc(2 << 20)))
+        expect(await ask(one, "get")).toBe(sha256("mine"))
+        expect(await sha256Of(baseFiles(base).ram)).toBe(before)
+      })
+
+      test("sleeps and wakes with its memory, however often, each time against the base", async () => {
+        let spec = await launchSpec()
+        let vm = await wake(spec, 1)
+        const filled = await ask(spec, "fill 8")
+        spec = await sleep(vm, spec, 1)
+
+        vm = await wake(spec, 2)
+        expect(await ask(spec, "get")).toBe(filled)
+        const cleared = await ask(spec, "clear")
+        expect(cleared).toBe(sha256(Buffer.alloc(8 << 20)))
+        const first = spec.delta!
+        spec = await sleep(vm, spec, 2)
+        // Not needed any more: what changed since the base is all in the second.
+        await Promise.all([first.file, first.state].map((file) => rm(file)))
+        await using delta = await openDelta(spec.delta!)
+        const manifest = JSON.parse(await readFile(baseFiles(base).manifest, "utf8")) as Manifest
+        expect(delta.header).toMatchObject({ vmId: spec.vmId, baseId: manifest.id, incarnation: 2 })
+
+        vm = await wake(spec, 3)
+        expect(await ask(spec, "get")).toBe(cleared)
+        expect(await ask(spec, "put on")).toBe(sha256("on"))
+        spec = await sleep(vm, spec, 3)
+        await wake(spec, 4)
+        expect(await ask(spec, "get")).toBe(sha256("on"))
+      })
+
+      test("goes on running when its sleep could not be written", async () => {
+        const spec = await launchSpec()
+        const vm = await wake(spec, 1)
+        const held = await ask(spec, "put awake")
+        const guest = await openGuest(vm.ports, signal)
+        await guest.freeze(signal)
+        await vm.pause()
+        const nowhere = join(spec.directory, "missing")
+        const target = { file: join(nowhere, "delta"), state: join(nowhere, "state"), incarnation: 1 }
+        await expect(vm.saveDelta(target)).rejects.toThrow("ENOENT")
+        await vm.continue()
+        await guest.thaw(identityFor(spec.vmId, 1), signal)
+        expect(await ask(spec, "get")).toBe(held)
+        guest.close()
+      })
+    })
+
+    describe("Nothing is left", () => {
+      test("of a VM that was killed, once or twice, or ended by itself", async () => {
+        const spec = await launchSpec()
+        const vm = await wake(spec, 1)
+        expect(leftOf(spec.vmId, host)).not.toEqual([])
+        await vm.kill()
+        expect(leftOf(spec.vmId, host)).toEqual([])
+        expect(await vm.exited).toMatchObject({ byGuest: false })
+        await vm.kill()
+        expect(await host.vmm.find()).toEqual([])
+
+        const again = await launch(spec)
+        // What ends an earlier life leaves this one alone.
+        await vm.kill()
+        await host.vmm.destroy(vm.process)
+        expect(await again.status()).toBe("paused")
+        expect(leftOf(spec.vmId, host).filter((what) => what.startsWith("/run"))).toHaveLength(1)
+        process.kill(again.process.pid, "SIGKILL")
+        expect(await again.exited).toMatchObject({ byGuest: false })
+        await again.kill()
+        expect(leftOf(spec.vmId, host)).toEqual([])
+      })
+
+      test.for<[what: string, spoil: (spec: LaunchSpec, host: VmmHost) => Promise<LaunchSpec>, error: RegExp]>([
+        [
+          "whose disk is missing",
+          async (spec) => ({
+            ...spec,
+            rootDisk: [{ path: join(spec.directory, "none"), format: "raw" }, ...spec.rootDisk.slice(1)],
+          }),
+          /did not start|could not be started/,
+        ],
+        [
+          "whose disk is of another format than was said",
+          async (spec) => ({ ...spec, rootDisk: spec.rootDisk.map(({ path }) => ({ path, format: "qcow2" })) }),
+          /did not start/,
+        ],
+        ["whose base is of another size", async (spec) => ({ ...spec, memoryMiB: 256 }), /made with memoryMiB '512'/],
+        [
+          "whose base is not there",
+          async (spec) => ({ ...spec, base: { directory: spec.directory } }),
+          /has no valid manifest/,
+        ],
+        [
+          "whose delta is not there",
+          async (spec) => {
+            const [file, state] = [join(spec.directory, "delta-1"), join(spec.directory, "state-1")]
+            return { ...spec, delta: { file, state, incarnation: 1 } }
+          },
+          /The delta is missing/,
+        ],
+        ["whose sockets have no place", withoutPlace, /EEXIST/],
+        ["whose devices are not what QEMU wrote", withOtherDevices, /device state/],
+      ])("of a launch %s, and it says so", async ([, spoil, error]) => {
+        const spec = await spoil(await launchSpec(), host)
+        await expect(host.vmm.launch(spec, signal)).rejects.toThrow(error)
+        expect(leftOf(spec.vmId, host)).toEqual([])
+      })
+
+      test.for<[what: "boot" | "launch", when: string, reached: (spec: VmSpec) => boolean | Promise<boolean>]>([
+        ["boot", "before it began", () => true],
+        ["launch", "before it began", () => true],
+        ["boot", "as its sockets appeared", hasSockets],
+        ["launch", "as its sockets appeared", hasSockets],
+        ["boot", "as its process appeared", hasProcess],
+        ["launch", "as its process appeared", hasProcess],
+      ])("of a %s that was given up %s", async ([what, , reached]) => {
+        const [launching, booting] = [await launchSpec(), await bootSpec()]
+        const spec = what === "boot" ? booting : launching
+        const giveUp = new AbortController()
+        let over = false
+        const given = (async () => {
+          while (!over && !(await reached(spec))) await new Promise((resolve) => setImmediate(resolve))
+          giveUp.abort(new Error("given up"))
+        })()
+        if (await reached(spec)) await given
+        const begun = await (
+          what === "boot" ? host.vmm.boot(booting, giveUp.signal) : host.vmm.launch(launching, giveUp.signal)
+        ).catch((error: Error) => error)
+        over = true
+        await given
+        // It may have been done by then: whoever gets a VM ends it.
+        if (begun instanceof Error) expect(begun.message).toBe("given up")
+        else await begun.kill()
+        expect(leftOf(spec.vmId, host)).toEqual([])
+      })
+    })
+
+    describe("A delta", () => {
+      test("is loaded into no other VM, no other life and no altered one, and into its own all the same", async () => {
+        let spec = await launchSpec()
+        const vm = await wake(spec, 1)
+        const held = await ask(spec, "put here")
+        spec = await sleep(vm, spec, 1)
+        const refused = async (other: LaunchSpec, reason: string) => {
+          await expect(host.vmm.launch(other, signal)).rejects.toThrow(new SnapshotRefused(reason))
+          expect(leftOf(other.vmId, host)).toEqual([])
+        }
+        const delta = spec.delta!
+        await refused({ ...(await launchSpec()), delta }, "The delta is of another VM")
+        await refused({ ...spec, delta: { ...delta, incarnation: 2 } }, "The delta is of another life of the VM")
+
+        await copyFile(delta.state, `${delta.state}.kept`)
+        await truncate(delta.state, 100)
+        await refused(spec, "The device state is missing, altered, or another snapshot's")
+        await rename(`${delta.state}.kept`, delta.state)
+        await wake(spec, 2)
+        expect(await ask(spec, "get")).toBe(held)
+      })
+    })
+
+    describe("A VM of an earlier daemon", () => {
+      test("is taken over: the same process goes on, sleeps, and its end is heard of", async () => {
+        let spec = await launchSpec()
+        const { hostId, directory, artifacts } = host
+        const found = await launchedByEarlierDaemon({ module, place: { hostId, directory, artifacts }, spec })
+        const held = await ask(spec, "put earlier")
+        expect(await host.vmm.find()).toEqual([found])
+        const vm = await host.vmm.adopt(found, spec, signal)
+        if (vm === undefined) throw new Error("It was not taken over")
+        living.push(vm)
+        expect(vm.process).toEqual(found)
+        expect(await vm.status()).toBe("running")
+        expect(await ask(spec, "get")).toBe(held)
+        spec = await sleep(vm, spec, 1)
+        expect(await vm.exited).toMatchObject({ byGuest: false })
+        expect(leftOf(spec.vmId, host)).toEqual([])
+        await wake(spec, 2)
+        expect(await ask(spec, "get")).toBe(held)
+      })
+
+      test("that died unseen is heard of, and destroyed without a trace", async () => {
+        const spec = await launchSpec()
+        const { hostId, directory, artifacts } = host
+        const found = await launchedByEarlierDaemon({ module, place: { hostId, directory, artifacts }, spec })
+        const vm = await host.vmm.adopt(found, spec, signal)
+        process.kill(found.pid, "SIGKILL")
+        expect(await vm?.exited).toEqual({ byGuest: false, reason: "it ended" })
+        expect(await host.vmm.adopt(found, spec, signal)).toBeUndefined()
+        await host.vmm.destroy(found)
+        expect(leftOf(spec.vmId, host)).toEqual([])
+      })
+    })
+
+    describe("A process", () => {
+      test("is touched by nobody who doesn't know all of its identity, and by no other host id", async () => {
+        await using other = await openVmmHost(createVmm)
+        const [spec, theirs] = [await launchSpec(), await launchSpec(other)]
+        const [vm, neighbour] = [await wake(spec, 1), await wake(theirs, 1, other)]
+        const held = await ask(spec, "put here")
+        expect(await host.vmm.find()).toEqual([vm.process])
+        expect(await other.vmm.find()).toEqual([neighbour.process])
+
+        const strangers: VmProcess[] = [
+          { ...vm.process, startTime: vm.process.startTime + 1 },
+          { ...vm.process, vmId: randomUUID() },
+          { ...vm.process, pid: neighbour.process.pid },
+          { ...vm.process, pid: 2 ** 22 + 1 },
+        ]
+        for (const stranger of strangers) {
+          expect(await host.vmm.adopt(stranger, spec, signal)).toBeUndefined()
+          await host.vmm.destroy(stranger)
+        }
+        await host.vmm.close()
+        expect(await vm.status()).toBe("running")
+        expect(await neighbour.status()).toBe("running")
+        expect(await ask(spec, "get")).toBe(held)
+        expect(leftOf(spec.vmId, host).filter((what) => what.startsWith("/run"))).toHaveLength(1)
+
+        await host.vmm.destroy(vm.process)
+        expect(leftOf(spec.vmId, host)).toEqual([])
+        expect(await vm.exited).toMatchObject({ byGuest: false })
+        await host.vmm.destroy(vm.process)
+        expect(await other.vmm.find()).toEqual([neighbour.process])
+        await neighbour.kill()
+      })
+    })
+  })
+}
+
+/** Something else is where its sockets should be. */
+const withoutPlace = async (spec: LaunchSpec, { hostId }: VmmHost): Promise<LaunchSpec> => {
+  await mkdir(runDirectoryOf(hostId), { recursive: true })
+  await writeFile(join(runDirectoryOf(hostId), spec.vmId), "")
+  return spec
+}
+
+/** Its own copy of the base, whole by its manifest, whose device state QEMU never wrote. */
+const withOtherDevices = async (spec: LaunchSpec): Promise<LaunchSpec> => {
+  const [from, directory] = [baseFiles(spec.base), join(spec.directory, "base")]
+  const to = baseFiles({ directory })
+  await mkdir(directory)
+  await link(from.ram, to.ram)
+  const state = Buffer.alloc(20_000, "x")
+  await writeFile(to.state, state)
+  const manifest = JSON.parse(await readFile(from.manifest, "utf8")) as Manifest
+  await writeFile(to.manifest, JSON.stringify({ ...manifest, state: { bytes: state.length, sha256: sha256(state) } }))
+  return { ...spec, base: { directory } }
+}

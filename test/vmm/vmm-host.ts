@@ -1,0 +1,133 @@
+/** A host with a {@link Vmm}, slots and files, and nothing else: no daemon and no database. */
+import { randomBytes, randomUUID } from "node:crypto"
+import { once } from "node:events"
+import { mkdir, mkdtemp, rm } from "node:fs/promises"
+import { connect } from "node:net"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { ensureArtifacts, type Artifacts } from "../../images/artifacts.ts"
+import { openGuest, type Guest } from "../../machines/guest.ts"
+import { parseConfig } from "../../src/config.ts"
+import { createLog } from "../../src/log.ts"
+import { openSlots } from "../../src/net/slots.ts"
+import { prepareOverlays } from "../../src/vmm/overlay.ts"
+import type { Vm, VmSpec, Vmm } from "../../src/vmm/vmm.ts"
+import { whatIsLeft } from "../fixtures/daemon.ts"
+
+/** What an implementation is made from. */
+export interface VmmPlace {
+  readonly hostId: string
+  readonly directory: string
+  readonly artifacts: Artifacts
+}
+export type CreateVmm = (place: VmmPlace, signal: AbortSignal) => Promise<Vmm>
+
+export const runDirectoryOf = (hostId: string) => join("/run/torpor/vms", hostId.slice(0, 8))
+
+export interface VmmHost extends VmmPlace, AsyncDisposable {
+  readonly vmm: Vmm
+  readonly createOverlay: (path: string) => Promise<void>
+  /** A VM that has a slot, a directory and an empty overlay of its own, and no process. */
+  newVm(vmId?: string): Promise<VmSpec & { overlay: string }>
+  /** Another slot for a VM's next life; the one it had is given back. */
+  moved<Spec extends VmSpec>(spec: Spec): Promise<Spec>
+}
+
+const NEVER = new AbortController().signal
+
+/** Opens one under a host id of its own. Disposing it ends its VMs, and fails when anything of them is left. */
+export const openVmmHost = async (createVmm: CreateVmm): Promise<VmmHost> => {
+  const {
+    cacheDirectory,
+    debian,
+    egress,
+    slots: settings,
+  } = parseConfig({
+    TORPOR_CACHE_DIR: process.env["TORPOR_CACHE_DIR"],
+  })
+  const hostId = randomUUID()
+  const directory = await mkdtemp(join(tmpdir(), "torpor-vmm-"))
+  const artifacts = await ensureArtifacts({ cacheDirectory, debian }, () => {}, NEVER)
+  const place = { hostId, directory, artifacts }
+  const vmm = await createVmm(place, NEVER)
+  const policy = { ...egress, allow: [] }
+  const slots = await openSlots(
+    { hostId, ...settings, ready: 1, policy, nameServers: [], log: createLog("error") },
+    NEVER,
+  )
+  const createOverlay = await prepareOverlays(directory, NEVER)
+  const specs = new Map<string, VmSpec>()
+  return {
+    ...place,
+    vmm,
+    createOverlay,
+    async newVm(vmId = randomUUID()) {
+      const own = join(directory, "vms", vmId)
+      await mkdir(join(own, "disk"), { recursive: true, mode: 0o700 })
+      const overlay = join(own, "disk", "0.qcow2")
+      await createOverlay(overlay)
+      const spec = { vmId, slot: await slots.take(NEVER), directory: own, memoryMiB: 512, vcpus: 1 }
+      specs.set(vmId, spec)
+      return { ...spec, overlay }
+    },
+    async moved(spec) {
+      const next = { ...spec, slot: await slots.take(NEVER) }
+      await slots.release(spec.slot)
+      specs.set(spec.vmId, next)
+      return next
+    },
+    async [Symbol.asyncDispose]() {
+      for (const process of await vmm.find()) await vmm.destroy(process)
+      for (const { slot } of specs.values()) await slots.release(slot)
+      await slots.close()
+      await vmm.close()
+      await rm(directory, { recursive: true, force: true })
+      const left = whatIsLeft(hostId)
+      if (left.length > 0) throw new Error(`The VMM left behind: ${left.join(", ")}`)
+    },
+  }
+}
+
+/** Continues a VM that was launched, as its owner does: connected first, then running, then thawed. The caller closes what it answers. */
+export const runGuest = async (vm: Vm, incarnation = 1): Promise<Guest> => {
+  const guest = await openGuest(vm.ports, NEVER)
+  await vm.continue()
+  await guest.thaw(identityFor(vm.spec.vmId, incarnation), NEVER)
+  return guest
+}
+
+/** Who a VM is told to be. */
+export const identityFor = (vmId: string, incarnation: number) => ({
+  hostname: `vm-${vmId.slice(0, 8)}`,
+  machineId: vmId.replaceAll("-", ""),
+  incarnation,
+  secret: randomBytes(32),
+})
+
+/**
+ * The application in the guests: it holds some bytes in its memory, takes one line per connection (`put TEXT`, `fill MIB` with random
+ * bytes, `clear` to zeros, `get`), and answers with the SHA-256 of what it then holds.
+ */
+export const APPLICATION = `
+import hashlib, os, socket
+held = bytearray(os.urandom(2 << 20))
+server = socket.create_server(("127.0.0.1", 8080))
+while True:
+    connection, _ = server.accept()
+    with connection, connection.makefile("rw") as lines:
+        verb, _, text = lines.readline().strip().partition(" ")
+        if verb == "put": held = bytearray(text.encode())
+        if verb == "fill": held = bytearray(os.urandom(int(text) << 20))
+        if verb == "clear": held[:] = bytes(len(held))
+        print(hashlib.sha256(held).hexdigest(), file=lines, flush=True)
+`
+
+/** Says a line to the application of a VM and resolves with its answer. */
+export const ask = async ({ slot }: VmSpec, line: string): Promise<string> => {
+  const socket = connect(8080, slot.address)
+  let answer = ""
+  socket.setEncoding("utf8").on("data", (text: string) => (answer += text))
+  socket.write(`${line}\n`)
+  await once(socket, "close")
+  return answer.trim()
+}

@@ -36,7 +36,8 @@ export const life: Bench = {
       found["runc to first answer"].push(await runc.start())
       const one = await oneLife(daemon)
       for (const [name, tookMs] of Object.entries(one)) found[name as keyof typeof one].push(tookMs)
-      progress(`life: round ${round} of ${rounds}`)
+      const last = Object.entries(found).map(([name, values]) => `${name} ${values.at(-1)?.toFixed(0)}`)
+      progress(`life: round ${round} of ${rounds}: ${last.join(", ")}`)
     }
     return Object.fromEntries(Object.entries(found).map(([name, values]) => [name, { unit: "ms" as const, values }]))
   },

@@ -87,8 +87,9 @@ export const createVmVerbs = ({ host, places, createOverlay, stored }: VmLifeOpt
 
   return {
     async launch(vmId, signal) {
-      await stored(vmId)
       failpoint("launch: row stored")
+      // The row has said since before the actor began that the VM starts; its latest step is waited for where the guest is let go.
+      const storing = stored(vmId)
       let row = await findVm(db, vmId)
       await host.stop(row)
       if (!ledger.reserve(vmId, row.memoryMiB)) throw new Error("there is not enough memory on this host")
@@ -100,6 +101,7 @@ export const createVmVerbs = ({ host, places, createOverlay, stored }: VmLifeOpt
         const { live } = loaded
         ;({ row } = loaded)
         failpoint("launch: loaded")
+        await storing
         row = await recordProcess(db, vmId, live.vm.process, false)
         await run(live, row, signal)
       } catch (error) {
@@ -127,9 +129,11 @@ export const createVmVerbs = ({ host, places, createOverlay, stored }: VmLifeOpt
     },
 
     async wake(vmId, signal) {
-      await stored(vmId)
+      // Until the snapshot is consumed it sleeps, whatever has been done: only from there on the row must say more.
+      const storing = stored(vmId)
       let row = await findVm(db, vmId)
       if (row.snapshot === "consumed") {
+        await storing
         // A daemon died past the point of no return: only this very process may go on.
         const live = await host.find(row, signal)
         if (live === undefined) throw new Error("its process ended while it was waking up")
@@ -148,6 +152,7 @@ export const createVmVerbs = ({ host, places, createOverlay, stored }: VmLifeOpt
         slot = await slots.take(signal)
         ;({ live, row } = await load(row, base, slot, delta, signal))
         failpoint("wake: loaded")
+        await storing
         row = await recordProcess(db, vmId, live.vm.process, true)
       } catch (error) {
         log.warn({ vmId, err: error }, "A VM could not be woken; it still sleeps")

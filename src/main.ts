@@ -32,6 +32,8 @@ const run = async (): Promise<number> => {
     process.stdout.write(command === undefined ? overview(commands) : helpOf(invocation.command ?? "", command))
     return 0
   }
+  if (command.asRoot && process.getuid?.() !== 0)
+    throw new OperatorError("Torpor makes network namespaces and jails: run this as root.")
   const file = process.env["TORPOR_CONFIG"]
   const text =
     file === undefined || file === ""

@@ -17,6 +17,8 @@ export interface Command {
   readonly options: Readonly<Record<string, string>>
   /** What is typed, and what for. */
   readonly examples: Readonly<Record<string, string>>
+  /** Whether it makes what only root may make. */
+  readonly asRoot: boolean
   /** Resolves with the exit code. */
   run(input: CommandInput): Promise<number>
 }
@@ -34,6 +36,7 @@ export const commands: Readonly<Record<string, Command>> = {
     ],
     options: {},
     examples: { "torpor quickstart": "see all of it once" },
+    asRoot: true,
     run: async (input) => (await import("./quickstart.ts")).quickstart(input),
   },
   setup: {
@@ -48,6 +51,7 @@ export const commands: Readonly<Record<string, Command>> = {
       "torpor setup": "install and build",
       "TORPOR_NO_INSTALL=1 torpor setup": "only say what would be installed",
     },
+    asRoot: true,
     run: async (input) => (await import("./setup.ts")).setup(input),
   },
   doctor: {
@@ -62,6 +66,7 @@ export const commands: Readonly<Record<string, Command>> = {
       "torpor doctor": "for people",
       "torpor doctor --json": "for programs: [{name, state, detail, remedy?}, …]",
     },
+    asRoot: false,
     run: async (input) => (await import("./doctor.ts")).doctor(input),
   },
   serve: {
@@ -76,6 +81,7 @@ export const commands: Readonly<Record<string, Command>> = {
       "torpor serve": "the API on 127.0.0.1:7070, the edge on 127.0.0.1:7443",
       "TORPOR_DATA_DIR=/srv/torpor torpor serve": "with its data elsewhere",
     },
+    asRoot: true,
     run: async (input) => (await import("./serve.ts")).serve(input),
   },
   down: {
@@ -87,6 +93,7 @@ export const commands: Readonly<Record<string, Command>> = {
     ],
     options: {},
     examples: { "torpor down": "before the host is restarted" },
+    asRoot: true,
     run: async (input) => (await import("./down.ts")).down(input),
   },
 }

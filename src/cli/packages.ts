@@ -16,6 +16,7 @@ export const neededPackages: readonly NeededPackage[] = [
   { name: "e2fsprogs", why: "makes ext4 disks" },
   { name: "bubblewrap", why: "jails the virtual machine monitor" },
   { name: "util-linux", why: "namespaces, locks, and the dropping of rights" },
+  { name: "mount", why: "bind mounts of the private cluster" },
   { name: "nftables", why: "decides what guests may reach" },
   { name: "iproute2", why: "network namespaces and TAPs" },
   { name: "gcc", why: "compiles the thaw helper" },
@@ -23,6 +24,8 @@ export const neededPackages: readonly NeededPackage[] = [
   { name: "xz-utils", why: "unpacks kernel modules" },
   { name: "libnss-myhostname", why: "resolves *.localhost" },
   { name: "runc", why: "is what the bench compares with" },
+  { name: "curl", why: "asks the edge in the tests, as a client that is not ours" },
+  { name: "python3", why: "stands in for a process of the monitor in the tests" },
 ]
 
 /** The oldest QEMU whose guests' memory can be mapped privately from a read-only file. */

@@ -98,6 +98,19 @@ describe("A delta", () => {
     expect((await load()).equals(memory)).toBe(true)
   })
 
+  test("holds more short extents of either kind than are read or written at once", async () => {
+    const [base, memory] = [Buffer.alloc(4000 * PAGE_BYTES, "base"), Buffer.alloc(4000 * PAGE_BYTES, "base")]
+    for (let number = 0; number < 4000; number++) {
+      const bytes = memory.subarray(number * PAGE_BYTES, (number + 1) * PAGE_BYTES)
+      // Unchanged, zero, and data of its own, in runs of every short length.
+      if (number % 7 === 0 || number % 11 === 0) bytes.fill(0)
+      else if (number % 13 !== 0) bytes.fill(`page ${number}`)
+    }
+    await writeFile(files.base, base)
+    await save(memory)
+    expect((await load()).equals(memory)).toBe(true)
+  })
+
   test("carries whose memory it is, of which life, and how much", async () => {
     await writeFile(files.base, Buffer.alloc(2 * PAGE_BYTES))
     await save(randomBytes(2 * PAGE_BYTES))

@@ -3,17 +3,19 @@ import { spawn } from "node:child_process"
 import { constants } from "node:fs"
 import { access, readFile, rename, writeFile } from "node:fs/promises"
 import { join } from "node:path"
+import { z } from "zod"
 import { messageOf } from "../errors.ts"
 import { QEMU } from "./command-line.ts"
 import type { Accelerator } from "./vmm.ts"
 
-export interface Verdict {
-  readonly accelerator: Accelerator
+const Verdict = z.object({
+  accelerator: z.enum(["kvm", "tcg"] satisfies Accelerator[]),
   /** A sentence for `doctor`. */
-  readonly reason: string
+  reason: z.string(),
   /** What the verdict is about; another kernel, QEMU or boot of the host is asked again. */
-  readonly about: string
-}
+  about: z.string(),
+})
+export type Verdict = Readonly<z.infer<typeof Verdict>>
 
 /** TCG is not a security boundary by QEMU's own statement; said once at start and by `doctor`. */
 export const TCG_WARNING =
@@ -30,15 +32,21 @@ export const probeAccelerator = async (
   const boot = (await readFile("/proc/sys/kernel/random/boot_id", "utf8")).trim()
   const about = [boot, options.qemuVersion, options.kernelHash].join()
   const file = join(options.directory, "accelerator.json")
-  const kept = await readFile(file, "utf8").then(
-    (text) => JSON.parse(text) as Verdict,
-    () => undefined,
-  )
+  const kept = await readVerdict(file)
   if (kept?.about === about) return kept
   const verdict: Verdict = { ...(await judge(options, signal)), about }
   await writeFile(`${file}.new`, JSON.stringify(verdict))
   await rename(`${file}.new`, file)
   return verdict
+}
+
+/** A file that is none, or that a power cut left half-written, is no verdict: the machine is asked again. */
+const readVerdict = async (file: string): Promise<Verdict | undefined> => {
+  try {
+    return Verdict.parse(JSON.parse(await readFile(file, "utf8")))
+  } catch {
+    return undefined
+  }
 }
 
 const judge = async (

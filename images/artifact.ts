@@ -18,6 +18,25 @@ export interface Recipe {
 /** The text of files of ours that go into an artefact. */
 export const readSources = (...urls: URL[]): Promise<Buffer[]> => Promise.all(urls.map((url) => readFile(url)))
 
+export interface Artifact {
+  readonly directory: string
+  readonly hash: string
+}
+
+const artifactOf = (cacheDirectory: string, { kind, ingredients }: Recipe): Artifact & { parent: string } => {
+  const digest = createHash("sha256")
+  for (const ingredient of ingredients) digest.update(`${ingredient.length}:`).update(ingredient)
+  const hash = digest.digest("hex").slice(0, 16)
+  const parent = join(cacheDirectory, "artifacts")
+  return { parent, directory: join(parent, `${kind}-${hash}`), hash }
+}
+
+/** An artefact that is in the cache already; nothing is built. */
+export const findArtifact = (cacheDirectory: string, recipe: Recipe): Artifact | undefined => {
+  const { directory, hash } = artifactOf(cacheDirectory, recipe)
+  return existsSync(directory) ? { directory, hash } : undefined
+}
+
 /**
  * The directory of an artefact, `<cache>/artifacts/<kind>-<hash of its recipe>`, built if it isn't there yet.
  * Safe against two builders (a lock that ends with its process) and against being killed half-way: a directory has its name only
@@ -28,13 +47,9 @@ export const ensureArtifact = async (
   recipe: Recipe,
   onProgress: Progress,
   signal: AbortSignal,
-): Promise<{ directory: string; hash: string }> => {
-  const hash = createHash("sha256")
-  for (const ingredient of recipe.ingredients) hash.update(`${ingredient.length}:`).update(ingredient)
-  const name = `${recipe.kind}-${hash.digest("hex").slice(0, 16)}`
-  const parent = join(cacheDirectory, "artifacts")
-  const directory = join(parent, name)
-  const found = { directory, hash: name.slice(recipe.kind.length + 1) }
+): Promise<Artifact> => {
+  const { parent, directory, hash } = artifactOf(cacheDirectory, recipe)
+  const found = { directory, hash }
   if (existsSync(directory)) return found
   await mkdir(parent, { recursive: true })
   await using _ = await lock(join(parent, `.${recipe.kind}.lock`), signal, () =>
@@ -45,7 +60,7 @@ export const ensureArtifact = async (
   const startedAt = performance.now()
   onProgress(`${recipe.kind}: building`)
   // What a killed builder has started may still write to its own.
-  const temporary = join(parent, `.${name}.${randomUUID().slice(0, 8)}.building`)
+  const temporary = join(parent, `.${basename(directory)}.${randomUUID().slice(0, 8)}.building`)
   await mkdir(temporary)
   await recipe.build(temporary, signal)
   for (const file of await readdir(temporary)) await sync(join(temporary, file))

@@ -4,7 +4,7 @@
  */
 import { open } from "node:fs/promises"
 import { join } from "node:path"
-import { ensureArtifact, type Progress, type Recipe } from "./artifact.ts"
+import { ensureArtifact, findArtifact, type Artifact, type Progress, type Recipe } from "./artifact.ts"
 import { baseRecipe } from "./base/base.ts"
 import { kernelRecipe } from "./kernel/kernel.ts"
 import type { Debian } from "./packages.ts"
@@ -35,25 +35,43 @@ const emptyRecipe: Recipe = {
   },
 }
 
+interface Source {
+  readonly cacheDirectory: string
+  readonly debian: Debian
+}
+
+const recipes = async (debian: Debian) =>
+  [await kernelRecipe(debian), await systemRecipe(debian), await baseRecipe(debian), emptyRecipe] as const
+
 /** Builds what is missing of the base artefacts, with a line of progress each; an unreachable mirror is an {@link OperatorError}. */
 export const ensureArtifacts = async (
-  { cacheDirectory, debian }: { cacheDirectory: string; debian: Debian },
+  { cacheDirectory, debian }: Source,
   onProgress: Progress,
   signal: AbortSignal,
 ): Promise<Artifacts> => {
-  const [kernel, system, base, empty] = [
-    await ensureArtifact(cacheDirectory, await kernelRecipe(debian), onProgress, signal),
-    await ensureArtifact(cacheDirectory, await systemRecipe(debian), onProgress, signal),
-    await ensureArtifact(cacheDirectory, await baseRecipe(debian), onProgress, signal),
-    await ensureArtifact(cacheDirectory, emptyRecipe, onProgress, signal),
-  ]
-  return {
-    kernel: join(kernel.directory, "vmlinuz"),
-    kernelHash: kernel.hash,
-    initramfs: join(kernel.directory, "initrd"),
-    systemDisk: join(system.directory, "disk.raw"),
-    rootDisk: join(base.directory, "disk.raw"),
-    rootDiskHash: base.hash,
-    emptyDrive: join(empty.directory, "drive.raw"),
-  }
+  const [kernel, system, base, empty] = await recipes(debian)
+  return toArtifacts(
+    await ensureArtifact(cacheDirectory, kernel, onProgress, signal),
+    await ensureArtifact(cacheDirectory, system, onProgress, signal),
+    await ensureArtifact(cacheDirectory, base, onProgress, signal),
+    await ensureArtifact(cacheDirectory, empty, onProgress, signal),
+  )
 }
+
+/** The base artefacts if all of them are in the cache; builds nothing. */
+export const findArtifacts = async ({ cacheDirectory, debian }: Source): Promise<Artifacts | undefined> => {
+  const [kernel, system, base, empty] = (await recipes(debian)).map((recipe) => findArtifact(cacheDirectory, recipe))
+  return kernel === undefined || system === undefined || base === undefined || empty === undefined
+    ? undefined
+    : toArtifacts(kernel, system, base, empty)
+}
+
+const toArtifacts = (kernel: Artifact, system: Artifact, base: Artifact, empty: Artifact): Artifacts => ({
+  kernel: join(kernel.directory, "vmlinuz"),
+  kernelHash: kernel.hash,
+  initramfs: join(kernel.directory, "initrd"),
+  systemDisk: join(system.directory, "disk.raw"),
+  rootDisk: join(base.directory, "disk.raw"),
+  rootDiskHash: base.hash,
+  emptyDrive: join(empty.directory, "drive.raw"),
+})

@@ -10,7 +10,8 @@ import type { CommandInput } from "./commands.ts"
 import { carryOut, planInstallation, toShell } from "./installation.ts"
 import { distribution, missingPackages, type NeededPackage } from "./packages.ts"
 
-const NEEDED_DISK_BYTES = 6 * 1024 ** 3
+/** What artefacts, images and the first VMs take. */
+export const NEEDED_DISK_BYTES = 6 * 1024 ** 3
 
 /** Installs what is missing; resolves with 0 when all of it is there. Run again it only looks. */
 export const setup = async ({ config, print, signal }: CommandInput): Promise<number> => {

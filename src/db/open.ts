@@ -31,6 +31,12 @@ export const openDatabase = async (address: DatabaseAddress, signal: AbortSignal
   return { db: drizzle(sql), [Symbol.asyncDispose]: () => sql.end({ timeout: 5 }) }
 }
 
+/** Whether a database outside can be used: asks it, and changes nothing. Throws an {@link OperatorError} in its words. */
+export const checkDatabase = async (url: string, signal: AbortSignal): Promise<void> => {
+  const sql = await connectTo(url, signal)
+  await sql.end({ timeout: 1 })
+}
+
 const quiet = { onnotice: () => {}, max: MAX_CONNECTIONS } as const
 
 const connect = async (address: DatabaseAddress, signal: AbortSignal): Promise<Sql> => {

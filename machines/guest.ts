@@ -1,6 +1,10 @@
+import { randomUUID } from "node:crypto"
+import { unlessAborted } from "../src/abort.ts"
+import type { AgentClient } from "../src/agent/client.ts"
 import { openAgentEvents } from "../src/agent/events.ts"
 import type { AgentEvent, ProcessEnd } from "../src/agent/protocol.ts"
 import { openThawPort, type ThawPort } from "../src/agent/thaw.ts"
+import type { LogStream } from "../src/logs/entry.ts"
 import type { Vm } from "../src/vmm/vmm.ts"
 
 /** The application's process, in every VM. */
@@ -12,11 +16,17 @@ export interface Guest extends Pick<ThawPort, "freeze" | "thaw"> {
   readonly ready: Promise<void>
   /** Resolves when the application has ended by itself. */
   readonly mainExited: Promise<ProcessEnd>
+  /** Resolves when everything has been heard that the application has said until now; rejects when the guest doesn't answer before `signal`. */
+  hearAll(agent: Pick<AgentClient, "flushOutput">, signal: AbortSignal): Promise<void>
   close(): void
 }
 
-/** Connects to both ports of a VM; the caller closes. */
-export const openGuest = async (ports: Vm["ports"], signal: AbortSignal): Promise<Guest> => {
+/** Connects to both ports of a VM; the caller closes. `onOutput` gets what the application says, in pieces. */
+export const openGuest = async (
+  ports: Vm["ports"],
+  signal: AbortSignal,
+  onOutput: (stream: LogStream, text: string) => void = () => {},
+): Promise<Guest> => {
   const thawPort = await openThawPort(ports.thaw, signal)
   // The second, with nothing awaited after it: an event that is waiting there is heard, and not lost before anybody listens.
   const events = await openAgentEvents(ports.agent, signal).catch((error: unknown) => {
@@ -25,15 +35,40 @@ export const openGuest = async (ports: Vm["ports"], signal: AbortSignal): Promis
   })
   const ready = Promise.withResolvers<void>()
   const mainExited = Promise.withResolvers<ProcessEnd>()
-  events.on("event", (event: AgentEvent) => {
-    if (event.event === "hello") ready.resolve()
-    else if (event.process === MAIN_PROCESS) mainExited.resolve(event)
-  })
+  const marks = new Map<string, PromiseWithResolvers<void>>()
+  const hear = (event: AgentEvent) => {
+    switch (event.event) {
+      case "hello":
+        return ready.resolve()
+      case "flushed":
+        return marks.get(event.mark)?.resolve()
+      case "exited":
+        return event.process === MAIN_PROCESS ? mainExited.resolve(event) : undefined
+      case "output":
+        return event.process === MAIN_PROCESS ? onOutput(event.stream, event.data) : undefined
+      case "dropped":
+        return event.process !== MAIN_PROCESS
+          ? undefined
+          : onOutput("notice", `[${event.characters} characters of output were lost]\n`)
+    }
+  }
+  events.on("event", hear)
   return {
     freeze: thawPort.freeze,
     thaw: thawPort.thaw,
     ready: ready.promise,
     mainExited: mainExited.promise,
+    async hearAll(agent, flushSignal) {
+      const mark = randomUUID()
+      const heard = Promise.withResolvers<void>()
+      marks.set(mark, heard)
+      try {
+        await agent.flushOutput(mark, flushSignal)
+        await unlessAborted(heard.promise, flushSignal)
+      } finally {
+        marks.delete(mark)
+      }
+    },
     close() {
       thawPort.close()
       events.close()

@@ -5,6 +5,7 @@ import { bases, images, imageVersions, microvms, vms } from "../src/db/schema.ts
 import { conflict, notFound, ServiceError, validationError } from "../src/errors.ts"
 import type { Ledger } from "../src/capacity/ledger.ts"
 import { VMM_OVERHEAD_MIB } from "../src/capacity/ledger.ts"
+import type { Logs } from "../src/logs/logs.ts"
 import { imageArn, microvmArn } from "./arn.ts"
 import { claimClientToken } from "./client-token.ts"
 import { recordChange } from "./history.ts"
@@ -23,10 +24,11 @@ export interface MicrovmsOptions {
   readonly hostId: string
   readonly registry: Registry<MicrovmMachine>
   readonly ledger: Ledger
+  readonly logs: Logs
 }
 
 /** MicroVMs over a database, a registry of their actors and the ledger of this host. */
-export const createMicrovms = ({ db, hostId, registry, ledger }: MicrovmsOptions): Microvms => {
+export const createMicrovms = ({ db, hostId, registry, ledger, logs }: MicrovmsOptions): Microvms => {
   const find = async (id: string, scope: Scope): Promise<MicrovmRow> => {
     const [row] = await db
       .select()
@@ -65,7 +67,7 @@ export const createMicrovms = ({ db, hostId, registry, ledger }: MicrovmsOptions
           resourceId: id,
         })
         if (earlier !== undefined) return find(earlier, caller)
-        return insertMicrovm(tx, id, request, caller, { hostId, ledger })
+        return insertMicrovm(tx, id, request, caller, { hostId, ledger, logs })
       })
       // A replayed request has its actor already, or is over.
       if (made.id === id) registry.start(id, made.generation, { input: toMicrovmInput(made) })
@@ -91,6 +93,7 @@ export const createMicrovms = ({ db, hostId, registry, ledger }: MicrovmsOptions
         .limit(page.limit + 1)
       return toPage(rows, page, (row) => ({ time: row.startedAt, id: row.id }), toMicrovm)
     },
+    log: async (id, scope) => logs.reader((await find(id, scope)).vmId),
     suspend: (id, caller) => wish(id, caller, { type: "SUSPEND", cause: "api", by: by(caller) }, "suspended"),
     resume: (id, caller) => wish(id, caller, { type: "RESUME", cause: "api", by: by(caller) }, "resumed"),
     terminate: (id, caller) =>
@@ -103,7 +106,7 @@ const insertMicrovm = async (
   id: string,
   request: RunRequest,
   caller: Caller,
-  { hostId, ledger }: { hostId: string; ledger: Ledger },
+  { hostId, ledger, logs }: Pick<MicrovmsOptions, "hostId" | "ledger" | "logs">,
 ): Promise<MicrovmRow> => {
   const arn = imageArn(caller, request.imageName)
   const [version] = await tx
@@ -138,6 +141,7 @@ const insertMicrovm = async (
   await tx
     .insert(vms)
     .values({ id: vmId, hostId, kind: "microvm", baseId: base.id, memoryMiB: base.memoryMiB, vcpus: base.vcpus })
+  if ((request.logging ?? version.version.settings.logging)?.kind !== "disabled") await logs.create(tx, vmId)
   const startedAt = new Date()
   const [row] = await tx
     .insert(microvms)

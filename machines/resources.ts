@@ -76,6 +76,8 @@ export interface Microvms {
     page: PageRequest,
     scope: Scope,
   ): Promise<Page<Microvm>>
+  /** What its application said, in every life of it; empty when no logs are kept of it. */
+  log(id: string, scope: Scope): Promise<LogReader>
   suspend(id: string, caller: Caller): Promise<void>
   resume(id: string, caller: Caller): Promise<void>
   terminate(id: string, caller: Caller): Promise<void>

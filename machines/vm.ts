@@ -4,11 +4,15 @@
  */
 import { mkdir, rm } from "node:fs/promises"
 import { join } from "node:path"
+import { unlessAborted } from "../src/abort.ts"
+import { createAgentClient } from "../src/agent/client.ts"
 import type { ProcessEnd } from "../src/agent/protocol.ts"
 import type { Ledger } from "../src/capacity/ledger.ts"
 import type { Cause } from "../src/db/values.ts"
 import type { Log } from "../src/log.ts"
-import type { Slot } from "../src/net/slot.ts"
+import type { Logs } from "../src/logs/logs.ts"
+import type { LogWriter } from "../src/logs/writer.ts"
+import { GUEST, type Slot } from "../src/net/slot.ts"
 import type { Slots } from "../src/net/slots.ts"
 import type { Vm, VmProcess, Vmm } from "../src/vmm/vmm.ts"
 import { openGuest, type Guest } from "./guest.ts"
@@ -19,9 +23,13 @@ export interface LiveVm {
   readonly vm: Vm
   readonly slot: Slot
   readonly guest: Guest
+  /** What the application says goes there. */
+  readonly words: LogWriter
   readonly incarnation: number
   /** Resolves when the application or the process has ended by itself, with the cause. */
   readonly ended: Promise<Ending>
+  /** Whether it has. */
+  readonly isOver: () => boolean
 }
 
 export interface Ending {
@@ -36,6 +44,7 @@ export interface VmHostOptions {
   readonly vmm: Vmm
   readonly slots: Slots
   readonly ledger: Ledger
+  readonly logs: Logs
   readonly log: Log
   /** The same secret for the same life of a VM, so that nobody has to store it. 32 bytes. */
   readonly secretOf: (vmId: string, incarnation: number) => Buffer
@@ -56,9 +65,11 @@ export interface VmHost extends VmHostOptions {
   end(vmId: string): Promise<void>
 }
 
+const LAST_WORDS_MS = 2000
+
 /** The host's VMs; holds no process of its own when nothing is live. */
 export const createVmHost = (options: VmHostOptions): VmHost => {
-  const { db, dataDirectory, vmm, slots, ledger, log } = options
+  const { db, dataDirectory, vmm, slots, ledger, logs, log } = options
   const held = new Map<string, LiveVm>()
 
   const host: VmHost = {
@@ -66,8 +77,15 @@ export const createVmHost = (options: VmHostOptions): VmHost => {
     live: (vmId) => held.get(vmId),
     directoryOf: (vmId) => join(dataDirectory, "vms", vmId),
     async hold(vm, slot, incarnation, signal) {
-      const guest = await openGuest(vm.ports, signal)
-      const live = { vm, slot, guest, incarnation, ended: firstEnding(vm, guest) }
+      const words = logs.writer(vm.process.vmId)
+      const guest = await openGuest(vm.ports, signal, words.add).catch(async (error: unknown) => {
+        await words.close()
+        throw error
+      })
+      const ended = firstEnding(vm, guest)
+      let over = false
+      void ended.then(() => (over = true))
+      const live = { vm, slot, guest, words, incarnation, ended, isOver: () => over }
       held.set(vm.process.vmId, live)
       return live
     },
@@ -96,7 +114,7 @@ export const createVmHost = (options: VmHostOptions): VmHost => {
     async stop(row) {
       const live = held.get(row.id)
       host.forget(row.id)
-      if (live !== undefined) await live.vm.kill()
+      if (live !== undefined) await Promise.all([live.vm.kill(), live.words.close()])
       const process: VmProcess | undefined = processOf(row)
       if (process !== undefined) await vmm.destroy(process)
       if (live !== undefined) slots.retire(live.slot)
@@ -106,12 +124,34 @@ export const createVmHost = (options: VmHostOptions): VmHost => {
       if (live !== undefined || process !== undefined || row.slot !== null) await recordStopped(db, row.id)
     },
     async end(vmId) {
+      await hearLastWords(host, vmId)
       await host.stop(await findVm(db, vmId))
+      await logs.end(vmId)
       await rm(host.directoryOf(vmId), { recursive: true, force: true })
       await recordEnd(db, vmId)
     },
   }
   return host
+}
+
+/**
+ * What an application has said and its guest not yet sent, before the guest is killed. Of one that sleeps nothing more is to be had: it
+ * sent all but its last quarter of a second before it slept.
+ */
+const hearLastWords = async ({ live, secretOf, log }: VmHost, vmId: string): Promise<void> => {
+  const found = live(vmId)
+  if (found === undefined || found.isOver()) return
+  const { vm, guest, words, slot, incarnation } = found
+  const signal = AbortSignal.timeout(LAST_WORDS_MS)
+  const agent = createAgentClient(slot.address, GUEST.agentPort, secretOf(vmId, incarnation))
+  try {
+    if ((await words.isKept()) && (await unlessAborted(vm.status(), signal)) === "running")
+      await guest.hearAll(agent, signal)
+  } catch (error) {
+    log.info({ vmId, err: error }, "The last words of an application were not heard")
+  } finally {
+    agent.close()
+  }
 }
 
 /** Whichever is known first: the application's own end says more than the process's. */

@@ -131,7 +131,7 @@ export const startDaemon = async (
   const ledger = createLedger(Math.floor(totalmem() / 1024 ** 2) - config.hostMemoryReservedMiB)
   const createOverlay = await prepareOverlays(data.path, signal)
   const secretOf = (vmId: string, incarnation: number) => secrets.derive("agent", vmId, String(incarnation))
-  const host = createVmHost({ db, hostId, dataDirectory: data.path, vmm, slots, ledger, log, secretOf })
+  const host = createVmHost({ db, hostId, dataDirectory: data.path, vmm, slots, ledger, logs, log, secretOf })
   const places = { cacheDirectory: config.cacheDirectory, dataDirectory: data.path }
 
   const store = await openArtifactStore(join(data.path, "store"))
@@ -232,7 +232,7 @@ export const startDaemon = async (
   collectDefaultMetrics({ register: metrics })
   const api = await serveApi(
     createApi({
-      microvms: createMicrovms({ db, hostId, registry: registries.microvms, ledger }),
+      microvms: createMicrovms({ db, hostId, registry: registries.microvms, ledger, logs }),
       images: createImages({ db, hostId, architecture: "x86_64", registry: registries.imageVersions, secrets, logs }),
       keys,
       mint: tokens,

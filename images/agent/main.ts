@@ -1,25 +1,25 @@
 /** The agent: everything of a guest that is not on the way to the application's first answer. It does nothing unless asked. */
 import { timingSafeEqual } from "node:crypto"
 import { once } from "node:events"
-import { writeSync, openSync, readFileSync } from "node:fs"
+import { readFileSync } from "node:fs"
 import { writeFile } from "node:fs/promises"
 import type { Http2ServerRequest } from "node:http2"
 import { GUEST } from "../../src/net/slot.ts"
-import type { AgentEvent, ContextSpec, CopySpec, DirectorySpec, ProcessSpec } from "../../src/agent/protocol.ts"
+import type { ContextSpec, CopySpec, DirectorySpec, ProcessSpec } from "../../src/agent/protocol.ts"
 import { AGENT_PROTOCOL } from "../../src/agent/version.ts"
 import { dropContext, unpackContext } from "./context.ts"
 import { copyIntoImage } from "./copy.ts"
 import { createFileRoutes } from "./file-routes.ts"
 import { IMAGE_ROOT, makeDirectory } from "./image-root.ts"
 import { untilListening } from "./listening.ts"
+import { openPort } from "./port.ts"
 import { createProcessTable } from "./process-table.ts"
 import { createRouteServer, type Handler } from "./route-server.ts"
 import { run } from "./run.ts"
 import { findUser } from "./user.ts"
 
 const MAX_BODY_BYTES = 4 * 1024 * 1024
-const port = openSync("/dev/virtio-ports/torpor.agent", "w")
-const tell = (event: AgentEvent) => void writeSync(port, `${JSON.stringify(event)}\n`)
+const tell = openPort("/dev/virtio-ports/torpor.agent")
 const processes = createProcessTable(tell)
 
 /** The thaw helper writes another secret at every restore. */
@@ -58,6 +58,7 @@ const routes: Record<string, Handler> = {
   "PUT /processes/*": async (request, _, url) => processes.start(nameOf(url), await bodyOf<ProcessSpec>(request)),
   "DELETE /processes/*": (_, __, url) => processes.end(nameOf(url)),
   "GET /processes/*/output": sendOutput,
+  "POST /flush": (_, __, url) => processes.flush(url.searchParams.get("mark") ?? ""),
   "POST /context": async (request) => unpackContext(await bodyOf<ContextSpec>(request)),
   "POST /copy": async (request) => copyIntoImage(await bodyOf<CopySpec>(request)),
   "POST /directory": async (request) => {

@@ -1,21 +1,37 @@
 import type { OutputFrame, ProcessEnd } from "../../src/agent/protocol.ts"
 
 /** How much of what a process said is kept for who asks later. */
-const KEPT_BYTES = 512 * 1024
+const KEPT_CHARACTERS = 512 * 1024
+/** What a piece costs beside its text: a process may say one character at a time. */
+const PIECE_CHARACTERS = 64
+/** How much a reader takes at once. */
+const TAKEN_CHARACTERS = 64 * 1024
+
+export interface OutputReader {
+  /** Where it stands, in characters from the process's beginning. */
+  readonly at: number
+  /** What comes next of what is there: nothing when it has all been taken. */
+  take(): OutputFrame[]
+}
 
 export interface Output {
+  /** All that was said so far, kept or not, in characters. */
+  readonly said: number
   add(stream: "stdout" | "stderr", data: string): void
   end(how: ProcessEnd): void
+  /** From the oldest that is kept; from the beginning, when nothing was lost yet. */
+  read(): OutputReader
   /** Everything kept, then what follows, to the end. */
   follow(): AsyncGenerator<OutputFrame>
 }
 
 /** The bounded memory of one process's words: a flood loses its oldest, and says how much. The process never waits for a reader. */
-export const createOutput = (): Output => {
-  const frames: Extract<OutputFrame, { data: string }>[] = []
+export const createOutput = (onAdded = () => {}): Output => {
+  const pieces: Extract<OutputFrame, { data: string }>[] = []
   let kept = 0
-  /** The number of the first kept frame, counted from the process's beginning. */
-  let first = 0
+  let said = 0
+  /** The first kept piece: its number, and where it begins. */
+  let [first, firstAt] = [0, 0]
   let end: ProcessEnd | undefined
   let changed = Promise.withResolvers<void>()
 
@@ -24,35 +40,62 @@ export const createOutput = (): Output => {
     changed = Promise.withResolvers()
   }
 
-  return {
+  const output: Output = {
+    get said() {
+      return said
+    },
     add(stream, data) {
-      frames.push({ stream, data })
-      kept += data.length
-      while (kept > KEPT_BYTES && frames.length > 1) {
-        kept -= frames.shift()?.data.length ?? 0
+      pieces.push({ stream, data })
+      said += data.length
+      kept += data.length + PIECE_CHARACTERS
+      while (kept > KEPT_CHARACTERS && pieces.length > 1) {
+        const lost = pieces.shift()?.data.length ?? 0
+        kept -= lost + PIECE_CHARACTERS
+        firstAt += lost
         first++
       }
+      onAdded()
       wake()
     },
     end(how) {
       end = how
       wake()
     },
+    read() {
+      let [next, at] = [0, 0]
+      return {
+        get at() {
+          return at
+        },
+        take() {
+          const taken: OutputFrame[] = []
+          if (next < first) {
+            taken.push({ dropped: firstAt - at })
+            ;[next, at] = [first, firstAt]
+          }
+          const enough = at + TAKEN_CHARACTERS
+          for (let piece = pieces[next - first]; piece !== undefined && at < enough; piece = pieces[next - first]) {
+            taken.push(piece)
+            at += piece.data.length
+            next++
+          }
+          return taken
+        },
+      }
+    },
     async *follow() {
-      for (let next = 0; ;) {
-        if (next < first) {
-          yield { dropped: first - next }
-          next = first
-        }
-        const frame = frames[next - first]
-        if (frame !== undefined) {
-          next++
-          yield frame
-        } else if (end !== undefined) {
+      const reader = output.read()
+      for (;;) {
+        const taken = reader.take()
+        yield* taken
+        if (taken.length > 0) continue
+        if (end !== undefined) {
           yield { end }
           return
-        } else await changed.promise
+        }
+        await changed.promise
       }
     },
   }
+  return output
 }

@@ -2,14 +2,18 @@
 import { spawn } from "node:child_process"
 import { mkdir, readFile, readlink, rm, writeFile } from "node:fs/promises"
 import { constants } from "node:os"
-import type { AgentEvent, ProcessEnd, ProcessSpec } from "../../src/agent/protocol.ts"
+import type { ProcessEnd, ProcessSpec } from "../../src/agent/protocol.ts"
 import { cgroupOf, toOciConfig } from "./container.ts"
 import { createOutput, type Output } from "./output.ts"
+import type { Tell } from "./port.ts"
 import { run } from "./run.ts"
+import { createShipping, type Shipping } from "./shipping.ts"
 import { findUser } from "./user.ts"
 
 interface Running {
   readonly output: Output
+  /** The application's alone: a build step is followed while it runs. */
+  readonly shipping: Shipping | undefined
   readonly ended: Promise<ProcessEnd>
   readonly cgroup: string
 }
@@ -27,7 +31,7 @@ const outOfMemoryKills = async ({ container }: ProcessSpec): Promise<number> => 
 }
 
 /** The table; `tell` sends an event to the host. */
-export const createProcessTable = (tell: (event: AgentEvent) => void) => {
+export const createProcessTable = (tell: Tell) => {
   const table = new Map<string, Running>()
 
   return {
@@ -41,7 +45,8 @@ export const createProcessTable = (tell: (event: AgentEvent) => void) => {
       const child = spawn("crun", [...RUNTIME, "run", "--bundle", bundle, "--pid-file", `${bundle}/pid`, name], {
         stdio: ["ignore", "pipe", "pipe"],
       })
-      const output = createOutput()
+      const output: Output = createOutput(() => shipping?.note())
+      const shipping = spec.container === "app" ? createShipping(name, output, tell) : undefined
       for (const stream of ["stdout", "stderr"] as const)
         child[stream].setEncoding("utf8").on("data", (data: string) => output.add(stream, data))
       const ended = new Promise<number>((resolve) => {
@@ -51,10 +56,12 @@ export const createProcessTable = (tell: (event: AgentEvent) => void) => {
         const outOfMemory = code === KILLED && (await outOfMemoryKills(spec)) > killsBefore
         return { code, signal: SIGNALS.get(code) ?? null, ...(outOfMemory ? { outOfMemory } : {}) }
       })
-      table.set(name, { output, ended, cgroup: `/sys/fs/cgroup${cgroupOf(name, spec)}` })
-      void ended.then((how) => {
+      table.set(name, { output, shipping, ended, cgroup: `/sys/fs/cgroup${cgroupOf(name, spec)}` })
+      void ended.then(async (how) => {
         output.end(how)
-        tell({ event: "exited", process: name, ...how })
+        // The host ends the VM when it hears of the exit: the last words come first.
+        await shipping?.flush()
+        await tell({ event: "exited", process: name, ...how })
       })
       if (spec.container === "app") await exposeUts(`${bundle}/pid`, ended)
     },
@@ -63,6 +70,12 @@ export const createProcessTable = (tell: (event: AgentEvent) => void) => {
       const running = table.get(name)
       if (running === undefined) throw new Error(`There is no process ${name}`)
       return running.output
+    },
+
+    /** Ships what the application has said until now, and marks the place behind it. */
+    async flush(mark: string): Promise<void> {
+      for (const { shipping } of table.values()) await shipping?.flush()
+      await tell({ event: "flushed", mark })
     },
 
     /** Kills the tree and forgets it; nothing happens when there is none. */

@@ -52,6 +52,8 @@ export interface AgentClient {
     signal: AbortSignal,
   ): Promise<ProcessEnd>
   endProcess(name: string, signal: AbortSignal): Promise<void>
+  /** What the application has said until now goes to the agent port, and then the mark. */
+  flushOutput(mark: string, signal: AbortSignal): Promise<void>
   unpackContext(spec: ContextSpec, signal: AbortSignal): Promise<void>
   copy(spec: CopySpec, signal: AbortSignal): Promise<void>
   makeDirectory(spec: DirectorySpec, signal: AbortSignal): Promise<void>
@@ -135,6 +137,7 @@ export const createAgentClient = (address: string, port: number, secret: Buffer)
   return {
     startProcess: (name, spec, signal) => ask("PUT", `/processes/${name}`, spec, signal),
     endProcess: (name, signal) => ask("DELETE", `/processes/${name}`, undefined, signal),
+    flushOutput: (mark, signal) => ask("POST", `/flush?mark=${mark}`, {}, signal),
     unpackContext: (spec, signal) => ask("POST", "/context", spec, signal),
     copy: (spec, signal) => ask("POST", "/copy", spec, signal),
     makeDirectory: (spec, signal) => ask("POST", "/directory", spec, signal),
@@ -148,7 +151,7 @@ export const createAgentClient = (address: string, port: number, secret: Buffer)
       for await (const line of linesOf(stream)) {
         const frame = parsed(OutputFrame, line)
         if ("end" in frame) return frame.end
-        if ("dropped" in frame) onData(`[${frame.dropped} pieces of output were lost]\n`, "stderr")
+        if ("dropped" in frame) onData(`[${frame.dropped} characters of output were lost]\n`, "stderr")
         else onData(frame.data, frame.stream)
       }
       throw new AgentError("The guest ended the output of a process that has not ended")

@@ -11,6 +11,7 @@
  *     PUT    /processes/{name}          {@link ProcessSpec}      starts a named process tree
  *     GET    /processes/{name}/output                            {@link OutputFrame} lines, from the oldest kept, until it has ended
  *     DELETE /processes/{name}                                   ends it, all of it
+ *     POST   /flush?mark=                                        the application's output so far, and then `mark`, are on the agent port
  *     POST   /context                   {@link ContextSpec}      unpacks the archive drive into the build context
  *     POST   /copy                      {@link CopySpec}         from the context into the image
  *     POST   /directory                 {@link DirectorySpec}    makes a directory in the image
@@ -25,7 +26,7 @@
  * Paths are of the image's root file system, links in them followed inside it.
  */
 import { z } from "zod"
-import { FILE_PAGE_MAX } from "./version.ts"
+import { EVENT_LINE_MAX, FILE_PAGE_MAX } from "./version.ts"
 
 export const ProcessEnd = z.object({
   code: z.number().int(),
@@ -43,6 +44,16 @@ export type ProcessEnd = z.infer<typeof ProcessEnd>
 export const AgentEvent = z.discriminatedUnion("event", [
   z.object({ event: z.literal("hello"), protocol: z.number().int() }),
   ProcessEnd.extend({ event: z.literal("exited"), process: z.string().max(64) }),
+  // What the application says, in the order of each stream; pieces of text, not lines.
+  z.object({
+    event: z.literal("output"),
+    process: z.string().max(64),
+    stream: z.enum(["stdout", "stderr"]),
+    data: z.string().max(EVENT_LINE_MAX),
+  }),
+  // It said more than was taken in time.
+  z.object({ event: z.literal("dropped"), process: z.string().max(64), characters: z.number().int().positive() }),
+  z.object({ event: z.literal("flushed"), mark: z.string().max(64) }),
 ])
 export type AgentEvent = z.infer<typeof AgentEvent>
 
@@ -59,7 +70,7 @@ export interface ProcessSpec {
   readonly container: "app" | "build"
 }
 
-/** A line of output, or how it ended. `dropped` counts bytes that were lost because nobody read them in time. */
+/** A piece of output, or how it ended. `dropped` counts characters that were lost because nobody read them in time. */
 export const OutputFrame = z.union([
   z.object({ stream: z.enum(["stdout", "stderr"]), data: z.string().max(256 * 1024) }),
   z.object({ dropped: z.number().int() }),

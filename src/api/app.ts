@@ -6,7 +6,7 @@ import type { Log } from "../log.ts"
 import type { ArtifactStore } from "../store/artifact-store.ts"
 import { claimedService } from "./aws/authorization.ts"
 import type { ServiceContext } from "./aws/json-service.ts"
-import { parseUuid } from "./aws/microvms/identifiers.ts"
+import { parseMicrovmId, parseUuid } from "./aws/microvms/identifiers.ts"
 import { createMicrovmsService, microvmsDialect, type MicrovmsParts } from "./aws/microvms/service.ts"
 import { rawTarget, type ApiEnv } from "./aws/request-body.ts"
 import { createS3Service } from "./aws/s3/service.ts"
@@ -50,6 +50,11 @@ export const createApi = (parts: ApiParts): Hono<ApiEnv> => {
     return parts.images.buildLog(id, caller)
   }, context)
 
+  const microvmLog = createLogRoute(
+    (identifier, caller) => parts.microvms.log(parseMicrovmId(identifier), caller),
+    context,
+  )
+
   const app = new Hono<ApiEnv>()
   app.onError((error) => toErrorAnswer(error, microvmsDialect, randomUUID(), parts.log))
 
@@ -70,6 +75,7 @@ export const createApi = (parts: ApiParts): Hono<ApiEnv> => {
   )
   app.get("/.well-known/jwks.json", async (c) => c.json(await parts.jwks()))
   app.get("/torpor/v1/builds/:buildId/log", (c) => buildLog(c, randomUUID()))
+  app.get("/torpor/v1/microvms/:microvmId/logs", (c) => microvmLog(c, randomUUID()))
   app.all("*", (c) => microvms(c, randomUUID()))
   return app
 }

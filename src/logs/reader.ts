@@ -1,4 +1,5 @@
 import { and, asc, eq, gte, sql } from "drizzle-orm"
+import { unlessAborted } from "../abort.ts"
 import { logChunks, logs } from "../db/schema.ts"
 import type { LogEntry } from "./entry.ts"
 import type { LogDatabase } from "./logs.ts"
@@ -73,17 +74,5 @@ export const createLogReader = (db: LogDatabase, id: string, changed: () => Prom
         await unlessAborted(change, signal)
       }
     },
-  }
-}
-
-const unlessAborted = async (work: Promise<void>, signal: AbortSignal): Promise<void> => {
-  const aborted = Promise.withResolvers<never>()
-  const onAbort = () => aborted.reject(signal.reason as Error)
-  signal.addEventListener("abort", onAbort, { once: true })
-  try {
-    signal.throwIfAborted()
-    await Promise.race([work, aborted.promise])
-  } finally {
-    signal.removeEventListener("abort", onAbort)
   }
 }

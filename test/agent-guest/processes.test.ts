@@ -62,6 +62,34 @@ describe("A process in a guest", () => {
     await booted.agent.endProcess(name, signal)
     await expect(follow(name)).rejects.toThrow(`There is no process ${name}`)
   })
+
+  test("that said megabytes which nobody read is heard to the end, and what is lost of it is counted", async () => {
+    const name = await start("seq 400000; seq 3 >&2")
+    const { how, stdout, stderr } = await follow(name)
+    const again = await follow(name)
+    await booted.agent.endProcess(name, signal)
+    expect(how.code).toBe(0)
+    const all = Array.from({ length: 400_000 }, (_, index) => `${index + 1}\n`).join("")
+    const lost = /^\[(\d+) characters of output were lost\]\n/gm
+    for (const said of [{ stdout, stderr }, again]) {
+      expect(said.stderr.replaceAll(lost, "")).toBe("1\n2\n3\n")
+      expect(all.endsWith(said.stdout.slice(-100_000))).toBe(true)
+    }
+    // The one that came too late for most of it.
+    expect(again.stdout.length + Number([...again.stderr.matchAll(lost)][0]?.[1])).toBe(all.length)
+    expect(again.stdout.length).toBeLessThan(512 * 1024)
+  })
+
+  test("is ended with all that it has started, wherever that went", async () => {
+    // Grandchildren in a session of their own, one of which holds a port: a guest's containers share its network.
+    const server = "python3 -m http.server 7000"
+    const name = await start(`(setsid nohup sh -c '${server} & wait' > /dev/null 2>&1 &) ; echo begun; sleep 1000`)
+    await booted.agent.untilListening(7000, signal)
+    await booted.agent.endProcess(name, signal)
+    const connect = "python3 -c 'import socket; socket.create_connection((\"127.0.0.1\", 7000))'"
+    expect((await run(connect)).stderr).toContain("Connection refused")
+    await expect(follow(name)).rejects.toThrow("There is no process")
+  })
 })
 
 describe("Bounds of an application", () => {

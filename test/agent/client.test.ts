@@ -106,7 +106,7 @@ describe("The agent's client", () => {
     expect(end).toEqual({ code: 1, signal: "SIGTERM" })
     expect(pieces).toEqual([
       ["stdout", "a\u001b"],
-      ["stderr", "[3 pieces of output were lost]\n"],
+      ["stderr", "[3 characters of output were lost]\n"],
       ["stderr", "b"],
     ])
   })

@@ -105,7 +105,7 @@ beforeAll(async () => {
   const limits = { bytesPerLog: 2 ** 20, bytesPerHost: 2 ** 30, days: 7 }
   const logs = opened.use(createLogs({ db, hostId, limits, log }))
   images = createImages({ db, hostId, architecture: "x86_64", registry: versions, secrets, logs })
-  microvms = createMicrovms({ db, hostId, registry: actors, ledger: createLedger(100_000) })
+  microvms = createMicrovms({ db, hostId, registry: actors, ledger: createLedger(100_000), logs })
   await images.create(imageRequest("app"), caller())
   await untilImage("app", "CREATED")
 })

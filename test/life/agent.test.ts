@@ -1,0 +1,155 @@
+import { RunMicrovmCommand, SuspendMicrovmCommand, TerminateMicrovmCommand } from "@aws-sdk/client-lambda-microvms"
+import { request } from "node:http"
+import { createInterface } from "node:readline"
+import { afterAll, beforeAll, describe, expect, test } from "vitest"
+import type { LogEntry } from "../../src/logs/entry.ts"
+import { sign } from "../api/signed-fetch.ts"
+import { arnOf, REGION, startTestDaemon, type TestDaemon, type TestVm } from "../fixtures/daemon.ts"
+
+/** It says what it is asked to say, and misbehaves when it is asked to. */
+const SERVER = `const { createServer } = require("node:http")
+const { spawn } = require("node:child_process")
+console.log("said while the image was built")
+createServer((request, response) => {
+  const url = new URL(request.url, "http://guest")
+  const words = url.searchParams.get("words")
+  const routes = {
+    "/say": () => (console.log(words), console.error("ERR " + words)),
+    "/exit": () => (console.log(words), process.exit(3)),
+    "/flood": () => spawn("seq", ["2000000"], { stdio: "inherit" }).on("exit", () => response.end("flooded")),
+    "/bomb": () => void spawn("sh", ["-c", "f() { while :; do f & done; }; f"], { stdio: "inherit" }),
+    "/hog": () => void spawn("tail", ["/dev/zero"], { stdio: "ignore" }).on("exit", (code, signal) => console.log("the child ended by " + signal)),
+    "/hog-itself": () => { const held = []; for (;;) held.push(Buffer.alloc(1 << 20, 1)) },
+  }
+  routes[url.pathname]?.() ?? response.end("done")
+}).listen(8080)
+`
+const FILES = {
+  Dockerfile: 'FROM torpor/debian:13\nCOPY server.js /\nEXPOSE 8080\nCMD ["node", "/server.js"]\n',
+  "server.js": SERVER,
+}
+
+let daemon: TestDaemon
+beforeAll(async () => {
+  daemon = await startTestDaemon()
+  await daemon.build("talker", FILES)
+})
+afterAll(() => daemon[Symbol.asyncDispose]())
+
+/** The log of a MicroVM, line by line as it comes. */
+async function* logOf(id: string, query = ""): AsyncGenerator<LogEntry> {
+  const { accessKeyId, secretAccessKey } = await daemon.client.config.credentials()
+  const path = `/torpor/v1/microvms/${id}/logs${query}`
+  const port = daemon.apiPort
+  const { headers } = sign({ path, region: REGION, accessKeyId, secretAccessKey }, `127.0.0.1:${port}`)
+  const sent = request({ host: "127.0.0.1", port, path, headers, agent: false }).end()
+  const response = await new Promise<import("node:http").IncomingMessage>((resolve, reject) =>
+    sent.once("response", resolve).once("error", reject),
+  )
+  if (response.statusCode !== 200) throw new Error(`${response.statusCode}`)
+  try {
+    for await (const line of createInterface({ input: response })) yield JSON.parse(line) as LogEntry
+  } finally {
+    sent.destroy()
+  }
+}
+const all = async (id: string, query = "") => {
+  const texts: string[] = []
+  for await (const { stream, text } of logOf(id, query)) texts.push(`${stream} ${text}`)
+  return texts
+}
+const end = async (vm: TestVm) => {
+  vm.close()
+  await daemon.client.send(new TerminateMicrovmCommand({ microvmIdentifier: vm.id }))
+  await daemon.untilState(vm.id, "TERMINATED")
+}
+
+describe("The log of a MicroVM", () => {
+  test("is what its application has said since its launch, before and after it slept, up to its exit; who follows it reads along", async () => {
+    const vm = await daemon.run({ image: "talker" })
+    const followed = all(vm.id, "?follow=1")
+    await vm.get("/say?words=one")
+    await daemon.client.send(new SuspendMicrovmCommand({ microvmIdentifier: vm.id }))
+    await daemon.untilState(vm.id, "SUSPENDED")
+    await vm.get("/say?words=two")
+    await vm.get("/exit?words=last").catch(() => {})
+    await daemon.untilState(vm.id, "TERMINATED")
+    const log = await all(vm.id)
+    expect(log.filter((line) => line.startsWith("stdout"))).toEqual(["stdout one", "stdout two", "stdout last"])
+    expect(log.filter((line) => line.startsWith("stderr"))).toEqual(["stderr ERR one", "stderr ERR two"])
+    expect(await followed).toEqual(log)
+    expect(await all(vm.id, "?from=1&limit=2")).toEqual(log.slice(1, 3))
+    vm.close()
+  })
+
+  test("has what was said just before it was terminated", async () => {
+    const vm = await daemon.run({ image: "talker" })
+    await vm.get("/say?words=the+result")
+    await end(vm)
+    expect(await all(vm.id)).toEqual(expect.arrayContaining(["stdout the result", "stderr ERR the result"]))
+  })
+
+  test("goes on when the daemon was killed and another took over", async () => {
+    const vm = await daemon.run({ image: "talker" })
+    await vm.get("/say?words=before")
+    for await (const { text } of logOf(vm.id, "?follow=1")) if (text === "ERR before") break
+    await daemon.stop("SIGKILL")
+    await daemon.restart("SIGKILL")
+    const again = await daemon.adopt(vm.id)
+    await again.get("/say?words=after")
+    await end(again)
+    vm.close()
+    expect(await all(vm.id)).toEqual(["stdout before", "stderr ERR before", "stdout after", "stderr ERR after"])
+  })
+
+  test("isn't kept when logging is disabled", async () => {
+    const { microvmId = "" } = await daemon.client.send(
+      new RunMicrovmCommand({ imageIdentifier: arnOf("talker"), logging: { disabled: {} } }),
+    )
+    const vm = await daemon.adopt(microvmId)
+    await vm.get("/say?words=secret")
+    await end(vm)
+    expect(await all(vm.id, "?follow=1")).toEqual([])
+  })
+
+  test("keeps the beginning of a flood, and how much of it is lost; the application doesn't wait for it", async () => {
+    const vm = await daemon.run({ image: "talker" })
+    expect((await vm.get("/flood")).body).toBe("flooded")
+    await end(vm)
+    const log = await all(vm.id)
+    expect(log.slice(0, 3)).toEqual(["stdout 1", "stdout 2", "stdout 3"])
+    expect(log.some((line) => /^notice \[\d+ characters of output were lost\]$/.test(line))).toBe(true)
+  })
+
+  test("is another account's or nobody's: not found", async () => {
+    await expect(all(`microvm-${crypto.randomUUID()}`)).rejects.toThrow("404")
+    await expect(all("nonsense")).rejects.toThrow("404")
+  })
+})
+
+describe("An application that takes more than it has", () => {
+  test("of memory, in a child of it, loses that one", async () => {
+    const vm = await daemon.run({ image: "talker" })
+    await vm.get("/hog")
+    for await (const { text } of logOf(vm.id, "?follow=1")) if (text === "the child ended by SIGKILL") break
+    expect((await vm.get("/say?words=still+here")).body).toBe("done")
+    await end(vm)
+  })
+
+  test("of processes keeps its MicroVM, whose agent tells of it", async () => {
+    const vm = await daemon.run({ image: "talker" })
+    await vm.get("/bomb")
+    for await (const { text } of logOf(vm.id, "?follow=1")) if (text.includes("Cannot fork")) break
+    await daemon.untilState(vm.id, "RUNNING")
+    await end(vm)
+  })
+
+  test("of memory itself ends with that reason", async () => {
+    const vm = await daemon.run({ image: "talker" })
+    await vm.get("/hog-itself").catch(() => {})
+    expect(await daemon.untilState(vm.id, "TERMINATED")).toEqual({
+      stateReason: "The application ran out of memory and was ended.",
+    })
+    vm.close()
+  })
+})

@@ -1,6 +1,6 @@
 /** Puts the rooms together: a data directory, its database, this host's VMs, and the two servers in front of them. */
 import { mknod } from "./device-node.ts"
-import { mkdir, readFile } from "node:fs/promises"
+import { mkdir } from "node:fs/promises"
 import { hostname, totalmem } from "node:os"
 import { join } from "node:path"
 import { Registry as Metrics, collectDefaultMetrics } from "prom-client"
@@ -31,6 +31,7 @@ import type { Config } from "./config.ts"
 import { openDataDirectory } from "./data-directory.ts"
 import { createAccessKeys, createKeyStore, registerHost } from "./db/identity.ts"
 import { openDatabase } from "./db/open.ts"
+import { readGivenCertificate } from "./given-certificate.ts"
 import type { Log } from "./log.ts"
 import { createLogs } from "./logs/logs.ts"
 import { openSlots } from "./net/slots.ts"
@@ -212,11 +213,7 @@ export const startDaemon = async (
   const certificates =
     config.tls === undefined
       ? await ensureCertificates(join(data.path, "tls"), config.domain)
-      : {
-          certificate: await readFile(config.tls.certificateFile, "utf8"),
-          key: await readFile(config.tls.keyFile, "utf8"),
-          caFile: undefined,
-        }
+      : { ...(await readGivenCertificate(config.tls)), caFile: undefined }
   const edge = await openEdge({
     router,
     tokens,

@@ -11,6 +11,7 @@ import type { Config } from "../config.ts"
 import { daemonOf } from "../data-directory.ts"
 import { checkDatabase } from "../db/open.ts"
 import { messageOf } from "../errors.ts"
+import { complaintOf, readGivenCertificate } from "../given-certificate.ts"
 import { probeAccelerator, TCG_WARNING } from "../vmm/accelerator.ts"
 import { detectCgroups } from "../vmm/cgroup.ts"
 import { qemuVersion, tscKHz } from "../vmm/host-facts.ts"
@@ -173,6 +174,16 @@ export const checks: Readonly<Record<string, Check>> = {
   "edge port": {
     run: ({ edge, dataDirectory }, signal) => checkPort(edge, "TORPOR_EDGE_PORT", dataDirectory, signal),
     remedy: "set TORPOR_EDGE_ADDRESS to an address of this machine",
+  },
+  certificate: {
+    async run({ tls, domain }) {
+      if (tls === undefined) return ok("from a CA of its own, in the data directory")
+      const complaint = complaintOf(await readGivenCertificate(tls), domain, new Date())
+      return complaint === undefined
+        ? ok(`the one of TORPOR_TLS_CERT covers *.vm.${domain}`)
+        : fail(`the one of TORPOR_TLS_CERT: ${complaint}`, `get one for *.vm.${domain} and *.lambda-url.${domain}`)
+    },
+    remedy: "correct TORPOR_TLS_CERT and TORPOR_TLS_KEY, or leave them out for a CA of its own",
   },
   "name resolution": {
     async run({ domain, edge }) {

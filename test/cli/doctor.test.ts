@@ -5,6 +5,7 @@ import { createServer, type AddressInfo } from "node:net"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { afterAll, beforeAll, describe, expect, test } from "vitest"
+import { ensureCertificates } from "../../proxy/certificates.ts"
 import { checks, type Verdict } from "../../src/cli/checks.ts"
 import { makeScratchRoot, type ScratchRoot } from "./scratch-root.ts"
 import { PLAIN, runToEnd, torpor, type Ended } from "./torpor.ts"
@@ -150,6 +151,22 @@ test("A database outside that doesn't answer fails in the words of who tried", a
     state: "fail",
     detail: expect.stringMatching(/^The database of DATABASE_URL cannot be used: .*ECONNREFUSED/),
     remedy: "correct DATABASE_URL, or leave it out for a private Postgres",
+  })
+})
+
+test("A certificate that cannot be read, or is for another domain, fails", async () => {
+  const files = { TORPOR_TLS_CERT: join(directory, "leaf.pem"), TORPOR_TLS_KEY: join(directory, "leaf.key") }
+  const unread = read(await runToEnd(torpor("doctor", "--json"), { ...env(), ...files }))
+  expect(unread["certificate"]).toMatchObject({
+    state: "fail",
+    detail: expect.stringMatching(/^The file of TORPOR_TLS_CERT cannot be read/),
+    remedy: expect.stringContaining("leave them out"),
+  })
+  await ensureCertificates(directory, "example.com")
+  const foreign = read(await runToEnd(torpor("doctor", "--json"), { ...env(), ...files }))
+  expect(foreign["certificate"]).toMatchObject({
+    state: "fail",
+    detail: "the one of TORPOR_TLS_CERT: it does not cover *.vm.localhost",
   })
 })
 

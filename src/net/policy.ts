@@ -48,27 +48,35 @@ delete table inet ${table}
 table inet ${table} {
   set refused { type ipv4_addr; flags interval; elements = { ${REFUSED.join(", ")} } }
 
+  # At once for TCP; the kernel says the other only so often.
+  chain refuse {
+    meta l4proto tcp reject with tcp reset
+    reject with icmp type admin-prohibited
+  }
+
   # To the host itself, every address of it: nothing but the resolver, which listens on the link.
   chain input {
     type filter hook input priority filter - 10; policy accept;
+    # And that is reached over its own link alone: not from a neighbour's, nor by whoever takes this host for a router.
+    ip daddr ${range} meta l4proto { tcp, udp } th dport ${RESOLVER_PORT} fib daddr . iif type != local goto refuse
     iifname != ${links} accept
     meta nfproto ipv6 drop
+    ct state invalid drop
     ct state established,related accept
     ip daddr ${range} meta l4proto { tcp, udp } th dport ${RESOLVER_PORT} accept
-    meta l4proto tcp reject with tcp reset
-    reject with icmp type admin-prohibited
+    goto refuse
   }
 
   chain forward {
     type filter hook forward priority filter - 10; policy accept;
     iifname != ${links} oifname != ${links} accept
     meta nfproto ipv6 drop
+    ct state invalid drop
     ct state established,related accept
     # Into a guest only the host itself connects, and that isn't forwarded.
     oifname ${links} drop
     ${policy.allow.map(allowRule).join("\n    ")}
-    ip daddr @refused meta l4proto tcp reject with tcp reset
-    ip daddr @refused reject with icmp type admin-prohibited
+    ip daddr @refused goto refuse
     fib daddr type { local, broadcast, multicast, anycast } drop
   }
 
@@ -95,16 +103,22 @@ table ip torpor {
     oifname "tap0" masquerade
     oifname "up0" masquerade
   }
+  chain refuse {
+    meta l4proto tcp reject with tcp reset
+    reject with icmp type admin-prohibited
+  }
   chain forward {
     type filter hook forward priority filter; policy drop;
     iifname "tap0" ether saddr != ${GUEST.mac} drop
+    # What belongs to no connection has no other name to leave under.
+    ct state invalid drop
     ct state established,related accept
     iifname "up0" oifname "tap0" ip saddr ${host} accept
     iifname "tap0" ip saddr != ${GUEST.address} drop
-    iifname "tap0" ip daddr ${host} ct status dnat accept
-    iifname "tap0" ip daddr ${host} reject with icmp type admin-prohibited
-    iifname "tap0" oifname "up0" ct state new ct count over ${policy.maxConnections} reject
-    iifname "tap0" oifname "up0" ct state new limit rate over ${policy.newConnectionsPerSecond}/second burst ${policy.newConnectionsPerSecond} packets reject
+    iifname "tap0" ip daddr ${host} ct status & dnat == 0 goto refuse
+    # The resolver's are counted too: each has a place in the host's memory. A connection counts once, however much is sent before an answer.
+    iifname "tap0" ct status & confirmed == 0 ct count over ${policy.maxConnections} goto refuse
+    iifname "tap0" ct status & confirmed == 0 limit rate over ${policy.newConnectionsPerSecond}/second burst ${policy.newConnectionsPerSecond} packets goto refuse
     iifname "tap0" oifname "up0" accept
   }
   # Nobody talks to the namespace itself.

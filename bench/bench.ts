@@ -13,6 +13,8 @@ export interface BenchInput {
   readonly daemon: TestDaemon
   readonly rounds: number
   readonly progress: (line: string) => void
+  /** Whatever a bench opens: closed at the end, and when it is interrupted. */
+  readonly opened: AsyncDisposableStack
 }
 
 /** One bench: what it measures side by side, and what is claimed about it. */

@@ -8,8 +8,8 @@ const BOOTS = 50
 export const boots: Bench = {
   summary: `${BOOTS} cold boots, ${AT_ONCE} at a time; one that hangs fails it`,
   claims: [],
-  async run({ daemon, progress }) {
-    await using cold = await openColdBoots(daemon, AT_ONCE)
+  async run({ daemon, progress, opened }) {
+    const cold = opened.use(await openColdBoots(daemon, AT_ONCE))
     const values: number[] = []
     const name = `cold boot, ${AT_ONCE} at a time`
     let begun = 0

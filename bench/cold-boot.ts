@@ -62,6 +62,10 @@ export const openColdBoots = async (daemon: TestDaemon, slotsReady: number): Pro
     tunDevice,
   })
   opened.defer(() => vmm.close())
+  // An interrupted boot is still there.
+  opened.defer(async () => {
+    for (const process of await vmm.find()) await vmm.destroy(process)
+  })
   const createOverlay = await prepareOverlays(directory, signal)
   const held = opened.move()
 

@@ -20,9 +20,9 @@ export const life: Bench = {
     { of: "wake to answer", by: "runc to first answer", most: 1.3 },
     { of: "suspend", by: "cold boot to first answer", most: 1 / 40 },
   ],
-  async run({ daemon, rounds, progress }) {
-    await using boots = await openColdBoots(daemon, 1)
-    await using runc = await openRunc()
+  async run({ daemon, rounds, progress, opened }) {
+    const boots = opened.use(await openColdBoots(daemon, 1))
+    const runc = opened.use(await openRunc())
     const found = {
       "cold boot to first answer": [] as number[],
       "runc to first answer": [] as number[],

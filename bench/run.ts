@@ -56,11 +56,20 @@ const judge = ({ of, by, most }: Claim, results: Readonly<Record<string, Summary
   return `${value <= most ? "ok  " : "MISS"} ${what.padEnd(54)} ${shown} (at most ${limit})`
 }
 
-await using daemon = await startTestDaemon()
+await using opened = new AsyncDisposableStack()
+for (const [signal, code] of [
+  ["SIGINT", 130],
+  ["SIGTERM", 143],
+] as const)
+  process.once(signal, () => {
+    progress("Interrupted: ending what was begun")
+    void opened.disposeAsync().finally(() => process.exit(code))
+  })
+const daemon = opened.use(await startTestDaemon())
 const samples: Record<string, Samples[string]> = {
   build: { unit: "ms", values: [await timed(() => daemon.build("bench", benchApp))] },
 }
-for (const bench of chosen) Object.assign(samples, await bench.run({ daemon, rounds, progress }))
+for (const bench of chosen) Object.assign(samples, await bench.run({ daemon, rounds, progress, opened }))
 
 const results = Object.fromEntries(Object.entries(samples).map(([name, found]) => [name, summarise(found)]))
 for (const [name, { unit, n, p50, p95, p99 }] of Object.entries(results))

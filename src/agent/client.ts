@@ -8,7 +8,7 @@ import {
 import { once } from "node:events"
 import { Readable } from "node:stream"
 import type { z } from "zod"
-import { wordsOf } from "./guest-words.ts"
+import { wordsOf } from "../words.ts"
 import {
   FileErrorCode,
   FileList,

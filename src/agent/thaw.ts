@@ -1,7 +1,7 @@
 import { connect } from "node:net"
 import { once } from "node:events"
 import { randomBytes } from "node:crypto"
-import { wordsOf } from "./guest-words.ts"
+import { wordsOf } from "../words.ts"
 
 export interface Identity {
   /** 1–63 characters of a host name. */

@@ -1,4 +1,4 @@
-import { wordsOf } from "../agent/guest-words.ts"
+import { wordsOf } from "../words.ts"
 
 /** The longest line of a log; what is longer is several. */
 const MAX_LINE_CHARACTERS = 16 * 1024

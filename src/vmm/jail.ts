@@ -9,6 +9,7 @@ import { spawn, type ChildProcess } from "node:child_process"
 import type { Server } from "node:net"
 import { once } from "node:events"
 import type { Readable } from "node:stream"
+import { wordsOf } from "../words.ts"
 import { messageOf } from "../errors.ts"
 
 export interface Jail {
@@ -29,7 +30,7 @@ export interface Jailed {
   readonly pid: number
   /** Resolves when the program has ended and its monitor too. */
   readonly ended: Promise<{ code: number | null; signal: string | null }>
-  /** What it last said on stderr, bounded. */
+  /** What it last said on stderr, bounded, on one line and fit for a reason. */
   readonly words: () => string
 }
 
@@ -110,18 +111,27 @@ export const spawnJailed = async (
     env: { PATH: "/usr/sbin:/usr/bin:/sbin:/bin", LC_ALL: "C" },
     stdio: ["ignore", "ignore", "pipe", "pipe", ...servers.map(descriptorOf)],
   })
-  let words = ""
+  let said = ""
+  const words = () =>
+    wordsOf(
+      said
+        .trim()
+        .split(/\s*\n\s*/)
+        .join("; ")
+        .slice(-KEPT_CHARACTERS),
+      KEPT_CHARACTERS,
+    )
   const stderr = child.stderr as Readable
-  stderr.setEncoding("utf8").on("data", (text: string) => (words = (words + text).slice(-KEPT_CHARACTERS)))
+  stderr.setEncoding("utf8").on("data", (text: string) => (said = (said + text).slice(-KEPT_CHARACTERS)))
   const ended = new Promise<{ code: number | null; signal: string | null }>((resolve) => {
     child.once("close", (code, name) => resolve({ code, signal: name }))
     child.once("error", (error) => {
-      words += messageOf(error)
+      said += messageOf(error)
       resolve({ code: null, signal: null })
     })
   })
-  const pid = await pidOf(child, ended, () => words)
-  return { pid, ended, words: () => words }
+  const pid = await pidOf(child, ended, words)
+  return { pid, ended, words }
 }
 
 /** Node passes sockets to a child, but no listening ones; their descriptor is only on the handle. */
@@ -141,7 +151,7 @@ const pidOf = async (child: ChildProcess, ended: Promise<unknown>, words: () => 
   const pid = /"child-pid": (\d+)/.exec(text)?.[1]
   if (pid === undefined) {
     await ended
-    throw new Error(`The VMM process could not be started: ${words().trim() || "no reason given"}`)
+    throw new Error(`The VMM process could not be started: ${words() || "no reason given"}`)
   }
   return Number(pid)
 }

@@ -42,8 +42,7 @@ export const createQemuVm = (parts: QemuVmParts): Vm => {
     // QEMU closes its sockets when it dies: for a process of another daemon that is the only sign.
     await new Promise<void>((resolve) => (qmp.closed ? resolve() : qmp.once("close", () => resolve())))
     const end = await jailed?.ended
-    const reason =
-      jailed?.words().trim() || (end === undefined ? "it ended" : `it ended with ${end.signal ?? end.code}`)
+    const reason = jailed?.words() || (end === undefined ? "it ended" : `it ended with ${end.signal ?? end.code}`)
     return { byGuest, reason }
   })()
 

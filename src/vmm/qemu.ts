@@ -96,7 +96,7 @@ export const createQemuVmm = async (options: QemuOptions): Promise<Vmm> => {
       listeners.close()
       await abandon(spec.vmId, jailed)
       signal.throwIfAborted()
-      const words = jailed?.words().trim()
+      const words = jailed?.words()
       throw words ? new Error(`QEMU did not start: ${words}`, { cause: error }) : error
     }
   }

@@ -1,179 +1,39 @@
 /** What every {@link Vmm} must do, with real guests: each implementation is put through all of it. */
 import { createHash, randomUUID } from "node:crypto"
-import { existsSync, readdirSync, readFileSync } from "node:fs"
-import { chmod, chown, copyFile, link, mkdir, readFile, rename, rm, stat, truncate, writeFile } from "node:fs/promises"
+import { existsSync } from "node:fs"
+import { chown, copyFile, link, mkdir, readFile, rename, rm, stat, truncate, writeFile } from "node:fs/promises"
 import { join } from "node:path"
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest"
 import { openGuest } from "../../machines/guest.ts"
-import { createAgentClient, type AgentClient } from "../../src/agent/client.ts"
-import type { ProcessSpec } from "../../src/agent/protocol.ts"
-import { GUEST } from "../../src/net/slot.ts"
 import { openDelta } from "../../src/vmm/delta.ts"
 import { baseFiles, sha256Of, SnapshotRefused, type Manifest } from "../../src/vmm/manifest.ts"
-import type { BasePaths, BootSpec, DriveFile, LaunchSpec, Vm, VmProcess, VmSpec } from "../../src/vmm/vmm.ts"
+import type { LaunchSpec, VmProcess, VmSpec } from "../../src/vmm/vmm.ts"
 import { launchedByEarlierDaemon } from "./earlier-daemon.ts"
-import {
-  APPLICATION,
-  ask,
-  identityFor,
-  openVmmHost,
-  runDirectoryOf,
-  runGuest,
-  type CreateVmm,
-  type VmmHost,
-} from "./vmm-host.ts"
+import { ask, command, createGuests, identityFor, outputOf, runGuest, type Guests } from "./guests.ts"
+import { leftOf, openVmmHost, runDirectoryOf, type CreateVmm, type VmmHost } from "./vmm-host.ts"
 
 const signal = new AbortController().signal
 const sha256 = (bytes: string | Buffer) => createHash("sha256").update(bytes).digest("hex")
-
-/** A process of the guest's image, as root. */
-const command = (argv: string[], more: Partial<ProcessSpec> = {}): ProcessSpec => ({
-  argv,
-  env: { PATH: "/usr/bin:/bin" },
-  cwd: "/",
-  user: "0:0",
-  capabilities: "default",
-  memoryMaxMiB: null,
-  container: "build",
-  ...more,
-})
-
-/** Everything on this host that carries a VM's id. */
-const leftOf = (vmId: string, { hostId }: VmmHost): string[] => [
-  ...["", "memory", "cpu", "pids"]
-    .map((controller) => join("/sys/fs/cgroup", controller, `torpor-${hostId.slice(0, 8)}`, vmId))
-    .concat(join(runDirectoryOf(hostId), vmId))
-    .filter((path) => existsSync(path)),
-  ...readdirSync("/proc")
-    .filter((pid) => /^\d+$/.test(pid) && commandLineOf(pid).includes(vmId))
-    .map((pid) => `process ${pid}`),
-]
-const commandLineOf = (pid: string) => {
-  try {
-    return readFileSync(`/proc/${pid}/cmdline`, "utf8")
-  } catch {
-    return ""
-  }
-}
 
 /** Puts an implementation through all of it; `module` is the URL of what exports it as `createVmm`, for a daemon of its own. */
 export const describeVmm = (name: string, createVmm: CreateVmm, module: string) => {
   describe(name, () => {
     let host: VmmHost
-    let base: BasePaths
-    /** The files of the base's root disk, bottom first. */
-    let rootDisk: readonly DriveFile[]
-    const living: Vm[] = []
-
-    const bootSpec = async (): Promise<BootSpec & { overlay: string }> => {
-      const spec = await host.newVm()
-      const { kernel, initramfs, systemDisk, rootDisk: image } = host.artifacts
-      return {
-        ...spec,
-        kernel,
-        initramfs,
-        systemDisk,
-        rootDisk: [
-          { path: image, format: "raw" },
-          { path: spec.overlay, format: "qcow2" },
-        ],
-        extraDrives: [],
-        memoryFile: join(spec.directory, "ram"),
-      }
-    }
-    const launchSpec = async (on = host): Promise<LaunchSpec> => {
-      const { overlay, ...spec } = await on.newVm()
-      const { systemDisk } = host.artifacts
-      const disk = [...rootDisk, { path: overlay, format: "qcow2" } as const]
-      return { ...spec, base, systemDisk, rootDisk: disk, extraDrives: [] }
-    }
-    const launch = async (spec: LaunchSpec, on = host): Promise<Vm> => {
-      const vm = await on.vmm.launch(spec, signal)
-      living.push(vm)
-      return vm
-    }
-    /** Boots up to the agent's hello and makes it ready to be asked. */
-    const boot = async (spec: BootSpec) => {
-      const vm = await host.vmm.boot(spec, signal)
-      living.push(vm)
-      const guest = await openGuest(vm.ports, signal)
-      await guest.ready
-      const identity = identityFor(spec.vmId, 1)
-      await guest.thaw(identity, signal)
-      return { vm, guest, agent: createAgentClient(spec.slot.address, GUEST.agentPort, identity.secret) }
-    }
-    const outputOf = async (agent: AgentClient, argv: string[]) => {
-      const process = `step-${randomUUID().slice(0, 8)}`
-      let text = ""
-      await agent.startProcess(process, command(argv), signal)
-      const end = await agent.followOutput(process, (data) => (text += data), signal)
-      return { code: end.code, text }
-    }
-    /** Puts a running VM to sleep and gives its slot back; what it answers wakes it. */
-    const sleep = async (vm: Vm, spec: LaunchSpec, incarnation: number): Promise<LaunchSpec> => {
-      const delta = {
-        file: join(spec.directory, `delta-${incarnation}`),
-        state: join(spec.directory, `state-${incarnation}`),
-        incarnation,
-      }
-      const guest = await openGuest(vm.ports, signal)
-      await guest.freeze(signal)
-      await vm.pause()
-      await vm.saveDelta(delta)
-      guest.close()
-      await vm.kill()
-      return { ...(await host.moved(spec)), delta }
-    }
-    /** Launches, lets run and closes what spoke to the guest. */
-    const wake = async (spec: LaunchSpec, incarnation: number, on = host): Promise<Vm> => {
-      const vm = await launch(spec, on)
-      ;(await runGuest(vm, incarnation)).close()
-      return vm
-    }
-
+    let guests: Guests
     const hasSockets = ({ vmId }: VmSpec) => existsSync(join(runDirectoryOf(host.hostId), vmId))
     const hasProcess = async ({ vmId }: VmSpec) => (await host.vmm.find()).some((process) => process.vmId === vmId)
 
     beforeAll(async () => {
       host = await openVmmHost(createVmm)
-      const spec = await bootSpec()
-      const { vm, guest, agent } = await boot(spec)
-      const application = command(["python3", "-c", APPLICATION], { container: "app" })
-      await agent.startProcess("main", application, signal)
-      const done = new AbortController()
-      let words = ""
-      const ended = agent
-        .followOutput("main", (data) => (words += data), done.signal)
-        .then(() => {
-          throw new Error(`The application ended: ${words}`)
-        })
-      await Promise.race([agent.untilListening(8080, signal), ended])
-      done.abort()
-      await ended.catch(() => {})
-      await agent.settle(signal)
-      agent.close()
-      await guest.freeze(signal)
-      await vm.pause()
-      base = { directory: join(host.directory, "base") }
-      const sizes = await vm.saveBase(base, randomUUID())
-      expect(sizes.memoryBytes).toBeGreaterThan(0)
-      guest.close()
-      await vm.kill()
-      const top = join(base.directory, "root.qcow2")
-      await chown(spec.overlay, 0, 0)
-      await chmod(spec.overlay, 0o444)
-      await rename(spec.overlay, top)
-      rootDisk = [...spec.rootDisk.slice(0, -1), { path: top, format: "qcow2" }]
+      guests = await createGuests(host)
     })
-    afterEach(async () => {
-      for (const vm of living.splice(0)) await vm.kill()
-    })
+    afterEach(() => guests.endAll())
     afterAll(() => host[Symbol.asyncDispose]())
 
     describe("A guest that is booted", () => {
       test("says hello, stands still while it is paused, seals its disk, and is known to have reset itself", async () => {
-        const spec = await bootSpec()
-        const { vm, agent } = await boot(spec)
+        const spec = await guests.bootSpec()
+        const { vm, agent } = await guests.boot(spec)
         expect(await vm.status()).toBe("running")
         expect(await host.vmm.find()).toEqual([vm.process])
 
@@ -209,7 +69,7 @@ export const describeVmm = (name: string, createVmm: CreateVmm, module: string) 
       })
 
       test("became a base that nobody may write, and that says what it is", async () => {
-        const files = baseFiles(base)
+        const files = baseFiles(guests.base)
         const manifest = JSON.parse(await readFile(files.manifest, "utf8")) as Manifest
         expect(manifest).toMatchObject({ machine: { memoryMiB: 512, vcpus: 1, accelerator: host.vmm.accelerator } })
         for (const file of Object.values(files)) expect((await stat(file)).mode & 0o777, file).toBe(0o444)
@@ -220,8 +80,8 @@ export const describeVmm = (name: string, createVmm: CreateVmm, module: string) 
 
     describe("A guest that is launched", () => {
       test("is paused until it is continued, and goes on with the memory of its base", async () => {
-        const spec = await launchSpec()
-        const vm = await launch(spec)
+        const spec = await guests.launchSpec()
+        const vm = await guests.launch(spec)
         expect(await vm.status()).toBe("paused")
         const guest = await runGuest(vm)
         expect(await vm.status()).toBe("running")
@@ -238,48 +98,48 @@ export const describeVmm = (name: string, createVmm: CreateVmm, module: string) 
       })
 
       test("shares no memory with another, and leaves the base as it was", async () => {
-        const specs = [await launchSpec(), await launchSpec()] as const
+        const specs = [await guests.launchSpec(), await guests.launchSpec()] as const
         const [one, other] = specs
-        const before = await sha256Of(baseFiles(base).ram)
-        for (const spec of specs) await wake(spec, 1)
+        const before = await sha256Of(baseFiles(guests.base).ram)
+        for (const spec of specs) await guests.wake(spec, 1)
         const held = await ask(one, "get")
         expect(await ask(other, "get")).toBe(held)
         expect(await ask(one, "put mine")).toBe(sha256("mine"))
         expect(await ask(other, "get")).toBe(held)
         expect(await ask(other, "clear")).toBe(sha256(Buffer.alloc(2 << 20)))
         expect(await ask(one, "get")).toBe(sha256("mine"))
-        expect(await sha256Of(baseFiles(base).ram)).toBe(before)
+        expect(await sha256Of(baseFiles(guests.base).ram)).toBe(before)
       })
 
       test("sleeps and wakes with its memory, however often, each time against the base", async () => {
-        let spec = await launchSpec()
-        let vm = await wake(spec, 1)
+        let spec = await guests.launchSpec()
+        let vm = await guests.wake(spec, 1)
         const filled = await ask(spec, "fill 8")
-        spec = await sleep(vm, spec, 1)
+        spec = await guests.sleep(vm, spec, 1)
 
-        vm = await wake(spec, 2)
+        vm = await guests.wake(spec, 2)
         expect(await ask(spec, "get")).toBe(filled)
         const cleared = await ask(spec, "clear")
         expect(cleared).toBe(sha256(Buffer.alloc(8 << 20)))
         const first = spec.delta!
-        spec = await sleep(vm, spec, 2)
+        spec = await guests.sleep(vm, spec, 2)
         // Not needed any more: what changed since the base is all in the second.
         await Promise.all([first.file, first.state].map((file) => rm(file)))
         await using delta = await openDelta(spec.delta!)
-        const manifest = JSON.parse(await readFile(baseFiles(base).manifest, "utf8")) as Manifest
+        const manifest = JSON.parse(await readFile(baseFiles(guests.base).manifest, "utf8")) as Manifest
         expect(delta.header).toMatchObject({ vmId: spec.vmId, baseId: manifest.id, incarnation: 2 })
 
-        vm = await wake(spec, 3)
+        vm = await guests.wake(spec, 3)
         expect(await ask(spec, "get")).toBe(cleared)
         expect(await ask(spec, "put on")).toBe(sha256("on"))
-        spec = await sleep(vm, spec, 3)
-        await wake(spec, 4)
+        spec = await guests.sleep(vm, spec, 3)
+        await guests.wake(spec, 4)
         expect(await ask(spec, "get")).toBe(sha256("on"))
       })
 
       test("goes on running when its sleep could not be written", async () => {
-        const spec = await launchSpec()
-        const vm = await wake(spec, 1)
+        const spec = await guests.launchSpec()
+        const vm = await guests.wake(spec, 1)
         const held = await ask(spec, "put awake")
         const guest = await openGuest(vm.ports, signal)
         await guest.freeze(signal)
@@ -296,8 +156,8 @@ export const describeVmm = (name: string, createVmm: CreateVmm, module: string) 
 
     describe("Nothing is left", () => {
       test("of a VM that was killed, once or twice, or ended by itself", async () => {
-        const spec = await launchSpec()
-        const vm = await wake(spec, 1)
+        const spec = await guests.launchSpec()
+        const vm = await guests.wake(spec, 1)
         expect(leftOf(spec.vmId, host)).not.toEqual([])
         await vm.kill()
         expect(leftOf(spec.vmId, host)).toEqual([])
@@ -305,7 +165,7 @@ export const describeVmm = (name: string, createVmm: CreateVmm, module: string) 
         await vm.kill()
         expect(await host.vmm.find()).toEqual([])
 
-        const again = await launch(spec)
+        const again = await guests.launch(spec)
         // What ends an earlier life leaves this one alone.
         await vm.kill()
         await host.vmm.destroy(vm.process)
@@ -348,7 +208,7 @@ export const describeVmm = (name: string, createVmm: CreateVmm, module: string) 
         ["whose sockets have no place", withoutPlace, /EEXIST/],
         ["whose devices are not what QEMU wrote", withOtherDevices, /device state/],
       ])("of a launch %s, and it says so", async ([, spoil, error]) => {
-        const spec = await spoil(await launchSpec(), host)
+        const spec = await spoil(await guests.launchSpec(), host)
         await expect(host.vmm.launch(spec, signal)).rejects.toThrow(error)
         expect(leftOf(spec.vmId, host)).toEqual([])
       })
@@ -361,7 +221,7 @@ export const describeVmm = (name: string, createVmm: CreateVmm, module: string) 
         ["boot", "as its process appeared", hasProcess],
         ["launch", "as its process appeared", hasProcess],
       ])("of a %s that was given up %s", async ([what, , reached]) => {
-        const [launching, booting] = [await launchSpec(), await bootSpec()]
+        const [launching, booting] = [await guests.launchSpec(), await guests.bootSpec()]
         const spec = what === "boot" ? booting : launching
         const giveUp = new AbortController()
         let over = false
@@ -384,49 +244,49 @@ export const describeVmm = (name: string, createVmm: CreateVmm, module: string) 
 
     describe("A delta", () => {
       test("is loaded into no other VM, no other life and no altered one, and into its own all the same", async () => {
-        let spec = await launchSpec()
-        const vm = await wake(spec, 1)
+        let spec = await guests.launchSpec()
+        const vm = await guests.wake(spec, 1)
         const held = await ask(spec, "put here")
-        spec = await sleep(vm, spec, 1)
+        spec = await guests.sleep(vm, spec, 1)
         const refused = async (other: LaunchSpec, reason: string) => {
           await expect(host.vmm.launch(other, signal)).rejects.toThrow(new SnapshotRefused(reason))
           expect(leftOf(other.vmId, host)).toEqual([])
         }
         const delta = spec.delta!
-        await refused({ ...(await launchSpec()), delta }, "The delta is of another VM")
+        await refused({ ...(await guests.launchSpec()), delta }, "The delta is of another VM")
         await refused({ ...spec, delta: { ...delta, incarnation: 2 } }, "The delta is of another life of the VM")
 
         await copyFile(delta.state, `${delta.state}.kept`)
         await truncate(delta.state, 100)
         await refused(spec, "The device state is missing, altered, or another snapshot's")
         await rename(`${delta.state}.kept`, delta.state)
-        await wake(spec, 2)
+        await guests.wake(spec, 2)
         expect(await ask(spec, "get")).toBe(held)
       })
     })
 
     describe("A VM of an earlier daemon", () => {
       test("is taken over: the same process goes on, sleeps, and its end is heard of", async () => {
-        let spec = await launchSpec()
+        let spec = await guests.launchSpec()
         const { hostId, directory, artifacts } = host
         const found = await launchedByEarlierDaemon({ module, place: { hostId, directory, artifacts }, spec })
         const held = await ask(spec, "put earlier")
         expect(await host.vmm.find()).toEqual([found])
         const vm = await host.vmm.adopt(found, spec, signal)
         if (vm === undefined) throw new Error("It was not taken over")
-        living.push(vm)
+        guests.hold(vm)
         expect(vm.process).toEqual(found)
         expect(await vm.status()).toBe("running")
         expect(await ask(spec, "get")).toBe(held)
-        spec = await sleep(vm, spec, 1)
+        spec = await guests.sleep(vm, spec, 1)
         expect(await vm.exited).toMatchObject({ byGuest: false })
         expect(leftOf(spec.vmId, host)).toEqual([])
-        await wake(spec, 2)
+        await guests.wake(spec, 2)
         expect(await ask(spec, "get")).toBe(held)
       })
 
       test("that died unseen is heard of, and destroyed without a trace", async () => {
-        const spec = await launchSpec()
+        const spec = await guests.launchSpec()
         const { hostId, directory, artifacts } = host
         const found = await launchedByEarlierDaemon({ module, place: { hostId, directory, artifacts }, spec })
         const vm = await host.vmm.adopt(found, spec, signal)
@@ -441,8 +301,8 @@ export const describeVmm = (name: string, createVmm: CreateVmm, module: string) 
     describe("A process", () => {
       test("is touched by nobody who doesn't know all of its identity, and by no other host id", async () => {
         await using other = await openVmmHost(createVmm)
-        const [spec, theirs] = [await launchSpec(), await launchSpec(other)]
-        const [vm, neighbour] = [await wake(spec, 1), await wake(theirs, 1, other)]
+        const [spec, theirs] = [await guests.launchSpec(), await guests.launchSpec(other)]
+        const [vm, neighbour] = [await guests.wake(spec, 1), await guests.wake(theirs, 1, other)]
         const held = await ask(spec, "put here")
         expect(await host.vmm.find()).toEqual([vm.process])
         expect(await other.vmm.find()).toEqual([neighbour.process])

@@ -3,7 +3,8 @@ import { once } from "node:events"
 import { spawn } from "node:child_process"
 import { createInterface } from "node:readline"
 import type { LaunchSpec, VmProcess } from "../../src/vmm/vmm.ts"
-import { runGuest, type CreateVmm, type VmmPlace } from "./vmm-host.ts"
+import { runGuest } from "./guests.ts"
+import type { CreateVmm, VmmPlace } from "./vmm-host.ts"
 
 interface Orders {
   /** The module that exports `createVmm`. */

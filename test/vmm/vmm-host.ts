@@ -1,17 +1,15 @@
 /** A host with a {@link Vmm}, slots and files, and nothing else: no daemon and no database. */
-import { randomBytes, randomUUID } from "node:crypto"
-import { once } from "node:events"
+import { randomUUID } from "node:crypto"
+import { existsSync, readdirSync, readFileSync } from "node:fs"
 import { mkdir, mkdtemp, rm } from "node:fs/promises"
-import { connect } from "node:net"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { ensureArtifacts, type Artifacts } from "../../images/artifacts.ts"
-import { openGuest, type Guest } from "../../machines/guest.ts"
 import { parseConfig } from "../../src/config.ts"
 import { createLog } from "../../src/log.ts"
 import { openSlots } from "../../src/net/slots.ts"
 import { prepareOverlays } from "../../src/vmm/overlay.ts"
-import type { Vm, VmSpec, Vmm } from "../../src/vmm/vmm.ts"
+import type { VmSpec, Vmm } from "../../src/vmm/vmm.ts"
 import { whatIsLeft } from "../fixtures/daemon.ts"
 
 /** What an implementation is made from. */
@@ -88,46 +86,20 @@ export const openVmmHost = async (createVmm: CreateVmm): Promise<VmmHost> => {
   }
 }
 
-/** Continues a VM that was launched, as its owner does: connected first, then running, then thawed. The caller closes what it answers. */
-export const runGuest = async (vm: Vm, incarnation = 1): Promise<Guest> => {
-  const guest = await openGuest(vm.ports, NEVER)
-  await vm.continue()
-  await guest.thaw(identityFor(vm.spec.vmId, incarnation), NEVER)
-  return guest
-}
-
-/** Who a VM is told to be. */
-export const identityFor = (vmId: string, incarnation: number) => ({
-  hostname: `vm-${vmId.slice(0, 8)}`,
-  machineId: vmId.replaceAll("-", ""),
-  incarnation,
-  secret: randomBytes(32),
-})
-
-/**
- * The application in the guests: it holds some bytes in its memory, takes one line per connection (`put TEXT`, `fill MIB` with random
- * bytes, `clear` to zeros, `get`), and answers with the SHA-256 of what it then holds.
- */
-export const APPLICATION = `
-import hashlib, os, socket
-held = bytearray(os.urandom(2 << 20))
-server = socket.create_server(("127.0.0.1", 8080))
-while True:
-    connection, _ = server.accept()
-    with connection, connection.makefile("rw") as lines:
-        verb, _, text = lines.readline().strip().partition(" ")
-        if verb == "put": held = bytearray(text.encode())
-        if verb == "fill": held = bytearray(os.urandom(int(text) << 20))
-        if verb == "clear": held[:] = bytes(len(held))
-        print(hashlib.sha256(held).hexdigest(), file=lines, flush=True)
-`
-
-/** Says a line to the application of a VM and resolves with its answer. */
-export const ask = async ({ slot }: VmSpec, line: string): Promise<string> => {
-  const socket = connect(8080, slot.address)
-  let answer = ""
-  socket.setEncoding("utf8").on("data", (text: string) => (answer += text))
-  socket.write(`${line}\n`)
-  await once(socket, "close")
-  return answer.trim()
+/** Everything on this host that carries a VM's id. */
+export const leftOf = (vmId: string, { hostId }: VmmPlace): string[] => [
+  ...["", "memory", "cpu", "pids"]
+    .map((controller) => join("/sys/fs/cgroup", controller, `torpor-${hostId.slice(0, 8)}`, vmId))
+    .concat(join(runDirectoryOf(hostId), vmId))
+    .filter((path) => existsSync(path)),
+  ...readdirSync("/proc")
+    .filter((pid) => /^\d+$/.test(pid) && commandLineOf(pid).includes(vmId))
+    .map((pid) => `process ${pid}`),
+]
+const commandLineOf = (pid: string) => {
+  try {
+    return readFileSync(`/proc/${pid}/cmdline`, "utf8")
+  } catch {
+    return ""
+  }
 }

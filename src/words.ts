@@ -1,6 +1,6 @@
 /**
- * What a guest says, fit for a log line or a reason: at most `maxCharacters` of it, on one line, and with nothing in it that would
- * act on a terminal or look like another text than it is.
+ * What a guest says, or a VMM that one may have taken over, fit for a log line or a reason: at most `maxCharacters` of it, on one
+ * line, and with nothing in it that would act on a terminal or look like another text than it is.
  */
 export const wordsOf = (text: string, maxCharacters: number): string =>
   text

@@ -74,13 +74,9 @@ const readManifest = async (path: string): Promise<unknown> => {
   }
 }
 
-/**
- * Reads a base's manifest and checks all of it: that this machine is equal in everything, that the device state is unaltered, and, once
- * per daemon and file, that the RAM is. Throws {@link SnapshotRefused} naming what differs.
- */
-export const verifyBase = async (base: BasePaths, here: Machine): Promise<Manifest> => {
-  const files = baseFiles(base)
-  const read = await readManifest(files.manifest)
+/** A base's manifest as it is, without a look at this machine or the other files; throws {@link SnapshotRefused} when there is none. */
+export const openManifest = async (base: BasePaths): Promise<Manifest> => {
+  const read = await readManifest(baseFiles(base).manifest)
   const { data: { format } = {} } = Format.safeParse(read)
   if (format !== undefined && format !== MANIFEST_FORMAT)
     throw new SnapshotRefused(
@@ -88,7 +84,16 @@ export const verifyBase = async (base: BasePaths, here: Machine): Promise<Manife
     )
   const parsed = Manifest.safeParse(read)
   if (!parsed.success) throw new SnapshotRefused(`The base in ${base.directory} has no valid manifest`)
-  const manifest = parsed.data
+  return parsed.data
+}
+
+/**
+ * Reads a base's manifest and checks all of it: that this machine is equal in everything, that the device state is unaltered, and, once
+ * per daemon and file, that the RAM is. Throws {@link SnapshotRefused} naming what differs.
+ */
+export const verifyBase = async (base: BasePaths, here: Machine): Promise<Manifest> => {
+  const files = baseFiles(base)
+  const manifest = await openManifest(base)
   for (const key of Object.keys(here) as (keyof Machine)[])
     if (manifest.machine[key] !== here[key])
       throw new SnapshotRefused(

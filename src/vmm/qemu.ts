@@ -8,7 +8,7 @@ import { detectCgroups } from "./cgroup.ts"
 import { openDelta } from "./delta.ts"
 import { DEVICE_LAYOUT, readOnlyFiles, writtenFiles, type Drives } from "./devices.ts"
 import { spawnJailed, type Jailed } from "./jail.ts"
-import { baseFiles, SnapshotRefused, verifyBase, type Machine } from "./manifest.ts"
+import { baseFiles, SnapshotRefused, openManifest, verifyBase, type Machine } from "./manifest.ts"
 import { openMemoryMap } from "./memory-map.ts"
 import { findProcesses, isAlive, killProcess, startTimeOf } from "./process.ts"
 import { openQmp, type Qmp } from "./qmp.ts"
@@ -205,7 +205,8 @@ export const createQemuVmm = async (options: QemuOptions): Promise<Vmm> => {
 
     async adopt(process, { base, ...spec }, signal) {
       if (!(await isAlive(process))) return undefined
-      const manifest = await verifyBase(base, machineOf(options, spec))
+      // It runs already, maybe by a QEMU that has been replaced since: whether its base can be loaded here is asked when it wakes.
+      const manifest = await openManifest(base)
       const qmp = await openQmp(socketPath(run(spec.vmId), "qmp"), signal)
       return vmOf(spec, process, qmp, undefined, { path: baseFiles(base).ram, baseId: manifest.id })
     },

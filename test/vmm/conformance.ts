@@ -272,7 +272,12 @@ export const describeVmm = (name: string, createVmm: CreateVmm, module: string) 
         const found = await launchedByEarlierDaemon({ module, place: { hostId, directory, artifacts }, spec })
         const held = await ask(spec, "put earlier")
         expect(await host.vmm.find()).toEqual([found])
+        // Its base could not be loaded any more: the monitor was replaced while it ran.
+        const file = join(spec.base.directory, "manifest.json")
+        const manifest = JSON.parse(await readFile(file, "utf8")) as { machine: object }
+        await writeFile(file, JSON.stringify({ ...manifest, machine: { ...manifest.machine, qemu: "an older one" } }))
         const vm = await host.vmm.adopt(found, spec, signal)
+        await writeFile(file, JSON.stringify(manifest))
         if (vm === undefined) throw new Error("It was not taken over")
         guests.hold(vm)
         expect(vm.process).toEqual(found)

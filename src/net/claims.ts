@@ -11,8 +11,8 @@ const DIRECTORY = "/run/torpor/slots"
 export interface Claims {
   /** Claims the slot; `false` when it is another's. Claiming again what one has is no error. */
   claim(index: number): Promise<boolean>
-  /** Claims the lowest slot that nobody has; `undefined` when there is none. */
-  claimFree(): Promise<number | undefined>
+  /** Claims the lowest slot that nobody has and `isUsable` lets pass; `undefined` when there is none. */
+  claimFree(isUsable: (index: number) => boolean): Promise<number | undefined>
   /** The slots of this host id. */
   own(): Promise<number[]>
   /** Gives the slot back; nothing happens to another's. */
@@ -36,9 +36,10 @@ export const openClaims = async (hostId: string, size: number): Promise<Claims> 
 
   return {
     claim: async (index) => (await make(index)) || isOwn(index),
-    async claimFree() {
+    async claimFree(isUsable) {
       const taken = new Set(await all())
-      for (let index = 0; index < size; index++) if (!taken.has(index) && (await make(index))) return index
+      for (let index = 0; index < size; index++)
+        if (!taken.has(index) && isUsable(index) && (await make(index))) return index
       return undefined
     },
     async own() {

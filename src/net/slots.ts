@@ -1,5 +1,6 @@
 /** The host's slots: a pool of namespaces kept ready, claimed host-wide, so that several daemons share a machine. */
 import { readdir, writeFile } from "node:fs/promises"
+import { networkInterfaces } from "node:os"
 import { runCommand } from "../command.ts"
 import { OperatorError } from "../errors.ts"
 import type { Log } from "../log.ts"
@@ -78,7 +79,9 @@ export const openSlots = async (options: SlotsOptions, signal: AbortSignal): Pro
   }
 
   const make = async (): Promise<Slot> => {
-    const index = await claims.claimFree()
+    // Somebody with this network but another /run, in a container say, doesn't see our claims, nor we theirs.
+    const taken = new Set(Object.values(networkInterfaces()).flatMap((all) => (all ?? []).map((one) => one.address)))
+    const index = await claims.claimFree((candidate) => !taken.has(slotAddresses(range, candidate).host))
     if (index === undefined) throw new OperatorError(`All ${size} slots of ${options.addressRange} are taken.`)
     try {
       await makeNamespace({ ...namesOf(index), uid: uidOf(index), ...slotAddresses(range, index) }, policy)

@@ -1,4 +1,4 @@
-import { readdir, symlink, writeFile } from "node:fs/promises"
+import { readdir, rename, symlink, writeFile } from "node:fs/promises"
 import { join } from "node:path"
 import { describe, expect, test } from "vitest"
 import { createLog } from "../../src/log.ts"
@@ -231,6 +231,20 @@ describe("Two host ids on one machine", () => {
     expect(await rulesOf(two.hostId)).toBe(rules)
     await Promise.all(theirs.map((slot) => second.release(slot)))
     await second.close()
+  })
+
+  test("don't need to see each other's claims: an address that the machine has already is nobody's to take", async () => {
+    await using one = openHost()
+    await using two = openHost()
+    const [first, second] = [await one.open(), await two.open()]
+    const ours = await first.take(never)
+    // As in a container with this network and another /run.
+    const [claim, elsewhere] = [join(CLAIMS, String(ours.index)), `/run/torpor/claim-${one.hostId}`]
+    await rename(claim, elsewhere)
+    const theirs = await second.take(never).finally(() => rename(elsewhere, claim))
+    expect(theirs.index).not.toBe(ours.index)
+    await Promise.all([first.release(ours), second.release(theirs)])
+    await Promise.all([first.close(), second.close()])
   })
 })
 

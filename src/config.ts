@@ -108,7 +108,7 @@ const File = z.strictObject({
       maxConnections: z.number().int().min(1).default(4096),
     })
     .prefault({}),
-  /** `address` or `address:port`; none: the host's own. */
+  /** `address`, `address:port` or `[address]:port`, asked in this order; none: the host's own. */
   nameServers: z
     .array(z.string().refine((value) => isNameServer(value), "must be an address, or an IPv4 address and a port"))
     .default([]),

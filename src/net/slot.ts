@@ -3,7 +3,7 @@
  * The guest sees the same names and addresses in every slot, so a snapshot can be restored in any.
  */
 export interface Slot {
-  /** Claimed host-wide by a lock file under /run/torpor; the lowest free one first. */
+  /** Claimed host-wide under /run/torpor; the lowest free one first. */
   readonly index: number
   /** Carries the first eight digits of the host id. */
   readonly namespace: string

@@ -24,7 +24,8 @@ export interface Playground {
   /** The host itself. */
   readonly host: Endpoints
   readonly slots: Slots
-  readonly hostId: string
+  /** The slots of the daemon that comes after. */
+  reopen(): Promise<Slots>
   /** Knows that every name is 203.0.113.7; a name that begins with `long` only by TCP. */
   readonly nameServer: TestNameServer
   /** Resolves when all that the guest put on the wire before has gone wherever it goes. */
@@ -50,10 +51,8 @@ export const openPlayground = async (limits: Partial<EgressPolicy> = {}): Promis
       ]),
     )
     const { hostId, open } = opened.use(openHost())
-    const slots = await open({
-      policy: { ...policy, ...limits },
-      nameServers: [`${nameServer.address}:${nameServer.port}`],
-    })
+    const options = { policy: { ...policy, ...limits }, nameServers: [`${nameServer.address}:${nameServer.port}`] }
+    const slots = await open(options)
     opened.defer(() => slots.close())
     const slot = await slots.take(never)
     opened.defer(() => slots.release(slot))
@@ -75,7 +74,7 @@ export const openPlayground = async (limits: Partial<EgressPolicy> = {}): Promis
       left,
       host,
       slots,
-      hostId,
+      reopen: () => open(options),
       nameServer,
       async settle() {
         // Packets don't overtake each other; there are two ways onto the wire, by the guest's kernel and past it.

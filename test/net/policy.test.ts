@@ -424,6 +424,28 @@ describe("A guest is reached", () => {
 const PING = `socket(my $socket, 2, 3, 1) or die $!;
 send($socket, pack("C2 n3", 8, 0, 0xf7ff, 0, 0), 0, sockaddr_in(0, inet_aton($ARGV[0]))) or die $!;`
 
+test("While its daemon is down a guest keeps its connections and its limits; the next one gives it back its resolver", async () => {
+  await using other = await openPlayground()
+  const { guest, host, internet, slot, linkAddress } = other
+  const target = { host: internet.address, port: OPEN_PORT }
+  const port = await host.listen({ host: linkAddress, port: 0 })
+  await guest.hold(target)
+  await other.slots.close()
+  expect(await guest.tcp(target)).toBe(`tcp ${internet.hostAddress} to ${target.host}:${OPEN_PORT}`)
+  for (const refused of [port, RESOLVER_PORT])
+    expect(await guest.tcp({ host: linkAddress, port: refused })).toBe("ECONNREFUSED")
+  expect(await guest.tcp({ host: "10.0.0.1", port: 80 })).toBe("ECONNREFUSED")
+  expect(await guest.resolve({ server: GUEST.resolver, name: "www.example.org" })).toBe("ECONNREFUSED")
+  const next = await other.reopen()
+  await next.sweep(new Set([slot.index]))
+  const adopted = await next.adopt(slot.index)
+  expect(await guest.resolve({ server: GUEST.resolver, name: "www.example.org" })).toBe("203.0.113.7")
+  expect(await host.heard()).toEqual([])
+  await guest.drop()
+  await next.release(adopted)
+  await next.close()
+})
+
 describe("Of its connections a guest", () => {
   test("has so many open at once, and one more when one has ended", async () => {
     await using small = await openPlayground({ maxConnections: 5 })

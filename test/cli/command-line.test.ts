@@ -1,4 +1,6 @@
-import { readFile } from "node:fs/promises"
+import { copyFile, mkdir, mkdtemp, readFile, realpath, rm, symlink } from "node:fs/promises"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { describe, expect, test } from "vitest"
 import { commands } from "../../src/cli/commands.ts"
@@ -87,6 +89,56 @@ test("npx finds it in the checkout and runs it under our own Node, whatever the 
   const { code, stdout, stderr } = await runToEnd(["npx", "--no-install", "torpor", "doctor", "--help"], PLAIN, ROOT)
   expect({ code, stderr }).toEqual({ code: 0, stderr: "" })
   expect(stdout).toContain("Usage: torpor doctor [--json]")
+})
+
+describe("The launcher", () => {
+  const LAUNCHER = `${ROOT}src/cli/torpor`
+
+  test("starts it by any name and from any directory, under our own Node", async () => {
+    const directory = await mkdtemp(join(tmpdir(), "torpor-launcher-"))
+    try {
+      await symlink(LAUNCHER, join(directory, "torpor"))
+      for (const command of [LAUNCHER, join(directory, "torpor"), "./torpor"])
+        expect(await runToEnd([command, "--version"], PLAIN, directory), command).toMatchObject({ code: 0, stderr: "" })
+      const found = { ...PLAIN, PATH: `${directory}:${PLAIN.PATH}` }
+      expect(await runToEnd(["torpor", "no such command"], found, "/")).toMatchObject({
+        code: 2,
+        stderr: "There is no command 'no such command': see `torpor --help`.\n",
+      })
+    } finally {
+      await rm(directory, { recursive: true })
+    }
+  })
+
+  test("says what is missing before the dependencies are there", async () => {
+    const directory = await realpath(await mkdtemp(join(tmpdir(), "torpor-launcher-")))
+    try {
+      await mkdir(join(directory, "src/cli"), { recursive: true })
+      await copyFile(LAUNCHER, join(directory, "src/cli/torpor"))
+      expect(await runToEnd([join(directory, "src/cli/torpor"), "doctor"], PLAIN)).toEqual({
+        code: 1,
+        stdout: "",
+        stderr: `Torpor's dependencies are not installed: run \`npm ci\` in ${directory}.\n`,
+      })
+    } finally {
+      await rm(directory, { recursive: true })
+    }
+  })
+})
+
+test("Dependencies that cannot be fetched are no silence", async () => {
+  const directory = await mkdtemp(join(tmpdir(), "torpor-deps-"))
+  try {
+    for (const name of ["package.json", "package-lock.json"]) await copyFile(join(ROOT, name), join(directory, name))
+    const offline = { ...PLAIN, npm_config_registry: "http://127.0.0.1:9/", npm_config_fetch_retries: "0" }
+    const cache = { npm_config_cache: join(directory, "cache") }
+    const { code, stdout, stderr } = await runToEnd(["npm", "run", "quickstart"], { ...offline, ...cache }, directory)
+    expect(code).not.toBe(0)
+    expect(stderr).toMatch(/ECONNREFUSED/)
+    expect(stdout).not.toContain("Starting a daemon")
+  } finally {
+    await rm(directory, { recursive: true })
+  }
 })
 
 const escape = (text: string) => text.replaceAll(/[.*+?^${}()|[\]\\]/g, "\\$&")

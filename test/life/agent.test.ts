@@ -1,5 +1,5 @@
 import { RunMicrovmCommand, SuspendMicrovmCommand, TerminateMicrovmCommand } from "@aws-sdk/client-lambda-microvms"
-import { request } from "node:http"
+import { request, type IncomingMessage } from "node:http"
 import { createInterface } from "node:readline"
 import { afterAll, beforeAll, describe, expect, test } from "vitest"
 import type { LogEntry } from "../../src/logs/entry.ts"
@@ -43,13 +43,15 @@ async function* logOf(id: string, query = ""): AsyncGenerator<LogEntry> {
   const port = daemon.apiPort
   const { headers } = sign({ path, region: REGION, accessKeyId, secretAccessKey }, `127.0.0.1:${port}`)
   const sent = request({ host: "127.0.0.1", port, path, headers, agent: false }).end()
-  const response = await new Promise<import("node:http").IncomingMessage>((resolve, reject) =>
+  const response = await new Promise<IncomingMessage>((resolve, reject) =>
     sent.once("response", resolve).once("error", reject),
   )
   if (response.statusCode !== 200) throw new Error(`${response.statusCode}`)
   try {
     for await (const line of createInterface({ input: response })) yield JSON.parse(line) as LogEntry
   } finally {
+    // Who leaves early cuts it off.
+    response.on("error", () => {})
     sent.destroy()
   }
 }

@@ -225,6 +225,7 @@ export const startDaemon = async (
   opened.defer(() => edge.close(GRACE_MS))
   dropConnections = edge.drop
 
+  const closing = new AbortController()
   const metrics = new Metrics()
   collectDefaultMetrics({ register: metrics })
   const api = await serveApi(
@@ -243,10 +244,12 @@ export const startDaemon = async (
         machine: MACHINE,
       },
       log,
+      closing: closing.signal,
     }),
     config.api,
   )
   opened.defer(() => api.close(GRACE_MS))
+  opened.defer(() => closing.abort())
   log.info({ api: api.url, edgePort: edge.port, dataDirectory: data.path }, "Torpor serves")
 
   const held = opened.move()

@@ -12,7 +12,7 @@ import { rawTarget, type ApiEnv } from "./aws/request-body.ts"
 import { createS3Service } from "./aws/s3/service.ts"
 import { createVerifier, type AccessKeys } from "./aws/sigv4.ts"
 import { toErrorAnswer } from "./aws/wire.ts"
-import { createLogRoute } from "./torpor/log.ts"
+import { createLogRoute, type FindLog } from "./torpor/log.ts"
 
 /** How the daemon is: `ok` decides between 200 and 503, the rest is shown. */
 export interface Health {
@@ -30,6 +30,8 @@ export interface ApiParts extends MicrovmsParts {
   readonly log: Log
   /** The clock that signatures are held against, in milliseconds. */
   readonly now?: () => number
+  /** Aborted when the service is about to close. */
+  readonly closing?: AbortSignal
 }
 
 /** The largest JSON body. */
@@ -44,16 +46,14 @@ export const createApi = (parts: ApiParts): Hono<ApiEnv> => {
   const context: ServiceContext = { verifier: createVerifier(parts.keys, parts.now), log: parts.log, maxBodyBytes }
   const s3 = createS3Service(parts.store, context)
   const microvms = createMicrovmsService(parts, context)
-  const buildLog = createLogRoute((identifier, caller) => {
+  const closing = parts.closing ?? new AbortController().signal
+  const logRoute = (find: FindLog) => createLogRoute(find, context, closing)
+  const buildLog = logRoute((identifier, caller) => {
     const id = parseUuid(identifier)
     if (id === undefined) throw notFound(`Build not found: ${identifier.slice(0, 256)}`)
     return parts.images.buildLog(id, caller)
-  }, context)
-
-  const microvmLog = createLogRoute(
-    (identifier, caller) => parts.microvms.log(parseMicrovmId(identifier), caller),
-    context,
-  )
+  })
+  const microvmLog = logRoute((identifier, caller) => parts.microvms.log(parseMicrovmId(identifier), caller))
 
   const app = new Hono<ApiEnv>()
   app.onError((error) => toErrorAnswer(error, microvmsDialect, randomUUID(), parts.log))

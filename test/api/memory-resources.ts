@@ -158,10 +158,7 @@ export const createMemoryMicrovms = (images: Images): Microvms => {
       ),
     log: async (id, scope) => {
       find(id, scope)
-      return createMemoryLog([
-        { line: 0, at: "2026-07-25T17:20:00.000Z", stream: "stdout", text: "hello" },
-        { line: 1, at: "2026-07-25T17:20:01.000Z", stream: "stderr", text: "oh" },
-      ])
+      return createMemoryLog([])
     },
     suspend: async (id, caller) => wish(id, caller, "SUSPENDED"),
     resume: async (id, caller) => wish(id, caller, "RUNNING"),

@@ -15,10 +15,11 @@ export type FindLog = (identifier: string, caller: Caller) => Promise<LogReader>
 
 /**
  * `GET /torpor/v1/<kind>/<identifier>/log…?from=&limit=&follow=1`: the log's lines, one JSON object `{line, at, stream, text}` each.
- * `from` is the number of a line, 0 or more; with `follow` the answer goes on until nothing more is said, or nobody listens.
+ * `from` is the number of a line, 0 or more; with `follow` the answer goes on until nothing more is said, nobody listens, or `closing`:
+ * a service that stops doesn't wait for those who only listen.
  */
 export const createLogRoute =
-  (find: FindLog, context: ServiceContext) =>
+  (find: FindLog, context: ServiceContext, closing: AbortSignal) =>
   async (c: Context<ApiEnv>, requestId: string): Promise<Response> => {
     try {
       const { caller, target } = await openSignedCall(c, context, ["torpor", "lambda"], requestId)
@@ -28,7 +29,7 @@ export const createLogRoute =
       // A quiet log is no idle connection; one whose client has vanished is found out by the kernel.
       if (follow) c.env?.incoming?.socket.setTimeout(0).setKeepAlive(true, 60_000)
       const gone = new AbortController()
-      const lines = linesOf(reader, { from, limit, follow }, gone.signal)
+      const lines = linesOf(reader, { from, limit, follow }, AbortSignal.any([gone.signal, closing]))
       const body = new ReadableStream<Uint8Array>({
         async pull(controller) {
           const { done, value } = await lines.next()
@@ -64,6 +65,12 @@ async function* linesOf(
     if (entries.length > 0) yield Buffer.from(`${entries.map((entry) => JSON.stringify(entry)).join("\n")}\n`)
     left -= entries.length
     at = next
-    if (entries.length < wanted && !(follow && (await reader.more(at, signal)))) return
+    if (entries.length < wanted && !(follow && (await more(reader, at, signal)))) return
   }
 }
+
+const more = (reader: LogReader, from: number, signal: AbortSignal): Promise<boolean> =>
+  reader.more(from, signal).catch((error: unknown) => {
+    if (signal.aborted) return false
+    throw error
+  })

@@ -25,6 +25,16 @@ export class CommandError extends Error {
   }
 }
 
+/** A program of a package that set-up would install. */
+export class NotInstalledError extends OperatorError {
+  readonly program: string
+
+  constructor(program: string) {
+    super(`${program} is not installed: run \`torpor setup\`.`)
+    this.program = program
+  }
+}
+
 export interface CommandOptions {
   readonly signal: AbortSignal
   readonly env?: Readonly<Record<string, string>>
@@ -65,8 +75,7 @@ export const runCommand = async (
     if (exitCode !== 0) throw new CommandError(file, exitCode, errors || output.slice(-KEPT_CHARACTERS))
     return output
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "ENOENT")
-      throw new OperatorError(`${file} is not installed: run \`torpor setup\`.`)
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") throw new NotInstalledError(file)
     throw error
   } finally {
     signal.removeEventListener("abort", end)

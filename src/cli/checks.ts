@@ -36,7 +36,8 @@ const ok = (detail: string) => ({ state: "ok", detail }) as const
 const fail = (detail: string, remedy: string) => ({ state: "fail", detail, remedy }) as const
 const warn = (detail: string, remedy: string) => ({ state: "warn", detail, remedy }) as const
 
-const SET_UP = "run `torpor setup`"
+/** What to do about most of it. */
+export const SET_UP = "run `torpor setup`"
 const PRIVILEGES = "run it on the machine itself, or in a container that is privileged"
 const MIN_MEMORY_GIB = 2
 const GIB = 1024 ** 3

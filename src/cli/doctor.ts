@@ -1,6 +1,7 @@
+import { NotInstalledError } from "../command.ts"
 import type { Config } from "../config.ts"
 import { messageOf } from "../errors.ts"
-import { checks, type Verdict } from "./checks.ts"
+import { checks, SET_UP, type Verdict } from "./checks.ts"
 import type { CommandInput } from "./commands.ts"
 
 interface Finding extends Verdict {
@@ -20,7 +21,9 @@ const examine = async (config: Config, signal: AbortSignal): Promise<Finding[]> 
   for (const [name, { run, remedy }] of Object.entries(checks)) {
     const verdict = await run(config, signal).catch((error: unknown): Verdict => {
       signal.throwIfAborted()
-      return { state: "fail", detail: messageOf(error), remedy }
+      return error instanceof NotInstalledError
+        ? { state: "fail", detail: `${error.program} is not installed`, remedy: SET_UP }
+        : { state: "fail", detail: messageOf(error), remedy }
     })
     findings.push({ name, ...verdict })
   }

@@ -5,9 +5,7 @@ import { QEMU } from "./command-line.ts"
 
 /** The version of QEMU as it says itself, with the distribution's build: a base is loaded by exactly this one. */
 export const qemuVersion = async (signal: AbortSignal): Promise<string> => {
-  const output = await runCommand(QEMU, ["--version"], { signal }).catch(() => {
-    throw new OperatorError(`${QEMU} is not installed: run \`torpor setup\`.`)
-  })
+  const output = await runCommand(QEMU, ["--version"], { signal })
   return output.split("\n")[0]?.replace(/^QEMU emulator version /, "") ?? ""
 }
 

@@ -127,7 +127,7 @@ test("Somebody who is not root hears what only root can", async () => {
 
 test("Without nft, the programs that need it are missing and not the kernel's part", async () => {
   const findings = read(await root.run('rm /usr/sbin/nft\n"$@"', torpor("doctor", "--json"), env()))
-  expect(findings["nftables"]).toMatchObject({ state: "fail", detail: "nft is not installed: run `torpor setup`." })
+  expect(findings["nftables"]).toEqual({ state: "fail", detail: "nft is not installed", remedy: "run `torpor setup`" })
 })
 
 test("A table of somebody else's that drops what guests send is warned of", async () => {

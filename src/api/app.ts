@@ -74,7 +74,7 @@ export const createApi = (parts: ApiParts): Hono<ApiEnv> => {
     c.body(await parts.metrics.metrics(), 200, { "content-type": parts.metrics.contentType }),
   )
   app.get("/.well-known/jwks.json", async (c) => c.json(await parts.jwks()))
-  app.get("/torpor/v1/builds/:buildId/log", (c) => buildLog(c, randomUUID()))
+  app.get("/torpor/v1/builds/:buildId/logs", (c) => buildLog(c, randomUUID()))
   app.get("/torpor/v1/microvms/:microvmId/logs", (c) => microvmLog(c, randomUUID()))
   app.all("*", (c) => microvms(c, randomUUID()))
   return app

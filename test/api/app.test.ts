@@ -63,7 +63,7 @@ describe("The API's port", () => {
     for (let line = 0; line < 1201; line++)
       api.images.lines.push({ line, at, stream: "build", text: `step "${line}" \u001b[31m\n` })
     const read = (query = "", options = {}) =>
-      signedSend(api.port, { path: `/torpor/v1/builds/${buildId}/log${query}`, service: "torpor", ...options })
+      signedSend(api.port, { path: `/torpor/v1/builds/${buildId}/logs${query}`, service: "torpor", ...options })
     const all = await read()
     expect(all.headers["content-type"]).toBe("application/x-ndjson")
     const lines = all.text.trimEnd().split("\n")
@@ -89,7 +89,7 @@ describe("The API's port", () => {
     expect((await read("", otherCredentials)).status).toBe(404)
     expect((await read("", { secretAccessKey: "wrong" })).status).toBe(403)
     for (const other of [randomUUID(), "x"]) {
-      expect((await signedSend(api.port, { path: `/torpor/v1/builds/${other}/log`, service: "torpor" })).status).toBe(
+      expect((await signedSend(api.port, { path: `/torpor/v1/builds/${other}/logs`, service: "torpor" })).status).toBe(
         404,
       )
     }

@@ -34,7 +34,7 @@ export const buildOf = async (
   expect(told.buildState).toBe(reason === undefined ? "SUCCESSFUL" : "FAILED")
   const { accessKeyId, secretAccessKey } = await daemon.client.config.credentials()
   const { status, text } = await signedSend(daemon.apiPort, {
-    path: `/torpor/v1/builds/${buildId}/log`,
+    path: `/torpor/v1/builds/${buildId}/logs`,
     region: REGION,
     accessKeyId,
     secretAccessKey,

@@ -14,7 +14,7 @@ const linesPerPage = 200
 export type FindLog = (identifier: string, caller: Caller) => Promise<LogReader>
 
 /**
- * `GET /torpor/v1/<kind>/<identifier>/log…?from=&limit=&follow=1`: the log's lines, one JSON object `{line, at, stream, text}` each.
+ * `GET /torpor/v1/<kind>/<identifier>/logs?from=&limit=&follow=1`: the log's lines, one JSON object `{line, at, stream, text}` each.
  * `from` is the number of a line, 0 or more; with `follow` the answer goes on until nothing more is said, nobody listens, or `closing`:
  * a service that stops doesn't wait for those who only listen.
  */

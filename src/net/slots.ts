@@ -110,7 +110,8 @@ export const openSlots = async (options: SlotsOptions, signal: AbortSignal): Pro
 
   /** One at a time, in the background: a launch must not wait for its successors. */
   const fill = () => {
-    if (filling !== undefined || sweeping || stop.signal.aborted) return
+    // With nothing to do it would be over before it is noted, and noted as under way for good.
+    if (filling !== undefined || sweeping || stop.signal.aborted || ready.length >= options.ready) return
     filling = (async () => {
       try {
         while (ready.length < options.ready && !stop.signal.aborted) ready.push(await make())

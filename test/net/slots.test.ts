@@ -43,6 +43,10 @@ describe("The pool", () => {
     await slots.release(taken)
     await slots.sweep(new Set())
     expect((await host.existing()).claims).toHaveLength(2)
+    // It was told to fill while it was full; that must not have been the last time.
+    const again = await slots.take(never)
+    await untilThere(host, 3)
+    await slots.release(again)
     await slots.close()
     expect(await host.existing()).toEqual(nothing)
   })

@@ -107,19 +107,16 @@ export const openEdge = async (options: EdgeOptions): Promise<Edge> => {
       openOn.set(socket, (openOn.get(socket) ?? 1) - 1)
       gone.abort(new Error("The client gave up"))
     })
-    pass(
-      request,
-      () => claimOf(request),
-      requestId,
-      gone.signal,
-      (place, pool) => {
-        if (expectsContinue) response.writeContinue()
-        return sendRequest(request, response, place, pool)
-      },
-    ).catch((error: unknown) => {
+    let isAskedFor = !expectsContinue
+    const send = (place: Place, pool: Pool) => {
+      if (expectsContinue) response.writeContinue()
+      isAskedFor = true
+      return sendRequest(request, response, place, pool)
+    }
+    pass(request, () => claimOf(request), requestId, gone.signal, send).catch((error: unknown) => {
       // Nobody can tell whether a body follows that was never asked for: the connection ends here.
-      if (expectsContinue) response.shouldKeepAlive = false
-      else discardRest(request)
+      if (isAskedFor) discardRest(request)
+      else response.shouldKeepAlive = false
       refuse(response, error, requestId)
     })
   }
@@ -159,6 +156,9 @@ export const openEdge = async (options: EdgeOptions): Promise<Edge> => {
     keepAliveTimeout: KEEP_ALIVE_MS,
     // Streams and uploads may take as long as they need; the headers may not.
     requestTimeout: 0,
+    // Who vanishes without a word would otherwise keep a VM awake for good.
+    keepAlive: true,
+    keepAliveInitialDelay: KEEP_ALIVE_MS,
     // Any other protocol is declined by answering the request: RFC 9110, 7.8.
     shouldUpgradeCallback: ({ method, headers }) => method === "GET" && headers.upgrade?.toLowerCase() === "websocket",
   })

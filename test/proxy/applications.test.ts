@@ -183,4 +183,16 @@ describe("A body that nobody wants", () => {
     response.resume()
     request.destroy()
   })
+
+  test("and was asked for is read like any other", async () => {
+    const socket = await edge.raw()
+    const said = async () => String(await once(socket, "data"))
+    socket.write(edge.head("POST /", 1, "Content-Length: 65536", "Expect: 100-continue"))
+    expect(await said()).toMatch(/^HTTP\/1.1 100 /)
+    expect(await said()).toMatch(/^HTTP\/1.1 502 /)
+    socket.write(Buffer.alloc(65536))
+    socket.write(edge.head("GET /next", 1))
+    expect(await said()).toMatch(/^HTTP\/1.1 502 /)
+    socket.destroy()
+  })
 })

@@ -2,6 +2,7 @@ import { once } from "node:events"
 import type { IncomingMessage } from "node:http"
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest"
 import { WebSocket } from "ws"
+import { runCommand } from "../../src/command.ts"
 import { openRawApp, type RawApp } from "./raw-app.ts"
 import { openTestEdge, type TestEdge } from "./test-edge.ts"
 
@@ -167,6 +168,15 @@ describe("A client that stays", () => {
     socket.write(edge.head("GET /again", app.port))
     expect(String(await once(socket, "data"))).toMatch(/^HTTP\/1.1 200 /)
     expect(app.received, "over the same connection").toHaveLength(1)
+    socket.destroy()
+  })
+
+  test("is asked now and then by the kernel whether it is there, since one that vanished says nothing", async () => {
+    const socket = await edge.raw()
+    const connections = await runCommand("ss", ["-tnoH", "state", "established", `( sport = :${edge.edge.port} )`], {
+      signal: AbortSignal.timeout(10_000),
+    })
+    expect(connections).toMatch(/timer:\(keepalive/)
     socket.destroy()
   })
 

@@ -1,17 +1,24 @@
 /**
  * A Postgres cluster of our own in the data directory: on a Unix socket only, as an unprivileged user, in a session (under systemd a
- * scope) of its own, so that it outlives the daemon and is taken over by the next one. It reaches its files by a bind mount in a mount namespace of its own: the
- * data directory may lie where that user may not go.
+ * scope) of its own, so that it outlives the daemon and is taken over by the next one.
  */
 import { spawn } from "node:child_process"
-import { randomBytes } from "node:crypto"
 import { existsSync } from "node:fs"
-import { chmod, chown, mkdir, open, readdir, readFile, rename, rm, rmdir } from "node:fs/promises"
+import { chmod, open, readFile, rm, rmdir } from "node:fs/promises"
 import { join } from "node:path"
 import { setTimeout as sleep } from "node:timers/promises"
-import { CommandError, runCommand } from "../command.ts"
 import { OperatorError } from "../errors.ts"
 import { inScope } from "../systemd.ts"
+import {
+  accountIds,
+  asAccount,
+  findBinaries,
+  makeCluster,
+  makeDirectory,
+  mountPoint,
+  POSTGRES_USER,
+  runDirectory,
+} from "./cluster.ts"
 
 export interface PrivatePostgres {
   /** The socket itself. */
@@ -19,15 +26,11 @@ export interface PrivatePostgres {
   readonly user: string
 }
 
-export const POSTGRES_USER = "torpor"
-const ACCOUNT = "postgres"
 const PORT = 5432
 const START_TIMEOUT_MS = 60_000
 const [POLL_MS, RETRY_MS] = [20, 500]
 /** What is open is rolled back. */
 const STOP_SIGNAL = "SIGINT"
-const VERSIONS = "/usr/lib/postgresql"
-const NOT_INSTALLED = "Postgres is not installed: run `torpor setup`."
 
 /** Small, durable, and asleep when nobody asks: an idle daemon wakes nothing. */
 const SETTINGS = {
@@ -44,11 +47,6 @@ const SETTINGS = {
   log_min_messages: "warning",
   logging_collector: "off",
 }
-
-const runDirectory = (hostId: string) => join("/run/torpor/postgres", hostId.slice(0, 8))
-
-/** The cluster's place inside its own mount namespace. */
-const mountPoint = (hostId: string) => join(runDirectory(hostId), "data")
 
 /** Starts the cluster, making it first if there is none; one that runs already is taken over. Nothing is left running when it fails. */
 export const startPrivatePostgres = async (
@@ -77,58 +75,6 @@ export const stopPrivatePostgres = async (dataDirectory: string, hostId: string)
   // By its own name and empty: were something mounted there after all, it would be the cluster that is removed.
   await rmdir(mountPoint(hostId)).catch(ignoreMissing)
   await rm(runDirectory(hostId), { recursive: true, force: true })
-}
-
-const makeDirectory = async (path: string, { uid, gid }: { uid: number; gid: number }) => {
-  await mkdir(path, { recursive: true })
-  await chown(path, uid, gid)
-  await chmod(path, 0o700)
-}
-
-/** Runs a program of Postgres's as its account, with the cluster at its mount point. */
-const AS_ACCOUNT = `mount --bind "$1" "$2" && shift 2 && cd / && exec setpriv --reuid="${ACCOUNT}" --regid="${ACCOUNT}" --init-groups --no-new-privs -- "$@"`
-const asAccount = (data: string, hostId: string, program: readonly string[]) => [
-  "unshare",
-  "--mount",
-  "--propagation=private",
-  "sh",
-  "-c",
-  AS_ACCOUNT,
-  "sh",
-  data,
-  mountPoint(hostId),
-  ...program,
-]
-
-/** A cluster has its name only when all of it is there: initdb writes its version first, and may be killed at any time. */
-const makeCluster = async (
-  dataDirectory: string,
-  data: string,
-  account: { uid: number; gid: number },
-  hostId: string,
-  signal: AbortSignal,
-) => {
-  const binaries = await findBinaries(undefined)
-  for (const entry of await readdir(dataDirectory))
-    if (/^postgres\..*\.new$/.test(entry)) await rm(join(dataDirectory, entry), { recursive: true, force: true })
-  // Each try has a directory of its own: what a killed daemon has started may still write to the last one.
-  const unfinished = `${data}.${randomBytes(4).toString("hex")}.new`
-  await makeDirectory(unfinished, account)
-  const [file = "", ...args] = asAccount(unfinished, hostId, [
-    join(binaries, "initdb"),
-    `--pgdata=${mountPoint(hostId)}`,
-    `--username=${POSTGRES_USER}`,
-    "--auth=trust",
-    "--encoding=UTF8",
-    "--locale=C.UTF-8",
-  ])
-  try {
-    await runCommand(file, args, { signal })
-    await rename(unfinished, data)
-  } catch (error) {
-    await rm(unfinished, { recursive: true, force: true })
-    throw error
-  }
 }
 
 const start = async (data: string, hostId: string, signal: AbortSignal) => {
@@ -212,31 +158,6 @@ const postmasterOf = async (data: string, hostId: string): Promise<number | unde
   if (!Number.isInteger(pid) || pid < 2) return undefined
   const commandLine = await readFile(`/proc/${pid}/cmdline`, "utf8").catch(() => "")
   return commandLine.split("\0").includes(mountPoint(hostId)) ? pid : undefined
-}
-
-const accountIds = async (signal: AbortSignal): Promise<{ uid: number; gid: number }> => {
-  const line = await runCommand("getent", ["passwd", ACCOUNT], { signal }).catch((error: unknown) => {
-    if (error instanceof CommandError) return ""
-    throw error
-  })
-  const [, , uid, gid] = line.split(":")
-  if (uid === undefined || gid === undefined) throw new OperatorError(NOT_INSTALLED)
-  return { uid: Number(uid), gid: Number(gid) }
-}
-
-/** The programs of the cluster's version, or the newest installed; a version may be there with its client alone. */
-const findBinaries = async (version: string | undefined): Promise<string> => {
-  const installed = (await readdir(VERSIONS).catch(() => []))
-    .filter((name) => existsSync(join(VERSIONS, name, "bin/postgres")))
-    .toSorted((a, b) => Number(b) - Number(a))
-  const chosen = version ?? installed[0]
-  if (chosen === undefined || !installed.includes(chosen))
-    throw new OperatorError(
-      version === undefined
-        ? NOT_INSTALLED
-        : `The data directory's cluster is of Postgres ${version}, which is not installed (${installed.join(", ") || "none"} is): install postgresql-${version}.`,
-    )
-  return join(VERSIONS, chosen, "bin")
 }
 
 const ignoreMissing = (error: NodeJS.ErrnoException) => {

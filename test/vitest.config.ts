@@ -6,7 +6,8 @@ export default defineConfig({
     pool: "forks",
     // Real virtual machines on few cores: more at once only makes each slower.
     maxWorkers: 2,
-    testTimeout: 120_000,
-    hookTimeout: 300_000,
+    // For tests that hang: a machine may be many times slower than another, and a slow one has failed nothing.
+    testTimeout: 600_000,
+    hookTimeout: 600_000,
   },
 })

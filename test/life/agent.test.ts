@@ -114,14 +114,16 @@ describe("The log of a MicroVM", () => {
     expect(await all(vm.id, "?follow=1")).toEqual([])
   })
 
-  test("keeps the beginning of a flood, and how much of it is lost; the application doesn't wait for it", async () => {
+  test("tells how much of a flood is lost, and where; the application doesn't wait for it", async () => {
     const vm = await daemon.run({ image: "talker" })
     expect((await vm.get("/flood")).body).toBe("flooded")
-    // What is lost is told where it was, behind what was still on its way.
     for await (const { stream, text } of logOf(vm.id, "?follow=1"))
       if (stream === "notice" && /^\[\d+ characters of output were lost\]$/.test(text)) break
     await end(vm)
-    expect((await all(vm.id)).slice(0, 3)).toEqual(["stdout 1", "stdout 2", "stdout 3"])
+    const numbers = (await all(vm.id)).flatMap((line) => /^stdout (\d+)$/.exec(line)?.[1] ?? []).map(Number)
+    expect(numbers.length).toBeGreaterThan(100)
+    // Of what is kept, nothing is out of its order or there twice.
+    expect(numbers.every((number, at) => at === 0 || number > (numbers[at - 1] ?? 0))).toBe(true)
   })
 
   test("is another account's or nobody's: not found", async () => {

@@ -65,7 +65,8 @@ export interface VmHost extends VmHostOptions {
   end(vmId: string): Promise<void>
 }
 
-const LAST_WORDS_MS = 2000
+/** An emulated guest on a busy host takes a second; what it said faster than this host takes it, some more. */
+const LAST_WORDS_MS = 5000
 
 /** The host's VMs; holds no process of its own when nothing is live. */
 export const createVmHost = (options: VmHostOptions): VmHost => {

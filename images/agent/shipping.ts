@@ -16,6 +16,8 @@ export interface Shipping {
 }
 
 const DELAY_MS = 250
+/** So much isn't kept waiting: a burst would be lost that the host takes whole. */
+const MUCH_CHARACTERS = 64 * 1024
 /** Most text of this length is one event; what isn't is halved. */
 const EVENT_CHARACTERS = 3500
 
@@ -24,16 +26,22 @@ export const createShipping = (name: string, output: Output, tell: Tell): Shippi
   const reader = output.read()
   let timer: NodeJS.Timeout | undefined
   let sending = Promise.resolve()
+  let isSending = false
   const flush = () => {
     clearTimeout(timer)
     timer = undefined
     const until = output.said
     return (sending = sending.then(async () => {
+      isSending = true
       while (reader.at < until) await tell(...toEvents(name, reader.take()))
+      isSending = false
     }))
   }
   return {
-    note: () => void (timer ??= setTimeout(flush, DELAY_MS)),
+    note() {
+      timer ??= setTimeout(flush, DELAY_MS)
+      if (!isSending && output.said - reader.at > MUCH_CHARACTERS) void flush()
+    },
     flush,
   }
 }

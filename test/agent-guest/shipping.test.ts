@@ -51,6 +51,16 @@ describe("The application's words on their way to the host", () => {
     expect(wordsOf(told).stdout.split(" ")).toHaveLength(101)
   })
 
+  test("don't wait when they are much: what the host takes at once is not lost", async () => {
+    for (let piece = 0; piece < 30; piece++) {
+      output.add("stdout", `${piece} `.padEnd(60_000, "x"))
+      await setImmediate()
+    }
+    await shipping.flush()
+    const { stdout, dropped } = wordsOf(told)
+    expect([stdout.length, dropped]).toEqual([output.said, 0])
+  })
+
   test("keep each stream's order, and where one gave way to the other", async () => {
     output.add("stdout", "one ")
     output.add("stdout", "two ")

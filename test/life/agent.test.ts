@@ -47,11 +47,12 @@ async function* logOf(id: string, query = ""): AsyncGenerator<LogEntry> {
     sent.once("response", resolve).once("error", reject),
   )
   if (response.statusCode !== 200) throw new Error(`${response.statusCode}`)
+  const lines = createInterface({ input: response })
   try {
-    for await (const line of createInterface({ input: response })) yield JSON.parse(line) as LogEntry
+    for await (const line of lines) yield JSON.parse(line) as LogEntry
   } finally {
     // Who leaves early cuts it off.
-    response.on("error", () => {})
+    for (const emitter of [response, lines]) emitter.on("error", () => {})
     sent.destroy()
   }
 }

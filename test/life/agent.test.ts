@@ -1,4 +1,9 @@
-import { RunMicrovmCommand, SuspendMicrovmCommand, TerminateMicrovmCommand } from "@aws-sdk/client-lambda-microvms"
+import {
+  CreateMicrovmImageCommand,
+  ListMicrovmImageBuildsCommand,
+  SuspendMicrovmCommand,
+  TerminateMicrovmCommand,
+} from "@aws-sdk/client-lambda-microvms"
 import { request, type IncomingMessage } from "node:http"
 import { createInterface } from "node:readline"
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest"
@@ -36,10 +41,10 @@ beforeAll(async () => {
 })
 afterAll(() => daemon[Symbol.asyncDispose]())
 
-/** The log of a MicroVM, line by line as it comes. */
-async function* logOf(id: string, query = ""): AsyncGenerator<LogEntry> {
+/** The log of a MicroVM or a build, line by line as it comes. */
+async function* linesOf(resource: string, query: string): AsyncGenerator<LogEntry> {
   const { accessKeyId, secretAccessKey } = await daemon.client.config.credentials()
-  const path = `/torpor/v1/microvms/${id}/logs${query}`
+  const path = `/torpor/v1/${resource}/logs${query}`
   const port = daemon.apiPort
   const { headers } = sign({ path, region: REGION, accessKeyId, secretAccessKey }, `127.0.0.1:${port}`)
   const sent = request({ host: "127.0.0.1", port, path, headers, agent: false }).end()
@@ -56,11 +61,13 @@ async function* logOf(id: string, query = ""): AsyncGenerator<LogEntry> {
     sent.destroy()
   }
 }
-const all = async (id: string, query = "") => {
-  const texts: string[] = []
-  for await (const { stream, text } of logOf(id, query)) texts.push(`${stream} ${text}`)
-  return texts
+const texts = async (resource: string, query = "") => {
+  const found: string[] = []
+  for await (const { stream, text } of linesOf(resource, query)) found.push(`${stream} ${text}`)
+  return found
 }
+const logOf = (id: string, query = "") => linesOf(`microvms/${id}`, query)
+const all = (id: string, query = "") => texts(`microvms/${id}`, query)
 const LOST: unknown = expect.stringMatching(/^notice \[\d+ characters of output were lost\]$/)
 const end = async (vm: TestVm) => {
   vm.close()
@@ -107,13 +114,37 @@ describe("The log of a MicroVM", () => {
   })
 
   test("isn't kept when logging is disabled", async () => {
-    const { microvmId = "" } = await daemon.client.send(
-      new RunMicrovmCommand({ imageIdentifier: arnOf("talker"), logging: { disabled: {} } }),
-    )
-    const vm = await daemon.adopt(microvmId)
+    const vm = await daemon.run({ image: "talker", logging: { disabled: {} } })
     await vm.get("/say?words=secret")
     await end(vm)
     expect(await all(vm.id, "?follow=1")).toEqual([])
+  })
+
+  test("isn't kept when its image disables that, and neither is the build's, unless a run asks for it", async () => {
+    await daemon.client.send(
+      new CreateMicrovmImageCommand({
+        name: "quiet",
+        baseImageArn: `arn:aws:lambda:${REGION}:aws:microvm-image:al2023-1`,
+        buildRoleArn: "arn:aws:iam::000000000000:role/build",
+        codeArtifact: { uri: "s3://test/talker.zip" },
+        resources: [{ minimumMemoryInMiB: 512 }],
+        logging: { disabled: {} },
+      }),
+    )
+    await daemon.untilBuilt("quiet")
+    const ofImage = { imageIdentifier: arnOf("quiet"), imageVersion: "1.0" }
+    const { items } = await daemon.client.send(new ListMicrovmImageBuildsCommand(ofImage))
+    expect(await texts(`builds/${items?.[0]?.buildId}`)).toEqual([])
+    const [quiet, loud] = [
+      await daemon.run({ image: "quiet" }),
+      await daemon.run({ image: "quiet", logging: { cloudWatch: {} } }),
+    ]
+    for (const vm of [quiet, loud]) {
+      await vm.get("/say?words=hello")
+      await end(vm)
+    }
+    expect(await all(quiet.id)).toEqual([])
+    expect(await all(loud.id)).toEqual(["stdout hello", "stderr ERR hello"])
   })
 
   test("tells how much of a flood is lost, and where; the application doesn't wait for it", async () => {

@@ -156,13 +156,14 @@ test("A database outside that doesn't answer fails in the words of who tried", a
 
 test("A certificate that cannot be read, or is for another domain, fails", async () => {
   const files = { TORPOR_TLS_CERT: join(directory, "leaf.pem"), TORPOR_TLS_KEY: join(directory, "leaf.key") }
-  const unread = read(await runToEnd(torpor("doctor", "--json"), { ...env(), ...files }))
+  await ensureCertificates(directory, "example.com")
+  const gone = { ...env(), ...files, TORPOR_TLS_CERT: join(directory, "gone.pem") }
+  const unread = read(await runToEnd(torpor("doctor", "--json"), gone))
   expect(unread["certificate"]).toMatchObject({
     state: "fail",
     detail: expect.stringMatching(/^The file of TORPOR_TLS_CERT cannot be read/),
     remedy: expect.stringContaining("leave them out"),
   })
-  await ensureCertificates(directory, "example.com")
   const foreign = read(await runToEnd(torpor("doctor", "--json"), { ...env(), ...files }))
   expect(foreign["certificate"]).toMatchObject({
     state: "fail",

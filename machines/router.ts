@@ -40,14 +40,16 @@ const KNOWN_ENDPOINTS = 10_000
 
 /** Routes by Host over the registry's actors. */
 export const createMicrovmRouter = ({ db, host, domain, registry, refuse }: RouterOptions): MicrovmRouter => {
-  const activities = new Map<string, Activity>()
+  // They go with their actors: a number for each MicroVM that ever was would add up.
+  const activities = new WeakMap<Actor<MicrovmMachine>, Activity>()
   const targets = new LRUCache<string, MicrovmTarget>({ max: KNOWN_ENDPOINTS })
 
   const activityOf = (id: string): Activity => {
-    const known = activities.get(id)
+    const actor = registry().get(id)
+    const known = actor && activities.get(actor)
     if (known !== undefined) return known
     const fresh = { open: 0, lastAt: 0 }
-    activities.set(id, fresh)
+    if (actor !== undefined) activities.set(actor, fresh)
     return fresh
   }
 
@@ -57,7 +59,9 @@ export const createMicrovmRouter = ({ db, host, domain, registry, refuse }: Rout
     return {
       kind: "vm",
       vmId: id,
-      activity: activityOf(id),
+      get activity() {
+        return activityOf(id)
+      },
       get address() {
         return addressNow()
       },

@@ -80,6 +80,12 @@ table inet ${table} {
     fib daddr type { local, broadcast, multicast, anycast } drop
   }
 
+  # Guests are reached through the edge: of this host's users only root, as whom the daemon runs, connects past it.
+  chain output {
+    type filter hook output priority filter - 10; policy accept;
+    oifname ${links} meta skuid != 0 goto refuse
+  }
+
   chain postrouting {
     type nat hook postrouting priority srcnat; policy accept;
     ip saddr ${range} oifname != ${links} masquerade

@@ -384,6 +384,15 @@ describe("A guest is reached", () => {
     expect(await host.tcp({ host: slot.address, port: 81 })).toBe("ECONNREFUSED")
   })
 
+  test("by no other user of its host than root", async () => {
+    const { guest, slot } = play
+    const port = await guest.listen({ host: "127.0.0.1", port: 0 })
+    const connect = ["bash", "-c", `exec 3<>/dev/tcp/${slot.address}/${port}; head -c3 <&3`]
+    expect(await run("setpriv", ...connect)).toBe("tcp")
+    const nobody = ["--reuid=65534", "--regid=65534", "--clear-groups"]
+    await expect(run("setpriv", ...nobody, ...connect)).rejects.toThrow("Connection refused")
+  })
+
   test("by its host neither by UDP nor by ICMP", async () => {
     const { guest, host, slot } = play
     const port = await guest.listen({ host: "127.0.0.1", port: 0 })

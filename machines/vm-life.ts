@@ -172,7 +172,11 @@ export const createVmVerbs = ({ host, places, createOverlay, stored }: VmLifeOpt
       return live.ended
     },
 
-    end: (vmId) => host.end(vmId),
+    end: (vmId) =>
+      host.end(vmId).catch((error: unknown) => {
+        log.error({ vmId, err: error }, "Not all of a VM could be removed; the next start does it")
+        throw error
+      }),
   }
 }
 

@@ -108,8 +108,14 @@ static const char *thaw(const char *line) {
   return "OK\n";
 }
 
+// A question's number goes back with its answer: who asked before may have died before it came.
 static void answer(const char *line) {
-  const char *text = *line == 'F' ? freeze() : *line == 'T' ? thaw(line) : "ERR unknown command\n";
+  char text[160];
+  const char *space = strchr(line, ' ');
+  int number = space ? space - line : 0;
+  if (number < 1 || number > 16) return;
+  const char *words = space[1] == 'F' ? freeze() : space[1] == 'T' ? thaw(space + 1) : "ERR unknown command\n";
+  snprintf(text, sizeof text, "%.*s %s", number, line, words);
   while (write(port, text, strlen(text)) < 0 && errno == EINTR);
 }
 

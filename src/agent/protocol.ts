@@ -3,6 +3,7 @@
  *
  * Three channels, by their cost on the way to the first answer:
  * - `thaw` port (virtio-serial 1): one line each way to the native helper. The only thing on the hot path.
+ *   Each line begins with a number of the host's choice, up to 16 characters, that the answer gives back:
  *     host:  `T <unixNanoseconds> <hostname> <machineId 32 hex> <entropy 128 hex> <secret 64 hex> <incarnation>`   set all, then unfreeze
  *     host:  `F`                                                                                                    freeze the application
  *     guest: `OK` or `ERR <words>`

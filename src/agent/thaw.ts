@@ -31,6 +31,8 @@ const MAX_ANSWER_CHARACTERS = 512
 /** One may be owed to a daemon that died after it had asked; a guest that goes on is not listened to any more. */
 const MAX_UNASKED = 8
 const ENTROPY_BYTES = 64
+/** Of a question's number: as many as the helper gives back. */
+const NUMBER_BYTES = 8
 
 /** Connects to a VM's thaw port; the caller closes it. Best before the guest runs, so that it finds somebody there. */
 export const openThawPort = async (path: string, signal: AbortSignal): Promise<ThawPort> => {
@@ -42,8 +44,8 @@ export const openThawPort = async (path: string, signal: AbortSignal): Promise<T
     socket.destroy()
     throw error
   }
-  /** Questions in their order; one that was given up keeps its place, or its answer would be taken for the next one's. */
-  const asked: { resolve(answer: string): void; reject(error: Error): void }[] = []
+  /** What was asked and not answered yet, also what was given up, by its number; no other connection has the same ones. */
+  const asked = new Map<string, { resolve(answer: string): void; reject(error: Error): void }>()
   let pending = ""
   let unasked = 0
   let over: Error | undefined
@@ -51,14 +53,17 @@ export const openThawPort = async (path: string, signal: AbortSignal): Promise<T
   const end = (why: Error) => {
     over ??= why
     socket.destroy()
-    for (const { reject } of asked.splice(0)) reject(over)
+    for (const { reject } of asked.values()) reject(over)
+    asked.clear()
   }
   socket.setEncoding("latin1").on("data", (text: string) => {
     const lines = (pending + text).split("\n")
     pending = lines.pop() ?? ""
     for (const line of lines) {
-      const question = asked.shift()
-      if (question !== undefined) question.resolve(line)
+      const [number = ""] = line.split(" ", 1)
+      const question = asked.get(number)
+      asked.delete(number)
+      if (question !== undefined) question.resolve(line.slice(number.length + 1))
       else if (++unasked > MAX_UNASKED) end(new Error("The guest answered what it was not asked"))
     }
     if (pending.length > MAX_ANSWER_CHARACTERS) end(new Error("The guest's answer is too long"))
@@ -73,8 +78,9 @@ export const openThawPort = async (path: string, signal: AbortSignal): Promise<T
     const giveUp = () =>
       reject(askSignal.aborted ? (askSignal.reason as Error) : new Error("The guest did not answer in time"))
     bounded.addEventListener("abort", giveUp, { once: true })
-    asked.push({ resolve, reject })
-    socket.write(`${line}\n`)
+    const number = randomBytes(NUMBER_BYTES).toString("hex")
+    asked.set(number, { resolve, reject })
+    socket.write(`${number} ${line}\n`)
     try {
       const text = await promise
       if (text !== "OK") throw new Error(`The guest refused: ${wordsOf(text, MAX_ANSWER_CHARACTERS)}`)

@@ -22,11 +22,16 @@ afterEach(async () => {
   await guest[Symbol.asyncDispose]()
 })
 
-const question = async () => (await guest.lines.next()).value as string
-/** What the guest writes in answer to the next question. */
+/** The next question, and its number with the space behind it. */
+const question = async () => {
+  const line = (await guest.lines.next()).value as string
+  const [number = ""] = /^[0-9a-f]{16} /.exec(line) ?? []
+  return { number, asked: line.slice(number.length) }
+}
+/** The guest writes the number of the next question, and then this. */
 const answer = async (...pieces: (string | Buffer)[]) => {
-  const asked = await question()
-  for (const piece of pieces) (await guest.host).write(piece)
+  const { number, asked } = await question()
+  for (const piece of [number, ...pieces]) (await guest.host).write(piece)
   return asked
 }
 /** How a freeze ends that is answered like this. */
@@ -59,8 +64,8 @@ describe("The thaw port", () => {
 
   test("keeps questions and answers together when two are asked at once", async () => {
     const [frozen, thawed] = [port.freeze(never), port.thaw(input, never)]
-    await question()
-    await answer("OK\nERR clock: no\n")
+    const first = await question()
+    await answer(`ERR clock: no\n${first.number}OK\n`)
     await frozen
     await expect(thawed).rejects.toThrow("The guest refused: ERR clock: no")
   })
@@ -100,9 +105,10 @@ describe("A guest on the thaw port", () => {
     await expect(port.freeze(never)).rejects.toThrow("The guest answered what it was not asked")
   })
 
-  test("that answers twice has not answered the next question with it", async () => {
+  test("that answers twice, or in another's place, has not answered the next question with it", async () => {
     const frozen = port.freeze(never)
-    await answer("OK\nOK\n")
+    const { number } = await question()
+    ;(await guest.host).write(`OK\n${"0".repeat(16)} OK\n${number}OK\n${number}OK\n`)
     await frozen
     const thawed = port.thaw(input, never).catch((error: unknown) => error)
     await answer("ERR clock: no\n")
@@ -121,11 +127,12 @@ describe("A guest on the thaw port", () => {
   test("whose answer comes late has not answered the next question with it", async () => {
     const patience = new AbortController()
     const frozen = expect(port.freeze(patience.signal)).rejects.toThrow("enough")
-    await question()
+    const late = await question()
     patience.abort(new Error("enough"))
     await frozen
     const thawed = port.thaw(input, never).catch((error: unknown) => error)
-    await answer("OK\n", "ERR clock: no\n")
+    ;(await guest.host).write(`${late.number}OK\n`)
+    await answer("ERR clock: no\n")
     expect(await thawed).toMatchObject({ message: "The guest refused: ERR clock: no" })
   })
 

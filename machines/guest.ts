@@ -53,6 +53,10 @@ export const openGuest = async (
     }
   }
   events.on("event", hear)
+  events.once("close", (reason) => {
+    if (reason !== undefined)
+      onOutput("notice", `[neither output nor the application's end is heard any more: ${reason}]\n`)
+  })
   return {
     freeze: thawPort.freeze,
     thaw: thawPort.thaw,

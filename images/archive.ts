@@ -1,6 +1,6 @@
 /**
  * What this host reads of a stranger's archive: its directory, the compressed bytes behind it (to know them again, never to unpack
- * them), and one file, the Dockerfile. Names in it are compared and never used as paths here.
+ * them), and its Dockerfile and .dockerignore. Names in it are compared and never used as paths here.
  */
 import { createHash } from "node:crypto"
 import { open, type ZipFile, type Entry } from "yauzl"
@@ -9,12 +9,16 @@ import { promisify } from "node:util"
 import type { Readable } from "node:stream"
 import { crc32 } from "node:zlib"
 import { ArchiveError } from "./archive-error.ts"
+import { parseIgnore } from "./dockerignore.ts"
 import { createContext, type Context, type ContextEntry } from "./context.ts"
 import { MAX_DOCKERFILE_BYTES } from "./dockerfile/instructions.ts"
 
 export interface Archive {
   readonly dockerfile: string
+  /** Without what .dockerignore leaves out. */
   readonly context: Context
+  /** What that is: paths with all that is below them, none of them in another. */
+  readonly excluded: readonly string[]
 }
 
 const MAX_ENTRIES = 100_000
@@ -23,6 +27,10 @@ const MAX_UNPACKED_BYTES = 4 * 1024 ** 3
 const MAX_RATIO = 1100
 /** What Linux takes as a path, and as one part of it. */
 const [MAX_PATH_BYTES, MAX_PART_BYTES] = [4095, 255]
+/** A Dockerfile's own comes before the general one. */
+const [DOCKERFILE, IGNORES] = ["Dockerfile", ["Dockerfile.dockerignore", ".dockerignore"]]
+/** The names of what is left out are told to the guest in one request. */
+const MAX_EXCLUDED_CHARACTERS = 2 * 1024 * 1024
 /** All names' parts together: what the tree of them may take. */
 const MAX_PARTS = 1_000_000
 const [FILE, DIRECTORY, LINK, TYPE_MASK] = [0o100000, 0o040000, 0o120000, 0o170000]
@@ -58,7 +66,7 @@ const readEntries = async (zip: ZipFile, archiveBytes: number): Promise<Archive>
   const entries: ContextEntry[] = []
   const seen = new Set<string>()
   let [packedBytes, unpackedBytes, parts] = [0, 0, 0]
-  let dockerfile: string | undefined
+  const texts = new Map<string, string>()
   for await (const entry of entriesOf(zip)) {
     const path = cleanPath(entry.fileName)
     if (path === "") continue
@@ -73,7 +81,8 @@ const readEntries = async (zip: ZipFile, archiveBytes: number): Promise<Archive>
     packedBytes += entry.compressedSize
     if (packedBytes > archiveBytes) invalid("its entries overlap")
     const kind = kindOf(entry, path)
-    if (kind === "file" && path === "Dockerfile") dockerfile = await readText(zip, entry)
+    if (kind === "file" && (path === DOCKERFILE || IGNORES.includes(path)))
+      texts.set(path, await readText(zip, entry, path))
     entries.push({
       path,
       kind,
@@ -81,14 +90,28 @@ const readEntries = async (zip: ZipFile, archiveBytes: number): Promise<Archive>
       digest: await digestOf(zip, entry),
     })
   }
+  const dockerfile = texts.get(DOCKERFILE)
   if (dockerfile === undefined) {
-    const below = entries.find(({ path, kind }) => kind === "file" && path.endsWith("/Dockerfile"))
+    const below = entries.find(({ path, kind }) => kind === "file" && path.endsWith(`/${DOCKERFILE}`))
     const hint =
       below === undefined ? "" : ` There is '${below.path.slice(0, 100)}': zip what is in the folder, not the folder.`
     throw new ArchiveError("ARCHIVE_DOCKERFILE_NOT_FOUND", `The code artifact has no Dockerfile at its root.${hint}`)
   }
-  return { dockerfile, context: createContext(entries) }
+  const ignore = IGNORES.map((name) => texts.get(name)).find((text) => text !== undefined)
+  const excluded = ignore === undefined ? [] : parseIgnore(ignore).excludedOf(entries.map(({ path }) => path))
+  if (excluded.reduce((sum, path) => sum + path.length, 0) > MAX_EXCLUDED_CHARACTERS)
+    invalid("its .dockerignore leaves out too many files one by one; let it name their folders")
+  return { dockerfile, excluded, context: createContext(without(entries, new Set(excluded))) }
 }
+
+const without = (entries: readonly ContextEntry[], excluded: ReadonlySet<string>): readonly ContextEntry[] =>
+  excluded.size === 0
+    ? entries
+    : entries.filter(({ path }) => {
+        for (let end = path.length; end !== -1; end = path.lastIndexOf("/", end - 1))
+          if (excluded.has(path.slice(0, end))) return false
+        return true
+      })
 
 /** Some archivers name everything below `./`, and that too: it is the empty path. */
 const cleanPath = (name: string): string => {
@@ -136,13 +159,12 @@ const readStream = (zip: ZipFile, entry: Entry, decompress: boolean): Promise<Re
     else zip.openReadStream(entry, { decompress: entry.compressionMethod === 8 ? false : null } as never, take)
   })
 
-const readText = async (zip: ZipFile, entry: Entry): Promise<string> => {
-  if (entry.uncompressedSize > MAX_DOCKERFILE_BYTES)
-    invalid(`its Dockerfile is larger than ${MAX_DOCKERFILE_BYTES} bytes`)
+const readText = async (zip: ZipFile, entry: Entry, name: string): Promise<string> => {
+  if (entry.uncompressedSize > MAX_DOCKERFILE_BYTES) invalid(`its ${name} is larger than ${MAX_DOCKERFILE_BYTES} bytes`)
   const chunks: Buffer[] = []
   for await (const chunk of await readStream(zip, entry, true)) chunks.push(chunk as Buffer)
   const bytes = Buffer.concat(chunks)
-  if (crc32(bytes) !== entry.crc32) invalid("the checksum of its Dockerfile is wrong")
+  if (crc32(bytes) !== entry.crc32) invalid(`the checksum of its ${name} is wrong`)
   return bytes.toString("utf8")
 }
 

@@ -38,11 +38,11 @@ const MAX_LINE_CHARACTERS = 8 * 1024
 
 /** Runs the steps that are not cached. Throws {@link BuildError} when one of them fails. */
 export const executePlan = async (options: BuildOptions, signal: AbortSignal): Promise<void> => {
-  const { agent, plan, archiveBytes, cachedSteps, seal, log } = options
+  const { agent, plan, archive, archiveBytes, cachedSteps, seal, log } = options
   const pending = plan.steps.slice(cachedSteps)
   plan.steps.slice(0, cachedSteps).forEach((step, index) => log(`#${index + 1} ${step.text}\n#${index + 1} CACHED`))
   if (pending.some(({ kind }) => kind === "copy"))
-    await agent.unpackContext({ archiveBytes, maxMiB: MAX_CONTEXT_MIB }, signal)
+    await agent.unpackContext({ archiveBytes, maxMiB: MAX_CONTEXT_MIB, excluded: archive.excluded }, signal)
   for (const [index, step] of pending.entries()) {
     const number = cachedSteps + index + 1
     const startedAt = performance.now()

@@ -69,6 +69,8 @@ interface Build {
 const BOOT_TIMEOUT_MS = 60_000
 const DRIVE_BYTES = 10 * 1024 ** 3
 const DEFAULT_PORT = 8080
+/** Of what .dockerignore leaves out, in the log. */
+const [SHOWN_PATHS, SHOWN_PATH_CHARACTERS] = [20, 100]
 
 /** The verbs over this host; builds in progress are held in memory, since none survives its daemon. */
 export const createBuildVerbs = (options: BuildOptions): BuildVerbs => {
@@ -118,7 +120,9 @@ export const createBuildVerbs = (options: BuildOptions): BuildVerbs => {
       build.log.add(`Fetching ${codeArtifactUri}`)
       build.artifact = await options.artifacts.openArtifact(codeArtifactUri, build.scope, signal)
       build.archive = await readArchive(build.artifact.path)
-      build.plan = planBuild(build.archive.dockerfile)
+      const { excluded, dockerfile } = build.archive
+      if (excluded.length > 0) build.log.add(`Left out by .dockerignore: ${listOf(excluded)}`)
+      build.plan = planBuild(dockerfile)
       build.hashes = layerHashes(build.plan, build.archive, base.rootDiskHash)
     },
 
@@ -324,4 +328,11 @@ const environmentOf = ({ version, scope, imageName }: Build, secrets: SecretBox)
 const resize = async (file: string, bytes: number) => {
   await using handle = await open(file, "a")
   await handle.truncate(bytes)
+}
+
+/** The first of them, and how many more there are: strangers name them, as many and as long as they like. */
+const listOf = (paths: readonly string[]): string => {
+  const shown = paths.slice(0, SHOWN_PATHS).map((path) => path.slice(0, SHOWN_PATH_CHARACTERS))
+  const more = paths.length - shown.length
+  return `${shown.join(", ")}${more > 0 ? ` and ${more} more` : ""}`
 }

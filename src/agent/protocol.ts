@@ -84,6 +84,8 @@ export interface ContextSpec {
   readonly archiveBytes: number
   /** How large the unpacked context may become. */
   readonly maxMiB: number
+  /** Paths that are left out, with all that is below them. */
+  readonly excluded: readonly string[]
 }
 
 export interface CopySpec {

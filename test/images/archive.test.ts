@@ -49,6 +49,24 @@ describe("An archive", () => {
     expect(context.hasLinks).toBe(true)
   })
 
+  test("is without what .dockerignore leaves out; a Dockerfile's own comes first", async () => {
+    const files = {
+      Dockerfile: "FROM é\n",
+      ".dockerignore": "**/*.log\nDockerfile",
+      "a/b.log": "1",
+      "a/c": "2",
+      "d.log": "3",
+    }
+    const { dockerfile, context, excluded } = await read(await zipOf(files))
+    expect(dockerfile).toBe("FROM é\n")
+    expect(excluded.toSorted()).toEqual(["Dockerfile", "a/b.log", "d.log"])
+    expect([context.find("*").paths, context.find("a/*").paths]).toEqual([[".dockerignore", "a"], ["a/c"]])
+    const unchanged = await read(await zipOf({ ...files, "d.log": "4", "a/e.log": "5" }))
+    expect(unchanged.context.digest).toBe(context.digest)
+    const own = await read(await zipOf({ ...files, "Dockerfile.dockerignore": "a" }))
+    expect(own.excluded).toEqual(["a"])
+  })
+
   test("tells a changed content or mode from an unchanged one", async () => {
     const digest = async (entry: Partial<RawEntry>) =>
       (await read(rawZip([DOCKERFILE, { name: "d/f", content: "one", ...entry }]))).context.find("d").digest

@@ -10,7 +10,7 @@ const LINES = ["ARG A=1", "ENV B=2", "WORKDIR /app", "COPY main.py .", "RUN one"
 
 const hashes = (lines: readonly string[] = LINES, files: readonly ContextEntry[] = FILES, base = "base") => {
   const plan = planBuild(["FROM torpor/debian:13", ...lines, "CMD x"].join("\n"))
-  return layerHashes(plan, { dockerfile: "", context: createContext(files) }, base)
+  return layerHashes(plan, { dockerfile: "", excluded: [], context: createContext(files) }, base)
 }
 /** How many of the steps of an unchanged build a changed one finds in the cache. */
 const shared = (changed: string[]) => {
@@ -68,6 +68,7 @@ describe("A COPY", () => {
   const sources = (line: string, files: readonly ContextEntry[] = FILES) =>
     resolveSources(planBuild(`FROM torpor/debian:13\n${line}\nCMD x`).steps[0] as CopyStep, {
       dockerfile: "",
+      excluded: [],
       context: createContext(files),
     })
 

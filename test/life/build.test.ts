@@ -62,6 +62,9 @@ const FILES = {
   "b.txt": "b",
   "c.txt": "c",
   "data/deep/er": "x",
+  "data/é [1].log": "left out",
+  "data/deep/left out/a": "with its folder",
+  ".dockerignore": "**/*.log\nd**/left out\n",
   "with blank é.txt": "é",
 }
 
@@ -69,6 +72,7 @@ describe("An image from a Dockerfile", () => {
   test("is what every instruction in it says, as seen from inside the running VM", async () => {
     const { reason, log } = await build("everything", FILES)
     expect(reason, log.join("\n")).toBeUndefined()
+    expect(log).toContain("Left out by .dockerignore: data/deep/left out, data/é [1].log")
     expect(log).toEqual(expect.arrayContaining(["#8 green hello  world form  of it", "#8 /srv/app", "#8 root"]))
     expect(log).toEqual(expect.arrayContaining(["#9 begun", "#10 nothing goes on", "#12 not root"]))
     expect(log.at(-2)).toBe("The application accepts connections on port 9000")

@@ -5,7 +5,7 @@ import { createLines } from "../src/logs/lines.ts"
 import type { Archive } from "./archive.ts"
 import { DockerfileError } from "./dockerfile/error.ts"
 import type { BuildPlan } from "./dockerfile/plan.ts"
-import type { RunStep, Step } from "./dockerfile/step.ts"
+import { PIPES, type RunStep, type Step } from "./dockerfile/step.ts"
 import { resolveSources } from "./layers.ts"
 
 /** A step that failed: the sentence names its line and the last thing it said. */
@@ -82,7 +82,13 @@ const executeStep = async (
       return run(step, number, agent, log, signal)
     case "copy":
       return agent.copy(
-        { sources: resolveSources(step, archive), destination: step.destination, owner: step.owner, mode: step.mode },
+        {
+          sources: resolveSources(step, archive),
+          inline: step.inline,
+          destination: step.destination,
+          owner: step.owner,
+          mode: step.mode,
+        },
         signal,
       )
     case "directory":
@@ -108,6 +114,7 @@ const run = async (
       user: step.user,
       capabilities: "default",
       memoryMaxMiB: null,
+      files: step.script === null ? [] : [{ path: `${PIPES}/${step.script.name}`, content: step.script.content }],
       container: "build",
     },
     signal,

@@ -33,7 +33,7 @@ const findSources = (step: CopyStep, { context }: Archive): Found[] => {
     // Maybe behind a link: the guest finds out.
     return context.hasLinks ? { paths: [clean], digest: context.digest } : missing([source])
   })
-  return found.every(({ paths }) => paths.length === 0) ? missing(step.sources) : found
+  return step.inline.length === 0 && found.every(({ paths }) => paths.length === 0) ? missing(step.sources) : found
 }
 
 const cleanPath = (path: string): string => {

@@ -42,8 +42,11 @@ const MOUNTS = [
 /** Where a container's processes are counted, limited, frozen and killed, below /sys/fs/cgroup. */
 export const cgroupOf = (name: string, { container }: Pick<ProcessSpec, "container">) => `/torpor-${container}/${name}`
 
+/** Where the bundle has what {@link ProcessSpec.files} says. */
+export const fileOf = (bundle: string, index: number) => `${bundle}/file-${index}`
+
 /** The bundle's config.json. */
-export const toOciConfig = (name: string, spec: ProcessSpec, user: User) => {
+export const toOciConfig = (name: string, spec: ProcessSpec, user: User, bundle: string) => {
   const capabilities = capabilityNames(spec.capabilities)
   // A process that isn't root has what it may gain, and nothing yet.
   const effective = user.uid === 0 ? capabilities : []
@@ -68,6 +71,12 @@ export const toOciConfig = (name: string, spec: ProcessSpec, user: User) => {
         type: "bind",
         source: `${IDENTITY}/${file}`,
         options: ["bind", destination.startsWith("/proc") ? "ro" : "rw"],
+      })),
+      ...(spec.files ?? []).map(({ path }, index) => ({
+        destination: path,
+        type: "bind",
+        source: fileOf(bundle, index),
+        options: ["bind", "ro"],
       })),
     ],
     linux: {

@@ -1,5 +1,17 @@
 /** COPY, as Docker does it: from the context into the image, links kept as links, owners and modes as the instruction says. */
-import { chmod, copyFile, lstat, lchown, mkdir, readdir, readlink, rm, symlink, utimes } from "node:fs/promises"
+import {
+  chmod,
+  copyFile,
+  lstat,
+  lchown,
+  mkdir,
+  readdir,
+  readlink,
+  rm,
+  symlink,
+  utimes,
+  writeFile,
+} from "node:fs/promises"
 import { basename, dirname, join } from "node:path"
 import type { CopySpec } from "../../src/agent/protocol.ts"
 import { CONTEXT } from "./context.ts"
@@ -19,7 +31,7 @@ export const copyIntoImage = async (spec: CopySpec, context = CONTEXT, root = IM
   const target = await resolveInImage(spec.destination, root)
   const intoDirectory =
     spec.destination.endsWith("/") ||
-    spec.sources.length > 1 ||
+    spec.sources.length + spec.inline.length > 1 ||
     ((await lstat(target).catch(() => undefined))?.isDirectory() ?? false)
   for (const source of spec.sources) {
     const from = await resolveInImage(source, context)
@@ -33,6 +45,24 @@ export const copyIntoImage = async (spec: CopySpec, context = CONTEXT, root = IM
       await copyEntry(from, await resolveInImage(to, root), rights, root)
     }
   }
+  for (const { name, content } of spec.inline) {
+    const to = intoDirectory ? join(spec.destination, name) : spec.destination
+    await makeDirectory(dirname(to), rights.uid, rights.gid, root)
+    await putFile(content, await resolveInImage(to, root), rights, root)
+  }
+}
+
+const putFile = async (content: string, to: string, rights: Rights, root: string): Promise<void> => {
+  await makeWay(to, root)
+  await writeFile(to, content, { flag: "wx" })
+  await setRights(to, 0o644, rights)
+}
+
+/** Nothing is there afterwards. */
+const makeWay = async (to: string, root: string): Promise<void> => {
+  const there = await lstat(to).catch(() => undefined)
+  if (there?.isDirectory()) throw new Error(`cannot replace the directory ${to.slice(root.length)} with a file`)
+  if (there !== undefined) await rm(to)
 }
 
 const copyTree = async (from: string, to: string, rights: Rights, root: string) => {
@@ -52,8 +82,7 @@ const copyEntry = async (from: string, to: string, rights: Rights, root: string)
     await setRights(directory, source.mode, rights)
     return
   }
-  if (there?.isDirectory()) throw new Error(`cannot replace the directory ${to.slice(root.length)} with a file`)
-  if (there !== undefined) await rm(to)
+  await makeWay(to, root)
   if (source.isSymbolicLink()) {
     await symlink(await readlink(from), to)
     await lchown(to, rights.uid, rights.gid)

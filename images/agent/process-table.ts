@@ -3,7 +3,7 @@ import { spawn } from "node:child_process"
 import { mkdir, readFile, readlink, rm, writeFile } from "node:fs/promises"
 import { constants } from "node:os"
 import type { ProcessEnd, ProcessSpec } from "../../src/agent/protocol.ts"
-import { cgroupOf, toOciConfig } from "./container.ts"
+import { cgroupOf, fileOf, toOciConfig } from "./container.ts"
 import { createOutput, type Output } from "./output.ts"
 import type { Tell } from "./port.ts"
 import { run } from "./run.ts"
@@ -39,7 +39,12 @@ export const createProcessTable = (tell: Tell) => {
       if (table.has(name)) throw new Error(`There is a process ${name} already`)
       const bundle = `/run/torpor/bundles/${name}`
       await mkdir(bundle, { recursive: true })
-      await writeFile(`${bundle}/config.json`, JSON.stringify(toOciConfig(name, spec, await findUser(spec.user))))
+      await writeFile(
+        `${bundle}/config.json`,
+        JSON.stringify(toOciConfig(name, spec, await findUser(spec.user), bundle)),
+      )
+      for (const [index, { content }] of (spec.files ?? []).entries())
+        await writeFile(fileOf(bundle, index), content, { mode: 0o755 })
       await rm(`${bundle}/pid`, { force: true })
       const killsBefore = await outOfMemoryKills(spec)
       const child = spawn("crun", [...RUNTIME, "run", "--bundle", bundle, "--pid-file", `${bundle}/pid`, name], {

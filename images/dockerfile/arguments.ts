@@ -1,4 +1,5 @@
 /** How the instructions' arguments are read, once they are apart. */
+import { constants } from "node:os"
 import { DockerfileError } from "./error.ts"
 import type { Instruction } from "./instructions.ts"
 import { expand, toWords, type Variables } from "./words.ts"
@@ -62,4 +63,13 @@ export const absolutePath = (path: string, from: string): string => {
   }
   const joined = `/${parts.join("/")}`
   return /(^|\/)\.{0,2}$/.test(path) && joined !== "/" ? `${joined}/` : joined
+}
+
+/** A signal's name, with or without SIG, or its number, as STOPSIGNAL takes them. */
+export const isSignal = (text: string): boolean => {
+  if (/^\d+$/.test(text)) return Number(text) >= 1 && Number(text) <= 64
+  const name = text.toUpperCase().replace(/^SIG/, "")
+  return (
+    Object.hasOwn(constants.signals, `SIG${name}`) || /^RTM(?:IN(?:\+(?:\d|1[0-5]))?|AX(?:-(?:\d|1[0-4]))?)$/.test(name)
+  )
 }

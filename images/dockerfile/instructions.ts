@@ -3,6 +3,8 @@
  * continued lines and splits quoted words, so the few lines this takes are ours.)
  */
 import { DockerfileError } from "./error.ts"
+import { ends, openingOf, toRawWords, type Heredoc, type Opening } from "./heredoc.ts"
+import { toExecForm } from "./words.ts"
 
 export interface Instruction {
   readonly line: number
@@ -12,6 +14,8 @@ export interface Instruction {
   readonly flags: readonly { readonly name: string; readonly value: string }[]
   /** The rest, as written. */
   readonly rest: string
+  /** The texts behind it that its words open, in their order. */
+  readonly heredocs: readonly Heredoc[]
 }
 
 export interface DockerfileText {
@@ -22,6 +26,7 @@ export interface DockerfileText {
 export const MAX_DOCKERFILE_BYTES = 1024 * 1024
 const MAX_INSTRUCTIONS = 1000
 const MAX_FLAGS = 100
+const HEREDOC_KEYWORDS = new Set(["ADD", "COPY", "RUN"])
 
 /** Splits a Dockerfile; throws {@link DockerfileError} on text that is none. */
 export const splitInstructions = (text: string): DockerfileText => {
@@ -43,7 +48,16 @@ export const splitInstructions = (text: string): DockerfileText => {
       while (index + 1 < lines.length && isBlank(lines[index + 1] ?? "")) index++
       if (index + 1 >= lines.length) break
     }
-    instructions.push(toInstruction(line, parts.join("").trim()))
+    const instruction = toInstruction(line, parts.join("").trim())
+    const heredocs = openingsOf(instruction).map((opening): Heredoc => {
+      const from = index + 1
+      for (index++; index < lines.length; index++) {
+        if (!ends(opening, lines[index] ?? "")) continue
+        return { ...opening, body: lines.slice(from, index).concat("").join("\n") }
+      }
+      throw new DockerfileError(line, `unterminated heredoc: no line says ${opening.name.slice(0, 60)}`)
+    })
+    instructions.push({ ...instruction, heredocs })
     if (instructions.length > MAX_INSTRUCTIONS)
       throw new DockerfileError(line, `more than ${MAX_INSTRUCTIONS} instructions`)
   }
@@ -79,7 +93,12 @@ const escapeDirective = (lines: readonly string[]): "\\" | "`" => {
   return escape
 }
 
-const toInstruction = (line: number, text: string): Instruction => {
+const openingsOf = ({ keyword, rest, line }: Omit<Instruction, "heredocs">): Opening[] =>
+  !HEREDOC_KEYWORDS.has(keyword) || toExecForm(rest, line) !== undefined
+    ? []
+    : toRawWords(rest).flatMap((word) => openingOf(word) ?? [])
+
+const toInstruction = (line: number, text: string): Omit<Instruction, "heredocs"> => {
   const [, keyword, behind = ""] = /^([A-Za-z]+)(?:\s+([^]*))?$/.exec(text) ?? []
   if (keyword === undefined) throw new DockerfileError(line, `cannot be read as an instruction: ${text.slice(0, 60)}`)
   const flags: { name: string; value: string }[] = []

@@ -1,10 +1,11 @@
 /** What a Dockerfile asks for, in order: steps that change the disk, and the settings that are in force at each of them. */
-import type { RunSettings } from "../../src/db/values.ts"
-import { absolutePath, parseMode, parsePorts, splitAtEquals, toPairs } from "./arguments.ts"
+import type { Healthcheck, RunSettings } from "../../src/db/values.ts"
+import { absolutePath, isSignal, parseMode, parsePorts, splitAtEquals, toPairs } from "./arguments.ts"
 import { DockerfileError } from "./error.ts"
-import { opensHeredoc } from "./heredoc.ts"
+import { HEALTHCHECK_FLAGS, parseHealthcheck } from "./healthcheck.ts"
+import { commandOf, inlineOf, scriptOf } from "./inline.ts"
 import { splitInstructions, type Instruction } from "./instructions.ts"
-import type { Step } from "./step.ts"
+import { PIPES, type Step } from "./step.ts"
 import { createTable } from "./table.ts"
 import { expand, toExecForm, toWords, type Variables } from "./words.ts"
 
@@ -21,10 +22,13 @@ const MANAGED = /^(?:torpor\/debian:13|public\.ecr\.aws\/lambda\/microvms:al2023
 /** The environment that the managed image itself brings. */
 const BASE_ENVIRONMENT = { PATH: "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin" }
 
-const NOT_YET = new Set(["ADD", "HEALTHCHECK", "MAINTAINER", "ONBUILD", "SHELL", "STOPSIGNAL", "VOLUME"])
+const NOT_YET = new Set(["ADD", "ONBUILD"])
+/** Instructions with flags. */
+const WITH_FLAGS = new Set(["COPY", "HEALTHCHECK", "RUN"])
 
 const MAX_EXPOSED_PORTS = 1000
 const MAX_SOURCES = 1000
+const MAX_VOLUMES = 100
 const SHOWN_CHARACTERS = 1000
 
 /** Reads a Dockerfile into a plan; throws {@link DockerfileError} with the line of what is wrong or not supported. */
@@ -38,7 +42,11 @@ export const planBuild = (text: string, buildArguments: Variables = {}): BuildPl
   const exposedPorts = new Set<number>()
   let [base, workingDirectory, user] = ["", "/", ""]
   let command: string[] | undefined
-  let entrypoint: { argv: string[]; shell: boolean } | undefined
+  let entrypoint: { argv: string[]; isShell: boolean } | undefined
+  const volumes = new Set<string>()
+  let stopSignal: string | null = null
+  let healthcheck: Healthcheck | null = null
+  let shell: readonly string[] = ["/bin/sh", "-c"]
   /** Made once for all the steps between two changes. */
   let inForce: Variables | undefined
 
@@ -103,24 +111,51 @@ export const planBuild = (text: string, buildArguments: Variables = {}): BuildPl
       }
     },
     CMD({ rest, line }) {
-      command = rest === "" ? [] : (toExecForm(rest, line) ?? shell(rest))
+      command = rest === "" ? [] : (toExecForm(rest, line) ?? inShell(shell, rest))
     },
     ENTRYPOINT({ rest, line }) {
       const exec = rest === "" ? [] : toExecForm(rest, line)
-      entrypoint = { argv: exec ?? shell(rest), shell: exec === undefined }
+      entrypoint = { argv: exec ?? inShell(shell, rest), isShell: exec === undefined }
       // Docker: an ENTRYPOINT forgets the CMD that a base brought; one of this Dockerfile stays.
     },
+    SHELL({ rest, line }) {
+      const given = toExecForm(rest, line) ?? []
+      if (given.length === 0) fail(line, "SHELL requires the arguments to be in JSON form")
+      shell = given
+    },
+    VOLUME({ rest, line }) {
+      const given = toExecForm(rest, line) ?? rest.split(/\s+/).filter(Boolean)
+      if (given.length === 0) fail(line, "VOLUME requires at least one argument")
+      for (const word of given) {
+        const path = expand(word, variables(), escape, line).trim()
+        if (path === "") fail(line, "VOLUME specified can not be an empty string")
+        volumes.add(path)
+      }
+      if (volumes.size > MAX_VOLUMES) fail(line, `more than ${MAX_VOLUMES} volumes`)
+    },
+    STOPSIGNAL(instruction) {
+      const given = one(instruction)
+      if (!isSignal(given)) fail(instruction.line, `invalid signal: ${given.slice(0, 60)}`)
+      stopSignal = given
+    },
+    HEALTHCHECK(instruction) {
+      refuseFlags(instruction, HEALTHCHECK_FLAGS)
+      healthcheck = parseHealthcheck(instruction, (check) => inShell(shell, check))
+    },
+    // Who wrote it changes nothing of what is run.
+    MAINTAINER: (instruction) => void one(instruction),
     RUN(instruction) {
       const { rest, line } = instruction
       refuseFlags(instruction, [])
       const exec = toExecForm(rest, line)
-      if (exec === undefined && opensHeredoc(rest)) fail(line, "heredocs are not supported yet")
       if (rest === "" || exec?.length === 0) fail(line, "RUN requires a command")
+      const script = scriptOf(instruction)
       steps.push({
         kind: "run",
         line,
         text: textOf(instruction),
-        argv: exec ?? shell(rest),
+        argv: exec ?? (script === null ? inShell(shell, commandOf(instruction)) : [`${PIPES}/${script.name}`]),
+        script,
         environment: variables(),
         workingDirectory,
         user,
@@ -130,13 +165,16 @@ export const planBuild = (text: string, buildArguments: Variables = {}): BuildPl
       const { rest, line, flags } = instruction
       refuseFlags(instruction, ["chown", "chmod"])
       const exec = toExecForm(rest, line)
-      if (exec === undefined && opensHeredoc(rest)) fail(line, "heredocs are not supported yet")
-      const listed = exec?.map((word) => expand(word, variables(), escape, line)) ?? words(instruction)
+      const { files: inline, words: listed } =
+        instruction.heredocs.length > 0
+          ? inlineOf(instruction, variables(), escape)
+          : { files: [], words: exec?.map((word) => expand(word, variables(), escape, line)) ?? words(instruction) }
       const sources = listed.slice(0, -1)
-      if (sources.length === 0) fail(line, "COPY requires at least one source and a destination")
-      if (sources.length > MAX_SOURCES) fail(line, `more than ${MAX_SOURCES} sources`)
+      if (listed.length === 0 || sources.length + inline.length === 0)
+        fail(line, "COPY requires at least one source and a destination")
+      if (sources.length + inline.length > MAX_SOURCES) fail(line, `more than ${MAX_SOURCES} sources`)
       const destination = absolutePath(listed.at(-1) ?? "", workingDirectory)
-      if (sources.length > 1 && !destination.endsWith("/"))
+      if (sources.length + inline.length > 1 && !destination.endsWith("/"))
         fail(
           line,
           "When using COPY with more than one source file, the destination must be a directory and end with a /",
@@ -151,6 +189,7 @@ export const planBuild = (text: string, buildArguments: Variables = {}): BuildPl
         line,
         text: textOf(instruction),
         sources,
+        inline,
         destination,
         owner: flag("chown"),
         mode: mode === null ? null : parseMode(mode, line),
@@ -168,7 +207,7 @@ export const planBuild = (text: string, buildArguments: Variables = {}): BuildPl
       )
     if (base === "" && keyword !== "FROM" && keyword !== "ARG")
       fail(line, "no build stage in current context: FROM must come first")
-    if (keyword !== "RUN" && keyword !== "COPY") refuseFlags(instruction, [])
+    if (!WITH_FLAGS.has(keyword)) refuseFlags(instruction, [])
     handler(instruction)
   }
   if (base === "") fail(1, "there is no FROM")
@@ -184,19 +223,26 @@ export const planBuild = (text: string, buildArguments: Variables = {}): BuildPl
       user,
       exposedPorts: [...exposedPorts],
       labels: { ...labels.values() },
+      volumes: [...volumes],
+      stopSignal,
+      healthcheck,
     },
   }
 }
 
 /** Docker's table: a shell ENTRYPOINT ignores CMD, an exec one gets it behind. */
-const startOf = (entrypoint: { argv: string[]; shell: boolean } | undefined, command: string[] | undefined): string[] =>
+const startOf = (
+  entrypoint: { argv: string[]; isShell: boolean } | undefined,
+  command: string[] | undefined,
+): string[] =>
   entrypoint === undefined
     ? (command ?? [])
-    : entrypoint.shell
+    : entrypoint.isShell
       ? entrypoint.argv
       : [...entrypoint.argv, ...(command ?? [])]
 
-const shell = (text: string) => ["/bin/sh", "-c", text]
+const inShell = (shell: readonly string[], text: string) => [...shell, text]
+
 const textOf = ({ keyword, flags, rest }: Instruction) =>
   [keyword, ...flags.map(({ name, value }) => `--${name}=${value}`), rest].join(" ").slice(0, SHOWN_CHARACTERS)
 

@@ -1,6 +1,15 @@
 /** What of a Dockerfile changes the disk. */
 import type { Variables } from "./words.ts"
 
+/** Where a RUN finds a heredoc that begins with `#!`. */
+export const PIPES = "/dev/pipes"
+
+export interface InlineFile {
+  /** Without a slash. */
+  readonly name: string
+  readonly content: string
+}
+
 export interface RunStep {
   readonly kind: "run"
   readonly line: number
@@ -10,6 +19,8 @@ export interface RunStep {
   readonly environment: Variables
   readonly workingDirectory: string
   readonly user: string
+  /** A heredoc that is a program of its own, by its name below {@link PIPES}. */
+  readonly script: InlineFile | null
 }
 
 export interface CopyStep {
@@ -18,6 +29,8 @@ export interface CopyStep {
   readonly text: string
   /** Paths in the context, maybe with globs. */
   readonly sources: readonly string[]
+  /** Heredocs: files that come with the instruction. */
+  readonly inline: readonly InlineFile[]
   /** Absolute; with a slash at its end when it was written so. */
   readonly destination: string
   readonly owner: string | null

@@ -27,7 +27,11 @@ export const toWords = (text: string, variables: Variables, escape: string, line
 export const expand = (text: string, variables: Variables, escape: string, line: number): string =>
   lex(text, { variables, escape, line, depth: 0 }, false)[0] ?? ""
 
-const lex = (text: string, lexer: Lexer, splits: boolean): string[] => {
+/** As {@link expand}, for a whole text in which quotes mean nothing. */
+export const expandText = (text: string, variables: Variables, escape: string, line: number): string =>
+  lex(text, { variables, escape, line, depth: 0 }, false, false)[0] ?? ""
+
+const lex = (text: string, lexer: Lexer, splits: boolean, quotes = true): string[] => {
   const { escape, line } = lexer
   const words: string[] = []
   let word: string | undefined
@@ -50,7 +54,7 @@ const lex = (text: string, lexer: Lexer, splits: boolean): string[] => {
       const { value, end } = variableAt(text, at, lexer)
       add(value)
       at = end - 1
-    } else if (char === '"' || (char === "'" && quote === "")) {
+    } else if (quotes && (char === '"' || (char === "'" && quote === ""))) {
       quote = quote === char ? "" : char
       word ??= ""
     } else if (splits && quote === "" && /\s/.test(char)) {

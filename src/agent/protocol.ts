@@ -67,6 +67,8 @@ export interface ProcessSpec {
   readonly capabilities: "default" | "all"
   /** The limit of its cgroup; `null` is all of the guest's memory. */
   readonly memoryMaxMiB: number | null
+  /** Programs that it finds at these paths and nobody else does; none by default. */
+  readonly files?: readonly { readonly path: string; readonly content: string }[]
   /** `app` is frozen before snapshots and reached by users; `build` is gone when it ends. */
   readonly container: "app" | "build"
 }
@@ -91,6 +93,8 @@ export interface ContextSpec {
 export interface CopySpec {
   /** Paths in the context, without globs: files, or directories whose content is copied. */
   readonly sources: readonly string[]
+  /** Further files, with this content; their mode is 0644 when none is given. */
+  readonly inline: readonly { readonly name: string; readonly content: string }[]
   /** Absolute; a directory when it ends with a slash, exists as one, or there are several sources. */
   readonly destination: string
   /** `user`, `user:group`, ids or names; `null` is 0:0. */

@@ -62,4 +62,19 @@ export interface RunSettings {
   user: string
   exposedPorts: number[]
   labels: Record<string, string>
+  volumes: string[]
+  /** As written: a name or a number. */
+  stopSignal: string | null
+  healthcheck: Healthcheck | null
+}
+
+/** HEALTHCHECK's CMD; it is kept, and nobody runs it. */
+export interface Healthcheck {
+  argv: string[]
+  intervalMs: number
+  timeoutMs: number
+  startPeriodMs: number
+  startIntervalMs: number
+  /** Failures in a row. */
+  retries: number
 }

@@ -183,3 +183,103 @@ describe("The running image", () => {
     })
   })
 })
+
+describe("A heredoc", () => {
+  const argv = (...lines: string[]) => runs(...lines).map((step) => step.argv)
+
+  test("alone is what RUN's shell executes, and what follows it are instructions again", () => {
+    const lines = ["RUN <<EOF", "set -e", "# no comment of Docker's \\", "echo $x", "RUN y", "EOF", "RUN two"]
+    expect(argv(...lines)).toEqual([
+      ["/bin/sh", "-c", "set -e\n# no comment of Docker's \\\necho $x\nRUN y\n"],
+      ["/bin/sh", "-c", "two"],
+    ])
+    expect(argv("RUN <<-EOF", "\ta", "\t\tb", "\tEOF")).toEqual([["/bin/sh", "-c", "a\nb\n"]])
+    expect(argv("RUN \\", "  <<EOF", "a", "EOF")).toEqual([["/bin/sh", "-c", "a\n"]])
+  })
+
+  test("with a command, or another, is the shell's to read", () => {
+    expect(argv("RUN cat <<-A <<'B' > x; y", "\t1", "\tA", "2", "B")).toEqual([
+      ["/bin/sh", "-c", "cat <<-A <<'B' > x; y\n\t1\nA\n2\nB"],
+    ])
+  })
+
+  test("that names its interpreter is a program of its own", () => {
+    const [step] = runs("RUN <<-main.py", "\t#!/usr/bin/env python3", "\tprint(1)", "\tmain.py")
+    expect(step).toMatchObject({
+      argv: ["/dev/pipes/main.py"],
+      script: { name: "main.py", content: "#!/usr/bin/env python3\nprint(1)\n" },
+    })
+    expect(runs("RUN sh <<EOF", "#!/bin/bash", "EOF")[0]?.script).toBeNull()
+    expect(runs("RUN <<EOF cat", "#!/bin/bash", "EOF")[0]).toMatchObject({
+      argv: ["/bin/sh", "-c", "<<EOF cat\n#!/bin/bash\nEOF"],
+      script: null,
+    })
+  })
+
+  test("is a file for COPY, with variables replaced unless its name is quoted", () => {
+    const lines = ["ENV A=1", "COPY --chmod=600 a <<EOF <<'raw' b$A /x/", "$A\\$A", "EOF", "$A\\$A", "raw"]
+    expect(copies(...lines)).toMatchObject([
+      {
+        sources: ["a", "b1"],
+        inline: [
+          { name: "EOF", content: "1$A\n" },
+          { name: "raw", content: "$A\\$A\n" },
+        ],
+        destination: "/x/",
+        mode: 0o600,
+      },
+    ])
+    expect(copies('COPY ["<<EOF", "/x"]')).toMatchObject([{ sources: ["<<EOF"], inline: [] }])
+  })
+})
+
+test("SHELL is what reads RUN, CMD and ENTRYPOINT from its line on, unless they are in exec form", () => {
+  const lines = ["RUN a", 'SHELL ["bash", "-o", "pipefail", "-c"]', "RUN b", "RUN <<EOF", "c", "EOF", 'RUN ["d"]']
+  expect(runs(...lines).map(({ argv }) => argv)).toEqual([
+    ["/bin/sh", "-c", "a"],
+    ["bash", "-o", "pipefail", "-c", "b"],
+    ["bash", "-o", "pipefail", "-c", "c\n"],
+    ["d"],
+  ])
+  const text = 'FROM torpor/debian:13\nSHELL ["bash", "-c"]\n'
+  expect(planBuild(`${text}CMD x`).settings.argv).toEqual(["bash", "-c", "x"])
+  expect(planBuild(`${text}ENTRYPOINT x`).settings.argv).toEqual(["bash", "-c", "x"])
+})
+
+test("MAINTAINER changes nothing", () => {
+  expect(plan("MAINTAINER somebody").steps).toEqual([])
+})
+
+describe("What is kept of an image and changes nothing of how it runs", () => {
+  test("are its volumes, each once", () => {
+    const { volumes } = plan("ENV D=/data", "VOLUME $D /logs", 'VOLUME ["/a b", "/data"]').settings
+    expect(volumes).toEqual(["/data", "/logs", "/a b"])
+  })
+
+  test.for(["SIGTERM", "quit", "9", "SIGRTMIN+3", "$S"])("is its stop signal: %s", (signal) => {
+    expect(plan("ARG S=SIGINT", `STOPSIGNAL ${signal}`).settings.stopSignal).toBe(signal.replace("$S", "SIGINT"))
+  })
+
+  test("is its last health check, with Docker's defaults", () => {
+    const check = (...lines: string[]) => plan(...lines).settings.healthcheck
+    expect(check("HEALTHCHECK CMD curl -f http://localhost/ || exit 1")).toEqual({
+      argv: ["/bin/sh", "-c", "curl -f http://localhost/ || exit 1"],
+      intervalMs: 30_000,
+      timeoutMs: 30_000,
+      startPeriodMs: 0,
+      startIntervalMs: 5000,
+      retries: 3,
+    })
+    const flags = "--interval=1m30s --timeout=.5s --start-period=1h --start-interval=0s --retries=7"
+    expect(check("HEALTHCHECK CMD a", `healthcheck ${flags} cmd ["b"]`)).toEqual({
+      argv: ["b"],
+      intervalMs: 90_000,
+      timeoutMs: 500,
+      startPeriodMs: 3_600_000,
+      startIntervalMs: 5000,
+      retries: 7,
+    })
+    expect(check("HEALTHCHECK CMD a", "HEALTHCHECK NONE")).toBeNull()
+    expect(plan().settings).toMatchObject({ volumes: [], stopSignal: null, healthcheck: null })
+  })
+})

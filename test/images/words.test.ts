@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest"
-import { opensHeredoc } from "../../images/dockerfile/heredoc.ts"
-import { expand, toExecForm, toWords } from "../../images/dockerfile/words.ts"
+import { contentOf, openingOf, toRawWords } from "../../images/dockerfile/heredoc.ts"
+import { expand, expandText, toExecForm, toWords } from "../../images/dockerfile/words.ts"
 
 const VARIABLES = { x: "one", empty: "", blanks: "a  b", dollar: "$x", quote: '"' }
 
@@ -117,10 +117,19 @@ describe("The exec form", () => {
 })
 
 describe("A heredoc", () => {
-  test.for(["<<EOF", "cat <<EOF > x", "cat <<-EOF", "cat <<'EOF'", 'cat <<"EOF"', "cat 3<<EOF", "<<A <<B", "a <<E;b"])(
-    "is opened by %s",
-    (text) => expect(opensHeredoc(text)).toBe(true),
-  )
+  const openings = (text: string) => toRawWords(text).flatMap((word) => openingOf(word) ?? [])
+
+  test.for<[text: string, ...names: string[]]>([
+    ["<<EOF", "EOF"],
+    ["cat <<EOF > x", "EOF"],
+    ["cat <<-EOF", "EOF"],
+    ["cat <<'EOF'", "EOF"],
+    ['cat <<"A B"', "A B"],
+    ["cat <<E\\OF", "EOF"],
+    ["cat 3<<EOF", "EOF"],
+    ["<<A <<B", "A", "B"],
+  ])("is opened by %s", ([text, ...names]) => expect(openings(text).map(({ name }) => name)).toEqual(names))
+
   test.for([
     "echo $((1<<2))",
     "a << 2",
@@ -129,7 +138,24 @@ describe("A heredoc", () => {
     'echo "a <<EOF"',
     "a\\ \\<<EOF",
     "x<<EOF",
+    "<<'EOF",
+    "<<''",
     "<<",
     "",
-  ])("is not opened by %s", (text) => expect(opensHeredoc(text)).toBe(false))
+  ])("is not opened by %s", (text) => expect(openings(text)).toEqual([]))
+
+  test("has its variables replaced unless its name is quoted, and loses its tabs only with a dash", () => {
+    expect(openings(`<<A <<-"B" <<-C\\D`)).toEqual([
+      { name: "A", chomps: false, expands: true },
+      { name: "B", chomps: true, expands: false },
+      { name: "CD", chomps: true, expands: false },
+    ])
+    const text = { name: "A", expands: true, body: "\t\ta\n \tb\n\n" }
+    expect(contentOf({ ...text, chomps: true })).toBe("a\n \tb\n\n")
+    expect(contentOf({ ...text, chomps: false })).toBe(text.body)
+  })
+
+  test("is a text in which quotes mean nothing and a backslash takes what follows as it is", () => {
+    expect(expandText(`"$A" '\${A}' \\$A \\\\ \\\n`, { A: "x" }, "\\", 1)).toBe(`"x" 'x' $A \\ \n`)
+  })
 })

@@ -43,7 +43,21 @@ RUN ["touch", "made-$COLOUR"]
 RUN echo "$COLOUR $GREETING $OLD" > shell.txt; pwd >> shell.txt; id -un >> shell.txt && cat shell.txt
 RUN sleep 1000 & echo begun
 RUN [ -z "$(pgrep sleep)" ] && echo nothing goes on
+SHELL ["/bin/bash", "-e", "-c"]
+RUN <<EOF
+[[ -n $COLOUR ]] && echo "a script of two lines, $COLOUR"
+ls -a
+EOF
+COPY --chown=worker <<rendered.ini <<-'as is.ini' config/
+colour=$COLOUR
+rendered.ini
+	colour=$COLOUR
+	as is.ini
 USER worker:staffers
+RUN <<count.py
+#!/usr/bin/env python3
+print("the lines:", *open("/srv/app/config/rendered.ini"), *open("/srv/app/config/as is.ini"), end="")
+count.py
 WORKDIR /made/by
 RUN id -un > who && echo not root
 WORKDIR ..
@@ -74,7 +88,9 @@ describe("An image from a Dockerfile", () => {
     expect(reason, log.join("\n")).toBeUndefined()
     expect(log).toContain("Left out by .dockerignore: data/deep/left out, data/é [1].log")
     expect(log).toEqual(expect.arrayContaining(["#8 green hello  world form  of it", "#8 /srv/app", "#8 root"]))
-    expect(log).toEqual(expect.arrayContaining(["#9 begun", "#10 nothing goes on", "#12 not root"]))
+    expect(log).toEqual(expect.arrayContaining(["#9 begun", "#10 nothing goes on", "#15 not root"]))
+    expect(log).toEqual(expect.arrayContaining(["#11 a script of two lines, green", "#13 the lines: colour=green"]))
+    expect(log).toContain("#13  colour=$COLOUR")
     expect(log.at(-2)).toBe("The application accepts connections on port 9000")
     await using vm = await running("everything", 9000)
     const found = JSON.parse(vm.body) as { files: string[]; environment: Record<string, string> }
@@ -102,8 +118,10 @@ describe("An image from a Dockerfile", () => {
       "/srv/app root:root 755 ",
       "/srv/app/config worker:root 755 ",
       "/srv/app/config/a.txt worker:root 640 ",
+      "/srv/app/config/as is.ini worker:staffers 644 ",
       "/srv/app/config/b.txt worker:root 640 ",
       "/srv/app/config/one.ini worker:root 640 ",
+      "/srv/app/config/rendered.ini worker:staffers 644 ",
       "/srv/app/config/two.ini worker:root 640 ",
       "/srv/app/made-$COLOUR root:root 644 ",
       "/srv/app/renamed file root:root 664 ",
@@ -116,9 +134,9 @@ describe("An image from a Dockerfile", () => {
     const changed = DOCKERFILE.replace("echo not root", "echo another end")
     const { reason, log } = await build("changed", { ...FILES, Dockerfile: changed, "c.txt": "not copied" })
     expect(reason).toBeUndefined()
-    expect(log.filter((line) => line.endsWith(" CACHED"))).toHaveLength(11)
-    expect(log.filter((line) => / DONE /.test(line)).map((line) => line.split(" ")[0])).toEqual(["#12", "#13"])
-    expect(log).toContain("#12 another end")
+    expect(log.filter((line) => line.endsWith(" CACHED"))).toHaveLength(14)
+    expect(log.filter((line) => / DONE /.test(line)).map((line) => line.split(" ")[0])).toEqual(["#15", "#16"])
+    expect(log).toContain("#15 another end")
     expect(log).not.toContain("#9 begun")
   })
 })

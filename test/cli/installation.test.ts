@@ -24,6 +24,9 @@ const SUITES = {
     { name: "nftables", version: "100" },
     { name: "qemu-system-x86", version: "1:10.0.2+ds-2~bpo12+1" },
   ],
+  trixie: [{ name: "qemu-system-x86", version: "1:10.0.2+ds-2+deb13u1" }],
+  "trixie-backports": [{ name: "qemu-system-x86", version: "1:10.2.0+ds-1~bpo13+1" }],
+  noble: [{ name: "qemu-system-x86", version: "1:8.2.2+ds-0ubuntu1" }],
 }
 
 beforeAll(async () => {
@@ -83,6 +86,21 @@ describe("Packages that are missing", () => {
     const { code, stdout, stderr } = await setUp(prelude, {}, installed)
     expect({ code, stderr }).toEqual({ code: 0, stderr: "" })
     expect(stdout).toContain("nftables 99\nqemu-system-x86 1:10.0.2+ds-2~bpo12+1\n")
+  })
+
+  test.each([
+    ["Debian 13", "ID=debian\\nVERSION_CODENAME=trixie", ["trixie", "trixie-backports"], "1:10.0.2+ds-2+deb13u1"],
+    ["Ubuntu 24.04", "ID=ubuntu\\nVERSION_CODENAME=noble", ["noble"], "1:8.2.2+ds-0ubuntu1"],
+  ])("come from the sources that %s has, its QEMU too, and none is added", async (_, system, suites, version) => {
+    const prelude = bare(["qemu-system-x86"], local(...suites), system)
+    const { code, stdout, stderr } = await setUp(prelude, {}, `${installed}\nls /etc/apt/sources.list.d`)
+    expect({ code, stderr }).toEqual({ code: 0, stderr: "" })
+    // No file of sources is listed after them.
+    expect(stdout.split("\n").slice(-3)).toEqual([
+      expect.stringMatching(/^nftables /),
+      `qemu-system-x86 ${version}`,
+      "",
+    ])
   })
 
   test("bring no Postgres cluster of their own with them", async () => {

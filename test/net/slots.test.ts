@@ -250,6 +250,15 @@ describe("Two host ids on one machine", () => {
     await Promise.all([first.release(ours), second.release(theirs)])
     await Promise.all([first.close(), second.close()])
   })
+
+  test("don't need the same nft: the host's rules name no set, since of a newer one's an older dies", async () => {
+    await using host = openHost()
+    const slots = await host.open()
+    const rules = await rulesOf(host.hostId)
+    expect(rules).toContain("chain forward {")
+    expect(rules).not.toMatch(/^\s*(set|map) /m)
+    await slots.close()
+  })
 })
 
 describe("A sweep", () => {

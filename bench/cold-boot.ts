@@ -54,7 +54,7 @@ export const openColdBoots = async (daemon: TestDaemon, slotsReady: number): Pro
   const vmm = await createQemuVmm({
     hostId,
     accelerator,
-    qemuVersion: version,
+    qemuDirectory: join(directory, "qemu"),
     tscKHz: await tscKHz(signal),
     kernelHash: artifacts.kernelHash,
     emptyDrive: artifacts.emptyDrive,

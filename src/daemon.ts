@@ -121,7 +121,7 @@ export const startDaemon = async (
   const vmm = await createQemuVmm({
     hostId,
     accelerator: verdict.accelerator,
-    qemuVersion: version,
+    qemuDirectory: join(data.path, "qemu"),
     tscKHz: await tscKHz(signal),
     kernelHash: base.kernelHash,
     emptyDrive: base.emptyDrive,

@@ -1,6 +1,6 @@
 /**
  * The data directory: host id, key file, first credentials, and the lock that makes one daemon its owner.
- * `host-id`, `key`, `credentials.json`, `daemon.pid`; `postgres/`, `store/`, `layers/`, `bases/`, `vms/`, `tls/` are others' rooms.
+ * `host-id`, `key`, `credentials.json`, `daemon.pid`; `postgres/`, `store/`, `layers/`, `bases/`, `vms/`, `qemu/`, `tls/` are others' rooms.
  */
 import { randomBytes, randomUUID } from "node:crypto"
 import { existsSync } from "node:fs"

@@ -4,8 +4,8 @@ import { OperatorError } from "../errors.ts"
 import { QEMU } from "./command-line.ts"
 
 /** The version of QEMU as it says itself, with the distribution's build: a base is loaded by exactly this one. */
-export const qemuVersion = async (signal: AbortSignal): Promise<string> => {
-  const output = await runCommand(QEMU, ["--version"], { signal })
+export const qemuVersion = async (signal: AbortSignal, executable = QEMU): Promise<string> => {
+  const output = await runCommand(executable, ["--version"], { signal })
   return output.split("\n")[0]?.replace(/^QEMU emulator version /, "") ?? ""
 }
 

@@ -23,6 +23,8 @@ export interface Jail {
   readonly devices: readonly (readonly [from: string, to: string])[]
   /** Files to which the process writes itself to enter its control groups. */
   readonly cgroups: readonly string[]
+  /** Of the program, beside the PATH and the locale. */
+  readonly environment?: Readonly<Record<string, string>>
 }
 
 export interface Jailed {
@@ -108,7 +110,7 @@ export const spawnJailed = async (
   signal.throwIfAborted()
   const child = spawn("sh", ["-c", ENTER, "sh", jail.cgroups.join(" "), ...jailArguments(jail), ...program], {
     detached: true,
-    env: { PATH: "/usr/sbin:/usr/bin:/sbin:/bin", LC_ALL: "C" },
+    env: { ...jail.environment, PATH: "/usr/sbin:/usr/bin:/sbin:/bin", LC_ALL: "C" },
     stdio: ["ignore", "ignore", "pipe", "pipe", ...servers.map(descriptorOf)],
   })
   let said = ""

@@ -4,13 +4,13 @@ import { createReadStream } from "node:fs"
 import { readFile, stat } from "node:fs/promises"
 import { join } from "node:path"
 import { z } from "zod"
+import { QEMU } from "./command-line.ts"
 import type { BasePaths } from "./vmm.ts"
 
-export const MANIFEST_FORMAT = 1
+export const MANIFEST_FORMAT = 2
 
 /** The part that must be equal here and now. */
 const Machine = z.object({
-  qemu: z.string(),
   accelerator: z.enum(["kvm", "tcg"]),
   cpu: z.string(),
   architecture: z.string(),
@@ -22,6 +22,15 @@ const Machine = z.object({
 })
 export type Machine = z.infer<typeof Machine>
 
+/** The QEMU that made it and alone may load it: kept with it, and no question of what is installed. */
+const KeptQemu = z.object({
+  /** As it says itself, for people. */
+  version: z.string(),
+  /** The SHA-256 of each file. */
+  files: z.record(z.string().regex(/^[\w.-]+$/), z.string()).refine((files) => QEMU in files),
+})
+export type KeptQemu = Readonly<z.infer<typeof KeptQemu>>
+
 /** The one field that every format has. */
 const Format = z.object({ format: z.number() })
 
@@ -29,6 +38,7 @@ const Manifest = z.object({
   format: z.literal(MANIFEST_FORMAT),
   id: z.string(),
   machine: Machine,
+  qemu: KeptQemu,
   /** Of the kernel that runs in it; the file itself isn't needed again. */
   kernelHash: z.string(),
   ram: z.object({ bytes: z.number().int(), sha256: z.string() }),
@@ -45,6 +55,8 @@ export const baseFiles = ({ directory }: BasePaths) => ({
   manifest: join(directory, "manifest.json"),
   ram: join(directory, "ram"),
   state: join(directory, "state"),
+  /** A directory: the QEMU that made it. */
+  qemu: join(directory, "qemu"),
 })
 
 /** The SHA-256 of a file, read in pieces. */

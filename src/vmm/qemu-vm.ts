@@ -5,6 +5,7 @@ import { writeDelta } from "./delta.ts"
 import { blockNode, rootNode } from "./devices.ts"
 import type { Jailed } from "./jail.ts"
 import { baseFiles, MANIFEST_FORMAT, sha256Of, trustRam, type Machine, type Manifest } from "./manifest.ts"
+import { linkQemu, type QemuBuild } from "./kept-qemu.ts"
 import { openMemoryMap, PAGE_BYTES } from "./memory-map.ts"
 import { killProcess } from "./process.ts"
 import type { Qmp } from "./qmp.ts"
@@ -24,6 +25,8 @@ export interface QemuVmParts {
   readonly ports: Vm["ports"]
   readonly machine: Machine
   readonly kernelHash: string
+  /** What booted it; `undefined` where it comes from a base, and no other can be made of it. */
+  readonly qemu: QemuBuild | undefined
   /** Removes what the process had on this host. */
   readonly tidy: () => Promise<void>
 }
@@ -80,10 +83,11 @@ export const createQemuVm = (parts: QemuVmParts): Vm => {
       })
     },
     async saveBase(base, id) {
-      if (ram.baseId !== undefined) throw new Error("Only a guest that was booted here can become a base")
+      const { qemu } = parts
+      if (qemu === undefined) throw new Error("Only a guest that was booted here can become a base")
       await mkdir(base.directory, { recursive: true, mode: 0o700 })
       await saveDevices(baseFiles(base).state)
-      return sealBase(base, id, parts)
+      return sealBase(base, id, { ...parts, qemu })
     },
     async saveDelta(target) {
       if (ram.baseId === undefined) throw new Error("A guest without a base has no delta")
@@ -111,8 +115,13 @@ export const createQemuVm = (parts: QemuVmParts): Vm => {
 }
 
 /** Memory file, manifest and directory on disk for good: the guest must not run again. */
-const sealBase = async (base: BasePaths, id: string, { ram, machine, kernelHash }: QemuVmParts): Promise<BaseSizes> => {
+const sealBase = async (
+  base: BasePaths,
+  id: string,
+  { ram, machine, kernelHash, qemu }: QemuVmParts & { qemu: QemuBuild },
+): Promise<BaseSizes> => {
   const files = baseFiles(base)
+  await linkQemu(qemu, files.qemu)
   await rename(ram.path, files.ram)
   await Promise.all([files.ram, files.state].map((file) => chmod(file, 0o444)))
   const [memory, state] = await Promise.all([stat(files.ram), stat(files.state)])
@@ -120,6 +129,7 @@ const sealBase = async (base: BasePaths, id: string, { ram, machine, kernelHash 
     format: MANIFEST_FORMAT,
     id,
     machine,
+    qemu: { version: qemu.version, files: qemu.files },
     kernelHash,
     ram: { bytes: memory.size, sha256: await sha256Of(files.ram) },
     state: { bytes: state.size, sha256: await sha256Of(files.state) },

@@ -3,11 +3,12 @@ import { existsSync } from "node:fs"
 import { chown, rm } from "node:fs/promises"
 import { dirname, join } from "node:path"
 import { VMM_OVERHEAD_MIB } from "../capacity/ledger.ts"
-import { commandLine, cpuOf, QEMU } from "./command-line.ts"
+import { commandLine, cpuOf } from "./command-line.ts"
 import { detectCgroups } from "./cgroup.ts"
 import { openDelta } from "./delta.ts"
 import { DEVICE_LAYOUT, readOnlyFiles, writtenFiles, type Drives } from "./devices.ts"
 import { spawnJailed, type Jailed } from "./jail.ts"
+import { openInstalledQemu, programOf, toStartFailure, verifyQemu, type QemuBuild } from "./kept-qemu.ts"
 import { baseFiles, SnapshotRefused, openManifest, verifyBase, type Machine } from "./manifest.ts"
 import { openMemoryMap } from "./memory-map.ts"
 import { findProcesses, isAlive, killProcess, startTimeOf } from "./process.ts"
@@ -20,8 +21,10 @@ import { removeUnused } from "./unused-directory.ts"
 export interface QemuOptions {
   readonly hostId: string
   readonly accelerator: Accelerator
-  /** As `qemu-system-x86_64 --version` says it. */
-  readonly qemuVersion: string
+  /** Where the QEMU that boots is kept: on the file system of the bases, and this daemon's alone. */
+  readonly qemuDirectory: string
+  /** The installed QEMU; the one on this host's PATH where none is named. */
+  readonly executable?: string
   readonly tscKHz: number
   /** Of the kernel that boots; goes into a base's manifest. */
   readonly kernelHash: string
@@ -38,7 +41,6 @@ const MAX_PROCESSES = 128
 
 /** What a base and this machine must agree on. */
 const machineOf = (options: QemuOptions, { memoryMiB, vcpus }: VmSpec): Machine => ({
-  qemu: options.qemuVersion,
   accelerator: options.accelerator,
   cpu: cpuOf(options.accelerator),
   architecture: "x86_64",
@@ -55,10 +57,12 @@ const bootParameters = (tscKHz: number) =>
 /** A VMM on this host; it holds nothing itself. */
 export const createQemuVmm = async (options: QemuOptions): Promise<Vmm> => {
   const cgroups = await detectCgroups(options.hostId)
+  const installedQemu = openInstalledQemu(options.qemuDirectory, options.executable)
   const run = (vmId: string) => join(options.runDirectory, vmId)
 
   const start = async (
     spec: VmSpec,
+    qemu: QemuBuild,
     drives: Drives,
     memory: { object: string; readOnly: readonly string[] },
     extra: readonly string[],
@@ -66,13 +70,14 @@ export const createQemuVmm = async (options: QemuOptions): Promise<Vmm> => {
   ): Promise<{ jailed: Jailed; qmp: Qmp; process: VmProcess }> => {
     await giveTo(spec.slot.uid, [spec.directory, ...writtenFiles(drives)])
     const [listeners, groups] = await prepare(spec)
+    const { program, environment } = programOf(qemu.directory)
     let jailed: Jailed | undefined
     try {
       jailed = await spawnJailed(
         {
           uid: spec.slot.uid,
           namespace: spec.slot.namespace,
-          readOnly: [...readOnlyFiles(drives), ...memory.readOnly],
+          readOnly: [...readOnlyFiles(drives), ...memory.readOnly, qemu.directory],
           writable: [spec.directory],
           devices: [
             ["/dev/null", "/dev/null"],
@@ -81,8 +86,9 @@ export const createQemuVmm = async (options: QemuOptions): Promise<Vmm> => {
             ...(options.accelerator === "kvm" ? ([["/dev/kvm", "/dev/kvm"]] as const) : []),
           ],
           cgroups: groups,
+          environment,
         },
-        [QEMU, ...commandLine(options, spec, drives, memory.object), ...extra],
+        [...program, ...commandLine(options, spec, drives, memory.object), ...extra],
         listeners.servers,
         signal,
       )
@@ -135,7 +141,7 @@ export const createQemuVmm = async (options: QemuOptions): Promise<Vmm> => {
     qmp: Qmp,
     jailed: Jailed | undefined,
     ram: QemuVmParts["ram"],
-    rootDisk: readonly DriveFile[] = [],
+    booted?: { readonly qemu: QemuBuild; readonly rootDisk: readonly DriveFile[] },
   ): Vm =>
     createQemuVm({
       spec,
@@ -143,7 +149,8 @@ export const createQemuVmm = async (options: QemuOptions): Promise<Vmm> => {
       qmp,
       jailed,
       ram,
-      rootDisk,
+      qemu: booted?.qemu,
+      rootDisk: booted?.rootDisk ?? [],
       ports: { thaw: socketPath(run(spec.vmId), "thaw"), agent: socketPath(run(spec.vmId), "agent") },
       machine: machineOf(options, spec),
       kernelHash: options.kernelHash,
@@ -160,13 +167,22 @@ export const createQemuVmm = async (options: QemuOptions): Promise<Vmm> => {
         readOnly: [spec.kernel, spec.initramfs],
       }
       const kernel = ["-kernel", spec.kernel, "-initrd", spec.initramfs, "-append", bootParameters(options.tscKHz)]
-      const { jailed, qmp, process } = await start(spec, drives, memory, kernel, signal)
-      return vmOf(spec, process, qmp, jailed, { path: spec.memoryFile, baseId: undefined }, spec.rootDisk)
+      const qemu = await installedQemu(signal)
+      const { jailed, qmp, process } = await start(spec, qemu, drives, memory, kernel, signal)
+      return vmOf(
+        spec,
+        process,
+        qmp,
+        jailed,
+        { path: spec.memoryFile, baseId: undefined },
+        { qemu, rootDisk: spec.rootDisk },
+      )
     },
 
     async launch(spec, signal) {
       const manifest = await verifyBase(spec.base, machineOf(options, spec))
       const files = baseFiles(spec.base)
+      await verifyQemu(files.qemu, manifest.qemu)
       const drives = { ...spec, emptyDrive: options.emptyDrive }
       const memory = {
         object: `memory-backend-file,id=mem,size=${spec.memoryMiB}M,mem-path=${files.ram},share=off,readonly=on,rom=off`,
@@ -180,11 +196,14 @@ export const createQemuVmm = async (options: QemuOptions): Promise<Vmm> => {
       const started = await startBeside(
         start(
           spec,
+          { ...manifest.qemu, directory: files.qemu },
           drives,
           memory,
           ["-S", "-incoming", "defer", "-global", "migration.send-configuration=off"],
           signal,
-        ),
+        ).catch((error) => {
+          throw toStartFailure(manifest.qemu, error)
+        }),
         delta?.verify(),
         ({ jailed }) => abandon(spec.vmId, jailed),
       )

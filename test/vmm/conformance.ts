@@ -1,7 +1,7 @@
 /** What every {@link Vmm} must do, with real guests: each implementation is put through all of it. */
 import { createHash, randomUUID } from "node:crypto"
 import { existsSync } from "node:fs"
-import { chown, copyFile, link, mkdir, readFile, rename, rm, stat, truncate, writeFile } from "node:fs/promises"
+import { chown, copyFile, cp, link, mkdir, readFile, rename, rm, stat, truncate, writeFile } from "node:fs/promises"
 import { join } from "node:path"
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest"
 import { openGuest } from "../../machines/guest.ts"
@@ -72,7 +72,8 @@ export const describeVmm = (name: string, createVmm: CreateVmm, module: string) 
         const files = baseFiles(guests.base)
         const manifest = JSON.parse(await readFile(files.manifest, "utf8")) as Manifest
         expect(manifest).toMatchObject({ machine: { memoryMiB: 512, vcpus: 1, accelerator: host.vmm.accelerator } })
-        for (const file of Object.values(files)) expect((await stat(file)).mode & 0o777, file).toBe(0o444)
+        for (const file of [files.manifest, files.ram, files.state])
+          expect((await stat(file)).mode & 0o777, file).toBe(0o444)
         expect(manifest.ram).toEqual({ bytes: 512 * 1024 ** 2, sha256: await sha256Of(files.ram) })
         expect(manifest.state).toEqual({ bytes: (await stat(files.state)).size, sha256: await sha256Of(files.state) })
       })
@@ -272,10 +273,10 @@ export const describeVmm = (name: string, createVmm: CreateVmm, module: string) 
         const found = await launchedByEarlierDaemon({ module, place: { hostId, directory, artifacts }, spec })
         const held = await ask(spec, "put earlier")
         expect(await host.vmm.find()).toEqual([found])
-        // Its base could not be loaded any more: the monitor was replaced while it ran.
+        // Its base could not be loaded any more: the clock of the host is another.
         const file = join(spec.base.directory, "manifest.json")
         const manifest = JSON.parse(await readFile(file, "utf8")) as { machine: object }
-        await writeFile(file, JSON.stringify({ ...manifest, machine: { ...manifest.machine, qemu: "an older one" } }))
+        await writeFile(file, JSON.stringify({ ...manifest, machine: { ...manifest.machine, tscKHz: 1 } }))
         const vm = await host.vmm.adopt(found, spec, signal)
         await writeFile(file, JSON.stringify(manifest))
         if (vm === undefined) throw new Error("It was not taken over")
@@ -352,6 +353,7 @@ const withOtherDevices = async (spec: LaunchSpec): Promise<LaunchSpec> => {
   const to = baseFiles({ directory })
   await mkdir(directory)
   await link(from.ram, to.ram)
+  await cp(from.qemu, to.qemu, { recursive: true })
   const state = Buffer.alloc(20_000, "x")
   await writeFile(to.state, state)
   const manifest = JSON.parse(await readFile(from.manifest, "utf8")) as Manifest

@@ -14,7 +14,6 @@ import {
 } from "../../src/vmm/manifest.ts"
 
 const here: Machine = {
-  qemu: "10.0.2 (Debian 1:10.0.2+ds-2)",
   accelerator: "tcg",
   cpu: "max",
   architecture: "x86_64",
@@ -33,6 +32,7 @@ const manifest: Manifest = {
   format: MANIFEST_FORMAT,
   id: "3f0e7d2c-1111-4222-8333-444455556666",
   machine: here,
+  qemu: { version: "10.0.2 (Debian 1:10.0.2+ds-2)", files: { "qemu-system-x86_64": "q" } },
   kernelHash: "k",
   ram: factsOf(ram),
   state: factsOf(state),
@@ -69,7 +69,6 @@ describe("A base", () => {
   })
 
   const elsewhere: Machine = {
-    qemu: "10.0.3 (Debian 1:10.0.3+ds-1)",
     accelerator: "kvm",
     cpu: "host",
     architecture: "aarch64",
@@ -88,8 +87,8 @@ describe("A base", () => {
   )
 
   test("of another format is refused, and the reason says which", async () => {
-    await writeFile(join(directory, "manifest.json"), JSON.stringify({ ...manifest, format: 2, more: true }))
-    await refuses(`The base in ${directory} is of format 2, and format 1 is what can be loaded`)
+    await writeFile(join(directory, "manifest.json"), JSON.stringify({ ...manifest, format: 1, more: true }))
+    await refuses(`The base in ${directory} is of format 1, and format 2 is what can be loaded`)
   })
 
   test.for<[what: string, text: string]>([
@@ -100,6 +99,12 @@ describe("A base", () => {
     ["a list", "[]"],
     ["empty JSON", "{}"],
     ["without a machine", JSON.stringify({ ...manifest, machine: undefined })],
+    ["without the QEMU that made it", JSON.stringify({ ...manifest, qemu: undefined })],
+    ["without QEMU's executable", JSON.stringify({ ...manifest, qemu: { ...manifest.qemu, files: {} } })],
+    [
+      "of a QEMU outside it",
+      JSON.stringify({ ...manifest, qemu: { ...manifest.qemu, files: { ...manifest.qemu.files, "../qemu": "q" } } }),
+    ],
     ["without a rate", JSON.stringify({ ...manifest, machine: { ...here, tscKHz: undefined } })],
     ["without the memory's digest", JSON.stringify({ ...manifest, ram: { bytes: ram.length } })],
     ["cut short", JSON.stringify(manifest).slice(0, -1)],

@@ -4,7 +4,7 @@
  * Source: https://docs.docker.com/build/concepts/context/#dockerignore-files
  */
 import { ArchiveError } from "./archive-error.ts"
-import { isGlob, parseGlobPart, type GlobPart } from "./dockerfile/glob.ts"
+import { isGlob, matchesInOrder, parseGlobPart, type GlobPart } from "./dockerfile/glob.ts"
 
 export interface Ignore {
   /**
@@ -22,6 +22,7 @@ interface Pattern {
 }
 
 const ANY_FOLDERS = Symbol("**")
+const isAnyFolders = (part: Part) => part === ANY_FOLDERS
 /** Comparisons of a character with another: a second or two of one core. */
 const MAX_WORK = 300_000_000
 const MAX_PATTERNS = 10_000
@@ -124,7 +125,10 @@ const excludedOf = (patterns: readonly Pattern[], paths: readonly string[]): str
     spend(patterns.length)
     const matching = patterns.map(
       ({ alternatives }, index) =>
-        above[index] === true || alternatives.some((alternative) => matches(alternative, path, spend)),
+        above[index] === true ||
+        alternatives.some((parts) =>
+          matchesInOrder(parts, path, isAnyFolders, (part, name) => matchesPart(part, name, spend)),
+        ),
     )
     const decisive = patterns[matching.lastIndexOf(true)]
     const gone = [...folder].flatMap(([name, child]) => {
@@ -139,25 +143,8 @@ const excludedOf = (patterns: readonly Pattern[], paths: readonly string[]): str
   return excluded
 }
 
-/** As a glob's own matching, with parts for characters: what follows the last `**` is tried one folder further on. */
-const matches = (pattern: readonly Part[], parts: readonly string[], spend: (cost: number) => void): boolean => {
-  let [p, n] = [0, 0]
-  let deep: { p: number; n: number } | undefined
-  while (n < parts.length) {
-    const part = pattern[p]
-    if (part === ANY_FOLDERS) deep = { p: ++p, n }
-    else if (part !== undefined && matchesPart(part, parts[n] ?? "", spend)) {
-      p++
-      n++
-    } else if (deep !== undefined) {
-      p = deep.p
-      n = ++deep.n
-    } else return false
-  }
-  return p === pattern.length
-}
-
-const matchesPart = (part: string | GlobPart, name: string, spend: (cost: number) => void): boolean => {
+const matchesPart = (part: Part, name: string, spend: (cost: number) => void): boolean => {
+  if (part === ANY_FOLDERS) return false
   spend(typeof part === "string" ? 1 : part.cost(name.length))
   return typeof part === "string" ? part === name : part.matches(name)
 }

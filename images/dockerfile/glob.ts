@@ -69,23 +69,31 @@ const setAt = (chars: readonly string[], from: number): { token: Token; end: num
   return { token: { kind: "set", negated, ranges }, end: at }
 }
 
-const matchesTokens = (tokens: readonly Token[], name: readonly string[]): boolean => {
-  let [t, n] = [0, 0]
-  /** Where to go on if what follows the last star doesn't match: one character further. */
-  let star: { t: number; n: number } | undefined
-  while (n < name.length) {
-    const token = tokens[t]
-    if (token?.kind === "star") star = { t: ++t, n }
-    else if (token !== undefined && matchesOne(token, name[n] ?? "")) {
-      t++
-      n++
+const matchesTokens = (tokens: readonly Token[], name: readonly string[]): boolean =>
+  matchesInOrder(tokens, name, ({ kind }) => kind === "star", matchesOne)
+
+/** Whether each of a pattern's tokens matches one item, in order, and each star any number of them. The work is pattern times items. */
+export const matchesInOrder = <PatternToken, Item>(
+  pattern: readonly PatternToken[],
+  items: readonly Item[],
+  isStar: (token: PatternToken) => boolean,
+  matchesItem: (token: PatternToken, item: Item) => boolean,
+): boolean => {
+  let [p, i] = [0, 0]
+  /** Where to go on if what follows the last star doesn't match: one item further. */
+  let star: { p: number; i: number } | undefined
+  while (i < items.length) {
+    const token = pattern[p]
+    if (token !== undefined && isStar(token)) star = { p: ++p, i }
+    else if (token !== undefined && matchesItem(token, items[i] as Item)) {
+      p++
+      i++
     } else if (star !== undefined) {
-      t = star.t
-      n = ++star.n
+      p = star.p
+      i = ++star.i
     } else return false
   }
-  while (tokens[t]?.kind === "star") t++
-  return t === tokens.length
+  return pattern.slice(p).every(isStar)
 }
 
 const matchesOne = (token: Token, char: string): boolean => {

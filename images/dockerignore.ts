@@ -26,6 +26,7 @@ const isAnyFolders = (part: Part) => part === ANY_FOLDERS
 /** Comparisons of a character with another: a second or two of one core. */
 const MAX_WORK = 300_000_000
 const MAX_PATTERNS = 10_000
+const MAX_PATTERN_CHARACTERS = 4096
 /** Of `a**b` in one part there are two readings, of two of them four. */
 const MAX_ALTERNATIVES = 16
 
@@ -51,6 +52,8 @@ const parseLine = (line: string, number: number): Pattern[] => {
   if (text === "!") throw bad()
   // The context's root itself is nothing that could be left out.
   if (pattern === "") return []
+  if (pattern.length > MAX_PATTERN_CHARACTERS)
+    throw refusal(`more than ${MAX_PATTERN_CHARACTERS} characters in line ${number}`)
   const alternatives = readingsOf(pattern)
   if (alternatives.length > MAX_ALTERNATIVES) throw refusal(`too many ** in line ${number}`)
   const toPart = (part: string): Part => {

@@ -3,7 +3,7 @@ import { DockerfileError } from "./error.ts"
 import { contentOf, openingOf, toRawWords, type Heredoc } from "./heredoc.ts"
 import type { Instruction } from "./instructions.ts"
 import type { InlineFile } from "./step.ts"
-import { expandText, toWords, type Variables } from "./words.ts"
+import { expandTexts, toWords, type Variables } from "./words.ts"
 
 /** The heredoc of a RUN that says nothing else. */
 const onlyOf = ({ rest, heredocs }: Instruction): Heredoc | undefined =>
@@ -27,13 +27,16 @@ export const commandOf = (instruction: Instruction): string => {
 
 /** Of a COPY's words those that open a heredoc are files, and the others words. */
 export const inlineOf = ({ rest, line, heredocs }: Instruction, variables: Variables, escape: string) => {
-  const files: InlineFile[] = heredocs.map((heredoc) => {
-    const content = contentOf(heredoc)
-    return {
-      name: fileNameOf(heredoc, line),
-      content: heredoc.expands ? expandText(content, variables, escape, line) : content,
-    }
-  })
+  const rendered = expandTexts(
+    heredocs.filter(({ expands }) => expands).map(contentOf),
+    variables,
+    escape,
+    line,
+  ).values()
+  const files = heredocs.map((heredoc): InlineFile => ({
+    name: fileNameOf(heredoc, line),
+    content: heredoc.expands ? (rendered.next().value ?? "") : contentOf(heredoc),
+  }))
   const others = toRawWords(rest).filter((word) => openingOf(word) === undefined)
   return { files, words: others.flatMap((word) => toWords(word, variables, escape, line)) }
 }

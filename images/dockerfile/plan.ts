@@ -29,6 +29,7 @@ const WITH_FLAGS = new Set(["COPY", "HEALTHCHECK", "RUN"])
 const MAX_EXPOSED_PORTS = 1000
 const MAX_SOURCES = 1000
 const MAX_VOLUMES = 100
+const MAX_PATH_CHARACTERS = 4096
 const SHOWN_CHARACTERS = 1000
 
 /** Reads a Dockerfile into a plan; throws {@link DockerfileError} with the line of what is wrong or not supported. */
@@ -121,6 +122,9 @@ export const planBuild = (text: string, buildArguments: Variables = {}): BuildPl
     SHELL({ rest, line }) {
       const given = toExecForm(rest, line) ?? []
       if (given.length === 0) fail(line, "SHELL requires the arguments to be in JSON form")
+      // Every step behind it has them.
+      if (given.join("").length > MAX_PATH_CHARACTERS)
+        fail(line, `SHELL says more than ${MAX_PATH_CHARACTERS} characters`)
       shell = given
     },
     VOLUME({ rest, line }) {
@@ -129,6 +133,7 @@ export const planBuild = (text: string, buildArguments: Variables = {}): BuildPl
       for (const word of given) {
         const path = expand(word, variables(), escape, line).trim()
         if (path === "") fail(line, "VOLUME specified can not be an empty string")
+        if (path.length > MAX_PATH_CHARACTERS) fail(line, `a path of more than ${MAX_PATH_CHARACTERS} characters`)
         volumes.add(path)
       }
       if (volumes.size > MAX_VOLUMES) fail(line, `more than ${MAX_VOLUMES} volumes`)
@@ -143,7 +148,9 @@ export const planBuild = (text: string, buildArguments: Variables = {}): BuildPl
       healthcheck = parseHealthcheck(instruction, (check) => inShell(shell, check))
     },
     // Who wrote it changes nothing of what is run.
-    MAINTAINER: (instruction) => void one(instruction),
+    MAINTAINER({ rest, line }) {
+      if (rest === "") fail(line, "MAINTAINER requires an argument")
+    },
     RUN(instruction) {
       const { rest, line } = instruction
       refuseFlags(instruction, [])

@@ -5,6 +5,8 @@ export type Variables = Readonly<Record<string, string>>
 
 /** No instruction says more than this once its variables are replaced: a few lines that double each other would fill any memory. */
 const MAX_EXPANDED_CHARACTERS = 256 * 1024
+const tooLong = (line: number) =>
+  new DockerfileError(line, `longer than ${MAX_EXPANDED_CHARACTERS} characters with its variables replaced`)
 /** How deep `${a:-${b:-…}}` may go. */
 const MAX_DEPTH = 20
 
@@ -27,9 +29,16 @@ export const toWords = (text: string, variables: Variables, escape: string, line
 export const expand = (text: string, variables: Variables, escape: string, line: number): string =>
   lex(text, { variables, escape, line, depth: 0 }, false)[0] ?? ""
 
-/** As {@link expand}, for a whole text in which quotes mean nothing. */
-export const expandText = (text: string, variables: Variables, escape: string, line: number): string =>
-  lex(text, { variables, escape, line, depth: 0 }, false, false)[0] ?? ""
+/** As {@link expand}, for the texts of one instruction, in which quotes mean nothing. */
+export const expandTexts = (texts: readonly string[], variables: Variables, escape: string, line: number): string[] => {
+  let size = 0
+  return texts.map((text) => {
+    const [expanded = ""] = lex(text, { variables, escape, line, depth: 0 }, false, false)
+    size += expanded.length
+    if (size > MAX_EXPANDED_CHARACTERS) throw tooLong(line)
+    return expanded
+  })
+}
 
 const lex = (text: string, lexer: Lexer, splits: boolean, quotes = true): string[] => {
   const { escape, line } = lexer
@@ -39,8 +48,7 @@ const lex = (text: string, lexer: Lexer, splits: boolean, quotes = true): string
   let size = 0
   const add = (piece: string) => {
     size += piece.length
-    if (size > MAX_EXPANDED_CHARACTERS)
-      throw new DockerfileError(line, `longer than ${MAX_EXPANDED_CHARACTERS} characters with its variables replaced`)
+    if (size > MAX_EXPANDED_CHARACTERS) throw tooLong(line)
     word = (word ?? "") + piece
   }
   for (let at = 0; at < text.length; at++) {

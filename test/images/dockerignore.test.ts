@@ -120,6 +120,8 @@ describe("A .dockerignore is refused", () => {
     ["a\\", "a malformed pattern in line 1: a\\"],
     ["!", "a malformed pattern in line 1: !"],
     [Array.from("abcdefgh").join("**"), "too many ** in line 1"],
+    ["a\n" + "a**".repeat(100_000), "more than 4096 characters in line 2"],
+    ["a**".repeat(1300), "too many ** in line 1"],
     ["a\n".repeat(10_001), "more than 10000 patterns"],
   ])("%j", ([text, words]) => {
     expect(() => parseIgnore(text)).toThrow(`The code artifact's .dockerignore has ${words}`)

@@ -53,6 +53,13 @@ describe("A Dockerfile is refused with its line", () => {
     ["a heredoc's name becomes a file's: '..' cannot be one", 2, `${FROM}\nRUN <<..\n#!/bin/sh\n..`],
     ["COPY requires at least one source and a destination", 2, `${FROM}\nCOPY <<EOF\nEOF`],
     ["the destination must be a directory and end with a /", 2, `${FROM}\nCOPY <<EOF a b\nEOF`],
+    [
+      "longer than 262144 characters with its variables replaced",
+      3,
+      `${FROM}\nENV A=${"x".repeat(100_000)}\nCOPY ${"<<E ".repeat(3)}x/\n${"$A\nE\n".repeat(3)}`,
+    ],
+    ["SHELL says more than 4096 characters", 2, `${FROM}\nSHELL ["${"x".repeat(4097)}"]`],
+    ["a path of more than 4096 characters", 2, `${FROM}\nVOLUME ${"x".repeat(4097)}`],
     ["B: not today", 2, `${FROM}\nCOPY <<EOF b\n\${B:?not today}\nEOF`],
     ["arrays must be comprised of strings only", 2, `${FROM}\nCMD ["a", 1]`],
     ["COPY --from is not supported yet", 2, `${FROM}\nCOPY --from=0 a b`],

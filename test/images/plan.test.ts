@@ -247,7 +247,7 @@ test("SHELL is what reads RUN, CMD and ENTRYPOINT from its line on, unless they 
 })
 
 test("MAINTAINER changes nothing", () => {
-  expect(plan("MAINTAINER somebody").steps).toEqual([])
+  expect(plan("MAINTAINER Somebody O'Else <a@example.org>").steps).toEqual([])
 })
 
 describe("What is kept of an image and changes nothing of how it runs", () => {

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest"
 import { contentOf, openingOf, toRawWords } from "../../images/dockerfile/heredoc.ts"
-import { expand, expandText, toExecForm, toWords } from "../../images/dockerfile/words.ts"
+import { expand, expandTexts, toExecForm, toWords } from "../../images/dockerfile/words.ts"
 
 const VARIABLES = { x: "one", empty: "", blanks: "a  b", dollar: "$x", quote: '"' }
 
@@ -156,6 +156,6 @@ describe("A heredoc", () => {
   })
 
   test("is a text in which quotes mean nothing and a backslash takes what follows as it is", () => {
-    expect(expandText(`"$A" '\${A}' \\$A \\\\ \\\n`, { A: "x" }, "\\", 1)).toBe(`"x" 'x' $A \\ \n`)
+    expect(expandTexts([`"$A" '\${A}' \\$A \\\\ \\\n`, ""], { A: "x" }, "\\", 1)).toEqual([`"x" 'x' $A \\ \n`, ""])
   })
 })

@@ -208,7 +208,7 @@ describe("A step that goes wrong fails its build, with its line and the reason",
     ],
     ["all memory", failing("RUN tail /dev/zero"), /line 2: .*exit code 137: Killed$/],
     ["processes without end", failing("RUN f() { f | f & }; f; sleep 3; exit 7"), /line 2: .*exit code [27]/],
-  ])("%s", { timeout: 300_000 }, async ([name, files, reason]) => {
+  ])("%s", async ([name, files, reason]) => {
     const result = await build(name.replaceAll(/[^a-z]+/g, "-"), files)
     expect(result.reason).toMatch(reason)
   })

@@ -4,7 +4,7 @@ import { failpoint } from "../src/failpoint.ts"
 import { createLines } from "../src/logs/lines.ts"
 import type { Archive } from "./archive.ts"
 import { DockerfileError } from "./dockerfile/error.ts"
-import type { BuildPlan } from "./dockerfile/plan.ts"
+import type { BuildPlan, Stage } from "./dockerfile/plan.ts"
 import { PIPES, type RunStep, type Step } from "./dockerfile/step.ts"
 import { resolveSources } from "./layers.ts"
 
@@ -15,7 +15,7 @@ export class BuildError extends Error {
 
 export interface BuildOptions {
   readonly agent: AgentClient
-  readonly plan: BuildPlan
+  readonly stage: Stage
   readonly archive: Archive
   readonly archiveBytes: number
   /** How many steps the disk has already: they are in the cache. */
@@ -28,6 +28,33 @@ export interface BuildOptions {
   readonly stepTimeoutMs?: number
 }
 
+/** The one stage that can be executed for now; throws a {@link DockerfileError} on what can't. */
+export const executableStageOf = ({ stages }: BuildPlan): Stage => {
+  const [stage, more] = stages
+  if (stage === undefined || more !== undefined)
+    throw new DockerfileError(more?.line ?? 1, "several stages are not supported yet")
+  const { kind } = stage.ground
+  if (kind !== "managed")
+    throw new DockerfileError(stage.line, "another base image than torpor/debian:13 is not supported yet")
+  for (const step of stage.steps) {
+    const refused =
+      step.kind === "run"
+        ? step.mounts.length > 0
+          ? "RUN --mount"
+          : step.network === "none" && "RUN --network=none"
+        : step.kind === "copy" &&
+          ((step.from.kind !== "context" && "COPY --from") ||
+            (step.remote.length > 0 && "ADD of a URL") ||
+            (step.unpacked !== "none" && "ADD") ||
+            (step.mode?.kind === "symbolic" && "--chmod with letters") ||
+            (step.link && "--link") ||
+            (step.excluded.length > 0 && "--exclude") ||
+            (step.parents && "--parents"))
+    if (refused !== false) throw new DockerfileError(step.line, `${refused} is not supported yet`)
+  }
+  return stage
+}
+
 const STEP_TIMEOUT_MS = 30 * 60_000
 
 /** The unpacked context's limit; the scratch drive holds no more. */
@@ -38,9 +65,9 @@ const MAX_LINE_CHARACTERS = 8 * 1024
 
 /** Runs the steps that are not cached. Throws {@link BuildError} when one of them fails. */
 export const executePlan = async (options: BuildOptions, signal: AbortSignal): Promise<void> => {
-  const { agent, plan, archive, archiveBytes, cachedSteps, seal, log } = options
-  const pending = plan.steps.slice(cachedSteps)
-  plan.steps.slice(0, cachedSteps).forEach((step, index) => log(`#${index + 1} ${step.text}\n#${index + 1} CACHED`))
+  const { agent, stage, archive, archiveBytes, cachedSteps, seal, log } = options
+  const pending = stage.steps.slice(cachedSteps)
+  stage.steps.slice(0, cachedSteps).forEach((step, index) => log(`#${index + 1} ${step.text}\n#${index + 1} CACHED`))
   if (pending.some(({ kind }) => kind === "copy"))
     await agent.unpackContext({ archiveBytes, maxMiB: MAX_CONTEXT_MIB, excluded: archive.excluded }, signal)
   for (const [index, step] of pending.entries()) {
@@ -87,7 +114,7 @@ const executeStep = async (
           inline: step.inline,
           destination: step.destination,
           owner: step.owner,
-          mode: step.mode,
+          mode: step.mode?.kind === "octal" ? step.mode.value : null,
         },
         signal,
       )

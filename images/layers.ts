@@ -4,7 +4,7 @@ import type { Archive } from "./archive.ts"
 import type { Found } from "./context.ts"
 import { DockerfileError } from "./dockerfile/error.ts"
 import { isGlob } from "./dockerfile/glob.ts"
-import type { BuildPlan } from "./dockerfile/plan.ts"
+import type { Stage } from "./dockerfile/plan.ts"
 import type { CopyStep, Step } from "./dockerfile/step.ts"
 
 /** Grows when the same step would leave another disk: how we copy, or run, has changed. */
@@ -59,12 +59,12 @@ const contentOf = (step: CopyStep, archive: Archive): unknown => [
   ...findSources(step, archive).map(({ digest }) => digest),
 ]
 
-/** The layer names of a plan, one for each step. Throws when a COPY finds nothing. */
-export const layerHashes = (plan: BuildPlan, archive: Archive, baseHash: string): string[] => {
+/** The layer names of a stage, one for each step. Throws when a COPY finds nothing. */
+export const layerHashes = (stage: Stage, archive: Archive, baseHash: string): string[] => {
   let parent = createHash("sha256")
     .update(JSON.stringify([LAYER_FORMAT, baseHash]))
     .digest("hex")
-  return plan.steps.map((step) => {
+  return stage.steps.map((step) => {
     parent = createHash("sha256")
       .update(JSON.stringify([parent, argumentsOf(step), step.kind === "copy" ? contentOf(step, archive) : ""]))
       .digest("hex")

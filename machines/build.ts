@@ -6,8 +6,9 @@ import { setTimeout as sleep } from "node:timers/promises"
 import { eq } from "drizzle-orm"
 import { readArchive, type Archive } from "../images/archive.ts"
 import type { Artifacts as BaseArtifacts } from "../images/artifacts.ts"
-import { executePlan } from "../images/build.ts"
-import { planBuild, type BuildPlan } from "../images/dockerfile/plan.ts"
+import { executableStageOf, executePlan } from "../images/build.ts"
+import { DockerfileError } from "../images/dockerfile/error.ts"
+import { planBuild, type BuildPlan, type Stage } from "../images/dockerfile/plan.ts"
 import { layerHashes } from "../images/layers.ts"
 import { createAgentClient, type AgentClient } from "../src/agent/client.ts"
 import { bases, imageBuilds, images, imageVersions, vms } from "../src/db/schema.ts"
@@ -58,6 +59,7 @@ interface Build {
   artifact?: Artifact
   archive?: Archive
   plan?: BuildPlan
+  stage?: Stage
   hashes?: string[]
   live?: LiveVm
   agent?: AgentClient
@@ -123,14 +125,22 @@ export const createBuildVerbs = (options: BuildOptions): BuildVerbs => {
       build.archive = await readArchive(build.artifact.path)
       const { excluded, dockerfile } = build.archive
       if (excluded.length > 0) build.log.add(`Left out by .dockerignore: ${listOf(excluded)}`)
-      build.plan = planBuild(dockerfile)
-      build.hashes = layerHashes(build.plan, build.archive, base.rootDiskHash)
+      build.plan = await planBuild(dockerfile, {
+        async resolveImage(reference, line) {
+          throw new DockerfileError(
+            line,
+            `the base image '${reference.slice(0, 200)}' is not supported yet: use torpor/debian:13`,
+          )
+        },
+      })
+      build.stage = executableStageOf(build.plan)
+      build.hashes = layerHashes(build.stage, build.archive, base.rootDiskHash)
     },
 
     async build(id, signal) {
       const build = find(id)
-      const { plan, archive, artifact, hashes = [] } = build
-      if (plan === undefined || archive === undefined || artifact === undefined) throw new Error("Nothing was fetched")
+      const { stage, archive, artifact, hashes = [] } = build
+      if (stage === undefined || archive === undefined || artifact === undefined) throw new Error("Nothing was fetched")
       const cached = await layers.find(build.scope.account, hashes)
       build.rootDisk = [base.rootDisk, ...cached]
       await bootBuildVm(build, artifact, signal)
@@ -138,7 +148,7 @@ export const createBuildVerbs = (options: BuildOptions): BuildVerbs => {
       await executePlan(
         {
           agent,
-          plan,
+          stage,
           archive,
           archiveBytes: artifact.bytes,
           cachedSteps: cached.length,

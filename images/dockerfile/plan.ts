@@ -5,15 +5,49 @@ import { DockerfileError } from "./error.ts"
 import { HEALTHCHECK_FLAGS, parseHealthcheck } from "./healthcheck.ts"
 import { commandOf, inlineOf, scriptOf } from "./inline.ts"
 import { splitInstructions, type Instruction } from "./instructions.ts"
+import type { BaseConfig } from "./base-config.ts"
 import { PIPES, type Step } from "./step.ts"
 import { createTable } from "./table.ts"
 import { expand, toExecForm, toWords, type Variables } from "./words.ts"
 
 export interface BuildPlan {
-  /** What FROM names. */
-  readonly base: string
-  readonly steps: readonly Step[]
+  /** Those that the target needs, each behind those that it needs itself; the target is the last. */
+  readonly stages: readonly Stage[]
+  /** How the target's image is started. */
   readonly settings: RunSettings
+  /** HTTP_PROXY and its kind, as the build's arguments have them: every RUN finds them in its environment, below its own, and no disk depends on them. */
+  readonly proxies: Variables
+}
+
+export interface Stage {
+  readonly line: number
+  /** Its FROM, as it is shown in the log. */
+  readonly text: string
+  /** In small letters. */
+  readonly name: string | null
+  readonly ground: Ground
+  readonly steps: readonly Step[]
+}
+
+/** What a stage's disk begins with; another stage is told by its place in the plan. */
+export type Ground =
+  | { readonly kind: "scratch" }
+  | { readonly kind: "managed" }
+  | { readonly kind: "image"; readonly digest: string }
+  | { readonly kind: "stage"; readonly stage: number }
+
+export interface BaseImage {
+  readonly digest: string
+  readonly config: BaseConfig
+}
+
+export interface PlanOptions {
+  /** The build's arguments. */
+  readonly arguments?: Variables
+  /** The stage that is built, by its name or number; the last by default. */
+  readonly target?: string
+  /** Called once for each image that the target needs; `platform` is what its FROM says. */
+  readonly resolveImage: (reference: string, line: number, platform: string | null) => Promise<BaseImage>
 }
 
 /** What FROM may name for now; every one is the managed image. */
@@ -33,7 +67,8 @@ const MAX_PATH_CHARACTERS = 4096
 const SHOWN_CHARACTERS = 1000
 
 /** Reads a Dockerfile into a plan; throws {@link DockerfileError} with the line of what is wrong or not supported. */
-export const planBuild = (text: string, buildArguments: Variables = {}): BuildPlan => {
+export const planBuild = async (text: string, options: PlanOptions): Promise<BuildPlan> => {
+  const { arguments: buildArguments = {} } = options
   const { escape, instructions } = splitInstructions(text)
   const steps: Step[] = []
   const globals = createTable("ARG")
@@ -47,6 +82,7 @@ export const planBuild = (text: string, buildArguments: Variables = {}): BuildPl
   const volumes = new Set<string>()
   let stopSignal: string | null = null
   let healthcheck: Healthcheck | null = null
+  let stage: Pick<Stage, "line" | "text" | "name"> = { line: 1, text: "", name: null }
   let shell: readonly string[] = ["/bin/sh", "-c"]
   /** Made once for all the steps between two changes. */
   let inForce: Variables | undefined
@@ -67,6 +103,7 @@ export const planBuild = (text: string, buildArguments: Variables = {}): BuildPl
       if (!MANAGED.test(name))
         fail(line, `the base image '${name.slice(0, 200)}' is not supported yet: use torpor/debian:13`)
       base = name
+      stage = { line, text: `FROM ${rest}`.slice(0, SHOWN_CHARACTERS), name: more[0]?.toLowerCase() ?? null }
     },
     ARG(instruction) {
       const { line } = instruction
@@ -166,6 +203,8 @@ export const planBuild = (text: string, buildArguments: Variables = {}): BuildPl
         environment: variables(),
         workingDirectory,
         user,
+        mounts: [],
+        network: "default",
       })
     },
     COPY(instruction) {
@@ -195,11 +234,17 @@ export const planBuild = (text: string, buildArguments: Variables = {}): BuildPl
         kind: "copy",
         line,
         text: textOf(instruction),
+        from: { kind: "context" },
         sources,
         inline,
+        remote: [],
         destination,
         owner: flag("chown"),
-        mode: mode === null ? null : parseMode(mode, line),
+        mode: mode === null ? null : { kind: "octal", value: parseMode(mode, line) },
+        link: false,
+        excluded: [],
+        parents: false,
+        unpacked: "none",
       })
     },
   }
@@ -221,8 +266,8 @@ export const planBuild = (text: string, buildArguments: Variables = {}): BuildPl
   const argv = startOf(entrypoint, command)
   if (argv.length === 0) fail(instructions.at(-1)?.line ?? 1, "nothing says what to run: CMD or ENTRYPOINT is missing")
   return {
-    base,
-    steps,
+    stages: [{ ...stage, ground: { kind: "managed" }, steps }],
+    proxies: {},
     settings: {
       argv,
       environment: { ...environment.values() },

@@ -1,13 +1,31 @@
 /** What of a Dockerfile changes the disk. */
+import type { Mode } from "./mode.ts"
+import type { Mount } from "./mount.ts"
 import type { Variables } from "./words.ts"
 
 /** Where a RUN finds a heredoc that begins with `#!`. */
 export const PIPES = "/dev/pipes"
 
+/** Where files come from; a stage is told by its place in the plan. */
+export type Source =
+  | { readonly kind: "context" }
+  | { readonly kind: "stage"; readonly stage: number }
+  | { readonly kind: "image"; readonly digest: string }
+
 export interface InlineFile {
   /** Without a slash. */
   readonly name: string
   readonly content: string
+}
+
+/** ADD of a URL. */
+export interface RemoteFile {
+  /** http or https. */
+  readonly url: string
+  /** Its name in a directory, without a slash; `null` when the URL names none, and the destination is no directory then. */
+  readonly name: string | null
+  /** `sha256:` and 64 hexadecimal digits. */
+  readonly checksum: string | null
 }
 
 export interface RunStep {
@@ -21,20 +39,33 @@ export interface RunStep {
   readonly user: string
   /** A heredoc that is a program of its own, by its name below {@link PIPES}. */
   readonly script: InlineFile | null
+  readonly mounts: readonly Mount[]
+  readonly network: "default" | "none"
 }
 
+/** COPY and ADD: first the sources, then what is inline, then what is remote. */
 export interface CopyStep {
   readonly kind: "copy"
   readonly line: number
   readonly text: string
-  /** Paths in the context, maybe with globs. */
+  readonly from: Source
+  /** Paths there, maybe with globs. */
   readonly sources: readonly string[]
   /** Heredocs: files that come with the instruction. */
   readonly inline: readonly InlineFile[]
+  readonly remote: readonly RemoteFile[]
   /** Absolute; with a slash at its end when it was written so. */
   readonly destination: string
   readonly owner: string | null
-  readonly mode: number | null
+  readonly mode: Mode | null
+  /** Links in the image are not followed on the way to the destination, but replaced. */
+  readonly link: boolean
+  /** Patterns of what is left out below each source, as .dockerignore has them. */
+  readonly excluded: readonly string[]
+  /** Sources keep their directories below the destination: all, or those behind the first `/./` of a source. */
+  readonly parents: boolean
+  /** Which of its files are unpacked when they are tar archives, plain or packed by gzip, bzip2, xz or zstd. */
+  readonly unpacked: "none" | "local" | "all"
 }
 
 /** WORKDIR makes its directory. */

@@ -1,20 +1,20 @@
 import { describe, expect, test } from "vitest"
 import { createContext, type ContextEntry } from "../../images/context.ts"
-import { planBuild } from "../../images/dockerfile/plan.ts"
 import type { CopyStep } from "../../images/dockerfile/step.ts"
 import { layerHashes, resolveSources } from "../../images/layers.ts"
+import { targetOf } from "./planning.ts"
 
 const file = (path: string, digest = "1", mode = 0o644): ContextEntry => ({ path, kind: "file", mode, digest })
 const FILES = [file("Dockerfile"), file("main.py"), file("lib/a"), file("lib/b"), file("unrelated")]
 const LINES = ["ARG A=1", "ENV B=2", "WORKDIR /app", "COPY main.py .", "RUN one", "COPY lib lib", "RUN two"]
 
-const hashes = (lines: readonly string[] = LINES, files: readonly ContextEntry[] = FILES, base = "base") => {
-  const plan = planBuild(["FROM torpor/debian:13", ...lines, "CMD x"].join("\n"))
-  return layerHashes(plan, { dockerfile: "", excluded: [], context: createContext(files) }, base)
+const hashes = async (lines: readonly string[] = LINES, files: readonly ContextEntry[] = FILES, base = "base") => {
+  const stage = await targetOf(["FROM torpor/debian:13", ...lines, "CMD x"].join("\n"))
+  return layerHashes(stage, { dockerfile: "", excluded: [], context: createContext(files) }, base)
 }
 /** How many of the steps of an unchanged build a changed one finds in the cache. */
-const shared = (changed: string[]) => {
-  const before = hashes()
+const shared = async (changed: string[]) => {
+  const before = await hashes()
   const at = changed.findIndex((hash, index) => hash !== before[index])
   return at === -1 ? changed.length : at
 }
@@ -22,12 +22,12 @@ const withFile = (path: string, entry: ContextEntry) => FILES.map((one) => (one.
 const replaced = (from: string, to: string) => LINES.map((line) => (line === from ? to : line))
 
 describe("A step is found in the cache", () => {
-  test("when nothing has changed, in whatever order the archive is", () => {
-    expect(hashes()).toHaveLength(5)
-    expect(hashes(LINES, FILES.toReversed())).toEqual(hashes())
+  test("when nothing has changed, in whatever order the archive is", async () => {
+    expect(await hashes()).toHaveLength(5)
+    expect(await hashes(LINES, FILES.toReversed())).toEqual(await hashes())
   })
 
-  test.for<[name: string, changed: () => string[], steps: number]>([
+  test.for<[name: string, changed: () => Promise<string[]>, steps: number]>([
     ["an unrelated file changes", () => hashes(LINES, withFile("unrelated", file("unrelated", "2"))), 5],
     ["an unrelated file comes", () => hashes(LINES, [...FILES, file("more")]), 5],
     [
@@ -51,22 +51,22 @@ describe("A step is found in the cache", () => {
     ["the shell form becomes the exec form", () => hashes(replaced("RUN two", 'RUN ["two"]')), 4],
     ["the base changes", () => hashes(LINES, FILES, "other"), 0],
     ["an earlier step goes", () => hashes(LINES.filter((line) => line !== "RUN one")), 2],
-  ])("until %s", ([, changed, steps]) => {
-    expect(shared(changed())).toBe(steps)
+  ])("until %s", async ([, changed, steps]) => {
+    expect(await shared(await changed())).toBe(steps)
   })
 
-  test("not once there is a link in the archive and anything in it changes", () => {
+  test("not once there is a link in the archive and anything in it changes", async () => {
     const link: ContextEntry = { path: "link", kind: "link", mode: 0o777, digest: "1" }
-    const before = hashes(LINES, [...FILES, link])
-    const after = hashes(LINES, [...withFile("unrelated", file("unrelated", "2")), link])
+    const before = await hashes(LINES, [...FILES, link])
+    const after = await hashes(LINES, [...withFile("unrelated", file("unrelated", "2")), link])
     expect(after[0]).toBe(before[0])
     expect(after[1]).not.toBe(before[1])
   })
 })
 
 describe("A COPY", () => {
-  const sources = (line: string, files: readonly ContextEntry[] = FILES) =>
-    resolveSources(planBuild(`FROM torpor/debian:13\n${line}\nCMD x`).steps[0] as CopyStep, {
+  const sources = async (line: string, files: readonly ContextEntry[] = FILES) =>
+    resolveSources((await targetOf(`FROM torpor/debian:13\n${line}\nCMD x`)).steps[0] as CopyStep, {
       dockerfile: "",
       excluded: [],
       context: createContext(files),
@@ -81,21 +81,21 @@ describe("A COPY", () => {
     ["COPY lib/* /x/", ["lib/a", "lib/b"]],
     ["COPY main.py none* /x/", ["main.py"]],
     ["COPY *.py lib /x/", ["main.py", "lib"]],
-  ])("%s", ([line, paths]) => expect(sources(line)).toEqual(paths))
+  ])("%s", async ([line, paths]) => expect(await sources(line)).toEqual(paths))
 
   test.for(["COPY none /x", "COPY main.py none /x/", "COPY none* /x/", "COPY main.py/x /y", "COPY lib/[ /x/"])(
     "%s fails with its line",
     (line) =>
-      expect(() => sources(line)).toThrow(/^Dockerfile line 2: .*(not found in the build context|syntax error)/),
+      expect(sources(line)).rejects.toThrow(/^Dockerfile line 2: .*(not found in the build context|syntax error)/),
   )
 
-  test("of a path that may be behind a link is left to the guest", () => {
+  test("of a path that may be behind a link is left to the guest", async () => {
     const link: ContextEntry = { path: "current", kind: "link", mode: 0o777, digest: "1" }
-    expect(sources("COPY current/main.py /x", [...FILES, link])).toEqual(["current/main.py"])
+    expect(await sources("COPY current/main.py /x", [...FILES, link])).toEqual(["current/main.py"])
   })
 
-  test("of more paths than a build may name is refused", () => {
+  test("of more paths than a build may name is refused", async () => {
     const many = Array.from({ length: 50_000 }, (_, index) => file(`d/${index}`))
-    expect(() => sources("COPY d/* d/* d/* d/* d/* /x/", many)).toThrow("COPY names more than 200000 paths")
+    await expect(sources("COPY d/* d/* d/* d/* d/* /x/", many)).rejects.toThrow("COPY names more than 200000 paths")
   })
 })

@@ -1,7 +1,7 @@
 import fc from "fast-check"
 import { describe, expect, test } from "vitest"
 import { DockerfileError } from "../../images/dockerfile/error.ts"
-import { planBuild } from "../../images/dockerfile/plan.ts"
+import { planOf, refusal, targetOf } from "./planning.ts"
 
 const FROM = "FROM torpor/debian:13"
 
@@ -87,8 +87,8 @@ describe("A Dockerfile is refused with its line", () => {
     ["invalid containerPort: http", 2, `${FROM}\nEXPOSE http`],
     ["CMD --x is not supported yet", 2, `${FROM}\nCMD --x`],
     ['looking for matching "', 4, `${FROM}\nRUN a \\\n b\nENV A="x`],
-  ])("%s (%i)", ([reason, line, text]) => {
-    const failure = refusal(text)
+  ])("%s (%i)", async ([reason, line, text]) => {
+    const failure = await refusal(text)
     expect(failure.message).toContain(reason)
     expect(failure.message).toContain(`Dockerfile line ${line}: `)
     expect(failure.line).toBe(line)
@@ -122,12 +122,12 @@ describe("A hostile Dockerfile costs little", () => {
     ["flags without end", `${FROM}\nCOPY ${"--a ".repeat(100_000)}`, /more than 100 flags/],
     ["quotes without end", `${FROM}\nENV A=${'"'.repeat(200_001)}`, /matching/],
     ["dollars without end", `${FROM}\nENV A=${"${".repeat(100_000)}`, /nested|missing/],
-  ])("with %s", ([, text, reason]) => {
-    expect(refusal(text).message).toMatch(reason)
+  ])("with %s", async ([, text, reason]) => {
+    expect((await refusal(text)).message).toMatch(reason)
   })
 
-  test("of 998 steps shares one environment among them", () => {
-    const { steps } = planBuild(`${FROM}\nENV A=1\n${"RUN x\n".repeat(997)}CMD y`)
+  test("of 998 steps shares one environment among them", async () => {
+    const { steps } = await targetOf(`${FROM}\nENV A=1\n${"RUN x\n".repeat(997)}CMD y`)
     expect(new Set(steps.map((step) => step.kind === "run" && step.environment)).size).toBe(1)
   })
 
@@ -143,15 +143,15 @@ describe("A hostile Dockerfile costs little", () => {
     "a",
     '["a"]',
   )
-  test("throws nothing but its own error, whatever it says", () => {
+  test("throws nothing but its own error, whatever it says", async () => {
     const texts = fc.oneof(
       fc.string({ unit: "binary" }),
       fc.array(word, { maxLength: 60 }).map((words) => words.join("")),
     )
-    fc.assert(
-      fc.property(texts, fc.boolean(), (text, begun) => {
+    await fc.assert(
+      fc.asyncProperty(texts, fc.boolean(), async (text, begun) => {
         try {
-          const { settings } = planBuild(begun ? `${FROM}\n${text}` : text)
+          const { settings } = await planOf(begun ? `${FROM}\n${text}` : text)
           expect(JSON.stringify(settings)).not.toContain("\\u0000")
         } catch (error) {
           expect(error).toBeInstanceOf(DockerfileError)
@@ -161,13 +161,3 @@ describe("A hostile Dockerfile costs little", () => {
     )
   })
 })
-
-const refusal = (text: string): DockerfileError => {
-  try {
-    planBuild(text)
-  } catch (error) {
-    if (error instanceof DockerfileError) return error
-    throw error
-  }
-  throw new Error("It was accepted")
-}

@@ -104,6 +104,7 @@ export const openColdBoots = async (daemon: TestDaemon, slotsReady: number): Pro
         const secret = randomBytes(32)
         await guest.thaw({ hostname: "bench", machineId: vmId.replaceAll("-", ""), incarnation: 1, secret }, hung)
         const agent = createAgentClient(slot.address, GUEST.agentPort, secret)
+        await agent.mountDisk(hung)
         await agent.startProcess(
           MAIN_PROCESS,
           {

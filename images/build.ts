@@ -63,11 +63,14 @@ const SHOWN_CHARACTERS = 200
 /** With the step's number before it, still a line of the log. */
 const MAX_LINE_CHARACTERS = 8 * 1024
 
+/** Says of steps that their disk is there. */
+export const logCached = (steps: readonly Step[], log: BuildOptions["log"]): void =>
+  steps.forEach((step, index) => log(`#${index + 1} ${step.text}\n#${index + 1} CACHED`))
+
 /** Runs the steps that are not cached. Throws {@link BuildError} when one of them fails. */
-export const executePlan = async (options: BuildOptions, signal: AbortSignal): Promise<void> => {
+export const executeSteps = async (options: BuildOptions, signal: AbortSignal): Promise<void> => {
   const { agent, stage, archive, archiveBytes, cachedSteps, seal, log } = options
   const pending = stage.steps.slice(cachedSteps)
-  stage.steps.slice(0, cachedSteps).forEach((step, index) => log(`#${index + 1} ${step.text}\n#${index + 1} CACHED`))
   if (pending.some(({ kind }) => kind === "copy"))
     await agent.unpackContext({ archiveBytes, maxMiB: MAX_CONTEXT_MIB, excluded: archive.excluded }, signal)
   for (const [index, step] of pending.entries()) {

@@ -1,37 +1,37 @@
 /** The phases of an image's build on this host: what the statechart of a version invokes. */
-import { randomBytes, randomUUID } from "node:crypto"
+import { randomUUID } from "node:crypto"
 import { chmod, chown, mkdir, open, rename, stat } from "node:fs/promises"
 import { join } from "node:path"
-import { setTimeout as sleep } from "node:timers/promises"
 import { eq } from "drizzle-orm"
 import { readArchive, type Archive } from "../images/archive.ts"
 import type { Artifacts as BaseArtifacts } from "../images/artifacts.ts"
-import { executableStageOf, executePlan } from "../images/build.ts"
+import { executableStageOf, executeSteps, logCached } from "../images/build.ts"
 import { DockerfileError } from "../images/dockerfile/error.ts"
 import { planBuild, type BuildPlan, type Stage } from "../images/dockerfile/plan.ts"
 import { layerHashes } from "../images/layers.ts"
-import { createAgentClient, type AgentClient } from "../src/agent/client.ts"
 import { bases, imageBuilds, images, imageVersions, vms } from "../src/db/schema.ts"
 import type { Logs } from "../src/logs/logs.ts"
-import { GUEST } from "../src/net/slot.ts"
 import type { Artifact, Artifacts } from "../src/store/artifact.ts"
+import type { Drive } from "../src/vmm/vmm.ts"
 import { imageArn } from "./arn.ts"
 import { createBuildLog, type BuildLog } from "./build-log.ts"
-import { toDriveFile, toPlace, vmFiles, type Places } from "./disks.ts"
+import type { BootSnapshots } from "./building/boot-snapshots.ts"
+import { createBuildVm, died, type BuildLife, type BuildVm } from "./building/build-vm.ts"
+import { toDriveFile, toPlace, type Places } from "./disks.ts"
 import { MAIN_PROCESS } from "./guest.ts"
 import type { BuildVerbs } from "./image-version.ts"
 import type { SecretBox } from "./images.ts"
 import type { LayerCache } from "./layer-cache.ts"
 import { untilReady } from "./ready.ts"
 import type { Turns } from "./turns.ts"
-import { makeVmDirectory, type LiveVm, type VmHost } from "./vm.ts"
-import { beginIncarnation, recordProcess } from "./vm-row.ts"
+import type { VmHost } from "./vm.ts"
 
 export interface BuildOptions {
   readonly host: VmHost
   readonly places: Places
   readonly artifacts: Artifacts
   readonly base: BaseArtifacts
+  readonly snapshots: BootSnapshots
   readonly layers: LayerCache
   readonly logs: Logs
   readonly secrets: SecretBox
@@ -61,15 +61,12 @@ interface Build {
   plan?: BuildPlan
   stage?: Stage
   hashes?: string[]
-  live?: LiveVm
-  agent?: AgentClient
-  /** The root disk's files, bottom first; the last is being written. */
+  vm?: BuildVm
+  life?: BuildLife
+  /** The root disk's files, bottom first; while the VM lives the last is being written. */
   rootDisk: string[]
-  overlays: number
 }
 
-/** A cold boot takes seconds; emulated, with many at a time on few cores, a minute. */
-const BOOT_TIMEOUT_MS = 180_000
 const DRIVE_BYTES = 10 * 1024 ** 3
 const DEFAULT_PORT = 8080
 /** Of what .dockerignore leaves out, in the log. */
@@ -78,7 +75,7 @@ const [SHOWN_PATHS, SHOWN_PATH_CHARACTERS] = [20, 100]
 /** The verbs over this host; builds in progress are held in memory, since none survives its daemon. */
 export const createBuildVerbs = (options: BuildOptions): BuildVerbs => {
   const { host, places, layers, base } = options
-  const { db, vmm, slots, ledger } = host
+  const { db, ledger } = host
   const builds = new Map<string, Build>()
 
   const find = (id: string): Build => {
@@ -113,7 +110,6 @@ export const createBuildVerbs = (options: BuildOptions): BuildVerbs => {
         log: createBuildLog(options.logs, row.build.id),
         release,
         rootDisk: [],
-        overlays: 0,
       })
     },
 
@@ -143,9 +139,11 @@ export const createBuildVerbs = (options: BuildOptions): BuildVerbs => {
       if (stage === undefined || archive === undefined || artifact === undefined) throw new Error("Nothing was fetched")
       const cached = await layers.find(build.scope.account, hashes)
       build.rootDisk = [base.rootDisk, ...cached]
-      await bootBuildVm(build, artifact, signal)
-      const { live, agent } = running(build)
-      await executePlan(
+      build.vm = await createBuildVm({ ...options, artifacts: base }, build.vmId, build.memoryMiB)
+      logCached(stage.steps.slice(0, cached.length), build.log.add)
+      if (cached.length === stage.steps.length) return
+      const { live, agent } = await begin(build, await contextDrives(build.vm, artifact), signal)
+      await executeSteps(
         {
           agent,
           stage,
@@ -156,7 +154,8 @@ export const createBuildVerbs = (options: BuildOptions): BuildVerbs => {
           async seal(step) {
             const overlay = build.rootDisk.pop()
             if (overlay === undefined) throw new Error("There is no disk to seal")
-            const next = await nextOverlay(build, options, live)
+            const next = await build.vm!.newOverlay()
+            await chown(next, live.slot.uid, live.slot.uid)
             await agent.freezeDisk(signal)
             try {
               await live.vm.sealRootDisk(toDriveFile(next))
@@ -169,13 +168,14 @@ export const createBuildVerbs = (options: BuildOptions): BuildVerbs => {
         },
         signal,
       )
+      // What the last step's life wrote after it is nobody's.
+      build.rootDisk.pop()
     },
 
     async start(id, signal) {
       const build = find(id)
-      const { live, agent } = running(build)
+      const { live, agent } = await begin(build, [], signal)
       const { settings } = build.plan!
-      await agent.settle(signal)
       await agent.startProcess(
         MAIN_PROCESS,
         {
@@ -197,6 +197,7 @@ export const createBuildVerbs = (options: BuildOptions): BuildVerbs => {
     async capture(id, signal) {
       const build = find(id)
       const { live, agent } = running(build)
+      await agent.settle(signal)
       agent.close()
       // Before it is frozen, so that whoever is still at work after the last answer has done it, and is not cloned with it.
       await Promise.race([
@@ -245,7 +246,7 @@ export const createBuildVerbs = (options: BuildOptions): BuildVerbs => {
         .select({ id: imageBuilds.id, vmId: imageBuilds.vmId })
         .from(imageBuilds)
         .where(eq(imageBuilds.imageVersionId, id))
-      build?.agent?.close()
+      build?.life?.agent.close()
       if (row?.vmId != null) await host.end(row.vmId)
       await build?.artifact?.[Symbol.asyncDispose]()
       await build?.log.end()
@@ -257,73 +258,31 @@ export const createBuildVerbs = (options: BuildOptions): BuildVerbs => {
     },
   }
 
-  async function bootBuildVm(build: Build, artifact: Artifact, signal: AbortSignal) {
-    if (!ledger.reserve(build.vmId, build.memoryMiB))
-      throw new Error("There is not enough memory on this host for the build now.")
-    const [slot, directory] = await Promise.all([slots.take(signal), makeVmDirectory(host, build.vmId)])
-    const row = await beginIncarnation(db, build.vmId, slot.index)
-    // From here on the row names the slot, and `clean` gives it back.
-    const overlay = vmFiles(directory).overlay(build.overlays++)
-    await options.createOverlay(overlay)
-    build.rootDisk.push(overlay)
-    const [archive, scratch] = [join(directory, "archive.raw"), join(directory, "scratch.raw")]
-    await rename(artifact.path, archive)
-    await chmod(archive, 0o444)
-    await Promise.all([archive, scratch].map((file) => resize(file, DRIVE_BYTES)))
-    const vm = await vmm.boot(
-      {
-        vmId: build.vmId,
-        slot,
-        directory,
-        memoryMiB: build.memoryMiB,
-        vcpus: 1,
-        kernel: base.kernel,
-        initramfs: base.initramfs,
-        systemDisk: base.systemDisk,
-        rootDisk: build.rootDisk.map(toDriveFile),
-        extraDrives: [
-          { chain: [{ path: archive, format: "raw" }], readOnly: true },
-          { chain: [{ path: scratch, format: "raw" }], readOnly: false },
-        ],
-        memoryFile: join(directory, "ram"),
-      },
-      signal,
-    )
-    await recordProcess(db, build.vmId, vm.process, false)
-    build.live = await host.hold(vm, slot, row.incarnation, signal)
-    await Promise.race([
-      build.live.guest.ready,
-      died(build.live),
-      sleep(BOOT_TIMEOUT_MS, undefined, { signal }).then(async () => {
-        throw new Error(
-          `The build VM did not start within ${BOOT_TIMEOUT_MS / 1000} s: ${(await vm.console()).slice(-500)}`,
-        )
-      }),
-    ])
-    const secret = randomBytes(32)
-    await build.live.guest.thaw(
-      { hostname: "build", machineId: build.vmId.replaceAll("-", ""), incarnation: row.incarnation, secret },
-      signal,
-    )
-    build.agent = createAgentClient(slot.address, GUEST.agentPort, secret)
+  async function begin(build: Build, drives: readonly Drive[], signal: AbortSignal): Promise<BuildLife> {
+    const { vm } = build
+    if (vm === undefined) throw new Error("The build has no VM")
+    build.life?.agent.close()
+    build.rootDisk.push(await vm.newOverlay())
+    build.life = await vm.begin({ rootDisk: build.rootDisk, drives }, signal)
+    return build.life
   }
 }
 
-const running = ({ live, agent }: Build): { live: LiveVm; agent: AgentClient } => {
-  if (live === undefined || agent === undefined) throw new Error("The build VM does not run")
-  return { live, agent }
+const running = ({ life }: Build): BuildLife => {
+  if (life === undefined) throw new Error("The build VM does not run")
+  return life
 }
 
-const died = async (live: LiveVm): Promise<never> => {
-  const { reason } = await live.vm.exited
-  throw new Error(`The build VM ended: ${reason}`)
-}
-
-const nextOverlay = async (build: Build, { host, createOverlay }: BuildOptions, { slot }: LiveVm): Promise<string> => {
-  const path = vmFiles(host.directoryOf(build.vmId)).overlay(build.overlays++)
-  await createOverlay(path)
-  await chown(path, slot.uid, slot.uid)
-  return path
+/** The archive, and room to unpack it: what `unpackContext` finds in the guest. */
+const contextDrives = async (vm: BuildVm, artifact: Artifact): Promise<Drive[]> => {
+  const [archive, scratch] = [join(vm.directory, "archive.raw"), join(vm.directory, "scratch.raw")]
+  await rename(artifact.path, archive)
+  await chmod(archive, 0o444)
+  await Promise.all([archive, scratch].map((file) => resize(file, DRIVE_BYTES)))
+  return [
+    { chain: [{ path: archive, format: "raw" }], readOnly: true },
+    { chain: [{ path: scratch, format: "raw" }], readOnly: false },
+  ]
 }
 
 const environmentOf = ({ version, scope, imageName }: Build, secrets: SecretBox): Record<string, string> => ({

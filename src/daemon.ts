@@ -6,6 +6,7 @@ import { join } from "node:path"
 import { Registry as Metrics, collectDefaultMetrics } from "prom-client"
 import { ensureArtifacts } from "../images/artifacts.ts"
 import { createBuildVerbs } from "../machines/build.ts"
+import { createBootSnapshots } from "../machines/building/boot-snapshots.ts"
 import { createImages } from "../machines/images.ts"
 import { createImageVersionMachine, type ImageVersionMachine } from "../machines/image-version.ts"
 import { saveImageVersion } from "../machines/image-row.ts"
@@ -165,6 +166,7 @@ export const startDaemon = async (
     places,
     artifacts,
     base,
+    snapshots: createBootSnapshots(join(data.path, "boots"), base.systemDisk, vmm),
     layers: createLayerCache(db, hostId, data.path),
     logs,
     secrets,

@@ -55,8 +55,3 @@ export const unpackContext = async ({ archiveBytes, maxMiB, excluded }: ContextS
     "--no-fflags",
   ])
 }
-
-/** The drives are let go of: a launch has other files behind them. */
-export const dropContext = async (): Promise<void> => {
-  await run("umount", [SCRATCH]).catch(() => "")
-}

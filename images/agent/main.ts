@@ -7,7 +7,7 @@ import type { Http2ServerRequest } from "node:http2"
 import { GUEST } from "../../src/net/slot.ts"
 import type { ContextSpec, CopySpec, DirectorySpec, ProcessSpec } from "../../src/agent/protocol.ts"
 import { AGENT_PROTOCOL } from "../../src/agent/version.ts"
-import { dropContext, unpackContext } from "./context.ts"
+import { unpackContext } from "./context.ts"
 import { copyIntoImage } from "./copy.ts"
 import { createFileRoutes } from "./file-routes.ts"
 import { IMAGE_ROOT, makeDirectory } from "./image-root.ts"
@@ -66,10 +66,12 @@ const routes: Record<string, Handler> = {
     const { uid, gid } = await findUser(owner ?? "0:0")
     await makeDirectory(path, uid, gid)
   },
+  // `nodev`: a device node in an image is a file, nothing more.
+  "POST /disk/mount": () =>
+    run("mount", ["-t", "ext4", "-o", "nodev,noatime,noinit_itable", "/dev/torpor/root", IMAGE_ROOT]),
   "POST /disk/freeze": () => run("fsfreeze", ["--freeze", IMAGE_ROOT]),
   "POST /disk/thaw": () => run("fsfreeze", ["--unfreeze", IMAGE_ROOT]),
   "POST /settle": async () => {
-    await dropContext()
     await run("sync", [])
     await writeFile("/proc/sys/vm/drop_caches", "3")
   },

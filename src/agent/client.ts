@@ -57,6 +57,7 @@ export interface AgentClient {
   unpackContext(spec: ContextSpec, signal: AbortSignal): Promise<void>
   copy(spec: CopySpec, signal: AbortSignal): Promise<void>
   makeDirectory(spec: DirectorySpec, signal: AbortSignal): Promise<void>
+  mountDisk(signal: AbortSignal): Promise<void>
   freezeDisk(signal: AbortSignal): Promise<void>
   thawDisk(signal: AbortSignal): Promise<void>
   settle(signal: AbortSignal): Promise<void>
@@ -141,6 +142,7 @@ export const createAgentClient = (address: string, port: number, secret: Buffer)
     unpackContext: (spec, signal) => ask("POST", "/context", spec, signal),
     copy: (spec, signal) => ask("POST", "/copy", spec, signal),
     makeDirectory: (spec, signal) => ask("POST", "/directory", spec, signal),
+    mountDisk: (signal) => ask("POST", "/disk/mount", {}, signal),
     freezeDisk: (signal) => ask("POST", "/disk/freeze", {}, signal),
     thawDisk: (signal) => ask("POST", "/disk/thaw", {}, signal),
     settle: (signal) => ask("POST", "/settle", {}, signal),

@@ -16,6 +16,7 @@
  *     POST   /context                   {@link ContextSpec}      unpacks the archive drive into the build context
  *     POST   /copy                      {@link CopySpec}         from the context into the image
  *     POST   /directory                 {@link DirectorySpec}    makes a directory in the image
+ *     POST   /disk/mount                                         the image's file system is there: once, in a guest that has just booted
  *     POST   /disk/freeze, /disk/thaw                            the image's file system, around the sealing of a layer
  *     POST   /settle                                             nothing of the build is left in memory
  *     GET    /listening?port=                                    answers when something accepts connections there

@@ -20,15 +20,18 @@ export interface QemuVmParts {
   readonly jailed: Jailed | undefined
   /** The file behind the guest's memory, and the base it is of; no base: the guest was booted and the file is its own. */
   readonly ram: { readonly path: string; readonly baseId: string | undefined }
-  /** The root disk's files, bottom first; none where it is never sealed. */
-  readonly rootDisk: readonly DriveFile[]
   readonly ports: Vm["ports"]
   readonly machine: Machine
-  readonly kernelHash: string
-  /** What booted it; `undefined` where it comes from a base, and no other can be made of it. */
-  readonly qemu: QemuBuild | undefined
+  /** Of a guest whose memory is a file of its own, what a base that is made of it says, and the root disk's files, bottom first. */
+  readonly own: Own | undefined
   /** Removes what the process had on this host. */
   readonly tidy: () => Promise<void>
+}
+
+interface Own {
+  readonly qemu: QemuBuild
+  readonly kernelHash: string
+  readonly rootDisk: readonly DriveFile[]
 }
 
 /** The VM of a process whose control channel is open. */
@@ -36,7 +39,7 @@ export const createQemuVm = (parts: QemuVmParts): Vm => {
   const { spec, process, qmp, jailed, ram, ports } = parts
   let byGuest = false
   let tidied = false
-  const rootDisk = [...parts.rootDisk]
+  const rootDisk = [...(parts.own?.rootDisk ?? [])]
   qmp.on("event", (name, data) => {
     if (name === "SHUTDOWN" && data["guest"] === true) byGuest = true
   })
@@ -73,7 +76,7 @@ export const createQemuVm = (parts: QemuVmParts): Vm => {
     async sealRootDisk(next) {
       const top = rootDisk.length - 1
       const sealed = rootDisk[top]
-      if (sealed === undefined) throw new Error("Only the root disk of a guest that was booted here can be sealed")
+      if (sealed === undefined) throw new Error("Only the root disk of a guest with a memory file can be sealed")
       await qmp.execute("blockdev-add", blockNode(rootNode(top + 1), next, false, null))
       await qmp.execute("blockdev-snapshot", { node: rootNode(top), overlay: rootNode(top + 1) })
       rootDisk.push(next)
@@ -83,11 +86,11 @@ export const createQemuVm = (parts: QemuVmParts): Vm => {
       })
     },
     async saveBase(base, id) {
-      const { qemu } = parts
-      if (qemu === undefined) throw new Error("Only a guest that was booted here can become a base")
+      const { own } = parts
+      if (own === undefined) throw new Error("Only a guest with a memory file can become a base")
       await mkdir(base.directory, { recursive: true, mode: 0o700 })
       await saveDevices(baseFiles(base).state)
-      return sealBase(base, id, { ...parts, qemu })
+      return sealBase(base, id, parts, own)
     },
     async saveDelta(target) {
       if (ram.baseId === undefined) throw new Error("A guest without a base has no delta")
@@ -118,7 +121,8 @@ export const createQemuVm = (parts: QemuVmParts): Vm => {
 const sealBase = async (
   base: BasePaths,
   id: string,
-  { ram, machine, kernelHash, qemu }: QemuVmParts & { qemu: QemuBuild },
+  { ram, machine }: QemuVmParts,
+  { qemu, kernelHash }: Own,
 ): Promise<BaseSizes> => {
   const files = baseFiles(base)
   await linkQemu(qemu, files.qemu)

@@ -2,6 +2,7 @@
 import { existsSync } from "node:fs"
 import { chown, rm } from "node:fs/promises"
 import { dirname, join } from "node:path"
+import { isDeepStrictEqual } from "node:util"
 import { VMM_OVERHEAD_MIB } from "../capacity/ledger.ts"
 import { commandLine, cpuOf } from "./command-line.ts"
 import { detectCgroups } from "./cgroup.ts"
@@ -9,13 +10,14 @@ import { openDelta } from "./delta.ts"
 import { DEVICE_LAYOUT, readOnlyFiles, writtenFiles, type Drives } from "./devices.ts"
 import { spawnJailed, type Jailed } from "./jail.ts"
 import { openInstalledQemu, programOf, toStartFailure, verifyQemu, type QemuBuild } from "./kept-qemu.ts"
-import { baseFiles, SnapshotRefused, openManifest, verifyBase, type Machine } from "./manifest.ts"
+import { baseFiles, openManifest, SnapshotRefused, verifyBase, type Machine } from "./manifest.ts"
+import { copyMemory, loadDevices, refuseStrangers } from "./load.ts"
 import { openMemoryMap } from "./memory-map.ts"
 import { findProcesses, isAlive, killProcess, startTimeOf } from "./process.ts"
 import { openQmp, type Qmp } from "./qmp.ts"
 import { createQemuVm, type QemuVmParts } from "./qemu-vm.ts"
 import { openListeners, socketPath } from "./sockets.ts"
-import type { Accelerator, DriveFile, Vm, Vmm, VmProcess, VmSpec } from "./vmm.ts"
+import type { Accelerator, DriveFile, Vm, Vmm, VmProcess, VmSize, VmSpec } from "./vmm.ts"
 import { removeUnused } from "./unused-directory.ts"
 
 export interface QemuOptions {
@@ -40,7 +42,7 @@ export interface QemuOptions {
 const MAX_PROCESSES = 128
 
 /** What a base and this machine must agree on. */
-const machineOf = (options: QemuOptions, { memoryMiB, vcpus }: VmSpec): Machine => ({
+const machineOf = (options: QemuOptions, { memoryMiB, vcpus }: VmSize): Machine => ({
   accelerator: options.accelerator,
   cpu: cpuOf(options.accelerator),
   architecture: "x86_64",
@@ -141,7 +143,7 @@ export const createQemuVmm = async (options: QemuOptions): Promise<Vmm> => {
     qmp: Qmp,
     jailed: Jailed | undefined,
     ram: QemuVmParts["ram"],
-    booted?: { readonly qemu: QemuBuild; readonly rootDisk: readonly DriveFile[] },
+    own?: { readonly qemu: QemuBuild; readonly kernelHash: string; readonly rootDisk: readonly DriveFile[] },
   ): Vm =>
     createQemuVm({
       spec,
@@ -149,11 +151,9 @@ export const createQemuVmm = async (options: QemuOptions): Promise<Vmm> => {
       qmp,
       jailed,
       ram,
-      qemu: booted?.qemu,
-      rootDisk: booted?.rootDisk ?? [],
+      own,
       ports: { thaw: socketPath(run(spec.vmId), "thaw"), agent: socketPath(run(spec.vmId), "agent") },
       machine: machineOf(options, spec),
-      kernelHash: options.kernelHash,
       tidy: () => tidy(spec.vmId),
     })
 
@@ -175,7 +175,7 @@ export const createQemuVmm = async (options: QemuOptions): Promise<Vmm> => {
         qmp,
         jailed,
         { path: spec.memoryFile, baseId: undefined },
-        { qemu, rootDisk: spec.rootDisk },
+        { qemu, kernelHash: options.kernelHash, rootDisk: spec.rootDisk },
       )
     },
 
@@ -184,10 +184,18 @@ export const createQemuVmm = async (options: QemuOptions): Promise<Vmm> => {
       const files = baseFiles(spec.base)
       await verifyQemu(files.qemu, manifest.qemu)
       const drives = { ...spec, emptyDrive: options.emptyDrive }
-      const memory = {
-        object: `memory-backend-file,id=mem,size=${spec.memoryMiB}M,mem-path=${files.ram},share=off,readonly=on,rom=off`,
-        readOnly: [files.ram, files.state],
-      }
+      const qemu = { ...manifest.qemu, directory: files.qemu }
+      if (spec.memoryFile !== undefined) await copyMemory(files.ram, spec.memoryFile, spec.slot.uid, signal)
+      const memory =
+        spec.memoryFile === undefined
+          ? {
+              object: `memory-backend-file,id=mem,size=${spec.memoryMiB}M,mem-path=${files.ram},share=off,readonly=on,rom=off`,
+              readOnly: [files.ram, files.state],
+            }
+          : {
+              object: `memory-backend-file,id=mem,size=${spec.memoryMiB}M,mem-path=${spec.memoryFile},share=on`,
+              readOnly: [files.state],
+            }
       await using delta = spec.delta === undefined ? undefined : await openDelta(spec.delta)
       if (delta !== undefined && spec.delta !== undefined) {
         await giveTo(spec.slot.uid, [spec.delta.state])
@@ -196,7 +204,7 @@ export const createQemuVmm = async (options: QemuOptions): Promise<Vmm> => {
       const started = await startBeside(
         start(
           spec,
-          { ...manifest.qemu, directory: files.qemu },
+          qemu,
           drives,
           memory,
           ["-S", "-incoming", "defer", "-global", "migration.send-configuration=off"],
@@ -219,7 +227,26 @@ export const createQemuVmm = async (options: QemuOptions): Promise<Vmm> => {
         await abandon(spec.vmId, jailed)
         throw error
       }
-      return vmOf(spec, process, qmp, jailed, { path: files.ram, baseId: manifest.id })
+      return spec.memoryFile === undefined
+        ? vmOf(spec, process, qmp, jailed, { path: files.ram, baseId: manifest.id })
+        : vmOf(
+            spec,
+            process,
+            qmp,
+            jailed,
+            { path: spec.memoryFile, baseId: undefined },
+            { qemu, kernelHash: manifest.kernelHash, rootDisk: spec.rootDisk },
+          )
+    },
+
+    async isCurrent(base, size, signal) {
+      const manifest = await verifyBase(base, machineOf(options, size)).catch((error: unknown) => {
+        if (error instanceof SnapshotRefused) return undefined
+        throw error
+      })
+      if (manifest?.kernelHash !== options.kernelHash) return false
+      const { files } = await installedQemu(signal)
+      return isDeepStrictEqual(manifest.qemu.files, files)
     },
 
     async adopt(process, { base, ...spec }, signal) {
@@ -267,38 +294,4 @@ const giveTo = async (uid: number, paths: readonly string[]) => {
   await Promise.all(
     [...new Set([...paths, ...paths.slice(1).map((path) => dirname(path))])].map((path) => chown(path, uid, uid)),
   )
-}
-
-/** A delta is loaded only into the VM, the base and the life it was taken from. */
-const refuseStrangers = (
-  header: { vmId: string; baseId: string; incarnation: number; memoryPages: number },
-  wanted: { vmId: string; baseId: string; incarnation: number; memoryMiB: number },
-) => {
-  if (header.vmId !== wanted.vmId) throw new SnapshotRefused("The delta is of another VM")
-  if (header.baseId !== wanted.baseId) throw new SnapshotRefused("The delta is of another base")
-  if (header.incarnation !== wanted.incarnation) throw new SnapshotRefused("The delta is of another life of the VM")
-  if (header.memoryPages * 4096 !== wanted.memoryMiB * 1024 ** 2)
-    throw new SnapshotRefused("The delta is of a guest of another size")
-}
-
-/** Devices from a file; resolves when the guest is loaded and paused. */
-const loadDevices = async (qmp: Qmp, state: string, signal: AbortSignal): Promise<void> => {
-  signal.throwIfAborted()
-  const loaded = new Promise<void>((resolve, reject) => {
-    const onEvent = (name: string, data: Record<string, unknown>) => {
-      if (name !== "MIGRATION") return
-      if (data["status"] === "completed") resolve()
-      else if (data["status"] === "failed") reject(new SnapshotRefused("QEMU could not load the device state"))
-    }
-    qmp.on("event", onEvent)
-    qmp.once("close", () => reject(new SnapshotRefused("QEMU ended while it loaded the device state")))
-    signal.addEventListener("abort", () => reject(signal.reason as Error), { once: true })
-  })
-  // QEMU takes them in order: none waits for the answer to the one before. No other machine has to learn where this guest is now.
-  await Promise.all([
-    loaded,
-    qmp.execute("migrate-set-capabilities", { capabilities: [{ capability: "events", state: true }] }),
-    qmp.execute("migrate-set-parameters", { "announce-rounds": 0 }),
-    qmp.execute("migrate-incoming", { uri: `file:${state}` }),
-  ])
 }

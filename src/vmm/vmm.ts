@@ -10,6 +10,8 @@ export interface Vmm {
   boot(spec: BootSpec, signal: AbortSignal): Promise<Vm>
   /** Loads a guest from a base, and from its delta when it has slept. Paused when it resolves: the caller continues it. */
   launch(spec: LaunchSpec, signal: AbortSignal): Promise<Vm>
+  /** Whether a base of this size is there, unaltered, and what a boot would make it of now: this machine, kernel and installed QEMU. */
+  isCurrent(base: BasePaths, size: VmSize, signal: AbortSignal): Promise<boolean>
   /** Takes over a process that another daemon started, or answers `undefined` when it is gone or is another's. */
   adopt(process: VmProcess, spec: VmSpec & { base: BasePaths }, signal: AbortSignal): Promise<Vm | undefined>
   /** Ends a process by its identity, whatever state it is in; resolves when it is gone. Nothing happens when it already is. */
@@ -41,13 +43,16 @@ export interface DriveFile {
   readonly format: "raw" | "qcow2"
 }
 
-export interface VmSpec {
+export interface VmSize {
+  readonly memoryMiB: number
+  readonly vcpus: number
+}
+
+export interface VmSpec extends VmSize {
   readonly vmId: string
   readonly slot: Slot
   /** A directory of this VM alone; sockets are made in it. */
   readonly directory: string
-  readonly memoryMiB: number
-  readonly vcpus: number
 }
 
 export interface BootSpec extends VmSpec {
@@ -68,6 +73,8 @@ export interface LaunchSpec extends VmSpec {
   readonly extraDrives: readonly Drive[]
   /** Present when the VM has slept: what it had changed, and its devices. */
   readonly delta?: DeltaPaths
+  /** Where the guest gets a copy of the base's memory of its own, so that it can become another base; without it, it can sleep. */
+  readonly memoryFile?: string
 }
 
 export interface BasePaths {
@@ -103,11 +110,14 @@ export interface Vm {
   status(): Promise<"running" | "paused">
   /** Resolves when the guest has had nothing to do for a while, or has not come to rest in ten seconds. */
   untilQuiet(signal: AbortSignal): Promise<void>
-  /** Seals the root disk's top file and goes on in `next`, an empty overlay that exists. The guest's file system must be frozen or quiet. */
+  /**
+   * Seals the root disk's top file and goes on in `next`, an empty overlay that exists. The guest's file system must be frozen or quiet.
+   * Booted, or launched with a memory file, only.
+   */
   sealRootDisk(next: DriveFile): Promise<void>
-  /** Paused and booted with a memory file only: writes state and manifest beside the RAM, makes all of it read-only. */
+  /** Paused, and with a memory file only: writes state and manifest beside the RAM, makes all of it read-only. */
   saveBase(base: BasePaths, id: string): Promise<BaseSizes>
-  /** Paused and launched from a base only: writes delta and state, verified and synced when it resolves. The process still lives. */
+  /** Paused, and without a memory file only: writes delta and state, verified and synced when it resolves. The process still lives. */
   saveDelta(target: DeltaPaths): Promise<DeltaSizes>
   /** The end of the guest's serial console, bounded: for the log of a boot that failed. */
   console(): Promise<string>

@@ -1,7 +1,20 @@
 /** What every {@link Vmm} must do, with real guests: each implementation is put through all of it. */
 import { createHash, randomUUID } from "node:crypto"
 import { existsSync } from "node:fs"
-import { chown, copyFile, cp, link, mkdir, readFile, rename, rm, stat, truncate, writeFile } from "node:fs/promises"
+import {
+  chmod,
+  chown,
+  copyFile,
+  cp,
+  link,
+  mkdir,
+  readFile,
+  rename,
+  rm,
+  stat,
+  truncate,
+  writeFile,
+} from "node:fs/promises"
 import { join } from "node:path"
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest"
 import { openGuest } from "../../machines/guest.ts"
@@ -96,6 +109,47 @@ export const describeVmm = (name: string, createVmm: CreateVmm, module: string) 
         expect(await ask(spec, "get")).toBe(held)
         expect(typeof (await vm.console())).toBe("string")
         guest.close()
+      })
+
+      test("with a memory of its own seals its disk and becomes a base, and leaves the one that it came from as it was", async () => {
+        const { rootDisk, ...spec } = await guests.launchSpec()
+        const own = { directory: join(spec.directory, "base") }
+        const before = await sha256Of(baseFiles(guests.base).ram)
+        const vm = await guests.launch({ ...spec, rootDisk, memoryFile: join(spec.directory, "ram") })
+        const guest = await runGuest(vm)
+        expect(await ask(spec, "put grown")).toBe(sha256("grown"))
+        const delta = { file: join(spec.directory, "d"), state: join(spec.directory, "s"), incarnation: 1 }
+        await expect(vm.saveDelta(delta)).rejects.toThrow("has no delta")
+        await guest.freeze(signal)
+        await vm.pause()
+        const next = { path: join(spec.directory, "disk", "1.qcow2"), format: "qcow2" } as const
+        await host.createOverlay(next.path)
+        await chown(next.path, spec.slot.uid, spec.slot.uid)
+        await vm.sealRootDisk(next)
+        await vm.saveBase(own, randomUUID())
+        guest.close()
+        await vm.kill()
+        expect(await sha256Of(baseFiles(guests.base).ram)).toBe(before)
+
+        for (const { path } of [...rootDisk.slice(-1), next]) await chmod(path, 0o444)
+        const { rootDisk: others, ...other } = await guests.launchSpec()
+        const disks = [...rootDisk, next, ...others.slice(-1)]
+        await guests.wake({ ...other, base: own, rootDisk: disks }, 1)
+        expect(await ask(other, "get")).toBe(sha256("grown"))
+      })
+
+      test("comes from a base that is known to be current, or not: of another size, altered, or gone", async () => {
+        const size = { memoryMiB: 512, vcpus: 1 }
+        expect(await host.vmm.isCurrent(guests.base, size, signal)).toBe(true)
+        expect(await host.vmm.isCurrent(guests.base, { ...size, memoryMiB: 1024 }, signal)).toBe(false)
+        const copy = { directory: join(host.directory, "altered") }
+        await cp(guests.base.directory, copy.directory, { recursive: true })
+        expect(await host.vmm.isCurrent(copy, size, signal)).toBe(true)
+        await chmod(baseFiles(copy).state, 0o644)
+        await truncate(baseFiles(copy).state, 1000)
+        expect(await host.vmm.isCurrent(copy, size, signal)).toBe(false)
+        await rm(copy.directory, { recursive: true })
+        expect(await host.vmm.isCurrent(copy, size, signal)).toBe(false)
       })
 
       test("shares no memory with another, and leaves the base as it was", async () => {

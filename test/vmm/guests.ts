@@ -75,7 +75,9 @@ export const createGuests = async (host: VmmHost): Promise<Guests> => {
     await guest.ready
     const identity = identityFor(spec.vmId, 1)
     await guest.thaw(identity, signal)
-    return { vm, guest, agent: createAgentClient(spec.slot.address, GUEST.agentPort, identity.secret) }
+    const agent = createAgentClient(spec.slot.address, GUEST.agentPort, identity.secret)
+    await agent.mountDisk(signal)
+    return { vm, guest, agent }
   }
   const sleep = async (vm: Vm, spec: LaunchSpec, incarnation: number): Promise<LaunchSpec> => {
     const delta = {

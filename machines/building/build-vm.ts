@@ -1,0 +1,182 @@
+/**
+ * The VM of a build. It has several lives, each launched from the boot snapshot of its size with the disks that it is given: one after
+ * the other for the steps, and the last for the application, which so starts in a memory that no step has ever seen.
+ */
+import { randomBytes } from "node:crypto"
+import { mkdir, open } from "node:fs/promises"
+import { join } from "node:path"
+import { setTimeout as sleep } from "node:timers/promises"
+import type { Artifacts } from "../../images/artifacts.ts"
+import { createAgentClient, type AgentClient } from "../../src/agent/client.ts"
+import { GUEST, type Slot } from "../../src/net/slot.ts"
+import type { Drive, Vm } from "../../src/vmm/vmm.ts"
+import { toDriveFile, vmFiles } from "../disks.ts"
+import { openGuest } from "../guest.ts"
+import { makeVmDirectory, type LiveVm, type VmHost } from "../vm.ts"
+import { beginIncarnation, findVm, recordProcess } from "../vm-row.ts"
+import type { BootSnapshots } from "./boot-snapshots.ts"
+
+/** A life of a build's VM: it runs, and its image's file system is mounted. */
+export interface BuildLife {
+  readonly live: LiveVm
+  readonly agent: AgentClient
+}
+
+export interface BuildVm {
+  readonly directory: string
+  /** Ends the life before and begins another. The root disk's last file is written. */
+  begin(disks: { rootDisk: readonly string[]; drives: readonly Drive[] }, signal: AbortSignal): Promise<BuildLife>
+  /** An empty overlay that nobody has had yet, in the VM's directory. */
+  newOverlay(): Promise<string>
+}
+
+export interface BuildVmOptions {
+  readonly host: VmHost
+  readonly artifacts: Artifacts
+  readonly snapshots: BootSnapshots
+  readonly createOverlay: (path: string) => Promise<void>
+}
+
+/** A cold boot takes seconds; emulated, with many at a time on few cores, a minute. */
+const BOOT_TIMEOUT_MS = 180_000
+const VCPUS = 1
+/** What layout v1 has beside system and root. */
+const DRIVES = 4
+const DRIVE_BYTES = 10 * 1024 ** 3
+
+/** The VM of a row that its owner has made; the owner ends it too. */
+export const createBuildVm = async (
+  { host, artifacts, snapshots, createOverlay }: BuildVmOptions,
+  vmId: string,
+  memoryMiB: number,
+): Promise<BuildVm> => {
+  const { db, vmm, slots, ledger } = host
+  const directory = await makeVmDirectory(host, vmId)
+  const size = { memoryMiB, vcpus: VCPUS }
+  let overlays = 0
+
+  const newOverlay = async () => {
+    const path = vmFiles(directory).overlay(overlays++)
+    await createOverlay(path)
+    return path
+  }
+
+  /** A boot of nothing but the system disk, up to where its agent waits to be asked. */
+  const makeSnapshot = async (slot: Slot, to: string, signal: AbortSignal): Promise<void> => {
+    // Written ones: a drive that was seen read-only at boot is so in every life.
+    const drives = join(directory, "boot-drives")
+    await mkdir(drives)
+    const files = Array.from({ length: DRIVES }, (_, index) => join(drives, `${index}.raw`))
+    await Promise.all(files.map((file) => makeEmpty(file)))
+    const vm = await vmm.boot(
+      {
+        vmId,
+        slot,
+        directory,
+        ...size,
+        kernel: artifacts.kernel,
+        initramfs: artifacts.initramfs,
+        systemDisk: artifacts.systemDisk,
+        rootDisk: [toDriveFile(await newOverlay())],
+        extraDrives: files.map((path) => ({ chain: [{ path, format: "raw" as const }], readOnly: false })),
+        memoryFile: join(directory, "boot-memory"),
+      },
+      signal,
+    )
+    try {
+      await recordProcess(db, vmId, vm.process, false)
+      const guest = await openGuest(vm.ports, signal)
+      try {
+        await Promise.race([
+          guest.ready,
+          vm.exited.then(({ reason }) => Promise.reject(new Error(`A guest ended while it booted: ${reason}`))),
+          sleep(BOOT_TIMEOUT_MS, undefined, { signal }).then(async () => {
+            throw new Error(
+              `A guest did not boot within ${BOOT_TIMEOUT_MS / 1000} s: ${(await vm.console()).slice(-500)}`,
+            )
+          }),
+        ])
+        await vm.untilQuiet(signal)
+        await guest.freeze(signal)
+      } finally {
+        guest.close()
+      }
+      await vm.pause()
+      await vm.saveBase({ directory: to }, vmId)
+    } finally {
+      await vm.kill()
+    }
+  }
+
+  /** What can't be held is ended: no row knows it. */
+  const hold = async (vm: Vm, slot: Slot, incarnation: number, signal: AbortSignal): Promise<LiveVm> => {
+    try {
+      await recordProcess(db, vmId, vm.process, false)
+      return await host.hold(vm, slot, incarnation, signal)
+    } catch (error) {
+      await vm.kill()
+      throw error
+    }
+  }
+
+  return {
+    directory,
+    newOverlay,
+    async begin({ rootDisk, drives }, signal) {
+      await host.stop(await findVm(db, vmId))
+      if (!ledger.reserve(vmId, memoryMiB))
+        throw new Error("There is not enough memory on this host for the build now.")
+      const slot = await slots.take(signal)
+      // From here on the row names the slot, and whoever ends the VM gives it back.
+      const row = await beginIncarnation(db, vmId, slot.index).catch(async (error: unknown) => {
+        await slots.release(slot)
+        throw error
+      })
+      const base = await snapshots.of(size, (to) => makeSnapshot(slot, to, signal), signal)
+      const vm = await vmm.launch(
+        {
+          vmId,
+          slot,
+          directory,
+          ...size,
+          base,
+          systemDisk: artifacts.systemDisk,
+          rootDisk: rootDisk.map(toDriveFile),
+          extraDrives: drives,
+          memoryFile: join(directory, "memory"),
+        },
+        signal,
+      )
+      const live = await hold(vm, slot, row.incarnation, signal)
+      const secret = randomBytes(32)
+      const agent = createAgentClient(slot.address, GUEST.agentPort, secret)
+      const identity = { hostname: "build", machineId: vmId.replaceAll("-", ""), incarnation: row.incarnation, secret }
+      const ready = (async () => {
+        await vm.continue()
+        await live.guest.thaw(identity, signal)
+        await agent.mountDisk(signal)
+      })()
+      try {
+        await Promise.race([ready, died(live)])
+      } catch (error) {
+        agent.close()
+        throw error
+      } finally {
+        ready.catch(() => {})
+      }
+      return { live, agent }
+    },
+  }
+}
+
+/** Rejects when the process of a life has ended. */
+export const died = async ({ vm }: LiveVm): Promise<never> => {
+  const { reason } = await vm.exited
+  throw new Error(`The build VM ended: ${reason}`)
+}
+
+/** A drive of nothing. */
+const makeEmpty = async (file: string): Promise<void> => {
+  await using handle = await open(file, "wx")
+  await handle.truncate(DRIVE_BYTES)
+}

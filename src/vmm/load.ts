@@ -1,0 +1,46 @@
+/** What goes into a process that was started to be loaded: memory, and devices. */
+import { chmod, chown } from "node:fs/promises"
+import { runCommand } from "../command.ts"
+import { SnapshotRefused } from "./manifest.ts"
+import type { Qmp } from "./qmp.ts"
+
+/** A copy of a base's memory for one guest. Holes stay holes, and where the file system can, no block is copied. */
+export const copyMemory = async (from: string, to: string, uid: number, signal: AbortSignal) => {
+  await runCommand("cp", ["--reflink=auto", "--sparse=always", "--no-preserve=all", from, to], { signal })
+  await chmod(to, 0o600)
+  await chown(to, uid, uid)
+}
+
+/** A delta is loaded only into the VM, the base and the life it was taken from. */
+export const refuseStrangers = (
+  header: { vmId: string; baseId: string; incarnation: number; memoryPages: number },
+  wanted: { vmId: string; baseId: string; incarnation: number; memoryMiB: number },
+) => {
+  if (header.vmId !== wanted.vmId) throw new SnapshotRefused("The delta is of another VM")
+  if (header.baseId !== wanted.baseId) throw new SnapshotRefused("The delta is of another base")
+  if (header.incarnation !== wanted.incarnation) throw new SnapshotRefused("The delta is of another life of the VM")
+  if (header.memoryPages * 4096 !== wanted.memoryMiB * 1024 ** 2)
+    throw new SnapshotRefused("The delta is of a guest of another size")
+}
+
+/** Devices from a file; resolves when the guest is loaded and paused. */
+export const loadDevices = async (qmp: Qmp, state: string, signal: AbortSignal): Promise<void> => {
+  signal.throwIfAborted()
+  const loaded = new Promise<void>((resolve, reject) => {
+    const onEvent = (name: string, data: Record<string, unknown>) => {
+      if (name !== "MIGRATION") return
+      if (data["status"] === "completed") resolve()
+      else if (data["status"] === "failed") reject(new SnapshotRefused("QEMU could not load the device state"))
+    }
+    qmp.on("event", onEvent)
+    qmp.once("close", () => reject(new SnapshotRefused("QEMU ended while it loaded the device state")))
+    signal.addEventListener("abort", () => reject(signal.reason as Error), { once: true })
+  })
+  // QEMU takes them in order: none waits for the answer to the one before. No other machine has to learn where this guest is now.
+  await Promise.all([
+    loaded,
+    qmp.execute("migrate-set-capabilities", { capabilities: [{ capability: "events", state: true }] }),
+    qmp.execute("migrate-set-parameters", { "announce-rounds": 0 }),
+    qmp.execute("migrate-incoming", { uri: `file:${state}` }),
+  ])
+}

@@ -1,11 +1,13 @@
 /**
  * What every VM is made of, built once into the cache and shared by all data directories:
- * `artifacts/kernel-<hash>/{vmlinuz,initrd}`, `system-<hash>/disk.raw`, `base-<hash>/disk.raw`, `empty-<hash>/drive.raw`.
+ * `artifacts/kernel-<hash>/{vmlinuz,initrd}`, `system-<hash>/disk.raw`, `base-<hash>/disk.raw`, `blank-<hash>/disk.raw`,
+ * `empty-<hash>/drive.raw`.
  */
 import { open } from "node:fs/promises"
 import { join } from "node:path"
 import { ensureArtifact, findArtifact, type Artifact, type Progress, type Recipe } from "./artifact.ts"
 import { baseRecipe } from "./base/base.ts"
+import { blankRecipe } from "./base/blank.ts"
 import { kernelRecipe } from "./kernel/kernel.ts"
 import type { Debian } from "./packages.ts"
 import { systemRecipe } from "./system/system.ts"
@@ -18,6 +20,8 @@ export interface Artifacts {
   /** The managed base image's root file system. */
   readonly rootDisk: string
   readonly rootDiskHash: string
+  /** An empty file system of a root disk's size. */
+  readonly blankDisk: string
   /** Behind every drive that isn't used. */
   readonly emptyDrive: string
 }
@@ -41,7 +45,13 @@ interface Source {
 }
 
 const recipes = async (debian: Debian) =>
-  [await kernelRecipe(debian), await systemRecipe(debian), await baseRecipe(debian), emptyRecipe] as const
+  [
+    await kernelRecipe(debian),
+    await systemRecipe(debian),
+    await baseRecipe(debian),
+    await blankRecipe(),
+    emptyRecipe,
+  ] as const
 
 /** Builds what is missing of the base artefacts, with a line of progress each; an unreachable mirror is an {@link OperatorError}. */
 export const ensureArtifacts = async (
@@ -49,29 +59,43 @@ export const ensureArtifacts = async (
   onProgress: Progress,
   signal: AbortSignal,
 ): Promise<Artifacts> => {
-  const [kernel, system, base, empty] = await recipes(debian)
+  const [kernel, system, base, blank, empty] = await recipes(debian)
   return toArtifacts(
     await ensureArtifact(cacheDirectory, kernel, onProgress, signal),
     await ensureArtifact(cacheDirectory, system, onProgress, signal),
     await ensureArtifact(cacheDirectory, base, onProgress, signal),
+    await ensureArtifact(cacheDirectory, blank, onProgress, signal),
     await ensureArtifact(cacheDirectory, empty, onProgress, signal),
   )
 }
 
 /** The base artefacts if all of them are in the cache; builds nothing. */
 export const findArtifacts = async ({ cacheDirectory, debian }: Source): Promise<Artifacts | undefined> => {
-  const [kernel, system, base, empty] = (await recipes(debian)).map((recipe) => findArtifact(cacheDirectory, recipe))
-  return kernel === undefined || system === undefined || base === undefined || empty === undefined
+  const [kernel, system, base, blank, empty] = (await recipes(debian)).map((recipe) =>
+    findArtifact(cacheDirectory, recipe),
+  )
+  return kernel === undefined ||
+    system === undefined ||
+    base === undefined ||
+    blank === undefined ||
+    empty === undefined
     ? undefined
-    : toArtifacts(kernel, system, base, empty)
+    : toArtifacts(kernel, system, base, blank, empty)
 }
 
-const toArtifacts = (kernel: Artifact, system: Artifact, base: Artifact, empty: Artifact): Artifacts => ({
+const toArtifacts = (
+  kernel: Artifact,
+  system: Artifact,
+  base: Artifact,
+  blank: Artifact,
+  empty: Artifact,
+): Artifacts => ({
   kernel: join(kernel.directory, "vmlinuz"),
   kernelHash: kernel.hash,
   initramfs: join(kernel.directory, "initrd"),
   systemDisk: join(system.directory, "disk.raw"),
   rootDisk: join(base.directory, "disk.raw"),
   rootDiskHash: base.hash,
+  blankDisk: join(blank.directory, "disk.raw"),
   emptyDrive: join(empty.directory, "drive.raw"),
 })

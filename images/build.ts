@@ -1,11 +1,12 @@
 /** Executes a plan inside a build VM by way of its agent; it starts no VM itself. */
 import { AgentError, type AgentClient } from "../src/agent/client.ts"
+import type { FileSpec } from "../src/agent/protocol.ts"
 import { failpoint } from "../src/failpoint.ts"
 import { createLines } from "../src/logs/lines.ts"
 import type { Archive } from "./archive.ts"
 import { DockerfileError } from "./dockerfile/error.ts"
 import type { BuildPlan, Stage } from "./dockerfile/plan.ts"
-import { PIPES, type RunStep, type Step } from "./dockerfile/step.ts"
+import { PIPES, type InlineFile, type RunStep, type Step } from "./dockerfile/step.ts"
 import { resolveSources } from "./layers.ts"
 
 /** A step that failed: the sentence names its line and the last thing it said. */
@@ -57,8 +58,9 @@ export const executableStageOf = ({ stages }: BuildPlan): Stage => {
 
 const STEP_TIMEOUT_MS = 30 * 60_000
 
-/** The unpacked context's limit; the scratch drive holds no more. */
-const MAX_CONTEXT_MIB = 5 * 1024
+/** The drives of a step's VM, and where on them the context is. */
+export const [ARCHIVE_DRIVE, SCRATCH_DRIVE] = [0, 1]
+const CONTEXT = { drive: SCRATCH_DRIVE, path: "/context" }
 const SHOWN_CHARACTERS = 200
 /** With the step's number before it, still a line of the log. */
 const MAX_LINE_CHARACTERS = 8 * 1024
@@ -71,8 +73,11 @@ export const logCached = (steps: readonly Step[], log: BuildOptions["log"]): voi
 export const executeSteps = async (options: BuildOptions, signal: AbortSignal): Promise<void> => {
   const { agent, stage, archive, archiveBytes, cachedSteps, seal, log } = options
   const pending = stage.steps.slice(cachedSteps)
-  if (pending.some(({ kind }) => kind === "copy"))
-    await agent.unpackContext({ archiveBytes, maxMiB: MAX_CONTEXT_MIB, excluded: archive.excluded }, signal)
+  if (pending.some(({ kind }) => kind === "copy")) {
+    await agent.mountDrive({ drive: SCRATCH_DRIVE, isReadOnly: false }, signal)
+    const { excluded } = archive
+    await agent.unpackContext({ archiveDrive: ARCHIVE_DRIVE, archiveBytes, into: CONTEXT, excluded }, signal)
+  }
   for (const [index, step] of pending.entries()) {
     const number = cachedSteps + index + 1
     const startedAt = performance.now()
@@ -113,11 +118,17 @@ const executeStep = async (
     case "copy":
       return agent.copy(
         {
-          sources: resolveSources(step, archive),
+          from: CONTEXT,
+          where: "in the build context",
+          sources: resolveSources(step, archive).map((path) => ({ path, dropped: 0 })),
+          hasGlobs: false,
           inline: step.inline,
           destination: step.destination,
           owner: step.owner,
-          mode: step.mode?.kind === "octal" ? step.mode.value : null,
+          mode: step.mode?.kind === "octal" ? step.mode.value.toString(8) : null,
+          exclude: [],
+          keepsParents: false,
+          unpacks: false,
         },
         signal,
       )
@@ -125,6 +136,14 @@ const executeStep = async (
       return agent.makeDirectory({ path: step.path, owner: step.owner }, signal)
   }
 }
+
+const scriptFile = ({ name, content }: InlineFile): FileSpec => ({
+  path: `${PIPES}/${name}`,
+  content,
+  mode: 0o755,
+  uid: 0,
+  gid: 0,
+})
 
 const run = async (
   step: RunStep,
@@ -144,7 +163,7 @@ const run = async (
       user: step.user,
       capabilities: "default",
       memoryMaxMiB: null,
-      files: step.script === null ? [] : [{ path: `${PIPES}/${step.script.name}`, content: step.script.content }],
+      files: step.script === null ? [] : [scriptFile(step.script)],
       container: "build",
     },
     signal,

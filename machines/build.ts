@@ -142,7 +142,7 @@ export const createBuildVerbs = (options: BuildOptions): BuildVerbs => {
       build.vm = await createBuildVm({ ...options, artifacts: base }, build.vmId, build.memoryMiB)
       logCached(stage.steps.slice(0, cached.length), build.log.add)
       if (cached.length === stage.steps.length) return
-      const { live, agent } = await begin(build, await contextDrives(build.vm, artifact), signal)
+      const { live, agent } = await begin(build, await contextDrives(build.vm, artifact, base.blankDisk), signal)
       await executeSteps(
         {
           agent,
@@ -273,15 +273,15 @@ const running = ({ life }: Build): BuildLife => {
   return life
 }
 
-/** The archive, and room to unpack it: what `unpackContext` finds in the guest. */
-const contextDrives = async (vm: BuildVm, artifact: Artifact): Promise<Drive[]> => {
-  const [archive, scratch] = [join(vm.directory, "archive.raw"), join(vm.directory, "scratch.raw")]
+/** The archive, and room to unpack it: in the order of {@link ARCHIVE_DRIVE} and {@link SCRATCH_DRIVE}. */
+const contextDrives = async (vm: BuildVm, artifact: Artifact, blankDisk: string): Promise<Drive[]> => {
+  const archive = join(vm.directory, "archive.raw")
   await rename(artifact.path, archive)
   await chmod(archive, 0o444)
-  await Promise.all([archive, scratch].map((file) => resize(file, DRIVE_BYTES)))
+  await resize(archive, DRIVE_BYTES)
   return [
     { chain: [{ path: archive, format: "raw" }], readOnly: true },
-    { chain: [{ path: scratch, format: "raw" }], readOnly: false },
+    { chain: [blankDisk, await vm.newOverlay()].map(toDriveFile), readOnly: false },
   ]
 }
 

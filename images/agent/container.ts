@@ -1,5 +1,6 @@
 /** A process tree in the guest as Docker would run it: an OCI bundle for crun, on the image's root file system. */
 import { IMAGE_ROOT } from "./image-root.ts"
+import type { OciMount } from "./mounts.ts"
 import type { ProcessSpec } from "../../src/agent/protocol.ts"
 import type { User } from "./user.ts"
 
@@ -46,7 +47,13 @@ export const cgroupOf = (name: string, { container }: Pick<ProcessSpec, "contain
 export const fileOf = (bundle: string, index: number) => `${bundle}/file-${index}`
 
 /** The bundle's config.json. */
-export const toOciConfig = (name: string, spec: ProcessSpec, user: User, bundle: string) => {
+export const toOciConfig = (
+  name: string,
+  spec: ProcessSpec,
+  user: User,
+  bundle: string,
+  mounts: readonly OciMount[],
+) => {
   const capabilities = capabilityNames(spec.capabilities)
   // A process that isn't root has what it may gain, and nothing yet.
   const effective = user.uid === 0 ? capabilities : []
@@ -78,10 +85,15 @@ export const toOciConfig = (name: string, spec: ProcessSpec, user: User, bundle:
         source: fileOf(bundle, index),
         options: ["bind", "ro"],
       })),
+      ...mounts,
     ],
     linux: {
       cgroupsPath: cgroupOf(name, spec),
-      namespaces: ["mount", "pid", "uts", "ipc", "cgroup"].map((type) => ({ type })),
+      namespaces: ["mount", "pid", "uts", "ipc", "cgroup", ...(spec.network === "none" ? ["network"] : [])].map(
+        (type) => ({
+          type,
+        }),
+      ),
       resources: {
         devices: [{ allow: true, access: "rwm" }],
         ...(spec.memoryMaxMiB === null ? {} : { memory: { limit: spec.memoryMaxMiB * 1024 ** 2 } }),

@@ -1,4 +1,4 @@
-/** COPY, as Docker does it: from the context into the image, links kept as links, owners and modes as the instruction says. */
+/** COPY and ADD, as Docker does them: into the image, links kept as links, owners and modes as the instruction says. */
 import {
   chmod,
   copyFile,
@@ -14,48 +14,73 @@ import {
 } from "node:fs/promises"
 import { basename, dirname, join } from "node:path"
 import type { CopySpec } from "../../src/agent/protocol.ts"
-import { CONTEXT } from "./context.ts"
+import { parseFileMode, type FileMode } from "../file-mode.ts"
 import { IMAGE_ROOT, makeDirectory, resolveInImage } from "./image-root.ts"
+import { createExclusion, type Exclusion } from "./exclusion.ts"
+import { findSources } from "./sources.ts"
+import { isArchive, unpackArchive } from "./unpack.ts"
 import { findUser } from "./user.ts"
 
+/** Who owns what is copied, and its mode when it isn't the source's own. */
 interface Rights {
   readonly uid: number
   readonly gid: number
-  readonly mode: number | null
+  readonly mode: FileMode | null
 }
 
-/** Copies every source; throws with the path when one is missing or is no file, directory or link. */
-export const copyIntoImage = async (spec: CopySpec, context = CONTEXT, root = IMAGE_ROOT): Promise<void> => {
+interface Copying {
+  readonly rights: Rights
+  readonly isExcluded: Exclusion
+  readonly root: string
+}
+
+/** Copies every source below `from`; throws with the path when one is missing or is no file, directory or link. */
+export const copyIntoImage = async (spec: CopySpec, from: string, root = IMAGE_ROOT): Promise<void> => {
   const { uid, gid } = await findUser(spec.owner ?? "0:0", root)
-  const rights = { uid, gid: spec.owner === null ? 0 : gid, mode: spec.mode }
+  const mode = spec.mode === null ? null : (parseFileMode(spec.mode) ?? null)
+  const copying = {
+    rights: { uid, gid: spec.owner === null ? 0 : gid, mode },
+    isExcluded: createExclusion(spec.exclude),
+    root,
+  }
+  const sources = await findSources(spec, from)
   const target = await resolveInImage(spec.destination, root)
   const intoDirectory =
+    spec.keepsParents ||
     spec.destination.endsWith("/") ||
-    spec.sources.length + spec.inline.length > 1 ||
+    sources.length + spec.inline.length > 1 ||
     ((await lstat(target).catch(() => undefined))?.isDirectory() ?? false)
-  for (const source of spec.sources) {
-    const from = await resolveInImage(source, context)
-    const found = await lstat(from).catch(() => undefined)
-    if (found === undefined) throw new Error(`"${source}" is not in the build context`)
+  for (const { path, kept } of sources) {
+    const source = await resolveInImage(path, from)
+    const found = await lstat(source).catch(() => undefined)
+    if (found === undefined) throw new Error(`"${path}" is not ${spec.where}`)
+    const destination = join(spec.destination, spec.keepsParents ? dirname(kept) : "")
     if (found.isDirectory()) {
-      await copyTree(from, await makeDirectory(spec.destination, rights.uid, rights.gid, root), rights, root)
-    } else {
-      const to = intoDirectory ? join(spec.destination, basename(source)) : spec.destination
-      await makeDirectory(dirname(to), rights.uid, rights.gid, root)
-      await copyEntry(from, await resolveInImage(to, root), rights, root)
+      const to = spec.keepsParents ? join(spec.destination, kept) : spec.destination
+      await copyTree(source, await makeOwned(to, copying), path, "", copying)
+    } else if (!copying.isExcluded(path, basename(path))) {
+      if (spec.unpacks && found.isFile() && (await isArchive(source))) {
+        await unpackArchive(source, await makeOwned(destination, copying), spec.owner === null ? null : { uid, gid })
+        continue
+      }
+      const to = intoDirectory ? join(destination, basename(path)) : spec.destination
+      await makeOwned(dirname(to), copying)
+      await copyEntry(source, await resolveInImage(to, root), path, "", copying)
     }
   }
   for (const { name, content } of spec.inline) {
     const to = intoDirectory ? join(spec.destination, name) : spec.destination
-    await makeDirectory(dirname(to), rights.uid, rights.gid, root)
-    await putFile(content, await resolveInImage(to, root), rights, root)
+    await makeOwned(dirname(to), copying)
+    await putFile(content, await resolveInImage(to, root), copying)
   }
 }
 
-const putFile = async (content: string, to: string, rights: Rights, root: string): Promise<void> => {
+const makeOwned = (path: string, { rights, root }: Copying) => makeDirectory(path, rights.uid, rights.gid, root)
+
+const putFile = async (content: string, to: string, { rights, root }: Copying): Promise<void> => {
   await makeWay(to, root)
   await writeFile(to, content, { flag: "wx" })
-  await setRights(to, 0o644, rights)
+  await setRights(to, 0o644, false, rights)
 }
 
 /** Nothing is there afterwards. */
@@ -65,11 +90,15 @@ const makeWay = async (to: string, root: string): Promise<void> => {
   if (there !== undefined) await rm(to)
 }
 
-const copyTree = async (from: string, to: string, rights: Rights, root: string) => {
-  for (const name of await readdir(from)) await copyEntry(join(from, name), join(to, name), rights, root)
+/** `path` is where it is below the sources' root, `inside` where below the source that was named. */
+const copyTree = async (from: string, to: string, path: string, inside: string, copying: Copying) => {
+  for (const name of await readdir(from))
+    await copyEntry(join(from, name), join(to, name), join(path, name), join(inside, name), copying)
 }
 
-const copyEntry = async (from: string, to: string, rights: Rights, root: string): Promise<void> => {
+const copyEntry = async (from: string, to: string, path: string, inside: string, copying: Copying): Promise<void> => {
+  const { rights, root, isExcluded } = copying
+  if (inside !== "" && isExcluded(path, inside)) return
   const source = await lstat(from)
   const there = await lstat(to).catch(() => undefined)
   if (source.isDirectory()) {
@@ -78,8 +107,8 @@ const copyEntry = async (from: string, to: string, rights: Rights, root: string)
     if (there !== undefined && !(await lstat(directory)).isDirectory())
       throw new Error(`cannot copy to non-directory: ${to.slice(root.length)}`)
     if (there === undefined) await mkdir(directory)
-    await copyTree(from, directory, rights, root)
-    await setRights(directory, source.mode, rights)
+    await copyTree(from, directory, path, inside, copying)
+    await setRights(directory, source.mode, true, rights)
     return
   }
   await makeWay(to, root)
@@ -88,13 +117,13 @@ const copyEntry = async (from: string, to: string, rights: Rights, root: string)
     await lchown(to, rights.uid, rights.gid)
     return
   }
-  if (!source.isFile()) throw new Error(`${from} is neither a file nor a directory nor a link`)
+  if (!source.isFile()) throw new Error(`${path} is neither a file nor a directory nor a link`)
   await copyFile(from, to)
-  await setRights(to, source.mode, rights)
+  await setRights(to, source.mode, false, rights)
   await utimes(to, source.atime, source.mtime)
 }
 
-const setRights = async (path: string, mode: number, rights: Rights) => {
+const setRights = async (path: string, mode: number, isDirectory: boolean, rights: Rights) => {
   await lchown(path, rights.uid, rights.gid)
-  await chmod(path, rights.mode ?? mode & 0o7777)
+  await chmod(path, rights.mode === null ? mode & 0o7777 : rights.mode(mode & 0o7777, isDirectory))
 }

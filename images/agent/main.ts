@@ -5,12 +5,23 @@ import { readFileSync } from "node:fs"
 import { writeFile } from "node:fs/promises"
 import type { Http2ServerRequest } from "node:http2"
 import { GUEST } from "../../src/net/slot.ts"
-import type { ContextSpec, CopySpec, DirectorySpec, ProcessSpec } from "../../src/agent/protocol.ts"
+import type {
+  ContextSpec,
+  CopySpec,
+  DirectorySpec,
+  DownloadSpec,
+  DriveSpec,
+  LayersSpec,
+  ProcessSpec,
+} from "../../src/agent/protocol.ts"
 import { AGENT_PROTOCOL } from "../../src/agent/version.ts"
 import { unpackContext } from "./context.ts"
 import { copyIntoImage } from "./copy.ts"
+import { download } from "./download.ts"
+import { mountDrive, pathOnDrive } from "./drives.ts"
 import { createFileRoutes } from "./file-routes.ts"
 import { IMAGE_ROOT, makeDirectory } from "./image-root.ts"
+import { applyLayer } from "./layer.ts"
 import { untilListening } from "./listening.ts"
 import { openPort } from "./port.ts"
 import { createProcessTable } from "./process-table.ts"
@@ -59,8 +70,17 @@ const routes: Record<string, Handler> = {
   "DELETE /processes/*": (_, __, url) => processes.end(nameOf(url)),
   "GET /processes/*/output": sendOutput,
   "POST /flush": (_, __, url) => processes.flush(url.searchParams.get("mark") ?? ""),
+  "POST /drive": async (request) => mountDrive(await bodyOf<DriveSpec>(request)),
   "POST /context": async (request) => unpackContext(await bodyOf<ContextSpec>(request)),
-  "POST /copy": async (request) => copyIntoImage(await bodyOf<CopySpec>(request)),
+  "POST /download": async (request) => download(await bodyOf<DownloadSpec>(request)),
+  "POST /layers": async (request) => {
+    const { from, count } = await bodyOf<LayersSpec>(request)
+    for (let layer = 0; layer < count; layer++) await applyLayer(`${pathOnDrive(from)}/${layer}`, layer === 0)
+  },
+  "POST /copy": async (request) => {
+    const spec = await bodyOf<CopySpec>(request)
+    await copyIntoImage(spec, pathOnDrive(spec.from))
+  },
   "POST /directory": async (request) => {
     const { path, owner } = await bodyOf<DirectorySpec>(request)
     const { uid, gid } = await findUser(owner ?? "0:0")

@@ -1,9 +1,10 @@
 /** Named process trees: started by crun, ended with everything they have started, their ends told to the host. */
 import { spawn } from "node:child_process"
-import { mkdir, readFile, readlink, rm, writeFile } from "node:fs/promises"
+import { chmod, chown, mkdir, readFile, readlink, rm, writeFile } from "node:fs/promises"
 import { constants } from "node:os"
 import type { ProcessEnd, ProcessSpec } from "../../src/agent/protocol.ts"
 import { cgroupOf, fileOf, toOciConfig } from "./container.ts"
+import { prepareMounts } from "./mounts.ts"
 import { createOutput, type Output } from "./output.ts"
 import type { Tell } from "./port.ts"
 import { run } from "./run.ts"
@@ -39,12 +40,13 @@ export const createProcessTable = (tell: Tell) => {
       if (table.has(name)) throw new Error(`There is a process ${name} already`)
       const bundle = `/run/torpor/bundles/${name}`
       await mkdir(bundle, { recursive: true })
-      await writeFile(
-        `${bundle}/config.json`,
-        JSON.stringify(toOciConfig(name, spec, await findUser(spec.user), bundle)),
-      )
-      for (const [index, { content }] of (spec.files ?? []).entries())
-        await writeFile(fileOf(bundle, index), content, { mode: 0o755 })
+      const [user, mounts] = [await findUser(spec.user), await prepareMounts(spec.mounts ?? [])]
+      await writeFile(`${bundle}/config.json`, JSON.stringify(toOciConfig(name, spec, user, bundle, mounts)))
+      for (const [index, { content, mode, uid, gid }] of (spec.files ?? []).entries()) {
+        await writeFile(fileOf(bundle, index), content, { mode: 0o600 })
+        await chown(fileOf(bundle, index), uid, gid)
+        await chmod(fileOf(bundle, index), mode)
+      }
       await rm(`${bundle}/pid`, { force: true })
       const killsBefore = await outOfMemoryKills(spec)
       const child = spawn("crun", [...RUNTIME, "run", "--bundle", bundle, "--pid-file", `${bundle}/pid`, name], {

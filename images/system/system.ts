@@ -57,7 +57,7 @@ export const systemRecipe = async (debian: Debian): Promise<Recipe> => {
       node.version,
       JSON.stringify(GUEST),
       agent,
-      ...(await readSources(INIT, THAW)),
+      ...(await readSources(INIT, THAW, new URL(import.meta.url))),
     ],
     async build(directory, signal) {
       const tree = join(directory, "tree")
@@ -78,6 +78,8 @@ export const systemRecipe = async (debian: Debian): Promise<Recipe> => {
         await mkdir(join(tree, folder), { recursive: true })
       await cp(node.path, join(tree, "usr/bin/node"))
       for (const tool of TOOLS) await symlink("busybox", join(tree, "usr/bin", tool)).catch(ignoreExisting)
+      // The agent's own questions go where the application's go.
+      await symlink("/run/torpor/resolv.conf", join(tree, "etc/resolv.conf"))
       await writeFile(join(tree, "agent.mjs"), agent)
       await writeFile(join(tree, "init"), fillIn(await readFile(INIT, "utf8")))
       await chmod(join(tree, "init"), 0o755)

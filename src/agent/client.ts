@@ -16,6 +16,9 @@ import {
   type ContextSpec,
   type CopySpec,
   type DirectorySpec,
+  type DownloadSpec,
+  type DriveSpec,
+  type LayersSpec,
   type ProcessEnd,
   type ProcessSpec,
 } from "./protocol.ts"
@@ -54,7 +57,10 @@ export interface AgentClient {
   endProcess(name: string, signal: AbortSignal): Promise<void>
   /** What the application has said until now goes to the agent port, and then the mark. */
   flushOutput(mark: string, signal: AbortSignal): Promise<void>
+  mountDrive(spec: DriveSpec, signal: AbortSignal): Promise<void>
   unpackContext(spec: ContextSpec, signal: AbortSignal): Promise<void>
+  download(spec: DownloadSpec, signal: AbortSignal): Promise<void>
+  applyLayers(spec: LayersSpec, signal: AbortSignal): Promise<void>
   copy(spec: CopySpec, signal: AbortSignal): Promise<void>
   makeDirectory(spec: DirectorySpec, signal: AbortSignal): Promise<void>
   mountDisk(signal: AbortSignal): Promise<void>
@@ -139,6 +145,9 @@ export const createAgentClient = (address: string, port: number, secret: Buffer)
     startProcess: (name, spec, signal) => ask("PUT", `/processes/${name}`, spec, signal),
     endProcess: (name, signal) => ask("DELETE", `/processes/${name}`, undefined, signal),
     flushOutput: (mark, signal) => ask("POST", `/flush?mark=${mark}`, {}, signal),
+    mountDrive: (spec, signal) => ask("POST", "/drive", spec, signal),
+    download: (spec, signal) => ask("POST", "/download", spec, signal),
+    applyLayers: (spec, signal) => ask("POST", "/layers", spec, signal),
     unpackContext: (spec, signal) => ask("POST", "/context", spec, signal),
     copy: (spec, signal) => ask("POST", "/copy", spec, signal),
     makeDirectory: (spec, signal) => ask("POST", "/directory", spec, signal),

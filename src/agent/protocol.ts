@@ -13,8 +13,11 @@
  *     GET    /processes/{name}/output                            {@link OutputFrame} lines, from the oldest kept, until it has ended
  *     DELETE /processes/{name}                                   ends it, all of it
  *     POST   /flush?mark=                                        the application's output so far, and then `mark`, are on the agent port
+ *     POST   /drive                     {@link DriveSpec}        mounts the file system of a further drive
  *     POST   /context                   {@link ContextSpec}      unpacks the archive drive into the build context
- *     POST   /copy                      {@link CopySpec}         from the context into the image
+ *     POST   /download                  {@link DownloadSpec}     fetches a file from the network
+ *     POST   /layers                    {@link LayersSpec}       layers of an image become the image
+ *     POST   /copy                      {@link CopySpec}         from a drive into the image
  *     POST   /directory                 {@link DirectorySpec}    makes a directory in the image
  *     POST   /disk/mount                                         the image's file system is there: once, in a guest that has just booted
  *     POST   /disk/freeze, /disk/thaw                            the image's file system, around the sealing of a layer
@@ -68,11 +71,45 @@ export interface ProcessSpec {
   readonly capabilities: "default" | "all"
   /** The limit of its cgroup; `null` is all of the guest's memory. */
   readonly memoryMaxMiB: number | null
-  /** Programs that it finds at these paths and nobody else does; none by default. */
-  readonly files?: readonly { readonly path: string; readonly content: string }[]
+  /** Files that it finds at these paths and nobody else does; none by default. */
+  readonly files?: readonly FileSpec[]
+  /** What else is mounted for it; nothing by default. */
+  readonly mounts?: readonly MountSpec[]
+  /** `none`: a loopback of its own and nothing else. */
+  readonly network?: "guest" | "none"
   /** `app` is frozen before snapshots and reached by users; `build` is gone when it ends. */
   readonly container: "app" | "build"
 }
+
+export interface FileSpec {
+  readonly path: string
+  readonly content: string
+  readonly mode: number
+  readonly uid: number
+  readonly gid: number
+}
+
+export type MountSpec =
+  | { readonly kind: "tmpfs"; readonly target: string; readonly sizeBytes: number | null }
+  /** A directory that the next process by this name finds as this one leaves it; `name` without a slash. */
+  | {
+      readonly kind: "cache"
+      readonly target: string
+      readonly on: DrivePlace
+      readonly name: string
+      readonly isReadOnly: boolean
+      readonly mode: number
+      readonly uid: number
+      readonly gid: number
+    }
+  /** A file or directory of a drive. What is written to it goes to a copy, where there is one, and is lost. */
+  | {
+      readonly kind: "bind"
+      readonly target: string
+      readonly from: DrivePlace
+      readonly path: string
+      readonly copyTo: DrivePlace | null
+    }
 
 /** A piece of output, or how it ended. `dropped` counts characters that were lost because nobody read them in time. */
 export const OutputFrame = z.union([
@@ -82,26 +119,66 @@ export const OutputFrame = z.union([
 ])
 export type OutputFrame = z.infer<typeof OutputFrame>
 
+/** A directory of one of the four further drives, by the drive's number; the path begins with a slash. */
+export interface DrivePlace {
+  readonly drive: number
+  readonly path: string
+}
+
+export interface DriveSpec {
+  readonly drive: number
+  readonly isReadOnly: boolean
+}
+
 export interface ContextSpec {
+  readonly archiveDrive: number
   /** How much of the archive drive is the archive. */
   readonly archiveBytes: number
-  /** How large the unpacked context may become. */
-  readonly maxMiB: number
+  /** A drive that is mounted; its size bounds what the archive may become. */
+  readonly into: DrivePlace
   /** Paths that are left out, with all that is below them. */
   readonly excluded: readonly string[]
 }
 
 export interface CopySpec {
-  /** Paths in the context, without globs: files, or directories whose content is copied. */
-  readonly sources: readonly string[]
+  /** Of a drive that is mounted; all paths below are of it. */
+  readonly from: DrivePlace
+  /** How that is called: "in the build context". */
+  readonly where: string
+  /** Files, or directories whose content is copied. Of its parts `dropped` many are not kept by {@link keepsParents}. */
+  readonly sources: readonly { readonly path: string; readonly dropped: number }[]
+  /** They are globs, to be resolved where they are. */
+  readonly hasGlobs: boolean
   /** Further files, with this content; their mode is 0644 when none is given. */
   readonly inline: readonly { readonly name: string; readonly content: string }[]
   /** Absolute; a directory when it ends with a slash, exists as one, or there are several sources. */
   readonly destination: string
   /** `user`, `user:group`, ids or names; `null` is 0:0. */
   readonly owner: string | null
-  /** Octal; `null` keeps the archive's. */
-  readonly mode: number | null
+  /** As chmod takes it; `null` keeps the source's. */
+  readonly mode: string | null
+  /** Patterns of what is left out. */
+  readonly exclude: readonly string[]
+  /** Each is copied with the directories that it is in. */
+  readonly keepsParents: boolean
+  /** A tar is not copied, but what is in it. */
+  readonly unpacks: boolean
+}
+
+export interface DownloadSpec {
+  readonly url: string
+  /** Of a drive that is mounted. */
+  readonly into: DrivePlace
+  /** The file's name there. */
+  readonly name: string
+  /** `sha256:…`, compared when it is given. */
+  readonly checksum: string | null
+}
+
+export interface LayersSpec {
+  /** A drive that is mounted; in it the layers are files named `0`, `1` …, the lowest first. */
+  readonly from: DrivePlace
+  readonly count: number
 }
 
 export interface DirectorySpec {

@@ -116,9 +116,9 @@ test("Any pattern of stars means what Docker's own expression of it means", () =
 
 describe("A .dockerignore is refused", () => {
   test.for<[text: string, words: string]>([
-    ["a\n[", "a malformed pattern in line 2: ["],
-    ["a\\", "a malformed pattern in line 1: a\\"],
-    ["!", "a malformed pattern in line 1: !"],
+    ["a\n[", "the malformed pattern '[' in line 2"],
+    ["a\\", "the malformed pattern 'a\\' in line 1"],
+    ["!", "the malformed pattern '!' in line 1"],
     [Array.from("abcdefgh").join("**"), "too many ** in line 1"],
     ["a\n" + "a**".repeat(100_000), "more than 4096 characters in line 2"],
     ["a**".repeat(1300), "too many ** in line 1"],

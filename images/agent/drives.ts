@@ -1,0 +1,17 @@
+/** The drives beside the image's own disk: contexts, other stages, images' layers and caches, each mounted where its number says. */
+import { mkdir } from "node:fs/promises"
+import type { DrivePlace, DriveSpec } from "../../src/agent/protocol.ts"
+import { run } from "./run.ts"
+
+export const driveDevice = (drive: number) => `/dev/torpor/drive${drive}`
+
+/** A directory of a drive that is mounted. */
+export const pathOnDrive = ({ drive, path }: DrivePlace) => `/tmp/drives/${drive}${path}`
+
+/** Mounts the file system of a drive. Of what it holds nothing is run and no device is one. */
+export const mountDrive = async ({ drive, isReadOnly }: DriveSpec): Promise<void> => {
+  const at = pathOnDrive({ drive, path: "" })
+  await mkdir(at, { recursive: true })
+  const options = ["nodev", "nosuid", "noatime", ...(isReadOnly ? ["ro"] : ["noinit_itable"])]
+  await run("mount", ["-t", "ext4", "-o", options.join(","), driveDevice(drive), at])
+}

@@ -1,0 +1,59 @@
+/** What a process finds mounted beside the image: places of drives, caches, memory. Made before it starts, as mounts of its container. */
+import { chmod, chown, cp, mkdir, rm } from "node:fs/promises"
+import { dirname, join } from "node:path"
+import type { MountSpec } from "../../src/agent/protocol.ts"
+import { pathOnDrive } from "./drives.ts"
+import { resolveInImage } from "./image-root.ts"
+
+export interface OciMount {
+  readonly destination: string
+  readonly type: string
+  readonly source: string
+  readonly options: readonly string[]
+}
+
+type Of<Kind extends MountSpec["kind"]> = Extract<MountSpec, { kind: Kind }>
+
+/** The container's mounts for a process; what has to be there for them is there when it resolves. */
+export const prepareMounts = (specs: readonly MountSpec[]): Promise<OciMount[]> =>
+  Promise.all(specs.map((spec, index) => prepareMount(spec, index)))
+
+const prepareMount = async (spec: MountSpec, index: number): Promise<OciMount> => {
+  if (spec.kind === "tmpfs") return tmpfs(spec)
+  return spec.kind === "cache" ? prepareCache(spec) : prepareBind(spec, index)
+}
+
+const tmpfs = ({ target, sizeBytes }: Of<"tmpfs">): OciMount => ({
+  destination: target,
+  type: "tmpfs",
+  source: "tmpfs",
+  options: ["nosuid", "nodev", "mode=1777", ...(sizeBytes === null ? [] : [`size=${sizeBytes}`])],
+})
+
+const prepareCache = async ({ on, name, target, uid, gid, mode, isReadOnly }: Of<"cache">): Promise<OciMount> => {
+  const directory = pathOnDrive({ ...on, path: join(on.path, name) })
+  // As the first who used it wanted it.
+  if ((await mkdir(directory, { recursive: true })) !== undefined) {
+    await chown(directory, uid, gid)
+    await chmod(directory, mode)
+  }
+  return bind(target, directory, isReadOnly)
+}
+
+const prepareBind = async ({ from, path, target, copyTo }: Of<"bind">, index: number): Promise<OciMount> => {
+  const source = await resolveInImage(path, pathOnDrive(from))
+  if (copyTo === null) return bind(target, source, true)
+  // What is written to it is nobody's: the next step finds the source as it was.
+  const copy = pathOnDrive({ ...copyTo, path: join(copyTo.path, String(index)) })
+  await rm(copy, { recursive: true, force: true })
+  await mkdir(dirname(copy), { recursive: true })
+  await cp(source, copy, { recursive: true, preserveTimestamps: true, verbatimSymlinks: true })
+  return bind(target, copy, false)
+}
+
+const bind = (destination: string, source: string, isReadOnly: boolean): OciMount => ({
+  destination,
+  type: "bind",
+  source,
+  options: ["rbind", isReadOnly ? "ro" : "rw"],
+})

@@ -1,169 +1,135 @@
-/** Executes a plan inside a build VM by way of its agent; it starts no VM itself. */
+/** Executes a step of a plan inside a build VM by way of its agent; it starts no VM itself. */
+import { createHash } from "node:crypto"
 import { AgentError, type AgentClient } from "../src/agent/client.ts"
-import type { FileSpec } from "../src/agent/protocol.ts"
+import type { CopySpec, DrivePlace, FileSpec, MountSpec } from "../src/agent/protocol.ts"
 import { failpoint } from "../src/failpoint.ts"
 import { createLines } from "../src/logs/lines.ts"
 import type { Archive } from "./archive.ts"
 import { DockerfileError } from "./dockerfile/error.ts"
-import type { BuildPlan, Stage } from "./dockerfile/plan.ts"
-import { PIPES, type InlineFile, type RunStep, type Step } from "./dockerfile/step.ts"
-import { resolveSources } from "./layers.ts"
+import type { Mount } from "./dockerfile/mount.ts"
+import { PIPES, type CopyStep, type InlineFile, type RunStep, type Source } from "./dockerfile/step.ts"
+import type { Variables } from "./dockerfile/words.ts"
+import { resolveSources, toSources, type LayerStep, type Link } from "./layers.ts"
 
 /** A step that failed: the sentence names its line and the last thing it said. */
 export class BuildError extends Error {
   override readonly name = "BuildError"
 }
 
-export interface BuildOptions {
+export interface StepOptions {
   readonly agent: AgentClient
-  readonly stage: Stage
   readonly archive: Archive
-  readonly archiveBytes: number
-  /** How many steps the disk has already: they are in the cache. */
-  readonly cachedSteps: number
-  /** Called with each finished step; resolves when its disk is kept. */
-  readonly seal: (step: number) => Promise<void>
+  /** Where a source's files are mounted. */
+  readonly placeOf: (source: Source) => DrivePlace
+  /** Room for what is fetched and for what may be written to, on a drive that is mounted. */
+  readonly scratch: DrivePlace
+  /** Where caches are kept from build to build. */
+  readonly caches: DrivePlace
+  /** Where an image's layers are, and how many. */
+  readonly layers: { readonly from: DrivePlace; readonly count: number }
+  /** Variables that every RUN has below its own. */
+  readonly proxies: Variables
+  readonly secretOf: (id: string) => string | undefined
   /** A line of the build's log. */
   readonly log: (line: string) => void
   /** How long a step may take. */
-  readonly stepTimeoutMs?: number
-}
-
-/** The one stage that can be executed for now; throws a {@link DockerfileError} on what can't. */
-export const executableStageOf = ({ stages }: BuildPlan): Stage => {
-  const [stage, more] = stages
-  if (stage === undefined || more !== undefined)
-    throw new DockerfileError(more?.line ?? 1, "several stages are not supported yet")
-  const { kind } = stage.ground
-  if (kind !== "managed")
-    throw new DockerfileError(stage.line, "another base image than torpor/debian:13 is not supported yet")
-  for (const step of stage.steps) {
-    const refused =
-      step.kind === "run"
-        ? step.mounts.length > 0
-          ? "RUN --mount"
-          : step.network === "none" && "RUN --network=none"
-        : step.kind === "copy" &&
-          ((step.from.kind !== "context" && "COPY --from") ||
-            (step.remote.length > 0 && "ADD of a URL") ||
-            (step.unpacked !== "none" && "ADD") ||
-            (step.mode?.kind === "symbolic" && "--chmod with letters") ||
-            (step.link && "--link") ||
-            (step.excluded.length > 0 && "--exclude") ||
-            (step.parents && "--parents"))
-    if (refused !== false) throw new DockerfileError(step.line, `${refused} is not supported yet`)
-  }
-  return stage
+  readonly timeoutMs?: number
 }
 
 const STEP_TIMEOUT_MS = 30 * 60_000
-
-/** The drives of a step's VM, and where on them the context is. */
-export const [ARCHIVE_DRIVE, SCRATCH_DRIVE] = [0, 1]
-const CONTEXT = { drive: SCRATCH_DRIVE, path: "/context" }
 const SHOWN_CHARACTERS = 200
 /** With the step's number before it, still a line of the log. */
 const MAX_LINE_CHARACTERS = 8 * 1024
 
-/** Says of steps that their disk is there. */
-export const logCached = (steps: readonly Step[], log: BuildOptions["log"]): void =>
-  steps.forEach((step, index) => log(`#${index + 1} ${step.text}\n#${index + 1} CACHED`))
-
-/** Runs the steps that are not cached. Throws {@link BuildError} when one of them fails. */
-export const executeSteps = async (options: BuildOptions, signal: AbortSignal): Promise<void> => {
-  const { agent, stage, archive, archiveBytes, cachedSteps, seal, log } = options
-  const pending = stage.steps.slice(cachedSteps)
-  if (pending.some(({ kind }) => kind === "copy")) {
-    await agent.mountDrive({ drive: SCRATCH_DRIVE, isReadOnly: false }, signal)
-    const { excluded } = archive
-    await agent.unpackContext({ archiveDrive: ARCHIVE_DRIVE, archiveBytes, into: CONTEXT, excluded }, signal)
-  }
-  for (const [index, step] of pending.entries()) {
-    const number = cachedSteps + index + 1
-    const startedAt = performance.now()
-    log(`#${number} ${step.text}`)
-    failpoint("build: step begun")
-    await executeInTime(step, number, options, signal)
-    await seal(number - 1)
-    log(`#${number} DONE ${((performance.now() - startedAt) / 1000).toFixed(1)}s`)
-  }
-}
-
-/** Whatever ends a step is told with its line: what the step did, that it took too long, or that its VM is gone. */
-const executeInTime = async (step: Step, number: number, options: BuildOptions, signal: AbortSignal) => {
-  const { stepTimeoutMs = STEP_TIMEOUT_MS } = options
-  const patience = AbortSignal.timeout(stepTimeoutMs)
+/**
+ * Executes a step. Whatever ends it is told with its line, as a {@link BuildError}: what it did, that it took too long, or that its VM is
+ * gone.
+ */
+export const executeStep = async ({ step, number }: Link, options: StepOptions, signal: AbortSignal): Promise<void> => {
+  const { timeoutMs = STEP_TIMEOUT_MS, log } = options
+  const patience = AbortSignal.timeout(timeoutMs)
+  const say = (line: string) => log(number === null ? line : `#${number} ${line}`)
+  const startedAt = performance.now()
+  say(step.text)
+  failpoint("build: step begun")
   try {
-    await executeStep(step, number, options, AbortSignal.any([signal, patience]))
+    await execute(step, `step-${number}`, { ...options, log: say }, AbortSignal.any([signal, patience]))
   } catch (error) {
     if (error instanceof BuildError || signal.aborted) throw error
     const reason = patience.aborted
-      ? `took longer than ${stepTimeoutMs / 1000} s`
+      ? `took longer than ${timeoutMs / 1000} s`
       : error instanceof AgentError || error instanceof DockerfileError
         ? error.message
         : `the build VM no longer answers (${(error as Error).message})`
     throw new BuildError(`Dockerfile line ${step.line}: ${step.text.slice(0, SHOWN_CHARACTERS)}: ${reason}`)
   }
+  say(`DONE ${((performance.now() - startedAt) / 1000).toFixed(1)}s`)
 }
 
-const executeStep = async (
-  step: Step,
-  number: number,
-  { agent, archive, log }: BuildOptions,
-  signal: AbortSignal,
-): Promise<void> => {
+const execute = async (step: LayerStep, name: string, options: StepOptions, signal: AbortSignal): Promise<void> => {
+  const { agent } = options
   switch (step.kind) {
+    case "unpack":
+      return agent.applyLayers(options.layers, signal)
     case "run":
-      return run(step, number, agent, log, signal)
+      return run(step, name, options, signal)
     case "copy":
-      return agent.copy(
-        {
-          from: CONTEXT,
-          where: "in the build context",
-          sources: resolveSources(step, archive).map((path) => ({ path, dropped: 0 })),
-          hasGlobs: false,
-          inline: step.inline,
-          destination: step.destination,
-          owner: step.owner,
-          mode: step.mode?.kind === "octal" ? step.mode.value.toString(8) : null,
-          exclude: [],
-          keepsParents: false,
-          unpacks: false,
-        },
-        signal,
-      )
+      return copy(step, options, signal)
     case "directory":
       return agent.makeDirectory({ path: step.path, owner: step.owner }, signal)
   }
 }
 
-const scriptFile = ({ name, content }: InlineFile): FileSpec => ({
-  path: `${PIPES}/${name}`,
-  content,
-  mode: 0o755,
-  uid: 0,
-  gid: 0,
-})
+const copy = async (step: CopyStep, options: StepOptions, signal: AbortSignal): Promise<void> => {
+  const { agent, archive, scratch } = options
+  const isContext = step.from.kind === "context"
+  const spec: Omit<CopySpec, "from" | "sources" | "hasGlobs" | "inline" | "unpacks"> = {
+    where: isContext ? "in the build context" : `in ${step.from.kind === "stage" ? "that stage" : "that image"}`,
+    destination: step.destination,
+    owner: step.owner,
+    mode: step.mode === null ? null : step.mode.kind === "octal" ? step.mode.value.toString(8) : step.mode.text,
+    exclude: step.excluded,
+    keepsParents: step.parents,
+  }
+  if (step.sources.length + step.inline.length > 0)
+    await agent.copy(
+      {
+        ...spec,
+        // Heredocs alone are of no place.
+        from: step.sources.length > 0 ? options.placeOf(step.from) : { drive: 0, path: "/" },
+        sources: isContext ? resolveSources(step, archive) : toSources(step),
+        hasGlobs: !isContext,
+        inline: step.inline,
+        unpacks: step.unpacked !== "none",
+      },
+      signal,
+    )
+  for (const { url, name, checksum } of step.remote) {
+    const into = { ...scratch, path: `${scratch.path}/fetched` }
+    const file = name ?? "file"
+    await agent.download({ url, into, name: file, checksum }, signal)
+    const sources = [{ path: file, dropped: 0 }]
+    const unpacks = step.unpacked === "all"
+    await agent.copy({ ...spec, from: into, sources, hasGlobs: false, inline: [], unpacks }, signal)
+  }
+}
 
-const run = async (
-  step: RunStep,
-  number: number,
-  agent: AgentClient,
-  log: (line: string) => void,
-  signal: AbortSignal,
-) => {
-  const name = `step-${number}`
-  const lines = createLines((line) => log(`#${number} ${line}`), MAX_LINE_CHARACTERS)
+const run = async (step: RunStep, name: string, options: StepOptions, signal: AbortSignal): Promise<void> => {
+  const { agent, log, proxies } = options
+  const secrets = secretsOf(step, options.secretOf)
+  const lines = createLines(log, MAX_LINE_CHARACTERS)
   await agent.startProcess(
     name,
     {
       argv: step.argv,
-      env: step.environment,
+      env: { ...proxies, ...step.environment, ...secrets.variables },
       cwd: step.workingDirectory,
       user: step.user,
       capabilities: "default",
       memoryMaxMiB: null,
-      files: step.script === null ? [] : [scriptFile(step.script)],
+      files: [...(step.script === null ? [] : [toScript(step.script)]), ...secrets.files],
+      mounts: step.mounts.flatMap((mount) => toMountSpec(mount, options)),
+      network: step.network === "none" ? "none" : "guest",
       container: "build",
     },
     signal,
@@ -173,4 +139,45 @@ const run = async (
   // What failed is not tidied up: its VM ends.
   if (code !== 0) throw new AgentError(`exit code ${code}${lines.last === "" ? "" : `: ${lines.last}`}`)
   await agent.endProcess(name, signal)
+}
+
+const toScript = ({ name, content }: InlineFile): FileSpec => ({
+  path: `${PIPES}/${name}`,
+  content,
+  mode: 0o755,
+  uid: 0,
+  gid: 0,
+})
+
+const toMountSpec = (mount: Mount, { placeOf, scratch, caches }: StepOptions): MountSpec[] => {
+  if (mount.kind === "secret") return []
+  if (mount.kind === "tmpfs") return [mount]
+  if (mount.kind === "bind") {
+    const copyTo = mount.writable ? { ...scratch, path: `${scratch.path}/written` } : null
+    return [{ kind: "bind", target: mount.target, from: placeOf(mount.from), path: mount.source, copyTo }]
+  }
+  const { target, mode, uid, gid, from } = mount
+  const seed = from === null ? null : { from: placeOf(from), path: mount.source }
+  // An id is any text.
+  const name = createHash("sha256").update(mount.id).digest("hex")
+  return [{ kind: "cache", target, on: caches, name, isReadOnly: !mount.writable, mode, uid, gid, seed }]
+}
+
+/** What the step gets of the operator's secrets; one that it requires and nobody has configured fails it. */
+const secretsOf = ({ mounts, line, text }: RunStep, secretOf: StepOptions["secretOf"]) => {
+  const files: FileSpec[] = []
+  const variables: Record<string, string> = {}
+  for (const mount of mounts) {
+    if (mount.kind !== "secret") continue
+    const content = secretOf(mount.id)
+    if (content === undefined && mount.required)
+      throw new BuildError(
+        `Dockerfile line ${line}: ${text.slice(0, SHOWN_CHARACTERS)}: there is no secret '${mount.id.slice(0, 60)}': the operator names it under "builds.secrets" in TORPOR_CONFIG`,
+      )
+    if (content === undefined) continue
+    const { target, variable, mode, uid, gid } = mount
+    if (target !== null) files.push({ path: target, content, mode, uid, gid })
+    if (variable !== null) variables[variable] = content
+  }
+  return { files, variables }
 }

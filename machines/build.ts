@@ -1,14 +1,14 @@
 /** The phases of an image's build on this host: what the statechart of a version invokes. */
 import { randomUUID } from "node:crypto"
-import { chmod, chown, mkdir, open, rename, stat } from "node:fs/promises"
+import { chmod, chown, mkdir, rename, stat } from "node:fs/promises"
 import { join } from "node:path"
 import { eq } from "drizzle-orm"
 import { readArchive, type Archive } from "../images/archive.ts"
 import type { Artifacts as BaseArtifacts } from "../images/artifacts.ts"
-import { executableStageOf, executeSteps, logCached } from "../images/build.ts"
 import { DockerfileError } from "../images/dockerfile/error.ts"
-import { planBuild, type BuildPlan, type Stage } from "../images/dockerfile/plan.ts"
-import { layerHashes } from "../images/layers.ts"
+import { planBuild, type BaseImage, type BuildPlan } from "../images/dockerfile/plan.ts"
+import { toChains, type Chain, type Grounds } from "../images/layers.ts"
+import { messageOf } from "../src/errors.ts"
 import { bases, imageBuilds, images, imageVersions, vms } from "../src/db/schema.ts"
 import type { Logs } from "../src/logs/logs.ts"
 import type { Artifact, Artifacts } from "../src/store/artifact.ts"
@@ -17,7 +17,9 @@ import { imageArn } from "./arn.ts"
 import { createBuildLog, type BuildLog } from "./build-log.ts"
 import type { BootSnapshots } from "./building/boot-snapshots.ts"
 import { createBuildVm, died, type BuildLife, type BuildVm } from "./building/build-vm.ts"
-import { toDriveFile, toPlace, type Places } from "./disks.ts"
+import { makeFilesDrive, takeCaches, toFileDrive, type KeptDrive } from "./building/drives.ts"
+import { buildChain } from "./building/stages.ts"
+import { toPlace, type Places } from "./disks.ts"
 import { MAIN_PROCESS } from "./guest.ts"
 import type { BuildVerbs } from "./image-version.ts"
 import type { SecretBox } from "./images.ts"
@@ -25,6 +27,7 @@ import type { LayerCache } from "./layer-cache.ts"
 import { untilReady } from "./ready.ts"
 import type { Turns } from "./turns.ts"
 import type { VmHost } from "./vm.ts"
+import { findVm } from "./vm-row.ts"
 
 export interface BuildOptions {
   readonly host: VmHost
@@ -32,6 +35,8 @@ export interface BuildOptions {
   readonly artifacts: Artifacts
   readonly base: BaseArtifacts
   readonly snapshots: BootSnapshots
+  /** Where other base images come from. */
+  readonly registry: Registry | undefined
   readonly layers: LayerCache
   readonly logs: Logs
   readonly secrets: SecretBox
@@ -43,6 +48,15 @@ export interface BuildOptions {
   readonly readyTimeoutMs: number
   /** Resolves when the version's row says what is being done. */
   readonly stored: (id: string) => Promise<void>
+}
+
+interface Registry {
+  resolve(reference: string, signal: AbortSignal): Promise<BaseImage & { readonly reference: string }>
+  fetch(
+    reference: string,
+    log: (line: string) => void,
+    signal: AbortSignal,
+  ): Promise<AsyncDisposable & { readonly layers: readonly { readonly file: string }[] }>
 }
 
 /** What the phases of one build hand on. */
@@ -59,15 +73,15 @@ interface Build {
   artifact?: Artifact
   archive?: Archive
   plan?: BuildPlan
-  stage?: Stage
-  hashes?: string[]
+  chains?: Chain[]
+  /** How images that are known by their digest are asked for. */
+  readonly references: Map<string, string>
   vm?: BuildVm
-  life?: BuildLife
-  /** The root disk's files, bottom first; while the VM lives the last is being written. */
+  caches?: KeptDrive
+  /** The root disk's files, bottom first; while the application runs the last is being written. */
   rootDisk: string[]
 }
 
-const DRIVE_BYTES = 10 * 1024 ** 3
 const DEFAULT_PORT = 8080
 /** Of what .dockerignore leaves out, in the log. */
 const [SHOWN_PATHS, SHOWN_PATH_CHARACTERS] = [20, 100]
@@ -76,6 +90,7 @@ const [SHOWN_PATHS, SHOWN_PATH_CHARACTERS] = [20, 100]
 export const createBuildVerbs = (options: BuildOptions): BuildVerbs => {
   const { host, places, layers, base } = options
   const { db, ledger } = host
+  const grounds: Grounds = { managed: base.rootDiskHash, blank: "blank" }
   const builds = new Map<string, Build>()
 
   const find = (id: string): Build => {
@@ -109,6 +124,7 @@ export const createBuildVerbs = (options: BuildOptions): BuildVerbs => {
         memoryMiB,
         log: createBuildLog(options.logs, row.build.id),
         release,
+        references: new Map(),
         rootDisk: [],
       })
     },
@@ -122,59 +138,55 @@ export const createBuildVerbs = (options: BuildOptions): BuildVerbs => {
       const { excluded, dockerfile } = build.archive
       if (excluded.length > 0) build.log.add(`Left out by .dockerignore: ${listOf(excluded)}`)
       build.plan = await planBuild(dockerfile, {
-        async resolveImage(reference, line) {
-          throw new DockerfileError(
-            line,
-            `the base image '${reference.slice(0, 200)}' is not supported yet: use torpor/debian:13`,
-          )
-        },
+        resolveImage: (reference, line) => resolveImage(build, reference, line, signal),
       })
-      build.stage = executableStageOf(build.plan)
-      build.hashes = layerHashes(build.stage, build.archive, base.rootDiskHash)
+      build.chains = toChains(build.plan, build.archive, grounds)
     },
 
     async build(id, signal) {
       const build = find(id)
-      const { stage, archive, artifact, hashes = [] } = build
-      if (stage === undefined || archive === undefined || artifact === undefined) throw new Error("Nothing was fetched")
-      const cached = await layers.find(build.scope.account, hashes)
-      build.rootDisk = [base.rootDisk, ...cached]
-      build.vm = await createBuildVm({ ...options, artifacts: base }, build.vmId, build.memoryMiB)
-      logCached(stage.steps.slice(0, cached.length), build.log.add)
-      if (cached.length === stage.steps.length) return
-      const { live, agent } = await begin(build, await contextDrives(build.vm, artifact, base.blankDisk), signal)
-      await executeSteps(
+      const { plan, archive, artifact, chains } = build
+      const chain = chains?.at(-1)
+      if (plan === undefined || archive === undefined || artifact === undefined || chain === undefined)
+        throw new Error("Nothing was fetched")
+      const vm = await createBuildVm({ ...options, artifacts: base }, build.vmId, build.memoryMiB)
+      build.vm = vm
+      let archiveDrive: Promise<Drive> | undefined
+      build.rootDisk = await buildChain(
+        chain,
         {
-          agent,
-          stage,
+          account: build.scope.account,
+          vm,
+          layers,
+          artifacts: base,
+          grounds,
+          chains: build.chains!,
           archive,
-          archiveBytes: artifact.bytes,
-          cachedSteps: cached.length,
+          proxies: plan.proxies,
+          secretOf: () => undefined,
           log: build.log.add,
-          async seal(step) {
-            const overlay = build.rootDisk.pop()
-            if (overlay === undefined) throw new Error("There is no disk to seal")
-            const next = await build.vm!.newOverlay()
-            await chown(next, live.slot.uid, live.slot.uid)
-            await agent.freezeDisk(signal)
-            try {
-              await live.vm.sealRootDisk(toDriveFile(next))
-            } finally {
-              await agent.thawDisk(signal)
-            }
-            const parent = build.rootDisk.length === 1 ? undefined : build.rootDisk.at(-1)
-            build.rootDisk.push(await layers.keep(build.scope.account, hashes[step] ?? "", parent, overlay), next)
+          async archiveDrive() {
+            archiveDrive ??= toFileDrive(artifact.path, join(vm.directory, "archive.raw"))
+            return { drive: await archiveDrive, bytes: artifact.bytes }
+          },
+          layersDrive: (digest, within) => layersDrive(build, vm, digest, within),
+          async cachesDrive() {
+            const { account, region } = build.scope
+            const kept = join(places.dataDirectory, "caches", account, region, `${build.imageName}.raw`)
+            build.caches ??= await takeCaches(kept, join(vm.directory, "caches.raw"), base.blankDisk, signal)
+            return build.caches.drive
           },
         },
         signal,
       )
-      // What the last step's life wrote after it is nobody's.
-      build.rootDisk.pop()
     },
 
     async start(id, signal) {
       const build = find(id)
-      const { live, agent } = await begin(build, [], signal)
+      const { vm, rootDisk } = build
+      if (vm === undefined) throw new Error("Nothing was built")
+      rootDisk.push(await vm.newOverlay())
+      const { live, agent } = await vm.begin({ rootDisk, drives: [] }, signal)
       const { settings } = build.plan!
       await agent.startProcess(
         MAIN_PROCESS,
@@ -246,8 +258,14 @@ export const createBuildVerbs = (options: BuildOptions): BuildVerbs => {
         .select({ id: imageBuilds.id, vmId: imageBuilds.vmId })
         .from(imageBuilds)
         .where(eq(imageBuilds.imageVersionId, id))
-      build?.life?.agent.close()
-      if (row?.vmId != null) await host.end(row.vmId)
+      build?.vm?.life?.agent.close()
+      if (row?.vmId != null) {
+        if (build?.caches !== undefined) {
+          await host.stop(await findVm(db, row.vmId))
+          await build.caches.giveBack()
+        }
+        await host.end(row.vmId)
+      }
       await build?.artifact?.[Symbol.asyncDispose]()
       await build?.log.end()
       // One that a dying daemon left has no writer any more.
@@ -258,31 +276,32 @@ export const createBuildVerbs = (options: BuildOptions): BuildVerbs => {
     },
   }
 
-  async function begin(build: Build, drives: readonly Drive[], signal: AbortSignal): Promise<BuildLife> {
-    const { vm } = build
-    if (vm === undefined) throw new Error("The build has no VM")
-    build.life?.agent.close()
-    build.rootDisk.push(await vm.newOverlay())
-    build.life = await vm.begin({ rootDisk: build.rootDisk, drives }, signal)
-    return build.life
+  async function resolveImage(build: Build, reference: string, line: number, signal: AbortSignal): Promise<BaseImage> {
+    const { registry } = options
+    if (registry === undefined)
+      throw new DockerfileError(
+        line,
+        `the base image '${reference.slice(0, 200)}' is not supported yet: use torpor/debian:13`,
+      )
+    const image = await registry.resolve(reference, signal).catch((error: unknown) => {
+      throw new DockerfileError(line, messageOf(error))
+    })
+    build.references.set(image.digest, image.reference)
+    return image
+  }
+
+  async function layersDrive(build: Build, vm: BuildVm, digest: string, signal: AbortSignal) {
+    const reference = build.references.get(digest)
+    if (options.registry === undefined || reference === undefined) throw new Error(`Nothing is known of ${digest}`)
+    await using image = await options.registry.fetch(reference, build.log.add, signal)
+    const files = image.layers.map(({ file }) => file)
+    return { drive: await makeFilesDrive(files, vm.directory, signal), count: files.length }
   }
 }
 
-const running = ({ life }: Build): BuildLife => {
-  if (life === undefined) throw new Error("The build VM does not run")
-  return life
-}
-
-/** The archive, and room to unpack it: in the order of {@link ARCHIVE_DRIVE} and {@link SCRATCH_DRIVE}. */
-const contextDrives = async (vm: BuildVm, artifact: Artifact, blankDisk: string): Promise<Drive[]> => {
-  const archive = join(vm.directory, "archive.raw")
-  await rename(artifact.path, archive)
-  await chmod(archive, 0o444)
-  await resize(archive, DRIVE_BYTES)
-  return [
-    { chain: [{ path: archive, format: "raw" }], readOnly: true },
-    { chain: [blankDisk, await vm.newOverlay()].map(toDriveFile), readOnly: false },
-  ]
+const running = ({ vm }: Build): BuildLife => {
+  if (vm?.life === undefined) throw new Error("The build VM does not run")
+  return vm.life
 }
 
 const environmentOf = ({ version, scope, imageName }: Build, secrets: SecretBox): Record<string, string> => ({
@@ -294,11 +313,6 @@ const environmentOf = ({ version, scope, imageName }: Build, secrets: SecretBox)
   AWS_LAMBDA_MICROVM_IMAGE_NAME: imageName,
   AWS_LAMBDA_MICROVM_IMAGE_VERSION: version.version,
 })
-
-const resize = async (file: string, bytes: number) => {
-  await using handle = await open(file, "a")
-  await handle.truncate(bytes)
-}
 
 /** The first of them, and how many more there are: strangers name them, as many and as long as they like. */
 const listOf = (paths: readonly string[]): string => {

@@ -166,6 +166,7 @@ export const startDaemon = async (
     places,
     artifacts,
     base,
+    registry: undefined,
     snapshots: createBootSnapshots(join(data.path, "boots"), base.systemDisk, vmm),
     layers: createLayerCache(db, hostId, data.path),
     logs,

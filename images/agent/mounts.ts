@@ -30,10 +30,12 @@ const tmpfs = ({ target, sizeBytes }: Of<"tmpfs">): OciMount => ({
   options: ["nosuid", "nodev", "mode=1777", ...(sizeBytes === null ? [] : [`size=${sizeBytes}`])],
 })
 
-const prepareCache = async ({ on, name, target, uid, gid, mode, isReadOnly }: Of<"cache">): Promise<OciMount> => {
+const prepareCache = async (spec: Of<"cache">): Promise<OciMount> => {
+  const { on, name, target, uid, gid, mode, isReadOnly, seed } = spec
   const directory = pathOnDrive({ ...on, path: join(on.path, name) })
   // As the first who used it wanted it.
   if ((await mkdir(directory, { recursive: true })) !== undefined) {
+    if (seed !== null) await copyAll(await resolveInImage(seed.path, pathOnDrive(seed.from)), directory)
     await chown(directory, uid, gid)
     await chmod(directory, mode)
   }
@@ -47,9 +49,12 @@ const prepareBind = async ({ from, path, target, copyTo }: Of<"bind">, index: nu
   const copy = pathOnDrive({ ...copyTo, path: join(copyTo.path, String(index)) })
   await rm(copy, { recursive: true, force: true })
   await mkdir(dirname(copy), { recursive: true })
-  await cp(source, copy, { recursive: true, preserveTimestamps: true, verbatimSymlinks: true })
+  await copyAll(source, copy)
   return bind(target, copy, false)
 }
+
+const copyAll = (from: string, to: string) =>
+  cp(from, to, { recursive: true, preserveTimestamps: true, verbatimSymlinks: true })
 
 const bind = (destination: string, source: string, isReadOnly: boolean): OciMount => ({
   destination,

@@ -24,6 +24,8 @@ export interface BuildLife {
 
 export interface BuildVm {
   readonly directory: string
+  /** The life that it has now. */
+  readonly life: BuildLife | undefined
   /** Ends the life before and begins another. The root disk's last file is written. */
   begin(disks: { rootDisk: readonly string[]; drives: readonly Drive[] }, signal: AbortSignal): Promise<BuildLife>
   /** An empty overlay that nobody has had yet, in the VM's directory. */
@@ -54,6 +56,7 @@ export const createBuildVm = async (
   const directory = await makeVmDirectory(host, vmId)
   const size = { memoryMiB, vcpus: VCPUS }
   let overlays = 0
+  let life: BuildLife | undefined
 
   const newOverlay = async () => {
     const path = vmFiles(directory).overlay(overlays++)
@@ -122,7 +125,12 @@ export const createBuildVm = async (
   return {
     directory,
     newOverlay,
+    get life() {
+      return life
+    },
     async begin({ rootDisk, drives }, signal) {
+      life?.agent.close()
+      life = undefined
       await host.stop(await findVm(db, vmId))
       if (!ledger.reserve(vmId, memoryMiB))
         throw new Error("There is not enough memory on this host for the build now.")
@@ -164,7 +172,7 @@ export const createBuildVm = async (
       } finally {
         ready.catch(() => {})
       }
-      return { live, agent }
+      return (life = { live, agent })
     },
   }
 }

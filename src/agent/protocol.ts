@@ -101,6 +101,8 @@ export type MountSpec =
       readonly mode: number
       readonly uid: number
       readonly gid: number
+      /** What is in it when it is new; `null` for nothing. */
+      readonly seed: { readonly from: DrivePlace; readonly path: string } | null
     }
   /** A file or directory of a drive. What is written to it goes to a copy, where there is one, and is lost. */
   | {

@@ -1,17 +1,37 @@
 import { describe, expect, test } from "vitest"
 import { createContext, type ContextEntry } from "../../images/context.ts"
+import type { BaseConfig } from "../../images/dockerfile/base-config.ts"
 import type { CopyStep } from "../../images/dockerfile/step.ts"
-import { layerHashes, resolveSources } from "../../images/layers.ts"
-import { targetOf } from "./planning.ts"
+import { resolveSources, toChains } from "../../images/layers.ts"
+import { planOf, targetOf } from "./planning.ts"
 
 const file = (path: string, digest = "1", mode = 0o644): ContextEntry => ({ path, kind: "file", mode, digest })
 const FILES = [file("Dockerfile"), file("main.py"), file("lib/a"), file("lib/b"), file("unrelated")]
+const BRINGS_NOTHING: BaseConfig = {
+  environment: {},
+  workingDirectory: "/",
+  user: "",
+  entrypoint: null,
+  command: null,
+  exposedPorts: [],
+  labels: {},
+  volumes: [],
+  stopSignal: null,
+  healthcheck: null,
+  shell: null,
+  onBuild: [],
+}
 const LINES = ["ARG A=1", "ENV B=2", "WORKDIR /app", "COPY main.py .", "RUN one", "COPY lib lib", "RUN two"]
 
-const hashes = async (lines: readonly string[] = LINES, files: readonly ContextEntry[] = FILES, base = "base") => {
-  const stage = await targetOf(["FROM torpor/debian:13", ...lines, "CMD x"].join("\n"))
-  return layerHashes(stage, { dockerfile: "", excluded: [], context: createContext(files) }, base)
+/** Of the target's chain. */
+const hashesOf = async (text: string, files: readonly ContextEntry[] = FILES, base = "base") => {
+  const archive = { dockerfile: "", excluded: [], context: createContext(files) }
+  const resolveImage = (reference: string) => Promise.resolve({ digest: `sha256:${reference}`, config: BRINGS_NOTHING })
+  const chains = toChains(await planOf(text, { resolveImage }), archive, { managed: base, blank: "blank" })
+  return chains.at(-1)!.links.map(({ hash }) => hash)
 }
+const hashes = (lines: readonly string[] = LINES, files: readonly ContextEntry[] = FILES, base = "base") =>
+  hashesOf(["FROM torpor/debian:13", ...lines, "CMD x"].join("\n"), files, base)
 /** How many of the steps of an unchanged build a changed one finds in the cache. */
 const shared = async (changed: string[]) => {
   const before = await hashes()
@@ -70,7 +90,7 @@ describe("A COPY", () => {
       dockerfile: "",
       excluded: [],
       context: createContext(files),
-    })
+    }).map(({ path }) => path)
 
   test.for<[line: string, paths: string[]]>([
     ["COPY main.py /x", ["main.py"]],

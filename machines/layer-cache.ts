@@ -6,14 +6,35 @@ import { and, eq, inArray } from "drizzle-orm"
 import { layers } from "../src/db/schema.ts"
 import type { Database } from "./vm-row.ts"
 
+export interface CachedLayers {
+  /** How many of a chain's links they make. */
+  readonly count: number
+  /** Bottom first; fewer than links where some of them are one file. */
+  readonly files: readonly string[]
+}
+
 export interface LayerCache {
-  /** The files of the longest prefix of a chain that is there, bottom first. */
-  find(account: string, hashes: readonly string[]): Promise<string[]>
+  /** The longest prefix of a chain that is there. */
+  find(account: string, hashes: readonly string[]): Promise<CachedLayers>
   /**
    * Takes a sealed overlay over as a layer on top of the file of an earlier one; answers where it is from now on. Where another build
    * was first, the layer belongs to this build alone: its blocks fit only on the file that it was made on.
    */
   keep(account: string, hash: string, parentFile: string | undefined, overlay: string): Promise<string>
+}
+
+type LayerRow = typeof layers.$inferSelect
+
+/** The files of a chain's last link, each made on the one before; `undefined` when one of them isn't there. */
+const filesUpTo = (chain: readonly (LayerRow | undefined)[]): string[] | undefined => {
+  const files: string[] = []
+  for (const [index, row] of chain.toReversed().entries()) {
+    if (row === undefined) return undefined
+    files.unshift(row.file)
+    if (row.parentFile === null) return files
+    if (chain.at(-2 - index)?.file !== row.parentFile) return undefined
+  }
+  return undefined
 }
 
 /** The layers of this host: `layers/<account>/<hash>-<…>.qcow2`, never changed again. */
@@ -34,21 +55,13 @@ export const createLayerCache = (db: Database, hostId: string, dataDirectory: st
 
   return {
     async find(account, hashes) {
-      if (hashes.length === 0) return []
-      const rows = await rowsOf(account, hashes)
-      const files: string[] = []
-      for (const hash of hashes) {
-        const row = rows.get(hash)
-        const below = files.at(-1)
-        if (
-          row === undefined ||
-          row.parentFile !== (below === undefined ? null : nameOf(below)) ||
-          !existsSync(join(root, row.file))
-        )
-          break
-        files.push(join(root, row.file))
+      const rows = hashes.length === 0 ? new Map<string, LayerRow>() : await rowsOf(account, hashes)
+      for (let count = hashes.length; count > 0; count--) {
+        const files = filesUpTo(hashes.slice(0, count).map((hash) => rows.get(hash)))
+        if (files?.every((file) => existsSync(join(root, file))))
+          return { count, files: files.map((file) => join(root, file)) }
       }
-      return files
+      return { count: 0, files: [] }
     },
     async keep(account, hash, parentFile, overlay) {
       const file = join(root, account, `${hash.slice(0, 32)}-${randomUUID().slice(0, 8)}.qcow2`)

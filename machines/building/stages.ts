@@ -35,6 +35,8 @@ export interface StagesOptions extends Pick<StepOptions, "proxies" | "secretOf" 
   readonly cachesDrive: () => Promise<Drive>
 }
 
+/** A disk of more files than this above its ground gets all of them in one: every launch opens each. */
+const MAX_LAYERS = 16
 /** Where on a scratch drive the context is unpacked. */
 const CONTEXT_PATH = "/context"
 
@@ -46,10 +48,10 @@ export const buildChain = async (chain: Chain, options: StagesOptions, signal: A
     account,
     links.map(({ hash }) => hash),
   )
-  for (const { step, number } of links.slice(0, cached.length))
+  for (const { step, number } of links.slice(0, cached.count))
     if (number !== null) log(`#${number} ${step.text}\n#${number} CACHED`)
-  const files = [ground === "managed" ? artifacts.rootDisk : artifacts.blankDisk, ...cached]
-  for (let pending = links.slice(cached.length); pending.length > 0;) {
+  const files = [ground === "managed" ? artifacts.rootDisk : artifacts.blankDisk, ...cached.files]
+  for (let pending = links.slice(cached.count); pending.length > 0;) {
     const part = firstPart(pending)
     await executePart(part, files, options, signal)
     pending = pending.slice(part.links.length)
@@ -88,7 +90,8 @@ const executePart = async (
     for (const link of links) {
       await executeStep(link, execution, signal)
       const next = await vm.newOverlay()
-      await seal(life, next, signal)
+      await seal(life, next, files.length > MAX_LAYERS, signal)
+      if (files.length > MAX_LAYERS) files.splice(1)
       const parent = files.length === 1 ? undefined : files.at(-1)
       files.push(await layers.keep(account, link.hash, parent, overlay))
       overlay = next
@@ -159,11 +162,12 @@ const mountDrives = async (drives: Drives, { agent }: BuildLife, archive: Archiv
   await agent.unpackContext({ archiveDrive, archiveBytes, into, excluded: archive.excluded }, signal)
 }
 
-/** What the steps so far have made is one file, and they go on in the next. */
-const seal = async ({ live, agent }: BuildLife, next: string, signal: AbortSignal): Promise<void> => {
+/** What the step has made is in its file, with all that is below it where that is `whole`, and the next goes on in another. */
+const seal = async ({ live, agent }: BuildLife, next: string, whole: boolean, signal: AbortSignal): Promise<void> => {
   await chown(next, live.slot.uid, live.slot.uid)
   await agent.freezeDisk(signal)
   try {
+    if (whole) await live.vm.mergeRootDisk(signal)
     await live.vm.sealRootDisk(toDriveFile(next))
   } finally {
     await agent.thawDisk(signal)

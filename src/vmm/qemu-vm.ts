@@ -8,6 +8,7 @@ import { baseFiles, MANIFEST_FORMAT, sha256Of, trustRam, type Machine, type Mani
 import { linkQemu, type QemuBuild } from "./kept-qemu.ts"
 import { openMemoryMap, PAGE_BYTES } from "./memory-map.ts"
 import { killProcess } from "./process.ts"
+import { runJob } from "./job.ts"
 import type { Qmp } from "./qmp.ts"
 import { untilQuiet } from "./quiet.ts"
 import type { BasePaths, BaseSizes, DriveFile, Vm, VmExit, VmProcess, VmSpec } from "./vmm.ts"
@@ -39,7 +40,8 @@ export const createQemuVm = (parts: QemuVmParts): Vm => {
   const { spec, process, qmp, jailed, ram, ports } = parts
   let byGuest = false
   let tidied = false
-  const rootDisk = [...(parts.own?.rootDisk ?? [])]
+  const rootDisk = (parts.own?.rootDisk ?? []).map((file, index): DiskNode => ({ node: rootNode(index), file }))
+  let rootNodes = rootDisk.length - 1
   qmp.on("event", (name, data) => {
     if (name === "SHUTDOWN" && data["guest"] === true) byGuest = true
   })
@@ -74,16 +76,23 @@ export const createQemuVm = (parts: QemuVmParts): Vm => {
     },
     untilQuiet: (signal) => untilQuiet(process.pid, signal),
     async sealRootDisk(next) {
-      const top = rootDisk.length - 1
-      const sealed = rootDisk[top]
-      if (sealed === undefined) throw new Error("Only the root disk of a guest with a memory file can be sealed")
-      await qmp.execute("blockdev-add", blockNode(rootNode(top + 1), next, false, null))
-      await qmp.execute("blockdev-snapshot", { node: rootNode(top), overlay: rootNode(top + 1) })
-      rootDisk.push(next)
+      const [below, sealed] = [rootDisk.at(-2), topOf(rootDisk)]
+      const top = { node: rootNode(++rootNodes), file: next }
+      await qmp.execute("blockdev-add", blockNode(top.node, next, false, null))
+      await qmp.execute("blockdev-snapshot", { node: sealed.node, overlay: top.node })
+      rootDisk.push(top)
       // Said explicitly: a later snapshot would open it for writing again, and by then it isn't ours to write.
       await qmp.execute("blockdev-reopen", {
-        options: [blockNode(rootNode(top), sealed, true, top === 0 ? null : rootNode(top - 1))],
+        options: [blockNode(sealed.node, sealed.file, true, below?.node ?? null)],
       })
+    },
+    async mergeRootDisk(signal) {
+      const [ground, top] = [rootDisk[0], topOf(rootDisk)]
+      if (ground === undefined || rootDisk.length < 3) return
+      await runJob(qmp, "block-stream", { device: top.node, "base-node": ground.node }, signal)
+      // From the top down: each is in use by the one above it.
+      for (const { node } of rootDisk.splice(1, rootDisk.length - 2).toReversed())
+        await qmp.execute("blockdev-del", { "node-name": node })
     },
     async saveBase(base, id) {
       const { own } = parts
@@ -115,6 +124,17 @@ export const createQemuVm = (parts: QemuVmParts): Vm => {
       tidied = true
     },
   }
+}
+
+interface DiskNode {
+  readonly node: string
+  readonly file: DriveFile
+}
+
+const topOf = (disk: readonly DiskNode[]): DiskNode => {
+  const top = disk.at(-1)
+  if (top === undefined) throw new Error("Only the root disk of a guest with a memory file can be sealed")
+  return top
 }
 
 /** Memory file, manifest and directory on disk for good: the guest must not run again. */

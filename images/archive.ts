@@ -11,7 +11,7 @@ import { crc32 } from "node:zlib"
 import { ArchiveError } from "./archive-error.ts"
 import { parseIgnore } from "./dockerignore.ts"
 import { createContext, type Context, type ContextEntry } from "./context.ts"
-import { MAX_DOCKERFILE_BYTES } from "./dockerfile/instructions.ts"
+import { MAX_DOCKERFILE_BYTES } from "./dockerfile/text/instructions.ts"
 
 export interface Archive {
   readonly dockerfile: string

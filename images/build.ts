@@ -8,7 +8,7 @@ import type { Archive } from "./archive.ts"
 import { DockerfileError } from "./dockerfile/error.ts"
 import type { Mount } from "./dockerfile/mount.ts"
 import { PIPES, type CopyStep, type InlineFile, type RunStep, type Source } from "./dockerfile/step.ts"
-import type { Variables } from "./dockerfile/words.ts"
+import type { Variables } from "./dockerfile/text/variable.ts"
 import { resolveSources, toSources, type LayerStep, type Link } from "./layers.ts"
 
 /** A step that failed: the sentence names its line and the last thing it said. */
@@ -87,7 +87,7 @@ const copy = async (step: CopyStep, options: StepOptions, signal: AbortSignal): 
     where: isContext ? "in the build context" : `in ${step.from.kind === "stage" ? "that stage" : "that image"}`,
     destination: step.destination,
     owner: step.owner,
-    mode: step.mode === null ? null : step.mode.kind === "octal" ? step.mode.value.toString(8) : step.mode.text,
+    mode: step.mode,
     exclude: step.excluded,
     keepsParents: step.parents,
   }
@@ -106,9 +106,8 @@ const copy = async (step: CopyStep, options: StepOptions, signal: AbortSignal): 
     )
   for (const { url, name, checksum } of step.remote) {
     const into = { ...scratch, path: `${scratch.path}/fetched` }
-    const file = name ?? "file"
-    await agent.download({ url, into, name: file, checksum }, signal)
-    const sources = [{ path: file, dropped: 0 }]
+    await agent.download({ url, into, name, checksum }, signal)
+    const sources = [{ path: name, dropped: 0 }]
     const unpacks = step.unpacked === "all"
     await agent.copy({ ...spec, from: into, sources, hasGlobs: false, inline: [], unpacks }, signal)
   }

@@ -2,9 +2,13 @@
 export type FileMode = (mode: number, isDirectory: boolean) => number
 
 const MAX_CLAUSES = 20
-const SHIFTS = { u: 6, g: 3, o: 0 } as const
+/** Who, and what of them changes: `ug` and `+x-w`. */
+const CLAUSE = /^([ugoa]*)((?:[-+=](?:[rwxXst]*|[ugo]))+)$/
+const CHANGE = /([-+=])([rwxXst]*|[ugo])(?=[-+=]|$)/g
+const SHIFTS: Readonly<Record<string, number>> = { u: 6, g: 3, o: 0 }
+const SPECIAL: Readonly<Record<string, number>> = { u: 0o4000, g: 0o2000 }
 
-/** A mode as chmod takes it, octal (`0644`) or in letters (`u=rwX,go-w`); `undefined` when it is none. */
+/** A mode as chmod takes it, octal (`0644`) or in letters (`u=rwX,go-w`, `g=u`); `undefined` when it is none. Letters for nobody are for all. */
 export const parseFileMode = (text: string): FileMode | undefined => {
   if (/^[0-7]{1,5}$/.test(text)) {
     const mode = Number.parseInt(text, 8)
@@ -18,22 +22,34 @@ export const parseFileMode = (text: string): FileMode | undefined => {
 }
 
 const parseClause = (text: string): FileMode | undefined => {
-  const [, who = "", operator, letters = ""] = /^([ugoa]*)([-+=])([rwxXst]*)$/.exec(text) ?? []
-  if (operator === undefined) return undefined
-  const of = who === "" || who.includes("a") ? "ugo" : who
+  const [, written = "", changes] = CLAUSE.exec(text) ?? []
+  if (changes === undefined) return undefined
+  const who = written === "" || written.includes("a") ? ["u", "g", "o"] : [...new Set(written)]
   return (mode, isDirectory) => {
-    const executes = letters.includes("x") || (letters.includes("X") && (isDirectory || (mode & 0o111) !== 0))
-    const bits = (letters.includes("r") ? 4 : 0) | (letters.includes("w") ? 2 : 0) | (executes ? 1 : 0)
-    let [touched, set] = [0, 0]
-    for (const one of ["u", "g", "o"] as const) {
-      if (!of.includes(one)) continue
-      touched |= 7 << SHIFTS[one]
-      set |= bits << SHIFTS[one]
+    let now = mode
+    for (const [, operator, letters = ""] of changes.matchAll(CHANGE)) {
+      const bits = bitsOf(letters, who, now, isDirectory)
+      if (operator === "+") now |= bits
+      else if (operator === "-") now &= ~bits
+      else now = (now & ~clearedFor(who, isDirectory)) | bits
     }
-    if (letters.includes("s")) set |= (of.includes("u") ? 0o4000 : 0) | (of.includes("g") ? 0o2000 : 0)
-    if (letters.includes("t")) set |= 0o1000
-    if (operator === "+") return mode | set
-    if (operator === "-") return mode & ~set
-    return (mode & ~touched) | set
+    return now
   }
 }
+
+const bitsOf = (letters: string, who: readonly string[], now: number, isDirectory: boolean): number => {
+  const copied = SHIFTS[letters]
+  const executes = letters.includes("x") || (letters.includes("X") && (isDirectory || (now & 0o111) !== 0))
+  const triple =
+    copied === undefined
+      ? (letters.includes("r") ? 4 : 0) | (letters.includes("w") ? 2 : 0) | (executes ? 1 : 0)
+      : (now >> copied) & 7
+  return who.reduce(
+    (bits, one) => bits | (triple << (SHIFTS[one] ?? 0)) | (letters.includes("s") ? (SPECIAL[one] ?? 0) : 0),
+    letters.includes("t") ? 0o1000 : 0,
+  )
+}
+
+/** As chmod does it, `=` leaves a directory's own setuid and setgid alone. */
+const clearedFor = (who: readonly string[], isDirectory: boolean): number =>
+  who.reduce((bits, one) => bits | (7 << (SHIFTS[one] ?? 0)) | (isDirectory ? 0 : (SPECIAL[one] ?? 0)), 0)

@@ -1,7 +1,6 @@
 /** What of a Dockerfile changes the disk. */
-import type { Mode } from "./mode.ts"
 import type { Mount } from "./mount.ts"
-import type { Variables } from "./words.ts"
+import type { Variables } from "./text/variable.ts"
 
 /** Where a RUN finds a heredoc that begins with `#!`. */
 export const PIPES = "/dev/pipes"
@@ -22,8 +21,8 @@ export interface InlineFile {
 export interface RemoteFile {
   /** http or https. */
   readonly url: string
-  /** Its name in a directory, without a slash; `null` when the URL names none, and the destination is no directory then. */
-  readonly name: string | null
+  /** Its name when the destination is a directory; without a slash. */
+  readonly name: string
   /** `sha256:` and 64 hexadecimal digits. */
   readonly checksum: string | null
 }
@@ -57,7 +56,8 @@ export interface CopyStep {
   /** Absolute; with a slash at its end when it was written so. */
   readonly destination: string
   readonly owner: string | null
-  readonly mode: Mode | null
+  /** As chmod takes it: octal, or letters. */
+  readonly mode: string | null
   /** Links in the image are not followed on the way to the destination, but replaced. */
   readonly link: boolean
   /** Patterns of what is left out below each source, as .dockerignore has them. */

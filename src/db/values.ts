@@ -66,6 +66,8 @@ export interface RunSettings {
   /** As written: a name or a number. */
   stopSignal: string | null
   healthcheck: Healthcheck | null
+  /** ONBUILD's triggers, kept as written for whoever would build on it. */
+  onBuild: string[]
 }
 
 /** HEALTHCHECK's CMD; it is kept, and nobody runs it. */

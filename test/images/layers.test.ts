@@ -3,7 +3,7 @@ import { createContext, type ContextEntry } from "../../images/context.ts"
 import type { BaseConfig } from "../../images/dockerfile/base-config.ts"
 import type { CopyStep } from "../../images/dockerfile/step.ts"
 import { resolveSources, toChains } from "../../images/layers.ts"
-import { planOf, targetOf } from "./planning.ts"
+import { planOf, targetOf } from "./dockerfile/planning.ts"
 
 const file = (path: string, digest = "1", mode = 0o644): ContextEntry => ({ path, kind: "file", mode, digest })
 const FILES = [file("Dockerfile"), file("main.py"), file("lib/a"), file("lib/b"), file("unrelated")]

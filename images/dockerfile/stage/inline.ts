@@ -1,9 +1,10 @@
 /** What heredocs are for their instruction: a RUN's command or program, a COPY's files. */
-import { DockerfileError } from "./error.ts"
-import { contentOf, openingOf, toRawWords, type Heredoc } from "./heredoc.ts"
-import type { Instruction } from "./instructions.ts"
-import type { InlineFile } from "./step.ts"
-import { expandTexts, toWords, type Variables } from "./words.ts"
+import { DockerfileError } from "../error.ts"
+import { contentOf, openingOf, toRawWords, type Heredoc } from "../text/heredoc.ts"
+import type { Instruction } from "../text/instructions.ts"
+import type { InlineFile } from "../step.ts"
+import type { Variables } from "../text/variable.ts"
+import type { Lexer } from "../text/words.ts"
 
 /** The heredoc of a RUN that says nothing else. */
 const onlyOf = ({ rest, heredocs }: Instruction): Heredoc | undefined =>
@@ -26,19 +27,14 @@ export const commandOf = (instruction: Instruction): string => {
 }
 
 /** Of a COPY's words those that open a heredoc are files, and the others words. */
-export const inlineOf = ({ rest, line, heredocs }: Instruction, variables: Variables, escape: string) => {
-  const rendered = expandTexts(
-    heredocs.filter(({ expands }) => expands).map(contentOf),
-    variables,
-    escape,
-    line,
-  ).values()
+export const inlineOf = ({ rest, line, heredocs }: Instruction, variables: Variables, lexer: Lexer) => {
+  const rendered = lexer.expandTexts(heredocs.filter(({ expands }) => expands).map(contentOf), variables, line).values()
   const files = heredocs.map((heredoc): InlineFile => ({
     name: fileNameOf(heredoc, line),
     content: heredoc.expands ? (rendered.next().value ?? "") : contentOf(heredoc),
   }))
   const others = toRawWords(rest).filter((word) => openingOf(word) === undefined)
-  return { files, words: others.flatMap((word) => toWords(word, variables, escape, line)) }
+  return { files, words: others.flatMap((word) => lexer.words(word, variables, line)) }
 }
 
 const MAX_NAME_CHARACTERS = 100

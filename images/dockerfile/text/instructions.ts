@@ -2,38 +2,47 @@
  * A Dockerfile's text as instructions: comments gone, continued lines joined, flags apart. (dockerfile-ast keeps comments inside
  * continued lines and splits quoted words, so the few lines this takes are ours.)
  */
-import { DockerfileError } from "./error.ts"
+import { DockerfileError } from "../error.ts"
+import { toExecForm } from "./exec-form.ts"
+import { splitFlags, type Flag } from "./flags.ts"
 import { ends, openingOf, toRawWords, type Heredoc, type Opening } from "./heredoc.ts"
-import { toExecForm } from "./words.ts"
+import { KEYWORDS } from "./keywords.ts"
 
 export interface Instruction {
   readonly line: number
   /** In capitals. */
   readonly keyword: string
-  /** `--name=value` before the arguments, in their order. */
-  readonly flags: readonly { readonly name: string; readonly value: string }[]
+  readonly flags: readonly Flag[]
   /** The rest, as written. */
   readonly rest: string
   /** The texts behind it that its words open, in their order. */
   readonly heredocs: readonly Heredoc[]
 }
 
+export type Escape = "\\" | "`"
+
 export interface DockerfileText {
-  readonly escape: "\\" | "`"
+  readonly escape: Escape
   readonly instructions: readonly Instruction[]
 }
 
 export const MAX_DOCKERFILE_BYTES = 1024 * 1024
 const MAX_INSTRUCTIONS = 1000
-const MAX_FLAGS = 100
+/** Docker's own. */
+const MAX_LINE_CHARACTERS = 65_535
 const HEREDOC_KEYWORDS = new Set(["ADD", "COPY", "RUN"])
 
-/** Splits a Dockerfile; throws {@link DockerfileError} on text that is none. */
-export const splitInstructions = (text: string): DockerfileText => {
+/** Splits a Dockerfile; throws {@link DockerfileError} on text that is none. Its directive says its escape character. */
+export const splitInstructions = (text: string, defaultEscape: Escape = "\\"): DockerfileText => {
+  if (text.length > MAX_DOCKERFILE_BYTES)
+    throw new DockerfileError(1, `the Dockerfile is longer than ${MAX_DOCKERFILE_BYTES} characters`)
   const lines = text.replace(/^\uFEFF/, "").split(/\r?\n/)
+  const long = lines.findIndex(({ length }) => length > MAX_LINE_CHARACTERS)
+  if (long !== -1)
+    throw new DockerfileError(long + 1, `dockerfile line greater than maximum allowed size of ${MAX_LINE_CHARACTERS}`)
   const nul = lines.findIndex((line) => line.includes("\0"))
   if (nul !== -1) throw new DockerfileError(nul + 1, "a NUL character")
-  const escape = escapeDirective(lines)
+  const escape = escapeDirective(lines) ?? defaultEscape
   const instructions: Instruction[] = []
   for (let index = 0; index < lines.length; index++) {
     const first = lines[index] ?? ""
@@ -48,8 +57,8 @@ export const splitInstructions = (text: string): DockerfileText => {
       while (index + 1 < lines.length && isBlank(lines[index + 1] ?? "")) index++
       if (index + 1 >= lines.length) break
     }
-    const instruction = toInstruction(line, parts.join("").trim())
-    const heredocs = openingsOf(instruction).map((opening): Heredoc => {
+    const instruction = toInstruction(line, parts.join("").trim(), escape)
+    const heredocs = openingsOf(instruction, escape).map((opening): Heredoc => {
       const from = index + 1
       for (index++; index < lines.length; index++) {
         if (!ends(opening, lines[index] ?? "")) continue
@@ -75,8 +84,8 @@ const continuation = (line: string, escape: string): string | undefined => {
 const DIRECTIVES = new Set(["check", "escape", "syntax"])
 
 /** Directives are comments before anything else, even before another comment or an empty line; `escape` alone means something here. */
-const escapeDirective = (lines: readonly string[]): "\\" | "`" => {
-  let escape: "\\" | "`" = "\\"
+const escapeDirective = (lines: readonly string[]): Escape | undefined => {
+  let escape: Escape | undefined
   const seen = new Set<string>()
   for (const [index, line] of lines.entries()) {
     const [, written = "", value = ""] = /^\s*#\s*([A-Za-z][A-Za-z0-9]*)\s*=\s*(\S[^]*)$/.exec(line) ?? []
@@ -93,24 +102,21 @@ const escapeDirective = (lines: readonly string[]): "\\" | "`" => {
   return escape
 }
 
-const openingsOf = ({ keyword, rest, line }: Omit<Instruction, "heredocs">): Opening[] =>
-  !HEREDOC_KEYWORDS.has(keyword) || toExecForm(rest, line) !== undefined
+type Head = Omit<Instruction, "heredocs">
+
+const openingsOf = ({ keyword, rest, line }: Head, escape: string): Opening[] => {
+  // What ONBUILD keeps may open some.
+  if (keyword === "ONBUILD" && HEREDOC_KEYWORDS.has(/^[a-z]*/i.exec(rest)?.[0].toUpperCase() ?? ""))
+    return openingsOf(toInstruction(line, rest, escape), escape)
+  return !HEREDOC_KEYWORDS.has(keyword) || toExecForm(rest, line) !== undefined
     ? []
     : toRawWords(rest).flatMap((word) => openingOf(word) ?? [])
+}
 
-const toInstruction = (line: number, text: string): Omit<Instruction, "heredocs"> => {
+const toInstruction = (line: number, text: string, escape: string): Head => {
   const [, keyword, behind = ""] = /^([A-Za-z]+)(?:\s+([^]*))?$/.exec(text) ?? []
   if (keyword === undefined) throw new DockerfileError(line, `cannot be read as an instruction: ${text.slice(0, 60)}`)
-  const flags: { name: string; value: string }[] = []
-  let rest = behind
-  for (;;) {
-    const [whole, name, value = ""] = /^--([^\s=]*)(?:=(\S*))?(?:\s+|$)/.exec(rest) ?? []
-    if (whole === undefined || name === undefined) break
-    rest = rest.slice(whole.length)
-    // Two dashes alone end the flags.
-    if (name === "") break
-    if (flags.length === MAX_FLAGS) throw new DockerfileError(line, `more than ${MAX_FLAGS} flags`)
-    flags.push({ name, value })
-  }
-  return { line, keyword: keyword.toUpperCase(), flags, rest: rest.trim() }
+  if (!KEYWORDS.has(keyword.toUpperCase()))
+    throw new DockerfileError(line, `unknown instruction: ${keyword.toUpperCase().slice(0, 60)}`)
+  return { line, keyword: keyword.toUpperCase(), ...splitFlags(behind, escape, line) }
 }

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest"
-import { DockerfileError } from "../../images/dockerfile/error.ts"
-import { splitInstructions } from "../../images/dockerfile/instructions.ts"
+import { DockerfileError } from "../../../images/dockerfile/error.ts"
+import { splitInstructions } from "../../../images/dockerfile/text/instructions.ts"
 
 /** Instructions as `line KEYWORD rest`. */
 const split = (text: string) =>

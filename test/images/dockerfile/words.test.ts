@@ -1,7 +1,9 @@
 import { describe, expect, test } from "vitest"
-import { contentOf, openingOf, toRawWords } from "../../images/dockerfile/heredoc.ts"
-import { expand, expandTexts, toExecForm, toWords } from "../../images/dockerfile/words.ts"
+import { contentOf, openingOf, toRawWords } from "../../../images/dockerfile/text/heredoc.ts"
+import { toExecForm } from "../../../images/dockerfile/text/exec-form.ts"
+import { createLexer } from "../../../images/dockerfile/text/words.ts"
 
+const { words: toWords, expand, expandTexts } = createLexer("\\")
 const VARIABLES = { x: "one", empty: "", blanks: "a  b", dollar: "$x", quote: '"' }
 
 describe("Words", () => {
@@ -60,11 +62,11 @@ describe("Words", () => {
     ["${none:-\\}}", ["}"]],
     ["$constructor ${toString:-y} $__proto__", ["", "y", ""]],
   ])("of %s", ([text, words]) => {
-    expect(toWords(text, VARIABLES, "\\", 1)).toEqual(words)
+    expect(toWords(text, VARIABLES, 1)).toEqual(words)
   })
 
   test("with a backtick as the escape keep backslashes", () => {
-    expect(toWords('c:\\a `$x "a``b`$x\\"', VARIABLES, "`", 1)).toEqual(["c:\\a", "$x", "a`b$x\\"])
+    expect(createLexer("`").words('c:\\a `$x "a``b`$x\\"', VARIABLES, 1)).toEqual(["c:\\a", "$x", "a`b$x\\"])
   })
 
   test.for<[text: string, reason: RegExp]>([
@@ -73,7 +75,9 @@ describe("Words", () => {
     ["${x", /missing '}'/],
     ["${x:+${none}", /missing '}'/],
     ["${}", /unsupported modifier in \$\{\}/],
-    ["${x#y}", /unsupported modifier in \$\{x#y\}/],
+    ["${x^y}", /unsupported modifier in \$\{x\^y\}/],
+    ["${x:y}", /unsupported modifier/],
+    ["${x/y}", /missing '\/' in \$\{x\/y\}/],
     ["${x y}", /unsupported modifier/],
     ["${none:?give it}", /none: give it/],
     ["${empty:?}", /empty: is not allowed to be unset/],
@@ -81,14 +85,14 @@ describe("Words", () => {
     ["${a:-".repeat(200_000), /nested more than 20 deep/],
     ["a".repeat(300_000), /longer than 262144 characters/],
   ])("are refused: %s", ([text, reason]) => {
-    expect(() => toWords(text, VARIABLES, "\\", 7)).toThrow(reason)
-    expect(() => toWords(text, VARIABLES, "\\", 7)).toThrow(/^Dockerfile line 7: /)
+    expect(() => toWords(text, VARIABLES, 7)).toThrow(reason)
+    expect(() => toWords(text, VARIABLES, 7)).toThrow(/^Dockerfile line 7: /)
   })
 
   test("kept as one have their blanks, and lose their quotes", () => {
-    expect(expand("/a  b", VARIABLES, "\\", 1)).toBe("/a  b")
-    expect(expand('"/a  b"/$x  c', VARIABLES, "\\", 1)).toBe("/a  b/one  c")
-    expect(expand("", VARIABLES, "\\", 1)).toBe("")
+    expect(expand("/a  b", VARIABLES, 1)).toBe("/a  b")
+    expect(expand('"/a  b"/$x  c', VARIABLES, 1)).toBe("/a  b/one  c")
+    expect(expand("", VARIABLES, 1)).toBe("")
   })
 })
 
@@ -156,6 +160,6 @@ describe("A heredoc", () => {
   })
 
   test("is a text in which quotes mean nothing and a backslash takes what follows as it is", () => {
-    expect(expandTexts([`"$A" '\${A}' \\$A \\\\ \\\n`, ""], { A: "x" }, "\\", 1)).toEqual([`"x" 'x' $A \\ \n`, ""])
+    expect(expandTexts([`"$A" '\${A}' \\$A \\\\ \\\n`, ""], { A: "x" }, 1)).toEqual([`"x" 'x' $A \\ \n`, ""])
   })
 })

@@ -1,22 +1,23 @@
 /** How the instructions' arguments are read, once they are apart. */
 import { constants } from "node:os"
-import { DockerfileError } from "./error.ts"
-import type { Instruction } from "./instructions.ts"
-import { expand, toWords, type Variables } from "./words.ts"
+import { DockerfileError } from "../error.ts"
+import type { Instruction } from "../text/instructions.ts"
+import type { Variables } from "../text/variable.ts"
+import type { Lexer } from "../text/words.ts"
 
 /** ENV's and LABEL's `name=value …`, or their old form: a name, blanks, and the rest of the line. */
 export const toPairs = (
   { rest, line, keyword }: Instruction,
   variables: Variables,
-  escape: string,
+  lexer: Lexer,
 ): [name: string, value: string][] => {
   const first = /^\S*/.exec(rest)?.[0] ?? ""
   if (!first.includes("=")) {
     const value = rest.slice(first.length).trim()
     if (value === "") throw new DockerfileError(line, `${keyword} must have two arguments`)
-    return [[expand(first, variables, escape, line), expand(value, variables, escape, line)]]
+    return [[lexer.expand(first, variables, line), lexer.expand(value, variables, line)]]
   }
-  return toWords(rest, variables, escape, line).map((word) => {
+  return lexer.words(rest, variables, line).map((word) => {
     const [name, value] = splitAtEquals(word)
     if (value === undefined)
       throw new DockerfileError(
@@ -32,17 +33,6 @@ export const toPairs = (
 export const splitAtEquals = (text: string): [string, string | undefined] => {
   const at = text.indexOf("=")
   return at === -1 ? [text, undefined] : [text.slice(0, at), text.slice(at + 1)]
-}
-
-/** An octal mode, as --chmod takes it. */
-export const parseMode = (text: string, line: number): number => {
-  const mode = /^[0-7]{1,5}$/.test(text) ? Number.parseInt(text, 8) : Number.NaN
-  if (!(mode <= 0o7777))
-    throw new DockerfileError(
-      line,
-      `invalid chmod parameter: '${text}'. it should be octal string and between 0 and 07777`,
-    )
-  return mode
 }
 
 /** EXPOSE's `port[-port][/protocol]` as its range of TCP ports, empty for another protocol. */

@@ -1,6 +1,8 @@
-import { DockerfileError } from "../../images/dockerfile/error.ts"
-import { planBuild, type BuildPlan, type PlanOptions, type Stage } from "../../images/dockerfile/plan.ts"
-import type { CopyStep, DirectoryStep, RunStep } from "../../images/dockerfile/step.ts"
+import { DockerfileError } from "../../../images/dockerfile/error.ts"
+import type { BaseConfig } from "../../../images/dockerfile/base-config.ts"
+import { BARE } from "../../../images/dockerfile/ground.ts"
+import { planBuild, type BuildPlan, type PlanOptions, type Stage } from "../../../images/dockerfile/plan.ts"
+import type { CopyStep, DirectoryStep, RunStep } from "../../../images/dockerfile/step.ts"
 
 /** A plan in a world without images. */
 export const planOf = (text: string, options: Partial<PlanOptions> = {}): Promise<BuildPlan> =>
@@ -10,6 +12,15 @@ export const planOf = (text: string, options: Partial<PlanOptions> = {}): Promis
     },
     ...options,
   })
+
+/** A world with these images, and what is special about them. */
+export const imagesOf = (images: Readonly<Record<string, Partial<BaseConfig>>>): Pick<PlanOptions, "resolveImage"> => ({
+  async resolveImage(reference, line) {
+    const config = images[reference]
+    if (config === undefined) throw new DockerfileError(line, `there is no image ${reference}`)
+    return { digest: `sha256:${reference}`, config: { ...BARE, ...config } }
+  },
+})
 
 /** The target's stage. */
 export const targetOf = async (text: string, options?: Partial<PlanOptions>): Promise<Stage> =>

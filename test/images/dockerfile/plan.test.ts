@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest"
-import type { RunStep } from "../../images/dockerfile/step.ts"
+import type { RunStep } from "../../../images/dockerfile/step.ts"
 import { copies, directories, plan, planOf, runs, targetOf } from "./planning.ts"
 
 const PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -130,9 +130,9 @@ describe("COPY", () => {
 
   test("takes owner and mode, with variables", async () => {
     expect(await copies("ARG U=app M=750", "COPY --chown=$U:staff --chmod=0${M} a b")).toMatchObject([
-      { owner: "app:staff", mode: { kind: "octal", value: 0o750 } },
+      { owner: "app:staff", mode: "0750" },
     ])
-    expect(await copies("COPY --chmod=4755 a b")).toMatchObject([{ mode: { kind: "octal", value: 0o4755 } }])
+    expect(await copies("COPY --chmod=4755 a b")).toMatchObject([{ mode: "4755" }])
   })
 })
 
@@ -158,7 +158,7 @@ describe("The running image", () => {
     ],
     [
       ["ENTRYPOINT e f", 'CMD ["c"]'],
-      ["/bin/sh", "-c", "e f"],
+      ["/bin/sh", "-c", "e f", "c"],
     ],
     [["ENTRYPOINT e", "ENTRYPOINT []", 'CMD ["c"]'], ["c"]],
     [["CMD ['c']"], ["/bin/sh", "-c", "['c']"]],
@@ -223,7 +223,7 @@ describe("A heredoc", () => {
           { name: "raw", content: "$A\\$A\n" },
         ],
         destination: "/x/",
-        mode: { kind: "octal", value: 0o600 },
+        mode: "600",
       },
     ])
     expect(await copies('COPY ["<<EOF", "/x"]')).toMatchObject([{ sources: ["<<EOF"], inline: [] }])

@@ -1,10 +1,17 @@
 /** HEALTHCHECK, as Docker reads it. Source: https://docs.docker.com/reference/dockerfile/#healthcheck */
-import type { Healthcheck } from "../../src/db/values.ts"
-import { DockerfileError } from "./error.ts"
-import type { Instruction } from "./instructions.ts"
-import { toExecForm } from "./words.ts"
+import type { Healthcheck } from "../../../src/db/values.ts"
+import { DockerfileError } from "../error.ts"
+import { toExecForm } from "../text/exec-form.ts"
+import { readFlags } from "../text/flags.ts"
+import type { Instruction } from "../text/instructions.ts"
 
-export const HEALTHCHECK_FLAGS = ["interval", "timeout", "start-period", "start-interval", "retries"]
+const FLAGS = {
+  interval: "text",
+  timeout: "text",
+  "start-period": "text",
+  "start-interval": "text",
+  retries: "text",
+} as const
 
 const UNITS_MS: Readonly<Record<string, number>> = {
   ns: 1e-6,
@@ -24,6 +31,7 @@ export const parseHealthcheck = (
   const fail = (message: string): never => {
     throw new DockerfileError(line, message)
   }
+  const given = readFlags(flags, FLAGS, line)
   const [, type = "", behind = ""] = /^(\S*)\s*([^]*)$/.exec(rest) ?? []
   if (type === "") fail("HEALTHCHECK requires at least one argument")
   if (type.toUpperCase() === "NONE") {
@@ -34,10 +42,9 @@ export const parseHealthcheck = (
   const exec = toExecForm(behind, line)
   if (behind === "" || exec?.length === 0) fail("Missing command after HEALTHCHECK CMD")
 
-  const given = (name: string) => flags.find((flag) => flag.name === name)?.value
   const milliseconds = (name: string, otherwise: number): number => {
-    const text = given(name)
-    if (text === undefined) return otherwise
+    const text = given.text(name)
+    if (text === null) return otherwise
     const parts = [...text.matchAll(/(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|ms|s|m|h)/g)]
     if (text !== parts.map(([part]) => part).join("") || parts.length === 0)
       fail(`invalid duration '${text.slice(0, 60)}' of --${name}: write it like 90s or 1m30s`)
@@ -46,7 +53,7 @@ export const parseHealthcheck = (
     if (value === 0) return otherwise
     return value < 1 ? fail(`--${name} is less than 1ms`) : value
   }
-  const retries = Number(given("retries") ?? 3)
+  const retries = Number(given.text("retries") ?? 3)
   if (!Number.isInteger(retries) || retries < 1) fail("--retries must be a whole number from 1")
   return {
     argv: exec ?? inShell(behind),

@@ -39,7 +39,7 @@ const Manifest = z.object({
   id: z.string(),
   machine: Machine,
   qemu: KeptQemu,
-  /** Of the kernel that runs in it; the file itself isn't needed again. */
+  /** Of the kernel that runs in it and how it was started; the file itself isn't needed again. */
   kernelHash: z.string(),
   ram: z.object({ bytes: z.number().int(), sha256: z.string() }),
   state: z.object({ bytes: z.number().int(), sha256: z.string() }),

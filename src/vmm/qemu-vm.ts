@@ -1,6 +1,7 @@
 /** One live QEMU process as a {@link Vm}. */
 import { chmod, mkdir, open, rename, rm, stat, writeFile } from "node:fs/promises"
 import { join } from "node:path"
+import { runCommand } from "../command.ts"
 import { writeDelta } from "./delta.ts"
 import { blockNode, rootNode } from "./devices.ts"
 import type { Jailed } from "./jail.ts"
@@ -28,6 +29,9 @@ export interface QemuVmParts {
   /** Removes what the process had on this host. */
   readonly tidy: () => Promise<void>
 }
+
+/** Two gigabytes take a second. */
+const DIG_TIMEOUT_MS = 300_000
 
 interface Own {
   readonly qemu: QemuBuild
@@ -147,6 +151,8 @@ const sealBase = async (
   const files = baseFiles(base)
   await linkQemu(qemu, files.qemu)
   await rename(ram.path, files.ram)
+  // Pages of zeros need no blocks.
+  await runCommand("fallocate", ["--dig-holes", files.ram], { signal: AbortSignal.timeout(DIG_TIMEOUT_MS) })
   await Promise.all([files.ram, files.state].map((file) => chmod(file, 0o444)))
   const [memory, state] = await Promise.all([stat(files.ram), stat(files.state)])
   const manifest: Manifest = {

@@ -1,4 +1,5 @@
 /** {@link Vmm} with QEMU's `microvm` machine. The order of every step is from shared measurements: one wrong and the guest hangs. */
+import { createHash } from "node:crypto"
 import { existsSync } from "node:fs"
 import { chown, rm } from "node:fs/promises"
 import { dirname, join } from "node:path"
@@ -28,7 +29,7 @@ export interface QemuOptions {
   /** The installed QEMU; the one on this host's PATH where none is named. */
   readonly executable?: string
   readonly tscKHz: number
-  /** Of the kernel that boots; goes into a base's manifest. */
+  /** Of the kernel that boots. */
   readonly kernelHash: string
   /** Behind every drive that isn't used. */
   readonly emptyDrive: string
@@ -52,9 +53,18 @@ const machineOf = (options: QemuOptions, { memoryMiB, vcpus }: VmSize): Machine 
   vcpus,
 })
 
-/** `psi=0`: nobody reads the pressure statistics, and counting them is a part of every switch between processes. */
+/**
+ * `psi=0`: nobody reads the pressure statistics, and counting them is a part of every switch between processes.
+ * `init_on_free=1`: what is free is zero, so that a base holds no more than is in use, and nothing of what has ended.
+ */
 const bootParameters = (tscKHz: number) =>
-  `console=ttyS0 quiet reboot=t panic=-1 tsc=reliable tsc_early_khz=${tscKHz} nowatchdog no_timer_check psi=0`
+  `console=ttyS0 quiet reboot=t panic=-1 tsc=reliable tsc_early_khz=${tscKHz} nowatchdog no_timer_check psi=0 init_on_free=1`
+
+/** A guest that was booted otherwise is another guest. */
+const kernelHashOf = ({ kernelHash, tscKHz }: QemuOptions) =>
+  createHash("sha256")
+    .update(`${kernelHash} ${bootParameters(tscKHz)}`)
+    .digest("hex")
 
 /** A VMM on this host; it holds nothing itself. */
 export const createQemuVmm = async (options: QemuOptions): Promise<Vmm> => {
@@ -175,7 +185,7 @@ export const createQemuVmm = async (options: QemuOptions): Promise<Vmm> => {
         qmp,
         jailed,
         { path: spec.memoryFile, baseId: undefined },
-        { qemu, kernelHash: options.kernelHash, rootDisk: spec.rootDisk },
+        { qemu, kernelHash: kernelHashOf(options), rootDisk: spec.rootDisk },
       )
     },
 
@@ -244,7 +254,7 @@ export const createQemuVmm = async (options: QemuOptions): Promise<Vmm> => {
         if (error instanceof SnapshotRefused) return undefined
         throw error
       })
-      if (manifest?.kernelHash !== options.kernelHash) return false
+      if (manifest?.kernelHash !== kernelHashOf(options)) return false
       const { files } = await installedQemu(signal)
       return isDeepStrictEqual(manifest.qemu.files, files)
     },

@@ -1,7 +1,7 @@
 import fc from "fast-check"
 import { describe, expect, test } from "vitest"
 import { DockerfileError } from "../../../images/dockerfile/error.ts"
-import { planOf, refusal, targetOf } from "./planning.ts"
+import { imagesOf, planOf, refusal, targetOf } from "./planning.ts"
 
 const FROM = "FROM torpor/debian:13"
 
@@ -29,6 +29,36 @@ describe("A hostile Dockerfile costs little", () => {
       `${FROM}\nENV ${Array.from({ length: 20_000 }, (_, i) => `a${i}=1`).join(" \\\n")}`,
       /ENV says more/,
     ],
+    [
+      "a pattern that is tried everywhere",
+      `${FROM}\nENV A=${"a".repeat(60_000)}\nENV B=\${A//*a*a*a*b/}`,
+      /patterns in its variables take too long/,
+    ],
+    [
+      "patterns without end",
+      `${FROM}\nENV A=${"a".repeat(60_000)}\nLABEL ${"a=${A##*} \\\n".repeat(80_000)}`,
+      /take too long/,
+    ],
+    ["a pattern of stars", `${FROM}\nENV A=${"a".repeat(5000)}\nENV B=\${A//${"*?".repeat(5000)}b/}`, /take too long/],
+    ["replacements that grow", `${FROM}\nENV A=${"a".repeat(60_000)}\nENV B=\${A//a/$A}`, /longer than 262144/],
+    [
+      "large labels, again and again",
+      `${FROM}\nENV A=${"a".repeat(60_000)}\n${"LABEL a=$A$A\n".repeat(900)}`,
+      /the Dockerfile is longer than 33554432 characters/,
+    ],
+    ["101 stages", `${FROM}\n`.repeat(101), /^Dockerfile line 101: more than 100 stages/],
+    ["a stage's name without end", `${FROM} AS ${"a".repeat(129)}`, /invalid name for build stage: "a{60}"/],
+    ["triggers without end", `${FROM}\n${"ONBUILD RUN x\n".repeat(900)}`, /more than 100 ONBUILD triggers/],
+    ["URLs without end", `${FROM}\nADD ${"http://a \\\n".repeat(1001)} /b/`, /more than 1000 sources/],
+    ["a URL without end", `${FROM}\nADD http://${"a".repeat(5000)} /b`, /a URL of more than 4096 characters/],
+    ["patterns to leave out without end", `${FROM}\nCOPY ${"--exclude=a \\\n".repeat(101)} a b`, /more than 100 flags/],
+    [
+      "a pattern to leave out without end",
+      `${FROM}\nCOPY --exclude=${"a".repeat(5000)} a b`,
+      /--exclude takes a pattern of 1 to 4096/,
+    ],
+    ["a name of a file without end", `${FROM}\nADD http://a/${"a".repeat(256)} /b`, /ends in no name of a file/],
+    ["a mount of many fields", `${FROM}\nRUN --mount=${"a,".repeat(30_000)} x`, /invalid field 'a'/],
     ["every port, again and again", `${FROM}\nEXPOSE ${"1-65535 \\\n".repeat(10_000)}`, /more than 1000 exposed ports/],
     ["sources without end", `${FROM}\nCOPY ${"a \\\n".repeat(100_000)} /b/`, /more than 1000 sources/],
     ["flags without end", `${FROM}\nCOPY ${"--a \\\n".repeat(100_000)}`, /more than 100 flags/],
@@ -43,8 +73,22 @@ describe("A hostile Dockerfile costs little", () => {
     expect(new Set(steps.map((step) => step.kind === "run" && step.environment)).size).toBe(1)
   })
 
+  test("asks for fifty images at most", async () => {
+    const asked: string[] = []
+    const { resolveImage } = imagesOf(Object.fromEntries(Array.from({ length: 60 }, (_, index) => [`i${index}`, {}])))
+    const copies = Array.from({ length: 60 }, (_, index) => `COPY --from=i${index} a b\n`).join("")
+    const failure = await refusal(`${FROM}\n${copies}CMD x`, {
+      async resolveImage(reference, line, platform) {
+        asked.push(reference)
+        return resolveImage(reference, line, platform)
+      },
+    })
+    expect(failure.message).toBe("Dockerfile line 52: more than 50 images")
+    expect(asked).toHaveLength(50)
+  })
+
   const word = fc.constantFrom(
-    ..."FROM ARG ENV RUN COPY CMD ENTRYPOINT WORKDIR USER EXPOSE LABEL ADD torpor/debian:13 # \\ ` \" ' $ ${ } ${a:- :+ = [ ] , -- --chown= << EOF \n \r\n \t".split(
+    ..."FROM ARG ENV RUN COPY CMD ENTRYPOINT WORKDIR USER EXPOSE LABEL ADD ONBUILD SHELL HEALTHCHECK AS a b --from=a --from=0 --mount=from=a,target=/x --mount=type=cache,target=/c torpor/debian:13 scratch # \\ ` \" ' $ ${ } ${a:- ${a# ${a%% ${a// / :+ = [ ] , -- --chown= << EOF \n \r\n \t".split(
       /(?<=\S) (?=\S)/,
     ),
     "\n",

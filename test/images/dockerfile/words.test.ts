@@ -4,7 +4,16 @@ import { toExecForm } from "../../../images/dockerfile/text/exec-form.ts"
 import { createLexer } from "../../../images/dockerfile/text/words.ts"
 
 const { words: toWords, expand, expandTexts } = createLexer("\\")
-const VARIABLES = { x: "one", empty: "", blanks: "a  b", dollar: "$x", quote: '"' }
+const VARIABLES = {
+  x: "one",
+  empty: "",
+  blanks: "a  b",
+  dollar: "$x",
+  quote: '"',
+  path: "a/b/c.tar.gz",
+  first: "a",
+  stars: "*b*c",
+}
 
 describe("Words", () => {
   test.for<[text: string, words: string[]]>([
@@ -60,6 +69,28 @@ describe("Words", () => {
     ["${none:-a b}", ["a b"]],
     ['${none:-"}"}', ["}"]],
     ["${none:-\\}}", ["}"]],
+    ["${path#*/}", ["b/c.tar.gz"]],
+    ["${path##*/}", ["c.tar.gz"]],
+    ["${path%.*}", ["a/b/c.tar"]],
+    ["${path%%.*}", ["a/b/c"]],
+    ["${path#none}", ["a/b/c.tar.gz"]],
+    ["${path#?/}", ["b/c.tar.gz"]],
+    ["${path%g?}", ["a/b/c.tar."]],
+    ["${path/\\//-}", ["a-b/c.tar.gz"]],
+    ["${path//\\//-}", ["a-b-c.tar.gz"]],
+    ["${path//./}", ["a/b/ctargz"]],
+    ["${path/b*a/X}", ["a/Xr.gz"]],
+    ["${path//?/$x}", ["one".repeat(12)]],
+    ["${path/$first/x}", ["x/b/c.tar.gz"]],
+    ["${path///x}", ["a/b/c.tar.gz"]],
+    ["${path//'/'/:}", ["a:b:c.tar.gz"]],
+    ["${stars#\\*}", ["b*c"]],
+    ["${stars##*\\*}", ["c"]],
+    ["${stars//\\*/.}", [".b.c"]],
+    ["${path/[b]/x}", ["a/b/c.tar.gz"]],
+    ["${none#a}${none/a/b}", [""]],
+    ["${path%${none:-.gz}}", ["a/b/c.tar"]],
+    ["'${path#*/}'", ["${path#*/}"]],
     ["$constructor ${toString:-y} $__proto__", ["", "y", ""]],
   ])("of %s", ([text, words]) => {
     expect(toWords(text, VARIABLES, 1)).toEqual(words)

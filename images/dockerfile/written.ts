@@ -1,7 +1,7 @@
 /** A Dockerfile as it is written: what is said before the first FROM, and the stages behind. */
 import { fail } from "./error.ts"
 import { toArguments } from "./stage/variables.ts"
-import { createTable } from "./stage/table.ts"
+import { createTable } from "./arguments/table.ts"
 import { readFlags } from "./text/flags.ts"
 import type { Instruction } from "./text/instructions.ts"
 import type { Variables } from "./text/variable.ts"

@@ -5,10 +5,10 @@ import type { CopyStep, Source } from "../step.ts"
 import { toExecForm } from "../text/exec-form.ts"
 import { readFlags, type FlagKind, type Flags } from "../text/flags.ts"
 import type { Instruction } from "../text/instructions.ts"
-import { absolutePath } from "./arguments.ts"
-import type { Handlers, StageBuild } from "./handler.ts"
-import { inlineOf } from "./inline.ts"
-import { isGit, isUrl, toRemoteFile } from "./remote.ts"
+import { absolutePath } from "../arguments/values.ts"
+import type { Handlers, StageBuild } from "./stage-build.ts"
+import { inlineOf } from "../arguments/inline.ts"
+import { isGit, isUrl, toRemoteFile } from "../arguments/remote.ts"
 
 const FLAGS = { chown: "text", chmod: "text", link: "switch", exclude: "list" } as const
 const COPY_FLAGS = { ...FLAGS, from: "text", parents: "switch" } as const

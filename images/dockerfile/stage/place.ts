@@ -1,7 +1,7 @@
 /** WORKDIR and USER: where and as whom the steps behind them are executed, and the running image. */
 import { fail } from "../error.ts"
-import { absolutePath } from "./arguments.ts"
-import type { Handlers, StageBuild } from "./handler.ts"
+import { absolutePath } from "../arguments/values.ts"
+import type { Handlers, StageBuild } from "./stage-build.ts"
 import type { Instruction } from "../text/instructions.ts"
 
 /** What an instruction says, as one word. */

@@ -1,9 +1,9 @@
 /** What is kept of an image: EXPOSE, VOLUME, STOPSIGNAL, HEALTHCHECK and ONBUILD; MAINTAINER is not. */
 import { fail } from "../error.ts"
 import { toExecForm } from "../text/exec-form.ts"
-import { isSignal, parsePorts } from "./arguments.ts"
-import type { Handlers } from "./handler.ts"
-import { parseHealthcheck } from "./healthcheck.ts"
+import { isSignal, parsePorts } from "../arguments/values.ts"
+import type { Handlers } from "./stage-build.ts"
+import { parseHealthcheck } from "../arguments/healthcheck.ts"
 import { oneWord } from "./place.ts"
 import { toTrigger } from "./trigger.ts"
 

@@ -3,9 +3,9 @@ import { fail } from "../error.ts"
 import { PIPES } from "../step.ts"
 import { toExecForm } from "../text/exec-form.ts"
 import { readFlags } from "../text/flags.ts"
-import type { Handlers } from "./handler.ts"
-import { commandOf, scriptOf } from "./inline.ts"
-import { parseMount } from "./mount.ts"
+import type { Handlers } from "./stage-build.ts"
+import { commandOf, scriptOf } from "../arguments/inline.ts"
+import { parseMount } from "../arguments/mount.ts"
 
 const FLAGS = { mount: "list", network: "text", security: "text", device: "list" } as const
 const MAX_MOUNTS = 50

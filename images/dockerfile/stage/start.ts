@@ -1,7 +1,7 @@
 /** CMD, ENTRYPOINT and the SHELL that reads them. Source: https://docs.docker.com/reference/dockerfile/#understand-how-cmd-and-entrypoint-interact */
 import { fail } from "../error.ts"
 import { toExecForm } from "../text/exec-form.ts"
-import type { Handlers } from "./handler.ts"
+import type { Handlers } from "./stage-build.ts"
 import type { BaseConfig } from "../base-config.ts"
 
 /** Every step behind it has them. */

@@ -2,7 +2,7 @@
 import type { Healthcheck } from "../../../src/db/values.ts"
 import type { BaseConfig } from "../base-config.ts"
 import type { Variables } from "../text/variable.ts"
-import { createTable } from "./table.ts"
+import { createTable } from "../arguments/table.ts"
 
 /** Docker's, for a base that says none. */
 const DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"

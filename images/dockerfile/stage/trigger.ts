@@ -44,8 +44,8 @@ const split = (text: string, line: number, escape: Escape): readonly Instruction
   }
 }
 
-/** An error of a trigger, told with the trigger. */
+/** An error of a trigger, told with the trigger; what it found wrong with another stage is told as it is. */
 export const atTrigger = (error: unknown, text: string, line: number): unknown =>
-  error instanceof DockerfileError
+  error instanceof DockerfileError && error.line === line
     ? new DockerfileError(line, `its ONBUILD trigger '${text.slice(0, SHOWN_CHARACTERS)}': ${error.reason}`)
     : error

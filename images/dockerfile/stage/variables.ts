@@ -3,8 +3,8 @@ import { fail } from "../error.ts"
 import type { Instruction } from "../text/instructions.ts"
 import type { Variables } from "../text/variable.ts"
 import type { Lexer } from "../text/words.ts"
-import { splitAtEquals, toPairs } from "./arguments.ts"
-import type { Handlers } from "./handler.ts"
+import { splitAtEquals, toPairs } from "../arguments/values.ts"
+import type { Handlers } from "./stage-build.ts"
 
 /** ARG's names, each with its value if it has one. */
 export const toArguments = (

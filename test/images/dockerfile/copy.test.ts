@@ -5,6 +5,49 @@ import { copies } from "./planning.ts"
 const one = async (...lines: string[]): Promise<CopyStep> => (await copies(...lines)).at(-1)!
 const SHA = `sha256:${"0a".repeat(32)}`
 
+describe("COPY", () => {
+  test.for<[line: string, sources: string[], destination: string]>([
+    ["COPY a /b", ["a"], "/b"],
+    ["COPY a b", ["a"], "/w/b"],
+    ["COPY a .", ["a"], "/w/"],
+    ["COPY a ./", ["a"], "/w/"],
+    ["COPY a ..", ["a"], "/"],
+    ["COPY a /", ["a"], "/"],
+    ["COPY a b /c/", ["a", "b"], "/c/"],
+    ["COPY a b .", ["a", "b"], "/w/"],
+    ['COPY ["a b", "c d/"]', ["a b"], "/w/c d/"],
+    ["COPY $N ${N}s", ["x"], "/w/xs"],
+    ["COPY *.t[xy]t /d/", ["*.t[xy]t"], "/d/"],
+  ])("%s", async ([line, sources, destination]) => {
+    expect(await copies("WORKDIR /w", "ENV N=x", line)).toMatchObject([
+      { sources, destination, owner: null, mode: null },
+    ])
+  })
+
+  test("takes owner and mode, with variables", async () => {
+    expect(await copies("ARG U=app M=750", "COPY --chown=$U:staff --chmod=0${M} a b")).toMatchObject([
+      { owner: "app:staff", mode: "0750" },
+    ])
+    expect(await copies("COPY --chmod=4755 a b")).toMatchObject([{ mode: "4755" }])
+  })
+})
+
+test("A heredoc is a file for COPY, with variables replaced unless its name is quoted", async () => {
+  const lines = ["ENV A=1", "COPY --chmod=600 a <<EOF <<'raw' b$A /x/", "$A\\$A", "EOF", "$A\\$A", "raw"]
+  expect(await copies(...lines)).toMatchObject([
+    {
+      sources: ["a", "b1"],
+      inline: [
+        { name: "EOF", content: "1$A\n" },
+        { name: "raw", content: "$A\\$A\n" },
+      ],
+      destination: "/x/",
+      mode: "600",
+    },
+  ])
+  expect(await copies('COPY ["<<EOF", "/x"]')).toMatchObject([{ sources: ["<<EOF"], inline: [] }])
+})
+
 describe("COPY's flags", () => {
   test.for<[flags: string, step: Partial<CopyStep>]>([
     ["", { from: { kind: "context" }, owner: null, mode: null, link: false, excluded: [], parents: false }],

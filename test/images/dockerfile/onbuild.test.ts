@@ -77,6 +77,12 @@ describe("ONBUILD", () => {
     )
   })
 
+  test("tells what is wrong with another stage as that stage's own", async () => {
+    await expect(
+      planOf("FROM scratch AS tools\nRUN\nFROM base\nCMD x", world(["COPY --from=tools a b"])),
+    ).rejects.toThrow("Dockerfile line 2: RUN requires a command")
+  })
+
   test("is there a hundred times at most, and not too long", async () => {
     const own = (count: number) => planOf(`FROM torpor/debian:13\n${"ONBUILD RUN x\n".repeat(count)}CMD x`)
     expect((await own(100)).settings.onBuild).toHaveLength(100)

@@ -2,8 +2,8 @@
 import { posix } from "node:path"
 import { fail } from "../error.ts"
 import type { Mount } from "../mount.ts"
-import { absolutePath } from "./arguments.ts"
-import type { StageBuild } from "./handler.ts"
+import { absolutePath } from "./values.ts"
+import type { StageBuild } from "../stage/stage-build.ts"
 
 /** The keys of each type, and what other names they have. */
 const KEYS: Readonly<Record<string, readonly string[]>> = {

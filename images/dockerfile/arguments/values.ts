@@ -2,6 +2,7 @@
 import { constants } from "node:os"
 import { DockerfileError } from "../error.ts"
 import type { Instruction } from "../text/instructions.ts"
+import { toRawWords } from "../text/heredoc.ts"
 import type { Variables } from "../text/variable.ts"
 import type { Lexer } from "../text/words.ts"
 
@@ -11,7 +12,7 @@ export const toPairs = (
   variables: Variables,
   lexer: Lexer,
 ): [name: string, value: string][] => {
-  const first = /^\S*/.exec(rest)?.[0] ?? ""
+  const [first = ""] = toRawWords(rest)
   if (!first.includes("=")) {
     const value = rest.slice(first.length).trim()
     if (value === "") throw new DockerfileError(line, `${keyword} must have two arguments`)

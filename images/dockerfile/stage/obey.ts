@@ -1,7 +1,7 @@
 import { readFlags } from "../text/flags.ts"
 import type { Instruction } from "../text/instructions.ts"
 import { COPY } from "./copy.ts"
-import type { Handlers, StageBuild } from "./handler.ts"
+import type { Handlers, StageBuild } from "./stage-build.ts"
 import { PLACE } from "./place.ts"
 import { RECORD } from "./record.ts"
 import { RUN } from "./run.ts"

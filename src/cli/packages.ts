@@ -22,10 +22,13 @@ export const neededPackages: readonly NeededPackage[] = [
   { name: "gcc", why: "compiles the thaw helper" },
   { name: "libc6-dev", why: "compiles the thaw helper" },
   { name: "xz-utils", why: "unpacks kernel modules" },
+  { name: "skopeo", why: "fetches base images from registries" },
+  { name: "ca-certificates", why: "tells whether a registry is who it says it is" },
   { name: "libnss-myhostname", why: "resolves *.localhost" },
   { name: "runc", why: "is what the bench compares with" },
   { name: "curl", why: "asks the edge in the tests, as a client that is not ours" },
   { name: "libarchive-tools", why: "reads image layers in the tests as a guest does" },
+  { name: "docker-registry", why: "has the images that the tests fetch" },
   { name: "python3", why: "stands in for a process of the monitor in the tests" },
 ]
 

@@ -9,6 +9,7 @@ import { DockerfileError } from "../images/dockerfile/error.ts"
 import { planBuild, type BaseImage, type BuildPlan } from "../images/dockerfile/plan.ts"
 import { toChains, type Chain, type Grounds } from "../images/layers.ts"
 import { messageOf } from "../src/errors.ts"
+import type { Registry } from "../images/registry/registry.ts"
 import { bases, imageBuilds, images, imageVersions, vms } from "../src/db/schema.ts"
 import type { Logs } from "../src/logs/logs.ts"
 import type { Artifact, Artifacts } from "../src/store/artifact.ts"
@@ -36,7 +37,7 @@ export interface BuildOptions {
   readonly base: BaseArtifacts
   readonly snapshots: BootSnapshots
   /** Where other base images come from. */
-  readonly registry: Registry | undefined
+  readonly registry: Registry
   readonly layers: LayerCache
   readonly logs: Logs
   readonly secrets: SecretBox
@@ -48,15 +49,6 @@ export interface BuildOptions {
   readonly readyTimeoutMs: number
   /** Resolves when the version's row says what is being done. */
   readonly stored: (id: string) => Promise<void>
-}
-
-interface Registry {
-  resolve(reference: string, signal: AbortSignal): Promise<BaseImage & { readonly reference: string }>
-  fetch(
-    reference: string,
-    log: (line: string) => void,
-    signal: AbortSignal,
-  ): Promise<AsyncDisposable & { readonly layers: readonly { readonly file: string }[] }>
 }
 
 /** What the phases of one build hand on. */
@@ -277,13 +269,7 @@ export const createBuildVerbs = (options: BuildOptions): BuildVerbs => {
   }
 
   async function resolveImage(build: Build, reference: string, line: number, signal: AbortSignal): Promise<BaseImage> {
-    const { registry } = options
-    if (registry === undefined)
-      throw new DockerfileError(
-        line,
-        `the base image '${reference.slice(0, 200)}' is not supported yet: use torpor/debian:13`,
-      )
-    const image = await registry.resolve(reference, signal).catch((error: unknown) => {
+    const image = await options.registry.resolve(reference, signal).catch((error: unknown) => {
       throw new DockerfileError(line, messageOf(error))
     })
     build.references.set(image.digest, image.reference)
@@ -292,8 +278,8 @@ export const createBuildVerbs = (options: BuildOptions): BuildVerbs => {
 
   async function layersDrive(build: Build, vm: BuildVm, digest: string, signal: AbortSignal) {
     const reference = build.references.get(digest)
-    if (options.registry === undefined || reference === undefined) throw new Error(`Nothing is known of ${digest}`)
-    await using image = await options.registry.fetch(reference, build.log.add, signal)
+    if (reference === undefined) throw new Error(`Nothing is known of ${digest}`)
+    const image = await options.registry.fetch(reference, build.log.add, signal)
     const files = image.layers.map(({ file }) => file)
     return { drive: await makeFilesDrive(files, vm.directory, signal), count: files.length }
   }

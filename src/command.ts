@@ -40,6 +40,8 @@ export interface CommandOptions {
   readonly env?: Readonly<Record<string, string>>
   /** Written to its standard input. */
   readonly input?: string
+  /** A program that prints more is ended, and has failed. */
+  readonly maxOutputBytes?: number
 }
 
 /**
@@ -49,14 +51,18 @@ export interface CommandOptions {
 export const runCommand = async (
   file: string,
   args: readonly string[],
-  { signal, env, input }: CommandOptions,
+  { signal, env, input, maxOutputBytes = Number.POSITIVE_INFINITY }: CommandOptions,
 ): Promise<string> => {
   signal.throwIfAborted()
   // In a process group of its own, which an abort ends as a whole.
   const child = spawn(file, args, { env: env ?? ENVIRONMENT, stdio: ["pipe", "pipe", "pipe"], detached: true })
   let output = ""
   let errors = ""
-  child.stdout.setEncoding("utf8").on("data", (text: string) => (output += text))
+  child.stdout.setEncoding("utf8").on("data", (text: string) => {
+    if (output.length > maxOutputBytes) return
+    output += text
+    if (output.length > maxOutputBytes) end()
+  })
   child.stderr.setEncoding("utf8").on("data", (text: string) => (errors = (errors + text).slice(-KEPT_CHARACTERS)))
   // A program that ends without reading its input is no error of its own.
   child.stdin.on("error", () => {})
@@ -72,6 +78,8 @@ export const runCommand = async (
       child.once("error", reject).once("close", resolve)
     })
     signal.throwIfAborted()
+    if (output.length > maxOutputBytes)
+      throw new CommandError(file, null, `it printed more than ${maxOutputBytes} bytes`)
     if (exitCode !== 0) throw new CommandError(file, exitCode, errors || output.slice(-KEPT_CHARACTERS))
     return output
   } catch (error) {

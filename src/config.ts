@@ -23,6 +23,9 @@ const path = text
   .transform((value) => resolve(value))
 const onOrOff = z.enum(["0", "1"], { error: "must be 0 or 1" })
 const range = z.string().refine((value) => parsePrefix(value) !== undefined, "must be an IPv4 range like 10.1.2.0/24")
+const registryHost = z
+  .string()
+  .regex(/^[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:\d{1,5})?$/, "must be a registry's host in lower case, maybe with a port")
 const LABEL = "[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
 
 const isPort = (value: string) => /^\d{1,5}$/.test(value) && Number(value) <= MAX_PORT
@@ -98,6 +101,39 @@ const File = z.strictObject({
       /** Of all together; the oldest go first. */
       maxMiB: z.number().int().min(1).default(1024),
       days: z.number().int().min(1).max(3650).default(7),
+    })
+    .prefault({}),
+  /** Base images from registries. */
+  images: z
+    .strictObject({
+      /** The largest, all layers together as they are fetched. */
+      maxMiB: z.number().int().min(1).default(8192),
+      fetchTimeoutSeconds: z.number().int().min(1).default(1800),
+      /** What is said of a registry, by its host (and port). Addresses that guests may not reach are fetched from only when they are here. */
+      registries: z
+        .record(
+          registryHost,
+          z
+            .strictObject({
+              username: text.optional(),
+              password: z.string().optional(),
+              /** Instead of `password`; a line's end behind it is none of it. */
+              passwordFile: path.optional(),
+              /** Of its certificate, beside those that the system trusts. */
+              caFile: path.optional(),
+              /** Plain HTTP is taken too. */
+              insecure: z.boolean().default(false),
+              /** Asked first, in this order: hosts, maybe with a path. What is said of them is under their own names. */
+              mirrors: z.array(text).default([]),
+            })
+            .refine(
+              ({ username, password, passwordFile }) =>
+                (password === undefined || passwordFile === undefined) &&
+                (username === undefined) === ((password ?? passwordFile) === undefined),
+              "must have a username together with either password or passwordFile",
+            ),
+        )
+        .default({}),
     })
     .prefault({}),
   egress: z

@@ -5,6 +5,7 @@ import { hostname, totalmem } from "node:os"
 import { join } from "node:path"
 import { Registry as Metrics, collectDefaultMetrics } from "prom-client"
 import { ensureArtifacts } from "../images/artifacts.ts"
+import { fetchUid, openRegistry } from "../images/registry/open-registry.ts"
 import { createBuildVerbs } from "../machines/build.ts"
 import { createBootSnapshots } from "../machines/building/boot-snapshots.ts"
 import { createImages } from "../machines/images.ts"
@@ -161,12 +162,22 @@ export const startDaemon = async (
     createOverlay,
     stored: (vmId) => registries.microvms.stored(vmOwner.get(vmId) ?? vmId),
   })
+  const registry = opened.use(
+    await openRegistry({
+      hostId,
+      cacheDirectory: config.cacheDirectory,
+      uid: fetchUid(config.slots.uidBase, hostId),
+      registries: config.images.registries,
+      maxBytes: config.images.maxMiB * 1024 ** 2,
+      timeoutMs: config.images.fetchTimeoutSeconds * 1000,
+    }),
+  )
   const buildVerbs = createBuildVerbs({
     host,
     places,
     artifacts,
     base,
-    registry: undefined,
+    registry,
     snapshots: createBootSnapshots(join(data.path, "boots"), base.systemDisk, vmm),
     layers: createLayerCache(db, hostId, data.path),
     logs,

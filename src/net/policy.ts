@@ -17,7 +17,7 @@ export interface EgressPolicy {
 export const RESOLVER_PORT = 1053
 
 /** What is never the internet. All IPv6 is refused beside it. */
-const REFUSED = [
+export const REFUSED = [
   "0.0.0.0/8",
   "10.0.0.0/8",
   "100.64.0.0/10",

@@ -1,0 +1,107 @@
+/**
+ * What registries gave, kept by digest: `blobs/sha256/<hex>`, whole and verified, root's, never changed. Shared by all daemons of the
+ * cache: a file is there under its name or not at all.
+ */
+import { createHash } from "node:crypto"
+import { createReadStream } from "node:fs"
+import { chmod, chown, link, mkdir, open, readdir, readFile, rename, rm, stat, utimes } from "node:fs/promises"
+import { join } from "node:path"
+import { RegistryError } from "./error.ts"
+import { digestOf, type Blob } from "./manifest.ts"
+
+export interface Blobs {
+  fileOf(digest: string): string
+  /** Whether it is there; it counts as used. */
+  has(digest: string): Promise<boolean>
+  /** A small one's text. */
+  read(digest: string): Promise<string | undefined>
+  /** Keeps a text under its digest; throws a {@link RegistryError} when that is another. */
+  put(digest: string, text: string): Promise<void>
+  /** Takes over a file that somebody else has written, when it is what it should be; throws a {@link RegistryError} when it isn't. */
+  take(blob: Blob, file: string): Promise<void>
+  /** Lets a directory have a file that is there already. */
+  lend(digest: string, to: string): Promise<void>
+  /** What they take on the disk. */
+  bytes(): Promise<number>
+  /** Removes the least recently used until no more than this is left; what was used within the last hour stays. Answers the bytes that went. */
+  prune(maxBytes: number): Promise<number>
+}
+
+/** A build that has asked for an image takes its layers within this time. */
+const IN_USE_MS = 3600_000
+
+/** The blobs below a directory, which is made. */
+export const openBlobs = async (directory: string): Promise<Blobs> => {
+  const root = join(directory, "blobs/sha256")
+  await mkdir(root, { recursive: true, mode: 0o755 })
+  const fileOf = (digest: string) => join(root, digest.slice("sha256:".length))
+
+  const touch = async (file: string): Promise<boolean> => {
+    const now = new Date()
+    return utimes(file, now, now).then(
+      () => true,
+      () => false,
+    )
+  }
+
+  const all = async () => {
+    const found = await Promise.all(
+      (await readdir(root)).map(async (name) => ({
+        path: join(root, name),
+        stats: await stat(join(root, name)).catch(() => undefined),
+      })),
+    )
+    return found.flatMap(({ path, stats }) =>
+      stats === undefined ? [] : [{ path, bytes: stats.blocks * 512, usedAt: stats.mtimeMs }],
+    )
+  }
+
+  return {
+    fileOf,
+    has: (digest) => touch(fileOf(digest)),
+    async read(digest) {
+      const file = fileOf(digest)
+      return (await touch(file)) ? readFile(file, "utf8") : undefined
+    },
+    async put(digest, text) {
+      if (digestOf(text) !== digest) throw new RegistryError(`What the registry sent as ${digest} is something else.`)
+      const unfinished = `${fileOf(digest)}.${process.pid}.${Date.now()}`
+      await using file = await open(unfinished, "wx", 0o444)
+      await file.writeFile(text)
+      await file.sync()
+      await rename(unfinished, fileOf(digest))
+    },
+    async take({ digest, bytes }, file) {
+      const { size } = await stat(file).catch(() => ({ size: -1 }))
+      if (size === -1) throw new RegistryError(`The registry has no layer ${digest}.`)
+      // Nobody writes to it any more: the one who could is over, and it is root's from here on.
+      await chown(file, 0, 0)
+      await chmod(file, 0o444)
+      if (size !== bytes || (await sha256Of(file)) !== digest)
+        throw new RegistryError(`What the registry sent as layer ${digest} is something else.`)
+      await using handle = await open(file)
+      await handle.sync()
+      await rename(file, fileOf(digest))
+    },
+    lend: (digest, to) => link(fileOf(digest), to),
+    bytes: async () => (await all()).reduce((sum, { bytes }) => sum + bytes, 0),
+    async prune(maxBytes) {
+      const files = (await all()).toSorted((one, other) => one.usedAt - other.usedAt)
+      let left = files.reduce((sum, { bytes }) => sum + bytes, 0)
+      let gone = 0
+      for (const { path, bytes, usedAt } of files) {
+        if (left <= maxBytes || Date.now() - usedAt < IN_USE_MS) break
+        await rm(path, { force: true })
+        left -= bytes
+        gone += bytes
+      }
+      return gone
+    },
+  }
+}
+
+const sha256Of = async (file: string): Promise<string> => {
+  const hash = createHash("sha256")
+  for await (const chunk of createReadStream(file, { highWaterMark: 1024 * 1024 })) hash.update(chunk as Buffer)
+  return `sha256:${hash.digest("hex")}`
+}

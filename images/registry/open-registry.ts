@@ -1,0 +1,181 @@
+/** {@link Registry} by way of skopeo, into the cache. */
+import { lookup } from "node:dns/promises"
+import { mkdir, readdir, rm, statfs } from "node:fs/promises"
+import { join } from "node:path"
+import { runCommand } from "../../src/command.ts"
+import { lock } from "../../src/file-lock.ts"
+import { fetchRules, fetchTable, type FetchTarget } from "../../src/net/fetch-rules.ts"
+import { hostNameServers } from "../../src/net/name-server.ts"
+import { openBlobs, type Blobs } from "./blobs.ts"
+import { RegistryError } from "./error.ts"
+import { parseImageConfig } from "./image-config.ts"
+import { digestOf, parseManifest, type Manifest } from "./manifest.ts"
+import { parseReference, pinned, toText, type Reference } from "./reference.ts"
+import { hostOf, type Registries } from "./registries.ts"
+import type { Registry, ResolvedImage } from "./registry.ts"
+import { openSkopeo } from "./skopeo.ts"
+
+export interface RegistryOptions {
+  readonly hostId: string
+  readonly cacheDirectory: string
+  /** Below the slots'. */
+  readonly uid: number
+  readonly registries: Registries
+  /** Of all of an image's layers together, as they are fetched. */
+  readonly maxBytes: number
+  readonly timeoutMs: number
+}
+
+export interface OpenRegistry extends Registry, AsyncDisposable, Pick<Blobs, "bytes" | "prune"> {}
+
+const MAX_MANIFEST_BYTES = 4 * 1024 ** 2
+const MAX_CONFIG_BYTES = 4 * 1024 ** 2
+/** Left free on the cache's disk. */
+const RESERVED_BYTES = 1024 ** 3
+const MIB = 1024 ** 2
+
+/** Daemons of one host have a user each, so that what one may reach another may not. */
+export const fetchUid = (slotUidBase: number, hostId: string): number =>
+  slotUidBase - 1 - (Number.parseInt(hostId.slice(0, 8), 16) % 1000)
+
+/** Opens it; disposing removes its rules. */
+export const openRegistry = async (options: RegistryOptions): Promise<OpenRegistry> => {
+  const root = join(options.cacheDirectory, "registry")
+  const mark = options.hostId.slice(0, 8)
+  const [fetching, locks] = [join(root, `fetching-${mark}`), join(root, "locks")]
+  const blobs = await openBlobs(root)
+  // What a daemon that was killed had begun.
+  await rm(fetching, { recursive: true, force: true })
+  await Promise.all([mkdir(fetching, { mode: 0o711 }), mkdir(locks, { recursive: true })])
+  const skopeo = { directory: fetching, uid: options.uid, registries: options.registries }
+  const inTime = (signal: AbortSignal) => AbortSignal.any([signal, AbortSignal.timeout(options.timeoutMs)])
+
+  /** Written before each fetch: names may lead elsewhere by now. */
+  const restrict = async (signal: AbortSignal) => {
+    const nameServers = (await hostNameServers()).flatMap(({ address, port }) =>
+      address.includes(":") ? [] : [{ address, port }],
+    )
+    const allowed = await targetsOf(options.registries)
+    const input = fetchRules(options.hostId, options.uid, nameServers, allowed)
+    await runCommand("nft", ["-f", "-"], { signal, input })
+  }
+
+  /** A manifest by digest, from the cache or the registry. */
+  const manifestOf = async (reference: Reference, digest: string, signal: AbortSignal): Promise<string> => {
+    const kept = await blobs.read(digest)
+    if (kept !== undefined) return kept
+    const text = await ask(["--raw"], pinned(reference, digest), MAX_MANIFEST_BYTES, signal)
+    await blobs.put(digest, text)
+    return text
+  }
+
+  const ask = async (args: readonly string[], reference: string, maxBytes: number, signal: AbortSignal) => {
+    await restrict(signal)
+    await using call = await openSkopeo(skopeo)
+    return await call.inspect(args, reference, maxBytes, signal)
+  }
+
+  const find = async (
+    text: string,
+    signal: AbortSignal,
+  ): Promise<ResolvedImage & { readonly manifest: Manifest; readonly parsed: Reference }> => {
+    const parsed = parseReference(text)
+    let digest = parsed.digest
+    let json = digest === undefined ? undefined : await blobs.read(digest)
+    if (json === undefined) {
+      json = await ask(["--raw"], toText(parsed), MAX_MANIFEST_BYTES, signal)
+      digest ??= digestOf(json)
+      await blobs.put(digest, json)
+    }
+    let manifest = parseManifest(json)
+    if (manifest.kind === "index") {
+      digest = manifest.digest
+      manifest = parseManifest(await manifestOf(parsed, digest, signal))
+    }
+    if (manifest.kind === "index") throw new RegistryError("Its index names another index.")
+    const { config: configBlob, layers } = manifest
+    let config = await blobs.read(configBlob.digest)
+    if (config === undefined) {
+      config = await ask(["--raw", "--config"], pinned(parsed, digest!), MAX_CONFIG_BYTES, signal)
+      await blobs.put(configBlob.digest, config)
+    }
+    const { config: base, layers: known } = parseImageConfig(config)
+    if (known !== layers.length)
+      throw new RegistryError(`Its manifest has ${layers.length} layers, and its configuration knows of ${known}.`)
+    const bytes = layers.reduce((sum, layer) => sum + layer.bytes, 0)
+    if (bytes > options.maxBytes)
+      throw new RegistryError(
+        `Its layers have ${Math.ceil(bytes / MIB)} MiB together, and ${Math.floor(options.maxBytes / MIB)} are allowed ("images.maxMiB" in TORPOR_CONFIG).`,
+      )
+    return { reference: pinned(parsed, digest!), digest: digest!, config: base, bytes, manifest, parsed }
+  }
+
+  /** Words of an error get the image's name before them, once. */
+  const named = async <Answer>(text: string, work: () => Promise<Answer>): Promise<Answer> => {
+    try {
+      return await work()
+    } catch (error) {
+      if (!(error instanceof RegistryError) || !/^(?:It|Its|What|The registry)\b/.test(error.message)) throw error
+      throw new RegistryError(`The base image ${text.slice(0, 200)} cannot be used. ${error.message}`)
+    }
+  }
+
+  return {
+    resolve: (reference, signal) => named(reference, () => find(reference, inTime(signal))),
+    fetch: (text, log, signal) =>
+      named(text, async () => {
+        const within = inTime(signal)
+        const image = await find(text, within)
+        await using _ = await lock(join(locks, image.digest.slice("sha256:".length)), within, () =>
+          log(`Waiting: ${image.reference} is being fetched by another build`),
+        )
+        const missing = []
+        for (const layer of image.manifest.layers) if (!(await blobs.has(layer.digest))) missing.push(layer)
+        if (missing.length > 0) {
+          const bytes = missing.reduce((sum, layer) => sum + layer.bytes, 0)
+          const { bavail, bsize } = await statfs(fetching)
+          if (bavail * bsize < bytes + RESERVED_BYTES)
+            throw new RegistryError(`Its layers need ${Math.ceil(bytes / MIB)} MiB, and the cache's disk has no room.`)
+          log(`Fetching ${image.reference}: ${missing.length} layers, ${(bytes / MIB).toFixed(1)} MiB`)
+          await restrict(within)
+          await using call = await openSkopeo(skopeo)
+          for (const { digest } of image.manifest.layers)
+            if (!missing.some((layer) => layer.digest === digest))
+              await blobs.lend(digest, join(call.blobs, "sha256", digest.slice("sha256:".length))).catch(() => {})
+          await call.copy(image.reference, Math.max(...missing.map((layer) => layer.bytes)) + MIB, within)
+          // The same layer may be there twice.
+          for (const layer of new Map(missing.map((one) => [one.digest, one])).values())
+            await blobs.take(layer, join(call.blobs, "sha256", layer.digest.slice("sha256:".length)))
+        }
+        const layers = image.manifest.layers.map(({ digest, bytes }) => ({ digest, bytes, file: blobs.fileOf(digest) }))
+        const { reference, digest, config, bytes } = image
+        return { reference, digest, config, bytes, layers }
+      }),
+    bytes: blobs.bytes,
+    prune: blobs.prune,
+    async [Symbol.asyncDispose]() {
+      const table = fetchTable(options.hostId)
+      const signal = AbortSignal.timeout(10_000)
+      await runCommand("nft", ["delete", "table", "inet", table], { signal }).catch(() => "")
+      if ((await readdir(fetching).catch(() => [])).length === 0) await rm(fetching, { recursive: true, force: true })
+    },
+  }
+}
+
+/** Where the operator's registries and their mirrors are now. One whose name leads nowhere is not reached, and skopeo says so. */
+const targetsOf = async (registries: Registries): Promise<FetchTarget[]> => {
+  const hosts = new Map<string, boolean>()
+  for (const [host, { insecure, mirrors }] of Object.entries(registries)) {
+    hosts.set(host, insecure)
+    for (const mirror of mirrors) hosts.set(hostOf(mirror), registries[hostOf(mirror)]?.insecure ?? false)
+  }
+  const found = await Promise.all(
+    [...hosts].map(async ([host, insecure]) => {
+      const [name = "", port] = host.split(":")
+      const addresses = await lookup(name, { all: true, family: 4 }).catch(() => [])
+      const ports = port === undefined ? (insecure ? [443, 80] : [443]) : [Number(port)]
+      return addresses.flatMap(({ address }) => ports.map((one): FetchTarget => ({ address, port: one })))
+    }),
+  )
+  return found.flat()
+}

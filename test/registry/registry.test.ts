@@ -1,0 +1,276 @@
+import { randomBytes, randomUUID } from "node:crypto"
+import { once } from "node:events"
+import { existsSync, readdirSync, statSync } from "node:fs"
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises"
+import { createServer } from "node:http"
+import type { AddressInfo } from "node:net"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { gzipSync } from "node:zlib"
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest"
+import { fetchUid, openRegistry, type OpenRegistry } from "../../images/registry/open-registry.ts"
+import type { Registries } from "../../images/registry/registries.ts"
+import { runCommand } from "../../src/command.ts"
+import { fetchTable } from "../../src/net/fetch-rules.ts"
+import { digestOf, LOGIN, pushImage, pushIndex, startRegistry, type RegistryServer } from "./registry-server.ts"
+
+const signal = new AbortController().signal
+const hostId = randomUUID()
+const PLAIN = { insecure: true, mirrors: [] }
+const layerOf = (bytes = 1000) => gzipSync(randomBytes(bytes))
+
+let cache: string
+let server: RegistryServer
+beforeAll(async () => void (server = await startRegistry()))
+afterAll(() => server[Symbol.asyncDispose]())
+beforeEach(async () => void (cache = await mkdtemp(join(tmpdir(), "torpor-cache-"))))
+afterEach(() => rm(cache, { recursive: true, force: true }))
+
+const open = (registries: Registries = { [server.host]: PLAIN }, more: { maxBytes?: number } = {}) =>
+  openRegistry({
+    hostId,
+    cacheDirectory: cache,
+    uid: fetchUid(600_000, hostId),
+    registries,
+    maxBytes: 1024 ** 3,
+    timeoutMs: 120_000,
+    ...more,
+  })
+const fetch = async (registry: OpenRegistry, reference: string) => {
+  const log: string[] = []
+  const image = await registry.fetch(reference, (line) => log.push(line), signal)
+  return { ...image, log }
+}
+
+describe("An image", () => {
+  test("is resolved by its tag, and its layers are in the cache, root's and whole", async () => {
+    const layers = [layerOf(), layerOf(100_000)]
+    const config = { Env: ["PATH=/bin", "A=b"], Cmd: ["/app"], User: "1000", ExposedPorts: { "80/tcp": {} } }
+    const pushed = await pushImage(server, "some/app", "v1", { layers, config })
+    await using registry = await open()
+    const resolved = await registry.resolve(`${server.host}/some/app:v1`, signal)
+    expect(resolved).toMatchObject({
+      reference: `${server.host}/some/app@${pushed.digest}`,
+      digest: pushed.digest,
+      bytes: layers[0]!.length + layers[1]!.length,
+      config: { environment: { PATH: "/bin", A: "b" }, command: ["/app"], user: "1000", exposedPorts: [80] },
+    })
+    const image = await fetch(registry, resolved.reference)
+    expect(image.log).toEqual([expect.stringMatching(/^Fetching .*: 2 layers, 0\.1 MiB$/)])
+    for (const [index, { file, digest, bytes }] of image.layers.entries()) {
+      expect(await readFile(file)).toEqual(layers[index])
+      expect(digest).toBe(pushed.layers[index])
+      expect(statSync(file)).toMatchObject({ uid: 0, mode: 0o100444, size: bytes })
+    }
+    expect(readdirSync(join(cache, "registry", `fetching-${hostId.slice(0, 8)}`))).toEqual([])
+  })
+
+  test("that was fetched once needs no registry again, by its digest; a tag is asked for each time", async () => {
+    await using other = await startRegistry()
+    const pushed = await pushImage(other, "kept", "latest", { layers: [layerOf()] })
+    await using registry = await open({ [other.host]: PLAIN })
+    await fetch(registry, `${other.host}/kept`)
+    await other.stop()
+    expect((await fetch(registry, `${other.host}/kept@${pushed.digest}`)).log).toEqual([])
+    await expect(registry.resolve(`${other.host}/kept:latest`, signal)).rejects.toThrow(/connection refused/)
+  })
+
+  test("of several architectures is the one that VMs here run, and one that isn't there is refused with those that are", async () => {
+    const images = await Promise.all(
+      ["arm64", "amd64"].map(async (architecture) => ({
+        architecture,
+        ...(await pushImage(server, "multi", architecture, { layers: [layerOf()], architecture })),
+      })),
+    )
+    await pushIndex(server, "multi", "all", images)
+    await pushIndex(server, "multi", "arm", images.slice(0, 1))
+    await using registry = await open()
+    expect((await registry.resolve(`${server.host}/multi:all`, signal)).digest).toBe(images[1]!.digest)
+    await expect(registry.resolve(`${server.host}/multi:arm`, signal)).rejects.toThrow(
+      "It is not there for linux/amd64, only for linux/arm64.",
+    )
+  })
+
+  test("whose tag moved is another one, and of it only what is new is fetched", async () => {
+    const [shared, first, second] = [layerOf(), layerOf(), layerOf()]
+    await pushImage(server, "moved", "tag", { layers: [shared, first] })
+    await using registry = await open()
+    const before = await fetch(registry, `${server.host}/moved:tag`)
+    await pushImage(server, "moved", "tag", { layers: [shared, second] })
+    const after = await fetch(registry, `${server.host}/moved:tag`)
+    expect(after.digest).not.toBe(before.digest)
+    expect(after.log).toEqual([expect.stringContaining("1 layers")])
+    expect(after.layers[0]).toEqual(before.layers[0])
+    const asked = server.requests.filter((line) => line.startsWith("GET") && line.includes(digestOf(shared)))
+    expect(asked).toHaveLength(1)
+  })
+
+  test("is fetched once by two who want it at once", async () => {
+    const layer = layerOf(300_000)
+    await pushImage(server, "twice", "latest", { layers: [layer] })
+    await using registry = await open()
+    const both = await Promise.all([1, 2].map(() => fetch(registry, `${server.host}/twice`)))
+    expect(both[0]!.layers).toEqual(both[1]!.layers)
+    expect(server.requests.filter((line) => line.startsWith("GET") && line.includes(digestOf(layer)))).toHaveLength(1)
+  })
+
+  test("is pruned when it is the least recently used, and not while it may be in use", async () => {
+    await pushImage(server, "pruned", "latest", { layers: [layerOf(200_000)] })
+    await using registry = await open()
+    const { layers } = await fetch(registry, `${server.host}/pruned`)
+    const bytes = await registry.bytes()
+    expect(bytes).toBeGreaterThan(200_000)
+    expect(await registry.prune(0)).toBe(0)
+    await runCommand("touch", ["-d", "2 hours ago", layers[0]!.file], { signal })
+    expect(await registry.prune(bytes - 1)).toBeGreaterThan(200_000)
+    expect(existsSync(layers[0]!.file)).toBe(false)
+    expect((await fetch(registry, `${server.host}/pruned`)).log).toHaveLength(1)
+  })
+})
+
+describe("A registry", () => {
+  test("with a login and an own CA is reached as the operator says, and its password is told to nobody", async () => {
+    await using closed = await startRegistry({ tls: true, login: true })
+    await pushImage(closed, "private", "latest", { layers: [layerOf()] })
+    const passwordFile = join(cache, "password")
+    await writeFile(passwordFile, `${LOGIN.password}\n`)
+    const settings = { insecure: false, mirrors: [], caFile: closed.caFile, username: LOGIN.username }
+    await using registry = await open({ [closed.host]: { ...settings, passwordFile } })
+    expect((await fetch(registry, `${closed.host}/private`)).layers).toHaveLength(1)
+
+    await using wrong = await open({ [closed.host]: { ...settings, password: "a wrong secret" } })
+    const refusal = await wrong.resolve(`${closed.host}/private`, signal).catch((error: Error) => error.message)
+    expect(refusal).toMatch(/unauthorized|authentication required/i)
+    expect(refusal).not.toContain("a wrong secret")
+    await using untrusted = await open({ [closed.host]: { insecure: false, mirrors: [] } })
+    await expect(untrusted.resolve(`${closed.host}/private`, signal)).rejects.toThrow(/certificate/)
+  })
+
+  test("is asked after its mirrors", async () => {
+    const pushed = await pushImage(server, "library/mirrored", "latest", { layers: [layerOf()] })
+    await using registry = await open({
+      [server.host]: PLAIN,
+      "docker.io": { insecure: false, mirrors: [server.host] },
+    })
+    expect((await registry.resolve("mirrored", signal)).digest).toBe(pushed.digest)
+  })
+
+  test("that nobody has named is not reached at an address inside, and the words say what to do", async () => {
+    await pushImage(server, "inside", "latest", { layers: [layerOf()] })
+    await using registry = await open({})
+    const before = server.requests.length
+    await expect(registry.resolve(`${server.host}/inside`, signal)).rejects.toThrow(
+      /"images.registries" in TORPOR_CONFIG/,
+    )
+    expect(server.requests.length).toBe(before)
+  })
+
+  test("that sends its clients to an address inside sends them nowhere", async () => {
+    let asked = 0
+    const inside = createServer((_, response) => void (asked++, response.end("secret")))
+    inside.listen(0, "127.0.0.1")
+    await once(inside, "listening")
+    const to = `http://127.0.0.1:${(inside.address() as AddressInfo).port}`
+    const redirecting = createServer((request, response) => {
+      if (request.url === "/v2/") response.writeHead(200).end("{}")
+      else response.writeHead(307, { location: `${to}${request.url}` }).end()
+    })
+    redirecting.listen(0, "127.0.0.1")
+    await once(redirecting, "listening")
+    try {
+      const host = `127.0.0.1:${(redirecting.address() as AddressInfo).port}`
+      await using registry = await open({ [host]: PLAIN })
+      await expect(registry.resolve(`${host}/x`, signal)).rejects.toThrow(/cannot be fetched/)
+      expect(asked).toBe(0)
+    } finally {
+      inside.close()
+      redirecting.close()
+    }
+  })
+
+  test("leaves no rule behind when it is closed", async () => {
+    const tables = () => runCommand("nft", ["list", "tables"], { signal })
+    await pushImage(server, "ruled", "latest", { layers: [layerOf()] })
+    {
+      await using registry = await open()
+      await registry.resolve(`${server.host}/ruled`, signal)
+      expect(await tables()).toContain(fetchTable(hostId))
+    }
+    expect(await tables()).not.toContain(fetchTable(hostId))
+    expect(existsSync(join(cache, "registry", `fetching-${hostId.slice(0, 8)}`))).toBe(false)
+  })
+})
+
+describe("What a registry sends is refused", () => {
+  const alterBlob = async (digest: string, change: (file: string) => Promise<void>) => {
+    const hex = digest.slice("sha256:".length)
+    await change(join(server.storage, "docker/registry/v2/blobs/sha256", hex.slice(0, 2), hex, "data"))
+  }
+
+  test("when a layer was altered in its storage, and nothing of it is kept", async () => {
+    const layer = layerOf()
+    await pushImage(server, "altered", "latest", { layers: [layer] })
+    await alterBlob(digestOf(layer), (file) => writeFile(file, randomBytes(layer.length)))
+    await using registry = await open()
+    await expect(fetch(registry, `${server.host}/altered`)).rejects.toThrow(/cannot be fetched|something else/)
+    expect(readdirSync(join(cache, "registry/blobs/sha256"))).not.toContain(digestOf(layer).slice(7))
+  })
+
+  test("when a layer is missing", async () => {
+    const layer = layerOf()
+    await pushImage(server, "missing", "latest", { layers: [layer] })
+    await alterBlob(digestOf(layer), (file) => rm(file))
+    await using registry = await open()
+    await expect(fetch(registry, `${server.host}/missing`)).rejects.toThrow(/cannot be fetched/)
+  })
+
+  test("when it is larger than is allowed, before anything of it is fetched", async () => {
+    const layer = layerOf(50_000)
+    await pushImage(server, "large", "latest", { layers: [layer] })
+    await using registry = await open(undefined, { maxBytes: 40_000 })
+    await expect(registry.resolve(`${server.host}/large`, signal)).rejects.toThrow(
+      `The base image ${server.host}/large cannot be used. Its layers have 1 MiB together, and 0 are allowed ("images.maxMiB" in TORPOR_CONFIG).`,
+    )
+    expect(server.requests.filter((line) => line.includes(digestOf(layer)) && line.startsWith("GET"))).toEqual([])
+  })
+
+  test("when it says less than it sends", async () => {
+    const layer = layerOf(50_000)
+    await pushImage(server, "lying", "latest", {
+      layers: [layer],
+      alter: (manifest) => void ((manifest["layers"] as { size: number }[])[0]!.size = 10),
+    }).catch(() => {})
+    await using registry = await open()
+    await expect(fetch(registry, `${server.host}/lying`)).rejects.toThrow()
+  })
+
+  test.for<[what: string, answer: (path: string) => string | Buffer]>([
+    ["a manifest without an end", () => Buffer.alloc(64 * 1024 ** 2, " ")],
+    ["no manifest", () => "words"],
+    ["a manifest of a thousand layers", () => manifestOf(1000)],
+  ])("when it is %s", async ([, answer]) => {
+    const hostile = createServer((request, response) => {
+      response.writeHead(200, { "content-type": "application/vnd.oci.image.manifest.v1+json" })
+      response.end(request.url === "/v2/" ? "{}" : answer(request.url ?? ""))
+    })
+    hostile.listen(0, "127.0.0.1")
+    await once(hostile, "listening")
+    try {
+      const host = `127.0.0.1:${(hostile.address() as AddressInfo).port}`
+      await using registry = await open({ [host]: PLAIN })
+      await expect(registry.resolve(`${host}/x`, signal)).rejects.toThrow(/cannot be (used|fetched)/)
+    } finally {
+      hostile.closeAllConnections()
+      hostile.close()
+    }
+  })
+})
+
+const manifestOf = (layers: number) => {
+  const blob = { mediaType: "application/vnd.oci.image.layer.v1.tar+gzip", digest: `sha256:${"0".repeat(64)}`, size: 1 }
+  return JSON.stringify({
+    schemaVersion: 2,
+    config: { ...blob, mediaType: "application/vnd.oci.image.config.v1+json" },
+    layers: Array.from({ length: layers }, () => blob),
+  })
+}

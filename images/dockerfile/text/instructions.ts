@@ -83,7 +83,10 @@ const continuation = (line: string, escape: string): string | undefined => {
 
 const DIRECTIVES = new Set(["check", "escape", "syntax"])
 
-/** Directives are comments before anything else, even before another comment or an empty line; `escape` alone means something here. */
+/** Whatever mirror it comes from. */
+const DOCKERS_SYNTAX = /(?:^|\/)docker\/dockerfile(?:-upstream)?(?:[:@]\S*)?$/
+
+/** Directives are comments before anything else, even before another comment or an empty line; `escape` alone changes something here. */
 const escapeDirective = (lines: readonly string[]): Escape | undefined => {
   let escape: Escape | undefined
   const seen = new Set<string>()
@@ -93,8 +96,13 @@ const escapeDirective = (lines: readonly string[]): Escape | undefined => {
     if (!DIRECTIVES.has(name)) break
     if (seen.has(name)) throw new DockerfileError(index + 1, `only one ${name} parser directive can be used`)
     seen.add(name)
-    if (name !== "escape") continue
     const mark = value.trim()
+    if (name === "syntax" && !DOCKERS_SYNTAX.test(mark))
+      throw new DockerfileError(
+        index + 1,
+        `the syntax '${mark.slice(0, 100)}' is not supported: a Dockerfile is read as docker/dockerfile does`,
+      )
+    if (name !== "escape") continue
     if (mark !== "\\" && mark !== "`")
       throw new DockerfileError(index + 1, `invalid escape character '${mark.slice(0, 20)}': must be \\ or \``)
     escape = mark

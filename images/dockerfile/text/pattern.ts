@@ -25,13 +25,13 @@ export const parsePattern = (text: string, escape: string): Token[] => {
 
 /** The value without the shortest, or longest, beginning that matches. */
 export const trimStart = (value: string, pattern: readonly Token[], longest: boolean, budget: Budget): string => {
-  const characters = toCharacters(value, budget)
+  const characters = Array.from(value)
   return characters.slice(matchAt(characters, 0, pattern, longest, budget) ?? 0).join("")
 }
 
 /** The value without the shortest, or longest, end that matches. */
 export const trimEnd = (value: string, pattern: readonly Token[], longest: boolean, budget: Budget): string => {
-  const characters = toCharacters(value, budget).toReversed()
+  const characters = Array.from(value).toReversed()
   const end = matchAt(characters, 0, pattern.toReversed(), longest, budget) ?? 0
   return characters.slice(end).toReversed().join("")
 }
@@ -45,7 +45,7 @@ export const replace = (
   budget: Budget,
 ): string => {
   if (pattern.length === 0) return value
-  const characters = toCharacters(value, budget)
+  const characters = Array.from(value)
   const pieces: string[] = []
   for (let at = 0; at < characters.length;) {
     const end = matchAt(characters, at, pattern, true, budget)
@@ -58,11 +58,6 @@ export const replace = (
     }
   }
   return pieces.join("")
-}
-
-const toCharacters = (value: string, budget: Budget): string[] => {
-  budget.work(value.length)
-  return Array.from(value)
 }
 
 /** Where a match that begins there ends; all the ways through the pattern are followed at once. */

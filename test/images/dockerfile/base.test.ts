@@ -48,6 +48,11 @@ describe("What a base brings", () => {
     })
   })
 
+  test("is in force in a stage between too, its shell as well", async () => {
+    const { stages } = await planOf("FROM node AS a\nFROM a\nRUN x\nCMD x", imagesOf({ node: NODE }))
+    expect(stages[1]!.steps).toMatchObject([{ argv: ["/bin/ash", "-c", "x"], user: "node", workingDirectory: "/srv" }])
+  })
+
   test("without PATH is Docker's default", async () => {
     const PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
     expect((await settings("FROM bare\nCMD x")).environment).toEqual({ PATH })

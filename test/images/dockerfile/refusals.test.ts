@@ -19,6 +19,7 @@ describe("A Dockerfile is refused with its line", () => {
     ["platform 'linux/arm64' is not supported: VMs here are linux/amd64", 1, "FROM --platform=linux/arm64 a\nCMD x"],
     ["platform 'windows/amd64' is not supported", 1, "FROM --platform=windows/amd64 a\nCMD x"],
     ["platform 'linux/amd64/v1/x' is not supported", 1, "FROM --platform=linux/amd64/v1/x a\nCMD x"],
+    ["platform 'linux/amd64/v3' is not supported", 1, "FROM --platform=linux/amd64/v3 a\nCMD x"],
     ["unknown flag: --os", 1, "FROM --os=linux a\nCMD x"],
     ["there is no image later", 1, `FROM later\n${FROM} AS later\nCOPY --from=0 a b\nCMD x`],
     ["there is no image a", 1, "FROM a AS a\nCMD x"],

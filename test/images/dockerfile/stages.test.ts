@@ -37,6 +37,11 @@ describe("Stages", () => {
     ["stand on each other", "FROM node AS a\nFROM a AS b\nFROM b", ["a on sha256:node", "b on 0", "- on 1"]],
     ["have names in any case", "FROM node AS Build\nFROM bUILD", ["build on sha256:node", "- on 0"]],
     ["may have an image's name", "FROM node AS node\nFROM node", ["node on sha256:node", "- on 0"]],
+    [
+      "give the nearest above their files",
+      "FROM node AS a\nFROM alpine AS a\nFROM scratch\nCOPY --from=a x y",
+      ["a on sha256:alpine", "- on scratch"],
+    ],
     ["give the nearest above their name", "FROM node AS a\nFROM alpine AS a\nFROM a", ["a on sha256:alpine", "- on 0"]],
     [
       "are planned once",
@@ -91,6 +96,12 @@ describe("Stages", () => {
     ["", ["- on scratch"]],
   ])("are built up to a target: %s", async ([target, stages]) => {
     expect(await shape("FROM node AS a\nCMD x\nFROM a AS b\nFROM scratch", target)).toEqual(stages)
+  })
+
+  test("are built up to the last of a target's name", async () => {
+    expect(await shape("FROM node AS a\nCMD y\nFROM alpine AS a\nCMD y\nFROM scratch", "a")).toEqual([
+      "a on sha256:alpine",
+    ])
   })
 
   test.for(["c", "3", "-1", "01"])("are refused without the target %s", async (target) => {

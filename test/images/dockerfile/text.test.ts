@@ -23,6 +23,11 @@ describe("A Dockerfile's text", () => {
     ["has CRLF line ends", "FROM x\r\nRUN a \\\r\n b\r\n", ["1 FROM x", "2 RUN a  b"]],
     ["has a byte order mark", "\uFEFFFROM x", ["1 FROM x"]],
     ["has another escape mark", "# escape=`\nRUN a `\n b\\\nCMD c", ["2 RUN a  b\\", "4 CMD c"]],
+    [
+      "has Docker's syntax from anywhere",
+      "# syntax = mirror.example.org/docker/dockerfile-upstream:1.9\nRUN a",
+      ["2 RUN a"],
+    ],
     ["has its directives in any case", "#Escape = ` \nRUN a `\n b", ["2 RUN a  b"]],
     ["has a syntax directive before the escape", "# syntax=docker/dockerfile:1\n# escape=`\nRUN a `\nb", ["3 RUN a b"]],
     ["has no directive behind a comment", "# hello\n# escape=`\nRUN a `\nCMD b", ["3 RUN a `", "4 CMD b"]],
@@ -51,9 +56,27 @@ describe("A Dockerfile's text", () => {
     ])
   })
 
+  test("has flags with quotes and escapes, which hold blanks together", () => {
+    const [copy] = splitInstructions(`COPY --a="b c"d --'e'=\\ f\\"g --h 'i'`).instructions
+    expect(copy).toMatchObject({
+      flags: [
+        { name: "a", value: "b cd" },
+        { name: "e", value: ' f"g' },
+        { name: "h", value: null },
+      ],
+      rest: "'i'",
+    })
+  })
+
   test.for<[name: string, text: string, line: number, reason: RegExp]>([
     ["an escape mark that is none", "# escape=x\nFROM y", 1, /invalid escape character 'x'/],
     ["a directive twice", "# escape=`\n# escape=`\nFROM y", 2, /only one escape parser directive/],
+    [
+      "a syntax that isn't Docker's",
+      "# escape=`\n# syntax=mine/frontend:1\nFROM y",
+      2,
+      /the syntax 'mine\/frontend:1' is not supported/,
+    ],
     ["a NUL", "FROM x\nRUN a\0b", 2, /NUL/],
     ["a line that is no instruction", "FROM x\n\n&& y", 3, /cannot be read as an instruction: && y/],
     ["an instruction too many", "RUN x\n".repeat(1001), 1001, /more than 1000 instructions/],

@@ -81,6 +81,8 @@ describe("Words", () => {
     ["${path//./}", ["a/b/ctargz"]],
     ["${path/b*a/X}", ["a/Xr.gz"]],
     ["${path//?/$x}", ["one".repeat(12)]],
+    ["${first#**a}", [""]],
+    ["${path/${none:-b/c}/X}", ["a/X.tar.gz"]],
     ["${path/$first/x}", ["x/b/c.tar.gz"]],
     ["${path///x}", ["a/b/c.tar.gz"]],
     ["${path//'/'/:}", ["a:b:c.tar.gz"]],

@@ -41,16 +41,22 @@ export const createImages = (resolveImage: PlanOptions["resolveImage"]) => {
     if (found !== undefined) return found
     if (known.size === MAX_IMAGES) fail(line, `more than ${MAX_IMAGES} images`)
     const image = await resolveImage(reference, line, platform)
-    checkSize(reference, image.config, line)
+    checkConfig(reference, image.config, line)
     known.set(key, image)
     return image
   }
 }
 
-const checkSize = (reference: string, config: BaseConfig, line: number) => {
+const checkConfig = (reference: string, config: BaseConfig, line: number) => {
   const { user, workingDirectory, shell } = config
+  let hasNul = false
+  const characters = JSON.stringify(config, (name, value: unknown) => {
+    hasNul ||= name.includes("\0") || (typeof value === "string" && value.includes("\0"))
+    return value
+  }).length
   const isLarge =
     [user, workingDirectory, ...(shell ?? [])].join("").length > MAX_PLACE_CHARACTERS ||
-    JSON.stringify(config).length > MAX_CONFIG_CHARACTERS
+    characters > MAX_CONFIG_CHARACTERS
   if (isLarge) fail(line, `the configuration of '${reference.slice(0, 200)}' is too large`)
+  if (hasNul) fail(line, `the configuration of '${reference.slice(0, 200)}' holds a NUL character`)
 }

@@ -56,6 +56,8 @@ export interface PlanOptions {
 export const planBuild = async (text: string, options: PlanOptions): Promise<BuildPlan> => {
   const { escape, instructions } = splitInstructions(text)
   const { arguments: given = {}, target } = options
+  const nul = Object.keys(given).find((name) => name.includes("\0") || given[name]?.includes("\0"))
+  if (nul !== undefined) fail(1, `the build argument '${nul.slice(0, 60)}' holds a NUL character`)
   const lexer = createLexer(escape)
   const known = platformArguments(target || "default")
   const written = splitStages(instructions, lexer, known, given)

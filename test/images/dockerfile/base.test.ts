@@ -86,6 +86,15 @@ describe("What a base brings", () => {
     )
   })
 
+  test.for<Partial<BaseConfig>>([{ user: "a\0" }, { command: ["a", "\0b"] }, { environment: { "\0": "a" } }])(
+    "is refused with a NUL: %j",
+    async (config) => {
+      await expect(planOf("FROM node\nCMD x", imagesOf({ node: config }))).rejects.toThrow(
+        "Dockerfile line 1: the configuration of 'node' holds a NUL character",
+      )
+    },
+  )
+
   test("is refused with too large an environment", async () => {
     const environment = { A: "x".repeat(200_000) }
     await expect(planOf("FROM node\nCMD x", imagesOf({ node: { environment } }))).rejects.toThrow(

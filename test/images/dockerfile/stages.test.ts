@@ -1,3 +1,4 @@
+import fc from "fast-check"
 import { describe, expect, test } from "vitest"
 import type { CopyStep } from "../../../images/dockerfile/step.ts"
 import { imagesOf, planOf, targetOf } from "./planning.ts"
@@ -139,5 +140,37 @@ describe("Stages", () => {
       },
     )
     expect(asked).toEqual(["5 node null", "2 alpine linux/amd64"])
+  })
+
+  const drawn = fc.array(fc.record({ ground: fc.nat(9), copies: fc.array(fc.nat(9), { maxLength: 3 }) }), {
+    minLength: 1,
+    maxLength: 10,
+  })
+  test("are all that the target needs and no more, each behind its own, whatever they need of each other", async () => {
+    await fc.assert(
+      fc.asyncProperty(drawn, async (written) => {
+        const needs = written.map(({ ground, copies }, index) => [ground, ...copies].filter((other) => other < index))
+        const text = written.map(({ ground, copies }, index) =>
+          [
+            `FROM ${ground < index ? `s${ground}` : "node"} AS s${index}`,
+            ...copies.map((other) => `COPY --from=${other < index ? other : "alpine"} a b`),
+          ].join("\n"),
+        )
+        const needed = new Set([written.length - 1])
+        for (const index of needed) needs[index]?.forEach((other) => needed.add(other))
+        const { stages } = await planOf(`${text.join("\n")}\nCMD x`, imagesOf({ node: {}, alpine: {} }))
+        expect(stages.at(-1)?.name).toBe(`s${written.length - 1}`)
+        expect(new Set(stages.map(({ name }) => name))).toEqual(new Set([...needed].map((index) => `s${index}`)))
+        expect(stages).toHaveLength(needed.size)
+        const nameOf = (source: { stage: number }) => stages[source.stage]?.name
+        stages.forEach(({ name, ground, steps }, place) => {
+          const sources = [ground, ...(steps as CopyStep[]).map(({ from }) => from)].filter(
+            (one) => one.kind === "stage",
+          )
+          expect(sources.every(({ stage }) => stage < place)).toBe(true)
+          expect(sources.map(nameOf)).toEqual(needs[Number(name?.slice(1))]?.map((other) => `s${other}`))
+        })
+      }),
+    )
   })
 })

@@ -88,6 +88,12 @@ describe("Arguments", () => {
     ],
   ])("%s", async ([, text, given, found]) => expect(await known(text, given)).toEqual(found))
 
+  test("of the build are refused with a NUL, used or not", async () => {
+    await expect(planOf("FROM torpor/debian:13\nCMD x", { arguments: { A: "a\0b" } })).rejects.toThrow(
+      "the build argument 'A' holds a NUL character",
+    )
+  })
+
   test("that are proxies are beside the plan's steps, for every RUN", async () => {
     const { proxies, settings } = await planOf("FROM torpor/debian:13\nCMD x", {
       arguments: { http_proxy: "http://a", NO_PROXY: "b", other: "c" },

@@ -28,7 +28,6 @@ export const neededPackages: readonly NeededPackage[] = [
   { name: "runc", why: "is what the bench compares with" },
   { name: "curl", why: "asks the edge in the tests, as a client that is not ours" },
   { name: "libarchive-tools", why: "reads image layers in the tests as a guest does" },
-  { name: "docker-registry", why: "has the images that the tests fetch" },
   { name: "python3", why: "stands in for a process of the monitor in the tests" },
 ]
 

@@ -26,6 +26,12 @@ const range = z.string().refine((value) => parsePrefix(value) !== undefined, "mu
 const registryHost = z
   .string()
   .regex(/^[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:\d{1,5})?$/, "must be a registry's host in lower case, maybe with a port")
+const mirror = z
+  .string()
+  .regex(
+    /^[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:\d{1,5})?(\/[a-z0-9._/-]+)?$/,
+    "must be a host in lower case, maybe with a path",
+  )
 const LABEL = "[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
 
 const isPort = (value: string) => /^\d{1,5}$/.test(value) && Number(value) <= MAX_PORT
@@ -124,7 +130,7 @@ const File = z.strictObject({
               /** Plain HTTP is taken too. */
               insecure: z.boolean().default(false),
               /** Asked first, in this order: hosts, maybe with a path. What is said of them is under their own names. */
-              mirrors: z.array(text).default([]),
+              mirrors: z.array(mirror).default([]),
             })
             .refine(
               ({ username, password, passwordFile }) =>
@@ -152,6 +158,7 @@ const File = z.strictObject({
     .strictObject({
       /** Network namespaces kept ready. */
       ready: z.number().int().min(0).max(64).default(4),
+      /** Each slot has one user id from here on, 65,536 of them; of the next thousand, each daemon has one that fetches images. */
       uidBase: z
         .number()
         .int()

@@ -2,7 +2,7 @@
  * What registries gave, kept by digest: `blobs/sha256/<hex>`, whole and verified, root's, never changed. Shared by all daemons of the
  * cache: a file is there under its name or not at all.
  */
-import { createHash } from "node:crypto"
+import { createHash, randomUUID } from "node:crypto"
 import { createReadStream } from "node:fs"
 import { chmod, chown, link, mkdir, open, readdir, readFile, rename, rm, stat, utimes } from "node:fs/promises"
 import { join } from "node:path"
@@ -11,9 +11,9 @@ import { digestOf, type Blob } from "./manifest.ts"
 
 export interface Blobs {
   fileOf(digest: string): string
-  /** Whether it is there; it counts as used. */
-  has(digest: string): Promise<boolean>
-  /** A small one's text. */
+  /** Whether it is there; it counts as used. Throws a {@link RegistryError} when it has another size than a manifest says. */
+  has(blob: Blob): Promise<boolean>
+  /** The text of a manifest or configuration that is there and sound. Throws a {@link RegistryError} when it is too large to be one. */
   read(digest: string): Promise<string | undefined>
   /** Keeps a text under its digest; throws a {@link RegistryError} when that is another. */
   put(digest: string, text: string): Promise<void>
@@ -26,6 +26,9 @@ export interface Blobs {
   /** Removes the least recently used until no more than this is left; what was used within the last hour stays. Answers the bytes that went. */
   prune(maxBytes: number): Promise<number>
 }
+
+/** skopeo takes no larger manifest or configuration. A layer's digest can be asked for too, and that may be gigabytes. */
+const MAX_TEXT_BYTES = 4 * 1024 ** 2
 
 /** A build that has asked for an image takes its layers within this time. */
 const IN_USE_MS = 3600_000
@@ -58,14 +61,24 @@ export const openBlobs = async (directory: string): Promise<Blobs> => {
 
   return {
     fileOf,
-    has: (digest) => touch(fileOf(digest)),
+    async has({ digest, bytes }) {
+      const file = fileOf(digest)
+      if (!(await touch(file))) return false
+      if ((await stat(file)).size !== bytes)
+        throw new RegistryError(`Its manifest says that layer ${digest} has ${bytes} bytes, and it has not.`)
+      return true
+    },
     async read(digest) {
       const file = fileOf(digest)
-      return (await touch(file)) ? readFile(file, "utf8") : undefined
+      if (!(await touch(file))) return undefined
+      if ((await stat(file)).size > MAX_TEXT_BYTES)
+        throw new RegistryError(`What ${digest} names is larger than any manifest or configuration.`)
+      const text = await readFile(file, "utf8")
+      return digestOf(text) === digest ? text : undefined
     },
     async put(digest, text) {
       if (digestOf(text) !== digest) throw new RegistryError(`What the registry sent as ${digest} is something else.`)
-      const unfinished = `${fileOf(digest)}.${process.pid}.${Date.now()}`
+      const unfinished = `${fileOf(digest)}.${randomUUID()}`
       await using file = await open(unfinished, "wx", 0o444)
       await file.writeFile(text)
       await file.sync()

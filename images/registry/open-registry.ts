@@ -18,7 +18,7 @@ import { openSkopeo } from "./skopeo.ts"
 export interface RegistryOptions {
   readonly hostId: string
   readonly cacheDirectory: string
-  /** Below the slots'. */
+  /** Nobody else's: see {@link fetchUid}. */
   readonly uid: number
   readonly registries: Registries
   /** Of all of an image's layers together, as they are fetched. */
@@ -34,9 +34,12 @@ const MAX_CONFIG_BYTES = 4 * 1024 ** 2
 const RESERVED_BYTES = 1024 ** 3
 const MIB = 1024 ** 2
 
-/** Daemons of one host have a user each, so that what one may reach another may not. */
+/** As many as there can be at most. */
+const SLOT_UIDS = 65_536
+
+/** Daemons of one host have a user each, so that what one may reach another may not. Behind the slots': before them may be root. */
 export const fetchUid = (slotUidBase: number, hostId: string): number =>
-  slotUidBase - 1 - (Number.parseInt(hostId.slice(0, 8), 16) % 1000)
+  slotUidBase + SLOT_UIDS + (Number.parseInt(hostId.slice(0, 8), 16) % 1000)
 
 /** Opens it; disposing removes its rules. */
 export const openRegistry = async (options: RegistryOptions): Promise<OpenRegistry> => {
@@ -126,11 +129,15 @@ export const openRegistry = async (options: RegistryOptions): Promise<OpenRegist
       named(text, async () => {
         const within = inTime(signal)
         const image = await find(text, within)
-        await using _ = await lock(join(locks, image.digest.slice("sha256:".length)), within, () =>
-          log(`Waiting: ${image.reference} is being fetched by another build`),
+        const lockFile = join(locks, image.digest.slice("sha256:".length))
+        await using stack = new AsyncDisposableStack()
+        stack.use(
+          await lock(lockFile, within, () => log(`Waiting: ${image.reference} is being fetched by another build`)),
         )
+        // While it is held: who waits has it open, and one who comes later makes another and finds all there.
+        stack.defer(() => rm(lockFile, { force: true }))
         const missing = []
-        for (const layer of image.manifest.layers) if (!(await blobs.has(layer.digest))) missing.push(layer)
+        for (const layer of image.manifest.layers) if (!(await blobs.has(layer))) missing.push(layer)
         if (missing.length > 0) {
           const bytes = missing.reduce((sum, layer) => sum + layer.bytes, 0)
           const { bavail, bsize } = await statfs(fetching)

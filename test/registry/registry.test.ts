@@ -112,6 +112,12 @@ describe("An image", () => {
     const both = await Promise.all([1, 2].map(() => fetch(registry, `${server.host}/twice`)))
     expect(both[0]!.layers).toEqual(both[1]!.layers)
     expect(server.requests.filter((line) => line.startsWith("GET") && line.includes(digestOf(layer)))).toHaveLength(1)
+    expect(readdirSync(join(cache, "registry/locks"))).toEqual([])
+  })
+
+  test("is fetched by a user whom nobody else is, however low the slots' begin", () => {
+    for (const mark of ["00000000", "ffffffff", "000003e7"])
+      expect(fetchUid(1000, mark)).toBeGreaterThanOrEqual(1000 + 65_536)
   })
 
   test("is pruned when it is the least recently used, and not while it may be in use", async () => {
@@ -234,14 +240,26 @@ describe("What a registry sends is refused", () => {
     expect(server.requests.filter((line) => line.includes(digestOf(layer)) && line.startsWith("GET"))).toEqual([])
   })
 
-  test("when it says less than it sends", async () => {
+  test("when its manifest says another size of a layer that is there already", async () => {
     const layer = layerOf(50_000)
-    await pushImage(server, "lying", "latest", {
+    await pushImage(server, "lying", "honest", { layers: [layer] })
+    await pushImage(server, "lying", "liar", {
       layers: [layer],
       alter: (manifest) => void ((manifest["layers"] as { size: number }[])[0]!.size = 10),
-    }).catch(() => {})
+    })
     await using registry = await open()
-    await expect(fetch(registry, `${server.host}/lying`)).rejects.toThrow()
+    await fetch(registry, `${server.host}/lying:honest`)
+    await expect(fetch(registry, `${server.host}/lying:liar`)).rejects.toThrow(/says that layer .* has 10 bytes/)
+  })
+
+  test("when what is asked for as an image is a layer, which is not even read", async () => {
+    const layer = layerOf(5 * 1024 ** 2)
+    await pushImage(server, "layered", "latest", { layers: [layer] })
+    await using registry = await open()
+    await fetch(registry, `${server.host}/layered`)
+    await expect(registry.resolve(`${server.host}/layered@${digestOf(layer)}`, signal)).rejects.toThrow(
+      /is larger than any manifest/,
+    )
   })
 
   test.for<[what: string, answer: (path: string) => string | Buffer]>([

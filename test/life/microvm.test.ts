@@ -247,8 +247,8 @@ describe("A build", () => {
     ],
     [
       "an instruction that isn't supported",
-      { Dockerfile: 'FROM torpor/debian:13\nONBUILD RUN x\nCMD ["true"]\n' },
-      /line 2: ONBUILD is not supported yet/,
+      { Dockerfile: 'FROM torpor/debian:13\nRUN --network=host x\nCMD ["true"]\n' },
+      /line 2: RUN --network=host is not supported/,
     ],
     ["an archive without a Dockerfile", { README: "nothing" }, /no Dockerfile/],
   ] as const)("fails with its reason: %s", async ([name, files, reason]) => {

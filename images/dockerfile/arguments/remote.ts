@@ -21,6 +21,9 @@ export const toRemoteFile = (source: string, checksum: string | null, line: numb
   const shown = source.slice(0, 200)
   if (source.length > MAX_URL_CHARACTERS) fail(line, `a URL of more than ${MAX_URL_CHARACTERS} characters`)
   const url = URL.canParse(source) ? new URL(source) : fail(line, `'${shown}' is no URL`)
+  // It would be in the log of every build.
+  if (url.username !== "" || url.password !== "")
+    fail(line, "ADD of a URL with a user or password is not supported: mount a secret in a RUN and fetch it there")
   if (checksum !== null && !/^sha256:[0-9a-f]{64}$/.test(checksum))
     fail(line, `invalid checksum '${checksum.slice(0, 80)}': write sha256: and 64 hexadecimal digits in small letters`)
   url.hash = ""

@@ -119,6 +119,7 @@ describe("A Dockerfile is refused with its line", () => {
       `${FROM}\nADD --checksum=sha256:0 https://e.org/a https://e.org/b c/`,
     ],
     ["invalid checksum 'md5:0'", 2, `${FROM}\nADD --checksum=md5:0 https://e.org/a b`],
+    ["ADD of a URL with a user or password is not supported", 2, `${FROM}\nADD https://a:b@e.org/x y`],
     ["'http://' is no URL", 2, `${FROM}\nADD http:// b`],
     ["ends in no name of a file", 2, `${FROM}\nADD http://e.org/a%2f.. b`],
     ["COPY requires at least one source and a destination", 2, `${FROM}\nCOPY a`],

@@ -1,6 +1,6 @@
 /** {@link Registry} by way of skopeo, into the cache. */
 import { lookup } from "node:dns/promises"
-import { mkdir, readdir, rm, statfs } from "node:fs/promises"
+import { mkdir, rm, statfs } from "node:fs/promises"
 import { join } from "node:path"
 import { runCommand } from "../../src/command.ts"
 import { lock } from "../../src/file-lock.ts"
@@ -14,6 +14,7 @@ import { parseReference, pinned, toText, type Reference } from "./reference.ts"
 import { hostOf, type Registries } from "./registries.ts"
 import type { Registry, ResolvedImage } from "./registry.ts"
 import { openSkopeo } from "./skopeo.ts"
+import { openWorkplace } from "./workplace.ts"
 
 export interface RegistryOptions {
   readonly hostId: string
@@ -33,6 +34,8 @@ const MAX_CONFIG_BYTES = 4 * 1024 ** 2
 /** Left free on the cache's disk. */
 const RESERVED_BYTES = 1024 ** 3
 const MIB = 1024 ** 2
+/** For what takes moments. */
+const PATIENCE_MS = 30_000
 
 /** As many as there can be at most. */
 const SLOT_UIDS = 65_536
@@ -44,14 +47,12 @@ export const fetchUid = (slotUidBase: number, hostId: string): number =>
 /** Opens it; disposing removes its rules. */
 export const openRegistry = async (options: RegistryOptions): Promise<OpenRegistry> => {
   const root = join(options.cacheDirectory, "registry")
-  const mark = options.hostId.slice(0, 8)
-  const [fetching, locks] = [join(root, `fetching-${mark}`), join(root, "locks")]
+  const locks = join(root, "locks")
   const blobs = await openBlobs(root)
-  // What a daemon that was killed had begun.
-  await rm(fetching, { recursive: true, force: true })
-  await Promise.all([mkdir(fetching, { mode: 0o711 }), mkdir(locks, { recursive: true })])
-  const skopeo = { directory: fetching, uid: options.uid, registries: options.registries }
-  const inTime = (signal: AbortSignal) => AbortSignal.any([signal, AbortSignal.timeout(options.timeoutMs)])
+  await mkdir(locks, { recursive: true })
+  const workplace = await openWorkplace(root, options.hostId, AbortSignal.timeout(PATIENCE_MS))
+  const skopeoFor = ({ registry }: Reference) =>
+    openSkopeo({ directory: workplace.path, uid: options.uid, registries: options.registries, registry })
 
   /** Written before each fetch: names may lead elsewhere by now. */
   const restrict = async (signal: AbortSignal) => {
@@ -67,15 +68,21 @@ export const openRegistry = async (options: RegistryOptions): Promise<OpenRegist
   const manifestOf = async (reference: Reference, digest: string, signal: AbortSignal): Promise<string> => {
     const kept = await blobs.read(digest)
     if (kept !== undefined) return kept
-    const text = await ask(["--raw"], pinned(reference, digest), MAX_MANIFEST_BYTES, signal)
+    const text = await ask(["--raw"], reference, pinned(reference, digest), MAX_MANIFEST_BYTES, signal)
     await blobs.put(digest, text)
     return text
   }
 
-  const ask = async (args: readonly string[], reference: string, maxBytes: number, signal: AbortSignal) => {
+  const ask = async (
+    args: readonly string[],
+    reference: Reference,
+    text: string,
+    maxBytes: number,
+    signal: AbortSignal,
+  ) => {
     await restrict(signal)
-    await using call = await openSkopeo(skopeo)
-    return await call.inspect(args, reference, maxBytes, signal)
+    await using call = await skopeoFor(reference)
+    return await call.inspect(args, text, maxBytes, signal)
   }
 
   const find = async (
@@ -86,7 +93,7 @@ export const openRegistry = async (options: RegistryOptions): Promise<OpenRegist
     let digest = parsed.digest
     let json = digest === undefined ? undefined : await blobs.read(digest)
     if (json === undefined) {
-      json = await ask(["--raw"], toText(parsed), MAX_MANIFEST_BYTES, signal)
+      json = await ask(["--raw"], parsed, toText(parsed), MAX_MANIFEST_BYTES, signal)
       digest ??= digestOf(json)
       await blobs.put(digest, json)
     }
@@ -99,7 +106,7 @@ export const openRegistry = async (options: RegistryOptions): Promise<OpenRegist
     const { config: configBlob, layers } = manifest
     let config = await blobs.read(configBlob.digest)
     if (config === undefined) {
-      config = await ask(["--raw", "--config"], pinned(parsed, digest!), MAX_CONFIG_BYTES, signal)
+      config = await ask(["--raw", "--config"], parsed, pinned(parsed, digest!), MAX_CONFIG_BYTES, signal)
       await blobs.put(configBlob.digest, config)
     }
     const { config: base, layers: known } = parseImageConfig(config)
@@ -113,21 +120,30 @@ export const openRegistry = async (options: RegistryOptions): Promise<OpenRegist
     return { reference: pinned(parsed, digest!), digest: digest!, config: base, bytes, manifest, parsed }
   }
 
-  /** Words of an error get the image's name before them, once. */
-  const named = async <Answer>(text: string, work: () => Promise<Answer>): Promise<Answer> => {
+  /** Words of an error get the image's name before them, once; that it took too long is one of them. */
+  const named = async <Answer>(
+    text: string,
+    signal: AbortSignal,
+    work: (within: AbortSignal) => Promise<Answer>,
+  ): Promise<Answer> => {
+    const patience = AbortSignal.timeout(options.timeoutMs)
     try {
-      return await work()
+      return await work(AbortSignal.any([signal, patience]))
     } catch (error) {
+      signal.throwIfAborted()
+      if (patience.aborted)
+        throw new RegistryError(
+          `The base image ${text.slice(0, 200)} could not be fetched within ${options.timeoutMs / 1000} s ("images.fetchTimeoutSeconds" in TORPOR_CONFIG).`,
+        )
       if (!(error instanceof RegistryError) || !/^(?:It|Its|What|The registry)\b/.test(error.message)) throw error
       throw new RegistryError(`The base image ${text.slice(0, 200)} cannot be used. ${error.message}`)
     }
   }
 
   return {
-    resolve: (reference, signal) => named(reference, () => find(reference, inTime(signal))),
+    resolve: (reference, signal) => named(reference, signal, (within) => find(reference, within)),
     fetch: (text, log, signal) =>
-      named(text, async () => {
-        const within = inTime(signal)
+      named(text, signal, async (within) => {
         const image = await find(text, within)
         const lockFile = join(locks, image.digest.slice("sha256:".length))
         await using stack = new AsyncDisposableStack()
@@ -140,12 +156,12 @@ export const openRegistry = async (options: RegistryOptions): Promise<OpenRegist
         for (const layer of image.manifest.layers) if (!(await blobs.has(layer))) missing.push(layer)
         if (missing.length > 0) {
           const bytes = missing.reduce((sum, layer) => sum + layer.bytes, 0)
-          const { bavail, bsize } = await statfs(fetching)
+          const { bavail, bsize } = await statfs(workplace.path)
           if (bavail * bsize < bytes + RESERVED_BYTES)
             throw new RegistryError(`Its layers need ${Math.ceil(bytes / MIB)} MiB, and the cache's disk has no room.`)
           log(`Fetching ${image.reference}: ${missing.length} layers, ${(bytes / MIB).toFixed(1)} MiB`)
           await restrict(within)
-          await using call = await openSkopeo(skopeo)
+          await using call = await skopeoFor(image.parsed)
           for (const { digest } of image.manifest.layers)
             if (!missing.some((layer) => layer.digest === digest))
               await blobs.lend(digest, join(call.blobs, "sha256", digest.slice("sha256:".length))).catch(() => {})
@@ -162,9 +178,9 @@ export const openRegistry = async (options: RegistryOptions): Promise<OpenRegist
     prune: blobs.prune,
     async [Symbol.asyncDispose]() {
       const table = fetchTable(options.hostId)
-      const signal = AbortSignal.timeout(10_000)
+      const signal = AbortSignal.timeout(PATIENCE_MS)
       await runCommand("nft", ["delete", "table", "inet", table], { signal }).catch(() => "")
-      if ((await readdir(fetching).catch(() => [])).length === 0) await rm(fetching, { recursive: true, force: true })
+      await workplace[Symbol.asyncDispose]()
     },
   }
 }

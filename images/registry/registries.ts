@@ -21,8 +21,11 @@ export type Registries = Readonly<Record<string, RegistrySettings>>
 /** Where they are in a directory that becomes skopeo's HOME. */
 export const CONFIGURATION = { registries: "registries.conf", auth: "auth.json" } as const
 
-/** Writes them; the caller decides who may read them. */
-export const writeConfiguration = async (home: string, registries: Registries): Promise<void> => {
+/** Writes what is said of one registry and its mirrors: of others not even a secret is there. The caller decides who may read it. */
+export const writeConfiguration = async (home: string, all: Registries, registry: string): Promise<void> => {
+  const mirrors = Object.hasOwn(all, registry) ? (all[registry]?.mirrors ?? []) : []
+  const asked = new Set([registry, ...mirrors.map(hostOf)])
+  const registries = Object.fromEntries(Object.entries(all).filter(([host]) => asked.has(host)))
   await writeFile(join(home, CONFIGURATION.registries), toRegistriesConf(registries))
   await writeFile(join(home, CONFIGURATION.auth), JSON.stringify({ auths: await toAuths(registries) }), { mode: 0o400 })
   for (const [host, { caFile }] of Object.entries(registries)) {

@@ -16,6 +16,8 @@ export interface SkopeoOptions {
   readonly directory: string
   readonly uid: number
   readonly registries: Registries
+  /** The one that is asked. */
+  readonly registry: string
 }
 
 /** A directory of its own, and the calls that it is for; disposing it removes it. */
@@ -35,11 +37,11 @@ const SMALL_FILE_BYTES = 16 * 1024 ** 2
 const SHOWN_CHARACTERS = 500
 
 /** Makes a directory for some calls; the caller disposes it. */
-export const openSkopeo = async ({ directory, uid, registries }: SkopeoOptions): Promise<Skopeo> => {
+export const openSkopeo = async ({ directory, uid, registries, registry }: SkopeoOptions): Promise<Skopeo> => {
   const home = join(directory, randomUUID())
   const blobs = join(home, "blobs")
   await mkdir(join(blobs, "sha256"), { recursive: true, mode: 0o700 })
-  await writeConfiguration(home, registries)
+  await writeConfiguration(home, registries, registry)
   await giveTo(uid, home)
   const resolver = await realpath("/etc/resolv.conf").catch(() => undefined)
 

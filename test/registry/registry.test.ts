@@ -1,8 +1,8 @@
 import { randomBytes, randomUUID } from "node:crypto"
 import { once } from "node:events"
 import { existsSync, readdirSync, statSync } from "node:fs"
-import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises"
-import { createServer } from "node:http"
+import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises"
+import { createServer, type IncomingMessage, type ServerResponse } from "node:http"
 import type { AddressInfo } from "node:net"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
@@ -26,16 +26,21 @@ afterAll(() => server[Symbol.asyncDispose]())
 beforeEach(async () => void (cache = await mkdtemp(join(tmpdir(), "torpor-cache-"))))
 afterEach(() => rm(cache, { recursive: true, force: true }))
 
-const open = (registries: Registries = { [server.host]: PLAIN }, more: { maxBytes?: number } = {}) =>
+const open = (
+  registries: Registries = { [server.host]: PLAIN },
+  more: { maxBytes?: number; timeoutMs?: number; hostId?: string } = {},
+) =>
   openRegistry({
     hostId,
     cacheDirectory: cache,
-    uid: fetchUid(600_000, hostId),
+    uid: fetchUid(600_000, more.hostId ?? hostId),
     registries,
     maxBytes: 1024 ** 3,
     timeoutMs: 120_000,
     ...more,
   })
+/** Beside one that is open. */
+const another = () => ({ hostId: randomUUID() })
 const fetch = async (registry: OpenRegistry, reference: string) => {
   const log: string[] = []
   const image = await registry.fetch(reference, (line) => log.push(line), signal)
@@ -144,11 +149,11 @@ describe("A registry", () => {
     await using registry = await open({ [closed.host]: { ...settings, passwordFile } })
     expect((await fetch(registry, `${closed.host}/private`)).layers).toHaveLength(1)
 
-    await using wrong = await open({ [closed.host]: { ...settings, password: "a wrong secret" } })
+    await using wrong = await open({ [closed.host]: { ...settings, password: "a wrong secret" } }, another())
     const refusal = await wrong.resolve(`${closed.host}/private`, signal).catch((error: Error) => error.message)
     expect(refusal).toMatch(/unauthorized|authentication required/i)
     expect(refusal).not.toContain("a wrong secret")
-    await using untrusted = await open({ [closed.host]: { insecure: false, mirrors: [] } })
+    await using untrusted = await open({ [closed.host]: { insecure: false, mirrors: [] } }, another())
     await expect(untrusted.resolve(`${closed.host}/private`, signal)).rejects.toThrow(/certificate/)
   })
 
@@ -192,6 +197,64 @@ describe("A registry", () => {
       inside.close()
       redirecting.close()
     }
+  })
+
+  test.for<[what: string, answer: (to: string, request: IncomingMessage, response: ServerResponse) => unknown]>([
+    [
+      "a layer",
+      (to, request, response) =>
+        request.url?.endsWith(digestOf(LAYER))
+          ? response.writeHead(307, { location: `${to}/layer` }).end()
+          : response.end(honestImage(request.url ?? "")),
+    ],
+    [
+      "a token",
+      (to, _, response) =>
+        response.writeHead(401, { "www-authenticate": `Bearer realm="${to}/token",service="x"` }).end(),
+    ],
+  ])("that sends its clients inside for %s sends them nowhere", async ([, answer]) => {
+    let asked = 0
+    await using inside = await listen((_, response) => void (asked++, response.end(LAYER)))
+    await using registryServer = await listen((request, response) => {
+      if (!request.url?.includes("/blobs/")) response.setHeader("content-type", OCI_MANIFEST)
+      return answer(`http://${inside.host}`, request, response)
+    })
+    await using registry = await open({ [registryServer.host]: PLAIN })
+    await expect(fetch(registry, `${registryServer.host}/x`)).rejects.toThrow(/cannot be fetched/)
+    expect(asked).toBe(0)
+    // Once the operator says that it may, it does: nothing else was in the way.
+    await using open2 = await open({ [registryServer.host]: PLAIN, [inside.host]: PLAIN }, another())
+    await fetch(open2, `${registryServer.host}/x`).catch(() => {})
+    expect(asked).toBeGreaterThan(0)
+  })
+
+  test("that doesn't answer is waited for no longer than is said, or than somebody wants it", async () => {
+    await using silent = await listen(() => {})
+    await using registry = await open({ [silent.host]: PLAIN }, { timeoutMs: 2000 })
+    await expect(registry.resolve(`${silent.host}/x`, signal)).rejects.toThrow(/could not be fetched within 2 s/)
+    await using patient = await open({ [silent.host]: PLAIN }, another())
+    const leaving = new AbortController()
+    silent.asked.then(
+      () => leaving.abort(new Error("somebody left")),
+      () => {},
+    )
+    await expect(patient.resolve(`${silent.host}/x`, leaving.signal)).rejects.toThrow("somebody left")
+  })
+
+  test("finds away what any daemon left that was killed, and leaves alone what one has that is alive", async () => {
+    const [killed, alive] = [randomUUID(), randomUUID()]
+    const place = (id: string) => join(cache, "registry", `fetching-${id.slice(0, 8)}`)
+    await using _ = await open({}, { hostId: alive })
+    await writeFile(join(place(alive), "under-way"), "")
+    for (const id of [killed, hostId]) {
+      await mkdir(join(place(id), "left"), { recursive: true })
+      await writeFile(join(place(id), "left/layer"), "")
+    }
+    await using registry = await open({})
+    expect(await registry.bytes()).toBe(0)
+    expect(existsSync(place(killed))).toBe(false)
+    expect(readdirSync(place(hostId))).toEqual([])
+    expect(readdirSync(place(alive))).toEqual(["under-way"])
   })
 
   test("leaves no rule behind when it is closed", async () => {
@@ -283,6 +346,44 @@ describe("What a registry sends is refused", () => {
     }
   })
 })
+
+const OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+const LAYER = layerOf(5000)
+/** What a registry says of an image with one layer, but for the layer. */
+const honestImage = (path: string): string => {
+  const config = JSON.stringify({ os: "linux", architecture: "amd64", config: {}, rootfs: { diff_ids: ["sha256:x"] } })
+  const blob = (mediaType: string, content: string | Buffer) => ({
+    mediaType: `application/vnd.oci.image.${mediaType}`,
+    digest: digestOf(content),
+    size: content.length,
+  })
+  return path.endsWith(digestOf(config))
+    ? config
+    : JSON.stringify({
+        schemaVersion: 2,
+        mediaType: OCI_MANIFEST,
+        config: blob("config.v1+json", config),
+        layers: [blob("layer.v1.tar+gzip", LAYER)],
+      })
+}
+
+/** A server that is whatever the test wants, on a port of 127.0.0.1. */
+const listen = async (answer: (request: IncomingMessage, response: ServerResponse) => unknown) => {
+  const asked = Promise.withResolvers<void>()
+  const listening = createServer((request, response) => {
+    asked.resolve()
+    answer(request, response)
+  }).listen(0, "127.0.0.1")
+  await once(listening, "listening")
+  return {
+    host: `127.0.0.1:${(listening.address() as AddressInfo).port}`,
+    asked: asked.promise,
+    async [Symbol.asyncDispose]() {
+      listening.closeAllConnections()
+      await new Promise((resolve) => listening.close(resolve))
+    },
+  }
+}
 
 const manifestOf = (layers: number) => {
   const blob = { mediaType: "application/vnd.oci.image.layer.v1.tar+gzip", digest: `sha256:${"0".repeat(64)}`, size: 1 }

@@ -16,9 +16,12 @@ export const isGit = (source: string) =>
   /^[\w.-]+@[\w.-]+:(?!\/\/)/.test(source) ||
   /^https?:\/\/[^?#]*\.git\/?(?:[?#]|$)/i.test(source)
 
+/** A source as it is shown, without a user and password that may be in it. */
+export const shownSource = (source: string) => source.replace(/\/\/[^/?#]*:[^/?#]*@/, "//").slice(0, 200)
+
 /** A file to download; throws DockerfileError on a URL that is none. */
 export const toRemoteFile = (source: string, checksum: string | null, line: number): RemoteFile => {
-  const shown = source.slice(0, 200)
+  const shown = shownSource(source)
   if (source.length > MAX_URL_CHARACTERS) fail(line, `a URL of more than ${MAX_URL_CHARACTERS} characters`)
   const url = URL.canParse(source) ? new URL(source) : fail(line, `'${shown}' is no URL`)
   // It would be in the log of every build.

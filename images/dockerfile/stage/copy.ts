@@ -8,7 +8,7 @@ import type { Instruction } from "../text/instructions.ts"
 import { absolutePath } from "../arguments/values.ts"
 import type { Handlers, StageBuild } from "./stage-build.ts"
 import { inlineOf } from "../arguments/inline.ts"
-import { isGit, isUrl, toRemoteFile } from "../arguments/remote.ts"
+import { isGit, isUrl, shownSource, toRemoteFile } from "../arguments/remote.ts"
 
 const FLAGS = { chown: "text", chmod: "text", link: "switch", exclude: "list" } as const
 const COPY_FLAGS = { ...FLAGS, from: "text", parents: "switch" } as const
@@ -22,7 +22,7 @@ export const COPY: Handlers = {
     const { line } = instruction
     const { flags, places, ...rest } = read(instruction, COPY_FLAGS, stage)
     const url = places.find((place) => isUrl(place) || isGit(place))
-    if (url !== undefined) fail(line, `source can't be a URL for COPY: ${url.slice(0, 200)}`)
+    if (url !== undefined) fail(line, `source can't be a URL for COPY: ${shownSource(url)}`)
     const reference = flags.text("from")
     const from: Source = reference === null ? { kind: "context" } : await stage.sourceOf(reference, line)
     stage.add(instruction, {
@@ -40,7 +40,7 @@ export const COPY: Handlers = {
     const { flags, places, ...rest } = read(instruction, ADD_FLAGS, stage)
     const repository = places.find(isGit)
     if (repository !== undefined)
-      fail(line, `ADD of a git repository is not supported: clone '${repository.slice(0, 200)}' in a RUN`)
+      fail(line, `ADD of a git repository is not supported: clone '${shownSource(repository)}' in a RUN`)
     if (flags.isOn("keep-git-dir"))
       fail(line, "ADD --keep-git-dir is for git repositories, which ADD doesn't take here")
     const urls = places.filter(isUrl)

@@ -110,6 +110,11 @@ describe("A Dockerfile is refused with its line", () => {
       2,
       `${FROM}\nADD https://e.org/x.git#main b`,
     ],
+    [
+      "ADD of a git repository is not supported: clone 'https://e.org/x.git' in a RUN",
+      2,
+      `${FROM}\nADD https://a:b@e.org/x.git y`,
+    ],
     ["ADD of a git repository is not supported", 2, `${FROM}\nADD --keep-git-dir git@e.org:x b`],
     ["ADD --keep-git-dir is for git repositories", 2, `${FROM}\nADD --keep-git-dir a b`],
     ["checksum requires HTTP(S) sources", 2, `${FROM}\nADD --checksum=sha256:${"0".repeat(64)} a b`],

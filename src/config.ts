@@ -114,7 +114,9 @@ const File = z.strictObject({
     .strictObject({
       /** The largest, all layers together as they are fetched. */
       maxMiB: z.number().int().min(1).default(8192),
-      fetchTimeoutSeconds: z.number().int().min(1).default(1800),
+      /** Of what is kept of all of them; the least recently used go first, and none that was used within the last hour. */
+      maxCacheMiB: z.number().int().min(0).default(32_768),
+      fetchTimeoutSeconds: z.number().int().min(1).max(86_400).default(1800),
       /** What is said of a registry, by its host (and port). Addresses that guests may not reach are fetched from only when they are here. */
       registries: z
         .record(

@@ -169,6 +169,7 @@ export const startDaemon = async (
       uid: fetchUid(config.slots.uidBase, hostId),
       registries: config.images.registries,
       maxBytes: config.images.maxMiB * 1024 ** 2,
+      maxCacheBytes: config.images.maxCacheMiB * 1024 ** 2,
       timeoutMs: config.images.fetchTimeoutSeconds * 1000,
     }),
   )

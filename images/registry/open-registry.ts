@@ -24,6 +24,8 @@ export interface RegistryOptions {
   readonly registries: Registries
   /** Of all of an image's layers together, as they are fetched. */
   readonly maxBytes: number
+  /** Of all that is kept, but for what was used within the last hour. */
+  readonly maxCacheBytes: number
   readonly timeoutMs: number
 }
 
@@ -68,6 +70,7 @@ export const openRegistry = async (options: RegistryOptions): Promise<OpenRegist
   const manifestOf = async (reference: Reference, digest: string, signal: AbortSignal): Promise<string> => {
     const kept = await blobs.read(digest)
     if (kept !== undefined) return kept
+    await blobs.prune(options.maxCacheBytes)
     const text = await ask(["--raw"], reference, pinned(reference, digest), MAX_MANIFEST_BYTES, signal)
     await blobs.put(digest, text)
     return text
@@ -93,6 +96,7 @@ export const openRegistry = async (options: RegistryOptions): Promise<OpenRegist
     let digest = parsed.digest
     let json = digest === undefined ? undefined : await blobs.read(digest)
     if (json === undefined) {
+      await blobs.prune(options.maxCacheBytes)
       json = await ask(["--raw"], parsed, toText(parsed), MAX_MANIFEST_BYTES, signal)
       digest ??= digestOf(json)
       await blobs.put(digest, json)
@@ -156,6 +160,7 @@ export const openRegistry = async (options: RegistryOptions): Promise<OpenRegist
         for (const layer of image.manifest.layers) if (!(await blobs.has(layer))) missing.push(layer)
         if (missing.length > 0) {
           const bytes = missing.reduce((sum, layer) => sum + layer.bytes, 0)
+          await blobs.prune(Math.max(options.maxCacheBytes - bytes, 0))
           const { bavail, bsize } = await statfs(workplace.path)
           if (bavail * bsize < bytes + RESERVED_BYTES)
             throw new RegistryError(`Its layers need ${Math.ceil(bytes / MIB)} MiB, and the cache's disk has no room.`)

@@ -157,13 +157,26 @@ const giveTo = async (uid: number, path: string): Promise<void> => {
   for (const name of await readdir(path)) await giveTo(uid, join(path, name))
 }
 
+const CONFIGURED = 'under "images.registries" in TORPOR_CONFIG'
+/** What can be done about it, by what skopeo says; the first that fits. */
+const hints: readonly (readonly [RegExp, string])[] = [
+  [
+    /connection refused|connection reset|prohibited|Permission denied|operation not permitted/i,
+    `of addresses inside, only those are reached that the operator names ${CONFIGURED}`,
+  ],
+  [
+    /unauthorized|authentication required|denied/i,
+    `there is no such image, or it is not for everybody: the operator's username and password for it are ${CONFIGURED}`,
+  ],
+  [/x509/, `the CA of a registry of one's own is its caFile ${CONFIGURED}`],
+  [/HTTP response to HTTPS client/, `a registry that speaks plain HTTP is "insecure": true ${CONFIGURED}`],
+]
+
 /** The end of what skopeo says, where the reason is: `… level=fatal msg="…"`. */
 const reasonOf = (output: string): string => {
   const said = output.trim().split("\n").at(-1) ?? ""
   const [, quoted] = /msg="((?:[^"\\]|\\.)*)"/.exec(said) ?? []
   const words = quoted?.replaceAll(/\\(.)/g, "$1") ?? said
-  const hint = /connection refused|connection reset|prohibited|Permission denied|operation not permitted/i.test(words)
-    ? ' (of addresses inside, only those are reached that the operator names under "images.registries" in TORPOR_CONFIG)'
-    : ""
-  return wordsOf(words.slice(-SHOWN_CHARACTERS), SHOWN_CHARACTERS) + hint
+  const [, hint] = hints.find(([what]) => what.test(words)) ?? []
+  return wordsOf(words.slice(-SHOWN_CHARACTERS), SHOWN_CHARACTERS) + (hint === undefined ? "" : ` (${hint})`)
 }

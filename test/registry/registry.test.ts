@@ -28,7 +28,7 @@ afterEach(() => rm(cache, { recursive: true, force: true }))
 
 const open = (
   registries: Registries = { [server.host]: PLAIN },
-  more: { maxBytes?: number; timeoutMs?: number; hostId?: string } = {},
+  more: { maxBytes?: number; maxCacheBytes?: number; timeoutMs?: number; hostId?: string } = {},
 ) =>
   openRegistry({
     hostId,
@@ -36,6 +36,7 @@ const open = (
     uid: fetchUid(600_000, more.hostId ?? hostId),
     registries,
     maxBytes: 1024 ** 3,
+    maxCacheBytes: 1024 ** 3,
     timeoutMs: 120_000,
     ...more,
   })
@@ -120,6 +121,15 @@ describe("An image", () => {
     expect(readdirSync(join(cache, "registry/locks"))).toEqual([])
   })
 
+  test("makes room for itself: what was used least recently goes when there is too much", async () => {
+    for (const tag of ["old", "new"]) await pushImage(server, "room", tag, { layers: [layerOf(200_000)] })
+    await using registry = await open(undefined, { maxCacheBytes: 300_000 })
+    const { layers } = await fetch(registry, `${server.host}/room:old`)
+    await runCommand("touch", ["-d", "2 hours ago", layers[0]!.file], { signal })
+    await fetch(registry, `${server.host}/room:new`)
+    expect(existsSync(layers[0]!.file)).toBe(false)
+  })
+
   test("is fetched by a user whom nobody else is, however low the slots' begin", () => {
     for (const mark of ["00000000", "ffffffff", "000003e7"])
       expect(fetchUid(1000, mark)).toBeGreaterThanOrEqual(1000 + 65_536)
@@ -152,9 +162,16 @@ describe("A registry", () => {
     await using wrong = await open({ [closed.host]: { ...settings, password: "a wrong secret" } }, another())
     const refusal = await wrong.resolve(`${closed.host}/private`, signal).catch((error: Error) => error.message)
     expect(refusal).toMatch(/unauthorized|authentication required/i)
+    expect(refusal).toContain("username and password")
     expect(refusal).not.toContain("a wrong secret")
     await using untrusted = await open({ [closed.host]: { insecure: false, mirrors: [] } }, another())
-    await expect(untrusted.resolve(`${closed.host}/private`, signal)).rejects.toThrow(/certificate/)
+    await expect(untrusted.resolve(`${closed.host}/private`, signal)).rejects.toThrow(/certificate.*caFile/)
+  })
+
+  test("that speaks plain HTTP is spoken to only where the operator says so", async () => {
+    await pushImage(server, "plain", "latest", { layers: [layerOf()] })
+    await using registry = await open({ [server.host]: { insecure: false, mirrors: [] } })
+    await expect(registry.resolve(`${server.host}/plain`, signal)).rejects.toThrow(/"insecure": true/)
   })
 
   test("is asked after its mirrors", async () => {
@@ -328,6 +345,10 @@ describe("What a registry sends is refused", () => {
   test.for<[what: string, answer: (path: string) => string | Buffer]>([
     ["a manifest without an end", () => Buffer.alloc(64 * 1024 ** 2, " ")],
     ["no manifest", () => "words"],
+    [
+      "a configuration without an end",
+      (path) => (path.includes("/blobs/") ? Buffer.alloc(64 * 1024 ** 2, " ") : honestImage(path)),
+    ],
     ["a manifest of a thousand layers", () => manifestOf(1000)],
   ])("when it is %s", async ([, answer]) => {
     const hostile = createServer((request, response) => {

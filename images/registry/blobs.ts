@@ -3,8 +3,8 @@
  * cache: a file is there under its name or not at all.
  */
 import { createHash, randomUUID } from "node:crypto"
-import { createReadStream } from "node:fs"
-import { chmod, chown, link, mkdir, open, readdir, readFile, rename, rm, stat, utimes } from "node:fs/promises"
+import { constants } from "node:fs"
+import { link, mkdir, open, readdir, readFile, rename, rm, stat, utimes, type FileHandle } from "node:fs/promises"
 import { join } from "node:path"
 import { RegistryError } from "./error.ts"
 import { digestOf, type Blob } from "./manifest.ts"
@@ -85,14 +85,18 @@ export const openBlobs = async (directory: string): Promise<Blobs> => {
       await rename(unfinished, fileOf(digest))
     },
     async take({ digest, bytes }, file) {
-      const { size } = await stat(file).catch(() => ({ size: -1 }))
-      if (size === -1) throw new RegistryError(`The registry has no layer ${digest}.`)
-      // Nobody writes to it any more: the one who could is over, and it is root's from here on.
-      await chown(file, 0, 0)
-      await chmod(file, 0o444)
-      if (size !== bytes || (await sha256Of(file)) !== digest)
+      await using handle = await openStrangers(file).catch((error: NodeJS.ErrnoException) => {
+        if (error.code === "ENOENT") throw new RegistryError(`The registry has no layer ${digest}.`)
+        throw new RegistryError(`What was fetched as layer ${digest} is no file.`)
+      })
+      const stats = await handle.stat()
+      if (!stats.isFile() || stats.nlink !== 1 || stats.size !== bytes)
         throw new RegistryError(`What the registry sent as layer ${digest} is something else.`)
-      await using handle = await open(file)
+      // Nobody writes to it any more: the one who could is over, and it is root's from here on.
+      await handle.chown(0, 0)
+      await handle.chmod(0o444)
+      if ((await sha256Of(handle)) !== digest)
+        throw new RegistryError(`What the registry sent as layer ${digest} is something else.`)
       await handle.sync()
       await rename(file, fileOf(digest))
     },
@@ -113,8 +117,12 @@ export const openBlobs = async (directory: string): Promise<Blobs> => {
   }
 }
 
-const sha256Of = async (file: string): Promise<string> => {
+/** Whoever wrote it may have made a link of it, which would have us change a file of the host's, or a pipe that nobody ends. */
+const openStrangers = (file: string) => open(file, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK)
+
+const sha256Of = async (file: FileHandle): Promise<string> => {
   const hash = createHash("sha256")
-  for await (const chunk of createReadStream(file, { highWaterMark: 1024 * 1024 })) hash.update(chunk as Buffer)
+  for await (const chunk of file.createReadStream({ start: 0, autoClose: false, highWaterMark: 1024 * 1024 }))
+    hash.update(chunk as Buffer)
   return `sha256:${hash.digest("hex")}`
 }

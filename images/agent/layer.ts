@@ -4,7 +4,8 @@
  * Format: https://github.com/opencontainers/image-spec/blob/main/layer.md
  */
 import { spawn } from "node:child_process"
-import { lstat, readdir, rm } from "node:fs/promises"
+import { lstatSync } from "node:fs"
+import { readdir, rm } from "node:fs/promises"
 import { basename, dirname, join } from "node:path"
 import { createInterface } from "node:readline"
 import { IMAGE_ROOT, resolveInImage } from "./image-root.ts"
@@ -25,37 +26,59 @@ export interface LayerEntry {
 /** Puts a layer on what is there. Throws when it holds a device, or is no archive. */
 export const applyLayer = async (archive: string, isFirst: boolean, root = IMAGE_ROOT): Promise<void> => {
   let entries = 0
+  const below = openBelow(root)
   for await (const { path, type } of listLayer(archive)) {
     if (++entries > MAX_ENTRIES) throw new Error(`The layer has more than ${MAX_ENTRIES} entries`)
     if (type === "char" || type === "block") throw new Error(`The layer holds a device: /${path.slice(0, 200)}`)
-    if (!isFirst) await makeWay(path, type, root)
+    if (!isFirst) await makeWay(path, type, below)
   }
   // Its names are taken as they are inside of a root that is the image's; -p: with modes, attributes and capabilities.
   const options = ["-P", "-p", "--chroot", "--numeric-owner", "--exclude", `${WHITEOUT}*`]
   await run("bsdtar", ["-x", "-f", archive, "-C", root, ...options])
 }
 
-/** What a layer's entry removes of the layers below it. */
-const makeWay = async (path: string, type: string, root: string): Promise<void> => {
+/** What the layers below have made. */
+interface Below {
+  /** The real path of a directory. Most entries are in the directory of the one before: it is looked for once. */
+  directory(path: string): Promise<string>
+  remove(path: string): Promise<void>
+}
+
+const openBelow = (root: string): Below => {
+  let last: { readonly path: string; readonly real: string } | undefined
+  return {
+    async directory(path) {
+      if (last?.path !== path) last = { path, real: await resolveInImage(path, root) }
+      return last.real
+    },
+    async remove(path) {
+      last = undefined
+      await rm(path, { recursive: true, force: true })
+    },
+  }
+}
+
+/** Removes what a layer's entry says is gone, or is in its way. */
+const makeWay = async (path: string, type: string, below: Below): Promise<void> => {
   const [name, parent] = [basename(path), dirname(path)]
   if (name === OPAQUE) {
-    const directory = await resolveInImage(parent, root)
-    for (const child of await readdir(directory).catch(() => [])) await remove(join(directory, child))
+    const directory = await below.directory(parent)
+    for (const child of await readdir(directory).catch(() => [])) await below.remove(join(directory, child))
     return
   }
   if (name.startsWith(`${WHITEOUT}${WHITEOUT}`)) return
   if (name.startsWith(WHITEOUT)) {
     const hidden = name.slice(WHITEOUT.length)
     if (hidden === "" || hidden === "." || hidden === "..") throw new Error("The layer deletes what has no name")
-    return remove(join(await resolveInImage(parent, root), hidden))
+    await below.remove(join(await below.directory(parent), hidden))
+    return
   }
-  const there = join(await resolveInImage(parent, root), name)
-  const found = await lstat(there).catch(() => undefined)
+  const there = join(await below.directory(parent), name)
+  // At once: asked for asynchronously, twenty thousand answers take a minute of an emulated processor.
+  const found = lstatSync(there, { throwIfNoEntry: false })
   // A directory goes on with what is in it; anything else is replaced by the layer's.
-  if (found !== undefined && path !== "." && !(type === "dir" && found.isDirectory())) await remove(there)
+  if (found !== undefined && path !== "." && !(type === "dir" && found.isDirectory())) await below.remove(there)
 }
-
-const remove = (path: string) => rm(path, { recursive: true, force: true })
 
 /** The entries of an archive, as the unpacker that will unpack it reads them. */
 export async function* listLayer(archive: string): AsyncGenerator<LayerEntry> {
@@ -64,9 +87,9 @@ export async function* listLayer(archive: string): AsyncGenerator<LayerEntry> {
   })
   let words = ""
   child.stderr.setEncoding("utf8").on("data", (text: string) => (words = (words + text).slice(-1000)))
-  const ended = new Promise<number | null>((resolve) => {
-    child.once("close", resolve)
-    child.once("error", () => resolve(127))
+  const ended = new Promise<number | string | null>((resolve) => {
+    child.once("close", (code, signal) => resolve(code ?? signal))
+    child.once("error", (error) => resolve(error.message))
   })
   try {
     for await (const line of createInterface({ input: child.stdout })) {
@@ -75,7 +98,7 @@ export async function* listLayer(archive: string): AsyncGenerator<LayerEntry> {
       yield { path: toPath(name), type }
     }
     const code = await ended
-    if (code !== 0) throw new Error(`The layer cannot be read: ${words.trim() || `code ${code}`}`)
+    if (code !== 0) throw new Error(`The layer cannot be read: ${words.trim()} (${code})`)
   } finally {
     child.kill("SIGKILL")
   }

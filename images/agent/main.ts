@@ -75,7 +75,10 @@ const routes: Record<string, Handler> = {
   "POST /download": async (request) => download(await bodyOf<DownloadSpec>(request)),
   "POST /layers": async (request) => {
     const { from, count } = await bodyOf<LayersSpec>(request)
-    for (let layer = 0; layer < count; layer++) await applyLayer(`${pathOnDrive(from)}/${layer}`, layer === 0)
+    for (let layer = 0; layer < count; layer++)
+      await applyLayer(`${pathOnDrive(from)}/${layer}`, layer === 0).catch((error: Error) => {
+        throw new Error(`layer ${layer + 1} of ${count}: ${error.message}`)
+      })
   },
   "POST /copy": async (request) => {
     const spec = await bodyOf<CopySpec>(request)

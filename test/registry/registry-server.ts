@@ -3,7 +3,7 @@ import { execFileSync, spawn } from "node:child_process"
 import { createHash } from "node:crypto"
 import { once } from "node:events"
 import { existsSync } from "node:fs"
-import { mkdir, mkdtemp, readdir, rename, rm, writeFile } from "node:fs/promises"
+import { copyFile, mkdir, mkdtemp, rename, rm, writeFile } from "node:fs/promises"
 import { request as sendHttp } from "node:http"
 import { request as sendHttps } from "node:https"
 import { tmpdir } from "node:os"
@@ -11,6 +11,7 @@ import { join } from "node:path"
 import { createInterface } from "node:readline"
 import { text } from "node:stream/consumers"
 import { parseConfig } from "../../src/config.ts"
+import { unpackPackages } from "../fixtures/debian-packages.ts"
 
 export interface RegistryServer extends AsyncDisposable {
   /** `127.0.0.1:<port>`. */
@@ -36,11 +37,10 @@ const findProgram = async (): Promise<string> => {
   const kept = join(cacheDirectory, "test/docker-registry")
   if (!existsSync(kept)) {
     const unfinished = await mkdtemp(join(tmpdir(), "torpor-docker-registry-"))
-    execFileSync("apt-get", ["download", "-q", "docker-registry"], { cwd: unfinished, stdio: "ignore" })
-    const [file = ""] = (await readdir(unfinished)).filter((name) => name.endsWith(".deb"))
-    execFileSync("dpkg", ["-x", file, "."], { cwd: unfinished })
+    await unpackPackages(["docker-registry"], unfinished)
     await mkdir(join(cacheDirectory, "test"), { recursive: true })
-    execFileSync("cp", ["usr/bin/docker-registry", `${kept}.${process.pid}`], { cwd: unfinished })
+    // Whole or not at all.
+    await copyFile(join(unfinished, "usr/bin/docker-registry"), `${kept}.${process.pid}`)
     await rename(`${kept}.${process.pid}`, kept)
     await rm(unfinished, { recursive: true })
   }

@@ -5,6 +5,7 @@
 import { rm } from "node:fs/promises"
 import { createHash } from "node:crypto"
 import { eq } from "drizzle-orm"
+import { unlessAborted } from "../src/abort.ts"
 import { failpoint } from "../src/failpoint.ts"
 import { bases } from "../src/db/schema.ts"
 import type { LaunchSpec } from "../src/vmm/vmm.ts"
@@ -169,7 +170,7 @@ export const createVmVerbs = ({ host, places, createOverlay, stored }: VmLifeOpt
       const live = await host.find(await findVm(db, vmId), signal)
       if (live === undefined)
         return { cause: "host", reason: "The virtual machine's process ended while the daemon was down." }
-      return live.ended
+      return unlessAborted(live.ended, signal)
     },
 
     end: (vmId) =>

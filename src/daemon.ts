@@ -21,6 +21,7 @@ import { suspendAll } from "../machines/suspend-all.ts"
 import { createMicrovmRouter } from "../machines/router.ts"
 import { createTurns } from "../machines/turns.ts"
 import { createVmHost } from "../machines/vm.ts"
+import { createWork } from "../machines/work.ts"
 import { createVmVerbs } from "../machines/vm-life.ts"
 import { liveVms } from "../machines/vm-row.ts"
 import { ensureCertificates } from "../proxy/certificates.ts"
@@ -146,6 +147,7 @@ export const startDaemon = async (
       ? createBuiltInArtifacts(store, artifactLimits)
       : opened.use(createRemoteArtifacts({ endpoint: config.s3Endpoint, ...data.credentials, ...artifactLimits }))
 
+  const work = createWork()
   // Statecharts wait for their own rows, by way of the registry that will own them.
   const registries = {} as { microvms: Registry<MicrovmMachine>; imageVersions: Registry<ImageVersionMachine> }
   const vmOwner = new Map<string, string>()
@@ -189,11 +191,15 @@ export const startDaemon = async (
     readyTimeoutMs: config.readyTimeoutSeconds * 1000,
     stored: (id) => registries.imageVersions.stored(id),
   })
+  const settle = async () => {
+    const left = await work.settled(GRACE_MS)
+    if (left > 0) log.warn({ left }, "Closing while statecharts' work is not at its end; the next start looks after it")
+  }
   let dropConnections = (_vmId: string): void => {}
   registries.microvms = createRegistry(
     {
       name: "microvm",
-      machine: createMicrovmMachine(verbs, router.activityOf),
+      machine: createMicrovmMachine(work.count(verbs), router.activityOf),
       save: (id, generation, snapshot, persisted) =>
         db.transaction((tx) => saveMicrovm(tx, id, generation, snapshot, persisted)),
       observe(id, snapshot) {
@@ -212,12 +218,13 @@ export const startDaemon = async (
   registries.imageVersions = createRegistry(
     {
       name: "image-version",
-      machine: createImageVersionMachine(buildVerbs),
+      machine: createImageVersionMachine(work.count(buildVerbs)),
       save: (id, generation, snapshot, persisted) =>
         db.transaction((tx) => saveImageVersion(tx, id, generation, snapshot, persisted)),
     },
     log,
   )
+  opened.defer(settle)
   opened.defer(() => registries.microvms.close())
   opened.defer(() => registries.imageVersions.close())
   await sweepHost(host)
@@ -278,6 +285,7 @@ export const startDaemon = async (
     async endAll() {
       // The actors first: they would take what ends here for a failure to tell of.
       await Promise.all([registries.microvms.close(), registries.imageVersions.close()])
+      await settle()
       for (const { id } of await liveVms(db, hostId)) await host.end(id)
     },
     close: () => held.disposeAsync(),

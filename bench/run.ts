@@ -6,12 +6,13 @@ import { startTestDaemon } from "../test/fixtures/daemon.ts"
 import { benchApp } from "./app.ts"
 import type { Bench, Claim } from "./bench.ts"
 import { boots } from "./boots.ts"
+import { builds } from "./builds.ts"
 import { deltas } from "./deltas.ts"
 import { idle } from "./idle.ts"
 import { life } from "./life.ts"
 import { summarise, timed, type Samples, type Summary } from "./samples.ts"
 
-const benches: Readonly<Record<string, Bench>> = { life, boots, deltas, idle }
+const benches: Readonly<Record<string, Bench>> = { life, boots, deltas, idle, builds }
 
 const usage = `Usage: npm run bench [NAME …] [-- --json] [-- --rounds N]
 

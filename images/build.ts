@@ -90,6 +90,7 @@ const copy = async (step: CopyStep, options: StepOptions, signal: AbortSignal): 
     mode: step.mode,
     exclude: step.excluded,
     keepsParents: step.parents,
+    replacesLinks: step.link,
   }
   if (step.sources.length + step.inline.length > 0)
     await agent.copy(

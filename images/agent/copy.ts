@@ -44,6 +44,7 @@ export const copyIntoImage = async (spec: CopySpec, from: string, root = IMAGE_R
     root,
   }
   const sources = await findSources(spec, from)
+  if (spec.replacesLinks) await replaceLinks(spec.destination, root)
   const target = await resolveInImage(spec.destination, root)
   const intoDirectory =
     spec.keepsParents ||
@@ -72,6 +73,15 @@ export const copyIntoImage = async (spec: CopySpec, from: string, root = IMAGE_R
     const to = intoDirectory ? join(spec.destination, name) : spec.destination
     await makeOwned(dirname(to), copying)
     await putFile(content, await resolveInImage(to, root), copying)
+  }
+}
+
+/** The path has no link in it afterwards; what is made of it is made where it says. */
+const replaceLinks = async (path: string, root: string): Promise<void> => {
+  let at = root
+  for (const part of path.split("/").filter(Boolean)) {
+    at = join(at, part)
+    if ((await lstat(at).catch(() => undefined))?.isSymbolicLink()) await rm(at)
   }
 }
 

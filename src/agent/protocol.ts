@@ -165,6 +165,8 @@ export interface CopySpec {
   readonly keepsParents: boolean
   /** A tar is not copied, but what is in it. */
   readonly unpacks: boolean
+  /** Links on the way to the destination are replaced by directories, and not followed. */
+  readonly replacesLinks: boolean
 }
 
 export interface DownloadSpec {

@@ -44,6 +44,7 @@ const copy = (sources: (string | [string, number])[], destination: string, more:
       exclude: [],
       keepsParents: false,
       unpacks: false,
+      replacesLinks: false,
       ...more,
     },
     from,
@@ -135,6 +136,19 @@ describe("What is copied", () => {
     expect(readFileSync(join(outside, "secret"), "utf8")).toBe("the secret")
     await symlink("/../..", join(from, "above"))
     await expect(copy(["above/secret"], "/got")).rejects.toThrow("is not in the build context")
+  })
+})
+
+describe("COPY --link", () => {
+  test("replaces a link on the way by a directory, where a COPY follows it", async () => {
+    await put(from, { file: "f" })
+    await put(image, { "real/kept": "kept" })
+    await symlink("real", join(image, "link"))
+    await copy(["file"], "/link/")
+    expect(read("real/file")).toBe("f")
+    await copy(["file"], "/link/linked", { replacesLinks: true })
+    expect(filesIn("link")).toEqual(["linked"])
+    expect(filesIn("real")).toEqual(["file", "kept"])
   })
 })
 

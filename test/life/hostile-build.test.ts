@@ -1,0 +1,70 @@
+import { TerminateMicrovmCommand } from "@aws-sdk/client-lambda-microvms"
+import { networkInterfaces } from "node:os"
+import { afterAll, beforeAll, describe, expect, test } from "vitest"
+import { startTestDaemon, type TestDaemon } from "../fixtures/daemon.ts"
+import { buildOf } from "./build-result.ts"
+
+let daemon: TestDaemon
+beforeAll(async () => void (daemon = await startTestDaemon()))
+afterAll(() => daemon[Symbol.asyncDispose]())
+
+const SERVER = `import http.server, os, subprocess
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        found = subprocess.run(["sh", "-c", os.environ["LOOK"]], capture_output=True, text=True)
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write((found.stdout + found.stderr).encode())
+http.server.HTTPServer(("", 8080), Handler).serve_forever()
+`
+const build = (name: string, lines: string[]) =>
+  buildOf(daemon, name, {
+    "server.py": SERVER,
+    Dockerfile: ["FROM torpor/debian:13", ...lines, "COPY server.py /", 'CMD ["python3", "/server.py"]'].join("\n"),
+  })
+
+describe("A build step", () => {
+  test("leaves device nodes that open nothing, and setuid files that are of use inside alone", async () => {
+    const { reason, log } = await build("nodes", [
+      "RUN mknod /disk b 254 0 && mknod /memory c 1 1 && cp /usr/bin/id /setuid && chmod u+s /setuid",
+      "ENV LOOK='head -c 1 /disk; head -c 1 /memory; /setuid -u'",
+      "USER nobody",
+    ])
+    expect(reason, log.join("\n")).toBeUndefined()
+    const vm = await daemon.run({ image: "nodes" })
+    try {
+      const { body } = await vm.get("/")
+      expect(body).toContain("cannot open '/disk' for reading: Permission denied")
+      expect(body).toContain("cannot open '/memory' for reading: Permission denied")
+      expect(body.split("\n")[0]).toBe("0")
+    } finally {
+      vm.close()
+      await daemon.client.send(new TerminateMicrovmCommand({ microvmIdentifier: vm.id }))
+    }
+  })
+
+  test("that writes garbage over its own disk has an image that doesn't start, and nobody else's is touched", async () => {
+    const garbage = "mknod /dev/disk b 254 16 && dd if=/dev/urandom of=/dev/disk bs=1M count=64 conv=fsync && sync"
+    const { reason } = await build("garbage", [`RUN ${garbage}`])
+    expect(reason).toMatch(/mount|structure needs cleaning|no longer answers|Input\/output error|not start|ext4/i)
+    expect((await build("after-garbage", ["RUN true"])).reason).toBeUndefined()
+  })
+
+  test("reaches no address of the host, neither its services nor its networks", async () => {
+    const own = Object.values(networkInterfaces())
+      .flat()
+      .flatMap((one) => (one?.family === "IPv4" ? [one.address] : []))
+    const ports = [daemon.apiPort, daemon.edgePort, 22, 5432]
+    const targets = [...new Set([...own, "169.254.169.254", "10.0.0.1"])].flatMap((address) =>
+      ports.map((port) => `${address}:${port}`),
+    )
+    // Its own loopback is the guest's; every other one would answer, refuse or be silent by itself.
+    const probe = `for t in ${targets.filter((target) => !target.startsWith("127.")).join(" ")}; do curl -s -m 2 http://$t/ > /dev/null; echo "$t $?"; done`
+    const { reason, log } = await build("reaching", [`RUN ${probe}`])
+    expect(reason, log.join("\n")).toBeUndefined()
+    const answers = log.filter((line) => /^#1 \d+\.\d+\.\d+\.\d+:\d+ \d+$/.test(line))
+    expect(answers).toHaveLength(targets.filter((target) => !target.startsWith("127.")).length)
+    // 7: refused; 28: no answer in time.
+    expect(answers.filter((line) => !/ (7|28)$/.test(line))).toEqual([])
+  })
+})

@@ -181,7 +181,7 @@ export const startDaemon = async (
     artifacts,
     base,
     registry,
-    snapshots: createBootSnapshots(join(data.path, "boots"), base.systemDisk, vmm),
+    snapshots: createBootSnapshots(join(config.cacheDirectory, "boots"), base.systemDisk, vmm),
     layers: createLayerCache(db, hostId, data.path),
     logs,
     secrets,

@@ -65,7 +65,8 @@ export const createBuildVm = async (
   }
 
   /** A boot of nothing but the system disk, up to where its agent waits to be asked. */
-  const makeSnapshot = async (slot: Slot, to: string, signal: AbortSignal): Promise<void> => {
+  const makeSnapshot = async (slot: Slot, signal: AbortSignal): Promise<string> => {
+    const to = join(directory, "boot")
     // Written ones: a drive that was seen read-only at boot is so in every life.
     const drives = join(directory, "boot-drives")
     await mkdir(drives)
@@ -106,6 +107,7 @@ export const createBuildVm = async (
       }
       await vm.pause()
       await vm.saveBase({ directory: to }, vmId)
+      return to
     } finally {
       await vm.kill()
     }
@@ -140,7 +142,7 @@ export const createBuildVm = async (
         await slots.release(slot)
         throw error
       })
-      const base = await snapshots.of(size, (to) => makeSnapshot(slot, to, signal), signal)
+      const base = await snapshots.of(size, () => makeSnapshot(slot, signal), signal)
       const vm = await vmm.launch(
         {
           vmId,

@@ -69,11 +69,19 @@ export const openInstalledQemu = (
 /** Gives a base the build's files, on disk for good when it resolves; `to` is made, beside the base's other files. */
 export const linkQemu = async ({ directory, files }: QemuBuild, to: string): Promise<void> => {
   await mkdir(to, { mode: 0o755 })
-  await Promise.all(Object.keys(files).map((name) => link(join(directory, name), join(to, name))))
+  await Promise.all(Object.keys(files).map((name) => linkOrCopy(join(directory, name), join(to, name))))
   for (const path of [...Object.keys(files).map((name) => join(to, name)), to]) {
     await using handle = await open(path, "r")
     await handle.sync()
   }
+}
+
+/** A base in the cache and one in the data directory may be on two file systems. */
+const linkOrCopy = async (from: string, to: string): Promise<void> => {
+  await link(from, to).catch(async (error: NodeJS.ErrnoException) => {
+    if (error.code !== "EXDEV") throw error
+    await copyFile(from, to, constants.COPYFILE_FICLONE)
+  })
 }
 
 /** Throws {@link SnapshotRefused} unless a base's QEMU is what its manifest says. A file is read once per daemon, whatever base it is linked to. */

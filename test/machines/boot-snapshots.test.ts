@@ -1,0 +1,65 @@
+import { existsSync, readdirSync } from "node:fs"
+import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { afterEach, beforeEach, expect, test } from "vitest"
+import { createBootSnapshots } from "../../machines/building/boot-snapshots.ts"
+
+const signal = new AbortController().signal
+const size = { memoryMiB: 512, vcpus: 1 }
+const SYSTEM = "/cache/artifacts/system-1/disk.raw"
+
+let directory: string
+/** What is installed: a base that was made of something else is not current. */
+let installed: string
+let made: string[]
+beforeEach(async () => {
+  directory = await mkdtemp(join(tmpdir(), "torpor-boots-"))
+  ;[installed, made] = ["one", []]
+})
+afterEach(() => rm(directory, { recursive: true }))
+
+const isCurrent = async (base: { directory: string }) =>
+  (await readFile(join(base.directory, "made-of"), "utf8").catch(() => undefined)) === installed
+/** One daemon's; each has its own. */
+const open = () => createBootSnapshots(join(directory, "boots"), SYSTEM, { isCurrent })
+const make = (name: string) => async () => {
+  made.push(name)
+  const own = join(directory, name)
+  await mkdir(own)
+  await writeFile(join(own, "made-of"), installed)
+  return own
+}
+
+test("A size's guest is made once, by the first of all daemons that asks, and kept for the others", async () => {
+  const [one, other] = [open(), open()]
+  const found = await Promise.all([
+    one.of(size, make("a"), signal),
+    one.of(size, make("b"), signal),
+    other.of(size, make("c"), signal),
+    other.of({ ...size, memoryMiB: 1024 }, make("large"), signal),
+  ])
+  expect(made.filter((name) => name !== "large")).toHaveLength(1)
+  expect(new Set(found.slice(0, 3).map((base) => base.directory)).size).toBe(1)
+  expect(found[3].directory).not.toBe(found[0].directory)
+  for (const base of found) expect(await isCurrent(base)).toBe(true)
+})
+
+test("Who comes second makes it when the first has failed", async () => {
+  const snapshots = open()
+  const first = snapshots.of(size, () => Promise.reject(new Error("no boot")), signal)
+  const second = snapshots.of(size, make("b"), signal)
+  await expect(first).rejects.toThrow("no boot")
+  expect(await isCurrent(await second)).toBe(true)
+})
+
+test("It is made again when something else is installed, and what a killed daemon left half-made goes", async () => {
+  const { directory: before } = await open().of(size, make("a"), signal)
+  await mkdir(join(directory, "boots/unfinished-by-somebody"))
+  installed = "another"
+  const { directory: after } = await open().of(size, make("b"), signal)
+  expect(after).toBe(before)
+  expect(made).toEqual(["a", "b"])
+  expect(readdirSync(join(directory, "boots")).filter((name) => name.startsWith("unfinished"))).toEqual([])
+  expect(existsSync(join(directory, "b"))).toBe(false)
+})

@@ -7,28 +7,35 @@ export interface Turns {
 export const createTurns = (limit: number): Turns => {
   let taken = 0
   const waiting: (() => void)[] = []
-  const next = () => {
-    taken--
-    waiting.shift()?.()
+  // Handed over, not given back: whoever comes in between waits behind who was there before.
+  const leave = () => {
+    const next = waiting.shift()
+    if (next === undefined) taken--
+    else next()
   }
+  const wait = (signal: AbortSignal) =>
+    new Promise<void>((resolve, reject) => {
+      const enter = () => {
+        signal.removeEventListener("abort", giveUp)
+        resolve()
+      }
+      const giveUp = () => {
+        waiting.splice(waiting.indexOf(enter), 1)
+        reject(signal.reason as Error)
+      }
+      waiting.push(enter)
+      signal.addEventListener("abort", giveUp, { once: true })
+    })
   return {
     async take(signal) {
       signal.throwIfAborted()
-      if (taken >= limit)
-        await new Promise<void>((resolve, reject) => {
-          waiting.push(resolve)
-          signal.addEventListener("abort", () => {
-            const at = waiting.indexOf(resolve)
-            if (at !== -1) waiting.splice(at, 1)
-            reject(signal.reason as Error)
-          })
-        })
-      taken++
+      if (taken < limit) taken++
+      else await wait(signal)
       let given = false
       return () => {
         if (given) return
         given = true
-        next()
+        leave()
       }
     },
   }

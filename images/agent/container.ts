@@ -40,6 +40,13 @@ const MOUNTS = [
   mount("/sys/fs/cgroup", "cgroup", "nosuid,noexec,nodev,relatime,ro"),
 ]
 
+/** `m` is making a node. */
+const RESTRICTED_DEVICES = [
+  { allow: false, access: "rwm" },
+  { allow: true, type: "c", access: "m" },
+  { allow: true, type: "b", access: "m" },
+]
+
 /** Where a container's processes are counted, limited, frozen and killed, below /sys/fs/cgroup. */
 export const cgroupOf = (name: string, { container }: Pick<ProcessSpec, "container">) => `/torpor-${container}/${name}`
 
@@ -95,7 +102,8 @@ export const toOciConfig = (
         }),
       ),
       resources: {
-        devices: [{ allow: true, access: "rwm" }],
+        // As Docker has it: nodes are made and not opened, but those of /dev. crun adds these; it mounts the root without `nodev`.
+        devices: spec.capabilities === "all" ? [{ allow: true, access: "rwm" }] : RESTRICTED_DEVICES,
         ...(spec.memoryMaxMiB === null ? {} : { memory: { limit: spec.memoryMaxMiB * 1024 ** 2 } }),
       },
       maskedPaths: [

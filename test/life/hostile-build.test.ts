@@ -34,8 +34,8 @@ describe("A build step", () => {
     const vm = await daemon.run({ image: "nodes" })
     try {
       const { body } = await vm.get("/")
-      expect(body).toContain("cannot open '/disk' for reading: Permission denied")
-      expect(body).toContain("cannot open '/memory' for reading: Permission denied")
+      expect(body).toContain("cannot open '/disk' for reading: Operation not permitted")
+      expect(body).toContain("cannot open '/memory' for reading: Operation not permitted")
       expect(body.split("\n")[0]).toBe("0")
     } finally {
       vm.close()
@@ -43,11 +43,10 @@ describe("A build step", () => {
     }
   })
 
-  test("that writes garbage over its own disk has an image that doesn't start, and nobody else's is touched", async () => {
-    const garbage = "mknod /dev/disk b 254 16 && dd if=/dev/urandom of=/dev/disk bs=1M count=64 conv=fsync && sync"
+  test("that would write garbage over its own disk, to crash who mounts it, doesn't reach the disk", async () => {
+    const garbage = "mknod /dev/disk b 254 16 && dd if=/dev/urandom of=/dev/disk bs=1M count=64"
     const { reason } = await build("garbage", [`RUN ${garbage}`])
-    expect(reason).toMatch(/mount|structure needs cleaning|no longer answers|Input\/output error|not start|ext4/i)
-    expect((await build("after-garbage", ["RUN true"])).reason).toBeUndefined()
+    expect(reason).toMatch(/failed to open '\/dev\/disk': Operation not permitted/)
   })
 
   test("reaches no address of the host, neither its services nor its networks", async () => {

@@ -24,7 +24,7 @@ import { toPlace, type Places } from "./disks.ts"
 import { MAIN_PROCESS } from "./guest.ts"
 import type { BuildVerbs } from "./image-version.ts"
 import type { SecretBox } from "./images.ts"
-import type { LayerCache } from "./layer-cache.ts"
+import type { LayerCache, LayerLease } from "./layer-cache.ts"
 import { untilReady } from "./ready.ts"
 import type { Turns } from "./turns.ts"
 import type { VmHost } from "./vm.ts"
@@ -62,6 +62,7 @@ interface Build {
   readonly memoryMiB: number
   readonly log: BuildLog
   readonly release: () => void
+  readonly layers: LayerLease
   artifact?: Artifact
   archive?: Archive
   plan?: BuildPlan
@@ -116,6 +117,7 @@ export const createBuildVerbs = (options: BuildOptions): BuildVerbs => {
         memoryMiB,
         log: createBuildLog(options.logs, row.build.id),
         release,
+        layers: layers.lease(),
         references: new Map(),
         rootDisk: [],
       })
@@ -149,7 +151,7 @@ export const createBuildVerbs = (options: BuildOptions): BuildVerbs => {
         {
           account: build.scope.account,
           vm,
-          layers,
+          layers: build.layers,
           artifacts: base,
           grounds,
           chains: build.chains!,
@@ -265,6 +267,9 @@ export const createBuildVerbs = (options: BuildOptions): BuildVerbs => {
       build?.release()
       builds.delete(id)
       if (build !== undefined) ledger.release(build.vmId)
+      // Its base has a row by now, or never will.
+      build?.layers.release()
+      await layers.trim().catch((error: unknown) => host.log.warn({ err: error }, "Layers could not be removed"))
     },
   }
 

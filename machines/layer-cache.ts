@@ -4,6 +4,7 @@ import { existsSync } from "node:fs"
 import { join } from "node:path"
 import { and, eq, inArray } from "drizzle-orm"
 import { layers } from "../src/db/schema.ts"
+import { trimLayers } from "./layer-trim.ts"
 import type { Database } from "./vm-row.ts"
 
 export interface CachedLayers {
@@ -13,7 +14,8 @@ export interface CachedLayers {
   readonly files: readonly string[]
 }
 
-export interface LayerCache {
+/** Layers as one build sees them: what it has found or kept stays until it lets go. */
+export interface LayerLease {
   /** The longest prefix of a chain that is there. */
   find(account: string, hashes: readonly string[]): Promise<CachedLayers>
   /**
@@ -21,6 +23,16 @@ export interface LayerCache {
    * was first, the layer belongs to this build alone: its blocks fit only on the file that it was made on.
    */
   keep(account: string, hash: string, parentFile: string | undefined, overlay: string): Promise<string>
+  release(): void
+}
+
+export interface LayerCache {
+  lease(): LayerLease
+  /**
+   * Puts rows and files right where a daemon died between the two, and removes the least recently used until the rest fits; what a base
+   * or a lease needs stays. At a start it comes before the first build: what a dead daemon's builds had is nobody's then.
+   */
+  trim(): Promise<void>
 }
 
 type LayerRow = typeof layers.$inferSelect
@@ -37,8 +49,8 @@ const filesUpTo = (chain: readonly (LayerRow | undefined)[]): string[] | undefin
   return undefined
 }
 
-/** The layers of this host: `layers/<account>/<hash>-<…>.qcow2`, never changed again. */
-export const createLayerCache = (db: Database, hostId: string, dataDirectory: string): LayerCache => {
+/** The layers of this host: `layers/<account>/<hash>-<…>.qcow2`, never changed again; `maxBytes` of them are kept. */
+export const createLayerCache = (db: Database, hostId: string, dataDirectory: string, maxBytes: number): LayerCache => {
   const root = join(dataDirectory, "layers")
   const nameOf = (path: string) => path.slice(root.length + 1)
 
@@ -53,7 +65,16 @@ export const createLayerCache = (db: Database, hostId: string, dataDirectory: st
       ).map((row) => [row.hash, row]),
     )
 
-  return {
+  const leases = new Set<Set<string>>()
+  let last: Promise<unknown> = Promise.resolve()
+  /** One after the other: nothing is removed between the look at a layer and the lease on it. No other daemon has this directory. */
+  const alone = <Result>(work: () => Promise<Result>): Promise<Result> => {
+    const next = last.then(work)
+    last = next.catch(() => {})
+    return next
+  }
+
+  const bare: Omit<LayerLease, "release"> = {
     async find(account, hashes) {
       const rows = hashes.length === 0 ? new Map<string, LayerRow>() : await rowsOf(account, hashes)
       for (let count = hashes.length; count > 0; count--) {
@@ -68,6 +89,7 @@ export const createLayerCache = (db: Database, hostId: string, dataDirectory: st
       await mkdir(join(root, account), { recursive: true, mode: 0o700 })
       await chown(overlay, 0, 0)
       await chmod(overlay, 0o444)
+      // The file first: one without a row is never looked for, and the next trim removes it. A row without its file would be in the way.
       // Linked, not moved: the build VM still knows it by the name it was opened with.
       await link(overlay, file)
       const parent = parentFile === undefined ? null : nameOf(parentFile)
@@ -93,5 +115,37 @@ export const createLayerCache = (db: Database, hostId: string, dataDirectory: st
           .onConflictDoNothing()
       return file
     },
+  }
+
+  return {
+    lease() {
+      const held = new Set<string>()
+      leases.add(held)
+      return {
+        find: (account, hashes) =>
+          alone(async () => {
+            const found = await bare.find(account, hashes)
+            for (const file of found.files) held.add(nameOf(file))
+            return found
+          }),
+        keep: (account, hash, parentFile, overlay) =>
+          alone(async () => {
+            const file = await bare.keep(account, hash, parentFile, overlay)
+            held.add(nameOf(file))
+            return file
+          }),
+        release: () => void leases.delete(held),
+      }
+    },
+    trim: () =>
+      alone(() =>
+        trimLayers(
+          db,
+          hostId,
+          root,
+          [...leases].flatMap((held) => [...held]),
+          maxBytes,
+        ),
+      ),
   }
 }

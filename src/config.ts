@@ -109,6 +109,13 @@ const File = z.strictObject({
       days: z.number().int().min(1).max(3650).default(7),
     })
     .prefault({}),
+  /** What build steps have made is kept for later builds. */
+  layers: z
+    .strictObject({
+      /** Of all together; the least recently used go first, and none that a base or a running build needs. */
+      maxMiB: z.number().int().min(0).default(20_480),
+    })
+    .prefault({}),
   /** Base images from registries. */
   images: z
     .strictObject({

@@ -175,6 +175,7 @@ export const startDaemon = async (
       timeoutMs: config.images.fetchTimeoutSeconds * 1000,
     }),
   )
+  const layers = createLayerCache(db, hostId, data.path, config.layers.maxMiB * 1024 ** 2)
   const buildVerbs = createBuildVerbs({
     host,
     places,
@@ -182,7 +183,7 @@ export const startDaemon = async (
     base,
     registry,
     snapshots: createBootSnapshots(join(config.cacheDirectory, "boots"), base.systemDisk, vmm),
-    layers: createLayerCache(db, hostId, data.path),
+    layers,
     logs,
     secrets,
     turns: createTurns(config.maxConcurrentBuilds),
@@ -228,6 +229,7 @@ export const startDaemon = async (
   opened.defer(() => registries.microvms.close())
   opened.defer(() => registries.imageVersions.close())
   await sweepHost(host)
+  await layers.trim()
   await restoreActors(host, registries, signal)
 
   const tokenKeys = await openTokenKeys(createKeyStore(db, secrets))

@@ -11,14 +11,14 @@ import { chainOfImage, type Chain, type Grounds, type Link } from "../../images/
 import type { DrivePlace } from "../../src/agent/protocol.ts"
 import type { Drive } from "../../src/vmm/vmm.ts"
 import { toDriveFile } from "../disks.ts"
-import type { LayerCache } from "../layer-cache.ts"
+import type { LayerLease } from "../layer-cache.ts"
 import type { BuildLife, BuildVm } from "./build-vm.ts"
 import { firstPart, keyOf, type Needs } from "./needs.ts"
 
 export interface StagesOptions extends Pick<StepOptions, "proxies" | "secretOf" | "timeoutMs" | "log"> {
   readonly account: string
   readonly vm: BuildVm
-  readonly layers: LayerCache
+  readonly layers: LayerLease
   readonly artifacts: Pick<Artifacts, "rootDisk" | "blankDisk">
   readonly grounds: Grounds
   /** Of each stage of the plan. */

@@ -1,0 +1,90 @@
+/** Which layers go when there is no room for all of them, and what a daemon that died between a row and its file has left. */
+import { readdir, rm, stat } from "node:fs/promises"
+import { join } from "node:path"
+import { and, eq, inArray } from "drizzle-orm"
+import { bases, layers } from "../src/db/schema.ts"
+import type { Database } from "./vm-row.ts"
+
+type LayerRow = typeof layers.$inferSelect
+
+/** As `bases.rootDisk` names a layer. */
+const PLACE = "data:layers/"
+
+/** See `LayerCache.trim`; `held` are the files below `root` that builds have at the moment. */
+export const trimLayers = async (
+  db: Database,
+  hostId: string,
+  root: string,
+  held: readonly string[],
+  maxBytes: number,
+): Promise<void> => {
+  const bytesOf = await layerFiles(root)
+  const all = await db.select().from(layers).where(eq(layers.hostId, hostId))
+  const rows = new Map(all.map((row) => [row.file, row]))
+  // Also what stands on one that isn't there: its row would keep a build from ever registering that step again.
+  const isSound = (row: LayerRow | undefined): boolean =>
+    row !== undefined && bytesOf.has(row.file) && (row.parentFile === null || isSound(rows.get(row.parentFile)))
+  const sound = new Map(all.filter(isSound).map((row) => [row.file, row]))
+  const needed = await neededFiles(db, hostId, held, sound)
+  const kept = new Set([...sound.keys(), ...needed].filter((file) => bytesOf.has(file)))
+  let bytes = [...kept].reduce((sum, file) => sum + bytesOf.get(file)!, 0)
+  for (const file of leastRecentlyUsed(sound)) {
+    if (bytes <= maxBytes) break
+    if (needed.has(file)) continue
+    kept.delete(file)
+    bytes -= bytesOf.get(file)!
+  }
+  // Rows first: a file without one is never looked for, and goes at the next trim; a row without its file would be in the way.
+  const gone = all.filter(({ file }) => !sound.has(file) || !kept.has(file)).map(({ file }) => file)
+  if (gone.length > 0) await db.delete(layers).where(and(eq(layers.hostId, hostId), inArray(layers.file, gone)))
+  for (const file of bytesOf.keys()) if (!kept.has(file)) await rm(join(root, file), { force: true })
+}
+
+/** What the files below the accounts' directories take. */
+const layerFiles = async (root: string): Promise<Map<string, number>> => {
+  const entries = await readdir(root, { recursive: true }).catch((error: NodeJS.ErrnoException) => {
+    if (error.code === "ENOENT") return []
+    throw error
+  })
+  const files = new Map<string, number>()
+  for (const name of entries) {
+    const stats = await stat(join(root, name))
+    if (stats.isFile()) files.set(name, stats.blocks * 512)
+  }
+  return files
+}
+
+/** What builds hold and the disks of bases consist of, with all that is below; a VM's disk is its base's and its own overlay. */
+const neededFiles = async (
+  db: Database,
+  hostId: string,
+  held: readonly string[],
+  rows: ReadonlyMap<string, LayerRow>,
+): Promise<Set<string>> => {
+  const disks = await db.select({ rootDisk: bases.rootDisk }).from(bases).where(eq(bases.hostId, hostId))
+  const places = disks.flatMap(({ rootDisk }) => rootDisk).filter((place) => place.startsWith(PLACE))
+  const needed = new Set([...held, ...places.map((place) => place.slice(PLACE.length))])
+  // What is added is walked over too.
+  for (const file of needed) {
+    const parent = rows.get(file)?.parentFile
+    if (parent != null) needed.add(parent)
+  }
+  return needed
+}
+
+/** A layer counts as used when one that stands on it was, and comes behind that one. */
+const leastRecentlyUsed = (rows: ReadonlyMap<string, LayerRow>): string[] => {
+  const usedAt = new Map<string, number>()
+  const depths = new Map<string, number>()
+  for (const row of rows.values()) {
+    let depth = 0
+    for (let below: LayerRow | undefined = row; below !== undefined; below = rows.get(below.parentFile ?? "")) {
+      usedAt.set(below.file, Math.max(usedAt.get(below.file) ?? 0, row.usedAt.getTime()))
+      depth++
+    }
+    depths.set(row.file, depth)
+  }
+  return [...rows.keys()].toSorted(
+    (one, other) => usedAt.get(one)! - usedAt.get(other)! || depths.get(other)! - depths.get(one)!,
+  )
+}

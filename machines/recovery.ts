@@ -13,6 +13,7 @@ import { MICROVM_MACHINE_VERSION, type MicrovmMachine } from "./microvm.ts"
 import { liveMicrovms, toMicrovmInput } from "./microvm-row.ts"
 import type { Registry } from "./registry.ts"
 import type { VmHost } from "./vm.ts"
+import { removeUnusedBases } from "./unused-bases.ts"
 import { liveVms, processOf, recordStopped } from "./vm-row.ts"
 
 /** Ends processes, slots and files that no row accounts for. Before any actor starts: what it finds is nobody's. */
@@ -30,6 +31,7 @@ export const sweepHost = async (host: VmHost): Promise<void> => {
   await slots.sweep(new Set(rows.flatMap(({ slot, pid }) => (slot === null || pid === null ? [] : [slot]))))
   for (const { id, slot, pid } of rows) if (slot !== null && pid === null) await recordStopped(db, id)
   await removeOthers(join(dataDirectory, "vms"), new Set(rows.map(({ id }) => id)))
+  await removeUnusedBases(db, hostId)
   const keptBases = await db.select({ id: bases.id }).from(bases).where(eq(bases.hostId, hostId))
   await removeOthers(join(dataDirectory, "bases"), new Set(keptBases.map(({ id }) => id)))
 }

@@ -1,8 +1,8 @@
 /** What the API may ask about images: rows first, then the actors that build them. */
 import { randomUUID } from "node:crypto"
-import { and, eq } from "drizzle-orm"
+import { and, eq, sql } from "drizzle-orm"
 import { imageBuilds, images, imageVersions } from "../src/db/schema.ts"
-import { notFound, validationError } from "../src/errors.ts"
+import { conflict, notFound, validationError } from "../src/errors.ts"
 import type { Logs } from "../src/logs/logs.ts"
 import { imageArn } from "./arn.ts"
 import { claimClientToken } from "./client-token.ts"
@@ -11,7 +11,14 @@ import { toImage, toImageBuild, toImageVersion } from "./image-row.ts"
 import { IMAGE_VERSION_MACHINE_VERSION, type ImageVersionMachine } from "./image-version.ts"
 import { newestFirst, toPage } from "./page.ts"
 import type { Registry } from "./registry.ts"
-import { MANAGED_IMAGES, type Images, type ImageRequest, type Scope } from "./resources.ts"
+import {
+  MANAGED_IMAGES,
+  type Caller,
+  type ImageRequest,
+  type Images,
+  type RecipeRequest,
+  type Scope,
+} from "./resources.ts"
 import type { Database } from "./vm-row.ts"
 
 /** Seals what is secret at rest; what it opens was sealed under the same key. */
@@ -28,6 +35,13 @@ export interface ImagesOptions {
   readonly secrets: SecretBox
   readonly logs: Logs
 }
+
+interface Ids {
+  readonly version: string
+  readonly build: string
+}
+
+const newIds = (): Ids => ({ version: randomUUID(), build: randomUUID() })
 
 /** Images over a database and a registry of their versions' actors. */
 export const createImages = ({ db, hostId, architecture, registry, secrets, logs }: ImagesOptions): Images => {
@@ -56,80 +70,133 @@ export const createImages = ({ db, hostId, architecture, registry, secrets, logs
     return row
   }
 
+  /** A version's row with its build's, in the transaction that made or changed its image. */
+  const addVersion = async (
+    tx: Database,
+    image: typeof images.$inferSelect,
+    version: string,
+    request: RecipeRequest,
+    ids: Ids,
+    caller: Caller,
+  ) => {
+    const [row] = await tx
+      .insert(imageVersions)
+      .values({
+        id: ids.version,
+        imageId: image.id,
+        version,
+        state: "PENDING",
+        status: "ACTIVE",
+        baseImageArn: request.baseImageArn,
+        baseImageVersion: managedVersion(request),
+        buildRoleArn: request.buildRoleArn,
+        codeArtifactUri: request.codeArtifactUri,
+        memoryMiB: request.memoryMiB,
+        settings: request.settings,
+        sealedEnvironment: secrets.seal(JSON.stringify(request.environment)),
+        hostId,
+        machineVersion: IMAGE_VERSION_MACHINE_VERSION,
+      })
+      .returning()
+    if (row === undefined) throw new Error("The version's row was not returned")
+    await tx
+      .insert(imageBuilds)
+      .values({ id: ids.build, imageVersionId: row.id, state: "PENDING", architecture, createdAt: new Date() })
+    if (request.settings.logging?.kind !== "disabled") await logs.create(tx, ids.build)
+    await recordChange(tx, {
+      scope: caller,
+      resource: imageArn(caller, image.name),
+      type: `microvm-image.${image.state.toLowerCase()}`,
+      cause: "api",
+      by: caller,
+      details: { version, codeArtifact: request.codeArtifactUri },
+    })
+    return { image, version: row, isNew: true }
+  }
+
+  /** What an earlier request with this token made, if there was one. */
+  const madeBefore = async (
+    tx: Database,
+    operation: string,
+    asked: RecipeRequest & Pick<ImageRequest, "name"> & Partial<Pick<ImageRequest, "tags">>,
+    ids: Ids,
+    caller: Caller,
+  ) => {
+    const { name, clientToken } = asked
+    const earlier = await claimClientToken(tx, clientToken, {
+      scope: caller,
+      operation,
+      request: { ...asked, clientToken: undefined },
+      resourceId: ids.version,
+    })
+    if (earlier === undefined) return undefined
+    const [version] = await tx.select().from(imageVersions).where(eq(imageVersions.id, earlier))
+    const image = await find(tx, name, caller)
+    if (version === undefined || image === undefined)
+      throw notFound(`MicroVMImage not found for MicroVMImageID: ${imageArn(caller, name)}`)
+    return { image, version, isNew: false }
+  }
+
+  /** Starts the actor of what was stored, and answers as the API wants it. */
+  const begin = (
+    made: { image: typeof images.$inferSelect; version: typeof imageVersions.$inferSelect; isNew: boolean },
+    { build }: Ids,
+  ) => {
+    const { image, version, isNew } = made
+    if (isNew)
+      registry.start(version.id, version.generation, { input: { id: version.id, buildId: build, state: "PENDING" } })
+    return {
+      image: toImage(image),
+      version: toImageVersion(image.name, version, openEnvironment(version.sealedEnvironment)),
+    }
+  }
+
   return {
-    async create(request, caller) {
-      const baseImageVersion = managedVersion(request)
-      const ids = { image: randomUUID(), version: randomUUID(), build: randomUUID() }
+    async create({ name, tags, ...request }, caller) {
+      managedVersion(request)
+      const ids = newIds()
       const made = await db.transaction(async (tx) => {
-        const earlier = await claimClientToken(tx, request.clientToken, {
-          scope: caller,
-          operation: "CreateMicrovmImage",
-          request: { ...request, clientToken: undefined },
-          resourceId: ids.version,
-        })
-        if (earlier !== undefined) {
-          const [version] = await tx.select().from(imageVersions).where(eq(imageVersions.id, earlier))
-          const image = await find(tx, request.name, caller)
-          if (version === undefined || image === undefined)
-            throw notFound(`MicroVMImage not found for MicroVMImageID: ${imageArn(caller, request.name)}`)
-          return { image, version, isNew: false }
-        }
+        const before = await madeBefore(tx, "CreateMicrovmImage", { name, tags, ...request }, ids, caller)
+        if (before !== undefined) return before
         const [image] = await tx
           .insert(images)
-          .values({
-            id: ids.image,
-            account: caller.account,
-            region: caller.region,
-            name: request.name,
-            state: "CREATING",
-            tags: request.tags,
-          })
+          .values({ id: randomUUID(), account: caller.account, region: caller.region, name, state: "CREATING", tags })
           .onConflictDoNothing()
           .returning()
         if (image === undefined)
-          throw validationError(`A MicroVM image with the name '${request.name}' already exists in this account`)
-        const [version] = await tx
-          .insert(imageVersions)
-          .values({
-            id: ids.version,
-            imageId: image.id,
-            version: "1.0",
-            state: "PENDING",
-            status: "ACTIVE",
-            baseImageArn: request.baseImageArn,
-            baseImageVersion,
-            buildRoleArn: request.buildRoleArn,
-            codeArtifactUri: request.codeArtifactUri,
-            memoryMiB: request.memoryMiB,
-            settings: request.settings,
-            sealedEnvironment: secrets.seal(JSON.stringify(request.environment)),
-            hostId,
-            machineVersion: IMAGE_VERSION_MACHINE_VERSION,
-          })
-          .returning()
-        if (version === undefined) throw new Error("The version's row was not returned")
-        await tx
-          .insert(imageBuilds)
-          .values({ id: ids.build, imageVersionId: version.id, state: "PENDING", architecture, createdAt: new Date() })
-        if (request.settings.logging?.kind !== "disabled") await logs.create(tx, ids.build)
-        await recordChange(tx, {
-          scope: caller,
-          resource: imageArn(caller, request.name),
-          type: "microvm-image.creating",
-          cause: "api",
-          by: caller,
-          details: { version: version.version, codeArtifact: request.codeArtifactUri },
-        })
-        return { image, version, isNew: true }
+          throw validationError(`A MicroVM image with the name '${name}' already exists in this account`)
+        return addVersion(tx, image, "1.0", request, ids, caller)
       })
-      if (made.isNew)
-        registry.start(made.version.id, made.version.generation, {
-          input: { id: made.version.id, buildId: ids.build, state: "PENDING" },
-        })
-      return {
-        image: toImage(made.image),
-        version: toImageVersion(made.image.name, made.version, openEnvironment(made.version.sealedEnvironment)),
-      }
+      return begin(made, ids)
+    },
+    async update(name, request, caller) {
+      managedVersion(request)
+      const ids = newIds()
+      const made = await db.transaction(async (tx) => {
+        const before = await madeBefore(tx, "UpdateMicrovmImage", { name, ...request }, ids, caller)
+        if (before !== undefined) return before
+        // Who comes meanwhile waits here, and then finds it UPDATING.
+        const [found] = await tx
+          .select()
+          .from(images)
+          .where(and(eq(images.account, caller.account), eq(images.region, caller.region), eq(images.name, name)))
+          .for("update")
+        if (found === undefined) throw notFound(`MicroVMImage not found for MicroVMImageID: ${imageArn(caller, name)}`)
+        if (["CREATING", "UPDATING", "DELETING"].includes(found.state))
+          throw conflict(`MicroVM Image is already in state: ${found.state}`)
+        const [{ last = 0 } = {}] = await tx
+          .select({ last: sql<number>`max(split_part(${imageVersions.version}, '.', 1)::int)` })
+          .from(imageVersions)
+          .where(eq(imageVersions.imageId, found.id))
+        const [image] = await tx
+          .update(images)
+          .set({ state: "UPDATING", updatedAt: sql`now()` })
+          .where(eq(images.id, found.id))
+          .returning()
+        if (image === undefined) throw new Error("The image's row was not returned")
+        return addVersion(tx, image, `${last + 1}.0`, request, ids, caller)
+      })
+      return begin(made, ids)
     },
     async get(name, scope) {
       const row = await find(db, name, scope)
@@ -182,7 +249,7 @@ export const createImages = ({ db, hostId, architecture, registry, secrets, logs
 }
 
 /** The managed image's version as AWS echoes it (`1` becomes `1.0`), or a refusal before anything is made. */
-const managedVersion = ({ baseImageArn, baseImageVersion }: ImageRequest): string => {
+const managedVersion = ({ baseImageArn, baseImageVersion }: RecipeRequest): string => {
   const name = baseImageArn.slice(baseImageArn.lastIndexOf(":") + 1)
   const managed = MANAGED_IMAGES.find((image) => image.name === name || image.aliases.some((alias) => alias === name))
   const wanted =

@@ -83,8 +83,8 @@ export interface Microvms {
   terminate(id: string, caller: Caller): Promise<void>
 }
 
-export interface ImageRequest {
-  readonly name: string
+/** What a version is built from. */
+export interface RecipeRequest {
   readonly baseImageArn: string
   /** `undefined`: the managed image's newest. */
   readonly baseImageVersion: string | undefined
@@ -93,8 +93,12 @@ export interface ImageRequest {
   readonly memoryMiB: number
   readonly environment: Record<string, string>
   readonly settings: ImageSettings
-  readonly tags: Record<string, string>
   readonly clientToken: string | undefined
+}
+
+export interface ImageRequest extends RecipeRequest {
+  readonly name: string
+  readonly tags: Record<string, string>
 }
 
 export interface Image {
@@ -135,6 +139,8 @@ export interface ImageBuild {
 
 export interface Images {
   create(request: ImageRequest, caller: Caller): Promise<{ image: Image; version: ImageVersion }>
+  /** The next version of an image that is there; the one before stays the active one until this is built. */
+  update(name: string, request: RecipeRequest, caller: Caller): Promise<{ image: Image; version: ImageVersion }>
   get(name: string, scope: Scope): Promise<Image>
   getVersion(name: string, version: string, scope: Scope): Promise<ImageVersion>
   /** Newest first. */

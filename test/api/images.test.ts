@@ -121,6 +121,38 @@ describe("The MicroVMs API", () => {
       })
     })
 
+    it("updates one to its next version, and leaves the one before active until that is built", async () => {
+      await client.createMicrovmImage({ ...imageInput("renewed"), tags: { team: "blue" } })
+      const { name: _name, ...recipe } = imageInput("renewed")
+      const path = `/2025-09-09/microvm-images/${encodeURIComponent(arnOf("renewed"))}`
+      const { status, json } = await raw("PUT", path, { ...recipe, description: "Another" })
+      expect(status).toBe(200)
+      expect(json).toMatchObject({
+        imageArn: arnOf("renewed"),
+        imageVersion: "2.0",
+        latestActiveImageVersion: "1.0",
+        state: "UPDATING",
+        description: "Another",
+        updatedAt: 1_785_000_000.123,
+      })
+      expect(json).not.toHaveProperty("tags")
+      const updated = await client.updateMicrovmImage({ ...recipe, imageIdentifier: arnOf("renewed") })
+      expect(updated).toMatchObject({ imageVersion: "3.0", name: "renewed" })
+      expect(updated.description).toBeUndefined()
+      expect((await client.getMicrovmImage({ imageIdentifier: arnOf("renewed") })).tags).toEqual({ team: "blue" })
+      expect(await refusalOf(client.updateMicrovmImage({ ...recipe, imageIdentifier: arnOf("none") }))).toMatchObject({
+        status: 404,
+        message: `MicroVMImage not found for MicroVMImageID: ${arnOf("none")}`,
+      })
+      const { codeArtifact: _artifact, ...less } = recipe
+      expect(
+        await refusalOf(client.updateMicrovmImage({ ...less, imageIdentifier: arnOf("renewed") } as never)),
+      ).toMatchObject({
+        status: 400,
+        message: expect.stringContaining("Value null at 'codeArtifact'"),
+      })
+    })
+
     it("lists the managed images", async () => {
       const { items } = await client.listManagedMicrovmImages({})
       expect(items).toMatchObject([{ imageArn: managedArn("debian-13") }])

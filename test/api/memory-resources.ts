@@ -95,6 +95,14 @@ export const createMemoryImages = (): Images & { lines: LogEntry[] } => {
       stored.set(key, { build, version, image: { ...image, state: "CREATED", latestActiveVersion: "1.0" } })
       return { image, version }
     },
+    update: async (name, { clientToken: _token, ...recipe }, caller) => {
+      const { image, version, build } = find(name, caller)
+      const next = `${Number.parseInt(version.version, 10) + 1}.0`
+      const updated: Image = { ...image, state: "UPDATED", latestActiveVersion: next, updatedAt: image.createdAt }
+      const made = { ...version, ...recipe, version: next, baseImageVersion: version.baseImageVersion }
+      stored.set(`${within(caller)}/${name}`, { build: { ...build, version: next }, version: made, image: updated })
+      return { image: { ...updated, state: "UPDATING", latestActiveVersion: image.latestActiveVersion }, version: made }
+    },
     get: async (name, scope) => find(name, scope).image,
     getVersion: async (name, version, scope) => ({ ...findVersion(name, version, scope).version, state: "SUCCESSFUL" }),
     listBuilds: async (name, version, page, scope) => toPage([findVersion(name, version, scope).build], page),

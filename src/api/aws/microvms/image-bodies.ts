@@ -49,6 +49,12 @@ export const toCreatedImageBody = (image: Image, version: ImageVersion, scope: S
   tags: orNull(image.tags),
 })
 
+/** The answer of UpdateMicrovmImage: as CreateMicrovmImage's, without tags. */
+export const toUpdatedImageBody = (image: Image, version: ImageVersion, scope: Scope) => {
+  const { tags: _tags, ...body } = toCreatedImageBody(image, version, scope)
+  return body
+}
+
 /** The answer of GetMicrovmImageVersion; a version has no reason of its own, its builds have. */
 export const toImageVersionBody = (image: Image, version: ImageVersion, scope: Scope) => ({
   ...toConfiguration(version, scope),

@@ -1,4 +1,4 @@
-import { MANAGED_IMAGES, type ImageRequest, type Images } from "../../../../machines/resources.ts"
+import { MANAGED_IMAGES, type Images, type RecipeRequest } from "../../../../machines/resources.ts"
 import { notFound } from "../../../errors.ts"
 import { operation, type Operation } from "../operation.ts"
 import { parsePage, toPageToken } from "../page-token.ts"
@@ -12,6 +12,7 @@ import {
   toCreatedImageBody,
   toImageBody,
   toImageVersionBody,
+  toUpdatedImageBody,
   type BuildMachine,
 } from "./image-bodies.ts"
 import { parseCodeArtifact, parseEnvironment, parseLogging, parseMemoryMiB, refuseEnabledHooks } from "./settings.ts"
@@ -22,6 +23,7 @@ import {
   imageVersionInput,
   listImageBuildsInput,
   listManagedImagesInput,
+  updateImageInput,
 } from "./shapes.ts"
 
 export interface ImageOperationsConfig {
@@ -33,10 +35,13 @@ export interface ImageOperationsConfig {
 /** Debian 13's own birthday: the managed image has no other. */
 const managedSince = new Date("2025-08-09T00:00:00Z")
 
-const toImageRequest = (input: ValueOf<typeof createImageInput>, region: string, lenient: boolean): ImageRequest => {
+const toRecipeRequest = (
+  input: ValueOf<typeof createImageInput> | ValueOf<typeof updateImageInput>,
+  region: string,
+  lenient: boolean,
+): RecipeRequest => {
   refuseEnabledHooks(input.hooks)
   return {
-    name: input.name,
     baseImageArn: input.baseImageArn,
     baseImageVersion: parseBaseImage(input.baseImageArn, input.baseImageVersion, region).version,
     buildRoleArn: input.buildRoleArn,
@@ -51,7 +56,6 @@ const toImageRequest = (input: ValueOf<typeof createImageInput>, region: string,
       capabilities: input.additionalOsCapabilities?.includes("ALL") ? "all" : "default",
       additionalCapabilities: input.additionalOsCapabilities ?? null,
     },
-    tags: input.tags ?? {},
     clientToken: input.clientToken,
   }
 }
@@ -68,8 +72,24 @@ export const createImageOperations = (images: Images, config: ImageOperationsCon
       { method: "POST", path: base, status: 201 },
       createImageInput,
       async (input, { caller }) => {
-        const { image, version } = await images.create(toImageRequest(input, caller.region, lenient), caller)
+        const request = {
+          ...toRecipeRequest(input, caller.region, lenient),
+          name: input.name,
+          tags: input.tags ?? {},
+        }
+        const { image, version } = await images.create(request, caller)
         return toCreatedImageBody(image, version, caller)
+      },
+    ),
+
+    operation(
+      "UpdateMicrovmImage",
+      { method: "PUT", path: `${base}/{imageIdentifier}`, status: 200 },
+      updateImageInput,
+      async (input, { caller }) => {
+        const name = parseImageIdentifier(input.imageIdentifier, "path", caller, lenient)
+        const { image, version } = await images.update(name, toRecipeRequest(input, caller.region, lenient), caller)
+        return toUpdatedImageBody(image, version, caller)
       },
     ),
 

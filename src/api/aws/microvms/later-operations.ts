@@ -8,7 +8,6 @@ const tags = "/2017-03-31/tags/{Resource}"
 
 /** The operations of the model that Torpor doesn't have yet. One that is built leaves this table for a list of its own. */
 const later: [name: string, method: Operation["method"], path: string][] = [
-  ["UpdateMicrovmImage", "PUT", image],
   ["ListMicrovmImages", "GET", "/2025-09-09/microvm-images"],
   ["DeleteMicrovmImage", "DELETE", image],
   ["ListMicrovmImageVersions", "GET", `${image}/versions`],

@@ -58,11 +58,13 @@ const version = { ...image, imageVersion: required(unspaced, "path") } as const
 const microvm = { microvmIdentifier: required(identifier, "path") } as const
 const tagText = "([\\p{L}\\p{Z}\\p{N}_.:/=+\\-@]*)"
 
-export const createImageInput = structure({
+/** What a version is built from: in AWS's order, first what must be said. */
+const neededRecipe = {
   baseImageArn: required(unspaced),
   codeArtifact: required(union({ uri: unspaced })),
   buildRoleArn: required(roleArn),
-  name: required(text(64, "[a-zA-Z0-9-_]+")),
+} as const
+const recipe = {
   baseImageVersion: optional(unspaced),
   description: optional(string({ max: 2048 })),
   logging: optional(logging),
@@ -74,9 +76,16 @@ export const createImageInput = structure({
   environmentVariables: optional(
     map(text(256, "[^\\s]+"), string({ min: 0, max: 4096, sensitive: true }), { min: 0, max: 50 }),
   ),
+} as const
+
+export const createImageInput = structure({
+  ...neededRecipe,
+  name: required(text(64, "[a-zA-Z0-9-_]+")),
+  ...recipe,
   tags: optional(map(text(128, tagText), string({ min: 0, max: 256, pattern: tagText }))),
   clientToken: optional(clientToken),
 })
+export const updateImageInput = structure({ ...image, ...neededRecipe, ...recipe, clientToken: optional(clientToken) })
 
 export const imageInput = structure(image)
 export const imageVersionInput = structure(version)

@@ -1,0 +1,157 @@
+import { afterAll, beforeAll, describe, expect, test } from "vitest"
+import { pino } from "pino"
+import { createImageVersionMachine, type BuildVerbs } from "../../machines/image-version.ts"
+import { saveImageVersion } from "../../machines/image-row.ts"
+import { createImages } from "../../machines/images.ts"
+import { createRegistry } from "../../machines/registry.ts"
+import type { Images, RecipeRequest } from "../../machines/resources.ts"
+import { registerHost } from "../../src/db/identity.ts"
+import { audit } from "../../src/db/schema.ts"
+import { createLogs } from "../../src/logs/logs.ts"
+import { openTestDatabase, type TestDatabase } from "../db/database.ts"
+
+const caller = { account: "000000000000", region: "us-east-1", accessKeyId: "AKIA", requestId: "request" }
+const log = pino({ level: "silent" })
+const recipe: RecipeRequest = {
+  baseImageArn: "arn:aws:lambda:us-east-1:aws:microvm-image:debian-13",
+  baseImageVersion: undefined,
+  buildRoleArn: "arn:aws:iam::000000000000:role/build",
+  codeArtifactUri: "s3://bucket/app.zip",
+  memoryMiB: 512,
+  environment: { KEY: "value" },
+  settings: {
+    description: null,
+    logging: null,
+    egressConnectors: [],
+    architectures: null,
+    capabilities: "default",
+    additionalCapabilities: null,
+  },
+  clientToken: undefined,
+}
+
+let database: TestDatabase
+let images: Images
+/** How the next build ends; a build goes on until somebody says. */
+let building: PromiseWithResolvers<void>
+let close: () => Promise<void>
+beforeAll(async () => {
+  database = await openTestDatabase()
+  const { db, hostId } = database
+  await registerHost(db, hostId, "test")
+  const limits = { bytesPerLog: 1e6, bytesPerHost: 1e6, days: 1 }
+  const logs = createLogs({ db, hostId, limits, log })
+  const done = () => Promise.resolve()
+  const verbs: BuildVerbs = {
+    queue: done,
+    fetch: done,
+    build: () => building.promise,
+    start: done,
+    capture: done,
+    clean: done,
+  }
+  const registry = createRegistry(
+    {
+      name: "image-version",
+      machine: createImageVersionMachine(verbs),
+      save: (id, generation, snapshot, persisted) =>
+        db.transaction((tx) => saveImageVersion(tx, id, generation, snapshot, persisted)),
+    },
+    log,
+  )
+  const secrets = { seal: (text: string) => Buffer.from(text), open: (sealed: Buffer) => sealed.toString() }
+  images = createImages({ db, hostId, architecture: "x86_64", registry, secrets, logs })
+  close = async () => {
+    await registry.close()
+    await logs[Symbol.asyncDispose]()
+  }
+})
+afterAll(async () => {
+  await close()
+  await database[Symbol.asyncDispose]()
+})
+
+const begin = () => (building = Promise.withResolvers<void>())
+const untilState = async (name: string, wanted: string) => {
+  for (;;) {
+    const image = await images.get(name, caller)
+    if (image.state === wanted) return image
+    await new Promise((resolve) => setTimeout(resolve, 5))
+  }
+}
+const built = async (name: string) => {
+  begin().resolve()
+  await images.create({ ...recipe, name, tags: {} }, caller)
+  await untilState(name, "CREATED")
+}
+
+describe("An image that is updated", () => {
+  test("has its next version when that is built, and the one before until then", async () => {
+    await built("app")
+    begin()
+    const { image, version } = await images.update("app", { ...recipe, memoryMiB: 1024 }, caller)
+    expect(image).toMatchObject({ state: "UPDATING", latestActiveVersion: "1.0" })
+    expect(version).toMatchObject({ version: "2.0", memoryMiB: 1024, state: "PENDING", environment: { KEY: "value" } })
+    await expect(images.update("app", recipe, caller)).rejects.toThrow("MicroVM Image is already in state: UPDATING")
+    building.resolve()
+    expect(await untilState("app", "UPDATED")).toMatchObject({ latestActiveVersion: "2.0", latestFailedVersion: null })
+    expect(await images.getVersion("app", "1.0", caller)).toMatchObject({ state: "SUCCESSFUL", memoryMiB: 512 })
+  })
+
+  test("keeps the version that it has when the next one can't be built, and counts on from there", async () => {
+    await built("stays")
+    begin()
+    await images.update("stays", recipe, caller)
+    building.reject(new Error("no"))
+    expect(await untilState("stays", "UPDATE_FAILED")).toMatchObject({
+      latestActiveVersion: "1.0",
+      latestFailedVersion: "2.0",
+    })
+    begin().resolve()
+    expect((await images.update("stays", recipe, caller)).version.version).toBe("3.0")
+    expect((await untilState("stays", "UPDATED")).latestActiveVersion).toBe("3.0")
+  })
+
+  test("by two at once has one of them refused", async () => {
+    await built("raced")
+    begin()
+    const both = await Promise.allSettled([1, 2].map(() => images.update("raced", recipe, caller)))
+    expect(both.map(({ status }) => status).toSorted()).toEqual(["fulfilled", "rejected"])
+    building.resolve()
+    await untilState("raced", "UPDATED")
+  })
+
+  test("with a token answers the same again, and refuses it for something else", async () => {
+    await built("token")
+    begin().resolve()
+    const first = await images.update("token", { ...recipe, clientToken: "t" }, caller)
+    await untilState("token", "UPDATED")
+    expect((await images.update("token", { ...recipe, clientToken: "t" }, caller)).version.version).toBe(
+      first.version.version,
+    )
+    await expect(images.update("token", { ...recipe, memoryMiB: 2048, clientToken: "t" }, caller)).rejects.toThrow(
+      "already used for a request with other parameters",
+    )
+  })
+
+  test("isn't there, or is somebody else's, is not found", async () => {
+    await expect(images.update("none", recipe, caller)).rejects.toThrow("MicroVMImage not found")
+    await expect(images.update("app", recipe, { ...caller, account: "111111111111" })).rejects.toThrow(
+      "MicroVMImage not found",
+    )
+  })
+
+  test("tells of it in the audit log, by whom", async () => {
+    const rows = await database.db.select().from(audit)
+    expect(rows).toEqual(
+      expect.arrayContaining([
+        expect.objectContaining({
+          action: "microvm-image.updating",
+          actor: "AKIA",
+          cause: "api",
+          details: { version: "2.0", codeArtifact: "s3://bucket/app.zip" },
+        }),
+      ]),
+    )
+  })
+})

@@ -85,6 +85,15 @@ export const createBuildVerbs = (options: BuildOptions): BuildVerbs => {
   const { db, ledger } = host
   const grounds: Grounds = { managed: base.rootDiskHash, blank: "blank" }
   const builds = new Map<string, Build>()
+  /** The phase that each build is in, or was in last. */
+  const phases = new Map<string, Promise<void>>()
+  const phase =
+    (work: (id: string, signal: AbortSignal) => Promise<void>) =>
+    (id: string, signal: AbortSignal): Promise<void> => {
+      const mine = work(id, signal)
+      phases.set(id, mine)
+      return mine
+    }
 
   const find = (id: string): Build => {
     const build = builds.get(id)
@@ -93,7 +102,7 @@ export const createBuildVerbs = (options: BuildOptions): BuildVerbs => {
   }
 
   return {
-    async queue(id, signal) {
+    queue: phase(async (id, signal) => {
       await options.stored(id)
       const release = await options.turns.take(signal)
       const [row] = await db
@@ -121,9 +130,9 @@ export const createBuildVerbs = (options: BuildOptions): BuildVerbs => {
         references: new Map(),
         rootDisk: [],
       })
-    },
+    }),
 
-    async fetch(id, signal) {
+    fetch: phase(async (id, signal) => {
       const build = find(id)
       const { codeArtifactUri } = build.version
       build.log.add(`Fetching ${codeArtifactUri}`)
@@ -135,9 +144,9 @@ export const createBuildVerbs = (options: BuildOptions): BuildVerbs => {
         resolveImage: (reference, line) => resolveImage(build, reference, line, signal),
       })
       build.chains = toChains(build.plan, build.archive, grounds)
-    },
+    }),
 
-    async build(id, signal) {
+    build: phase(async (id, signal) => {
       const build = find(id)
       const { plan, archive, artifact, chains } = build
       const chain = chains?.at(-1)
@@ -173,9 +182,9 @@ export const createBuildVerbs = (options: BuildOptions): BuildVerbs => {
         },
         signal,
       )
-    },
+    }),
 
-    async start(id, signal) {
+    start: phase(async (id, signal) => {
       const build = find(id)
       const { vm, rootDisk } = build
       if (vm === undefined) throw new Error("Nothing was built")
@@ -198,9 +207,9 @@ export const createBuildVerbs = (options: BuildOptions): BuildVerbs => {
       const port = settings.exposedPorts[0] ?? DEFAULT_PORT
       const ready = { agent, address: live.slot.address, port, timeoutMs: options.readyTimeoutMs, log: build.log.add }
       await Promise.race([untilReady(ready, signal), died(live)])
-    },
+    }),
 
-    async capture(id, signal) {
+    capture: phase(async (id, signal) => {
       const build = find(id)
       const { live, agent } = running(build)
       await agent.settle(signal)
@@ -244,9 +253,12 @@ export const createBuildVerbs = (options: BuildOptions): BuildVerbs => {
       build.log.add(
         `The base is ${(memoryBytes / 1024 ** 2).toFixed(0)} MiB of memory and ${(diskBytes / 1024 ** 2).toFixed(0)} MiB of disk above the managed image`,
       )
-    },
+    }),
 
     async clean(id) {
+      // What was cancelled is still undoing its last phase: nothing is removed under its hands.
+      await phases.get(id)?.catch(() => {})
+      phases.delete(id)
       const build = builds.get(id)
       const [row] = await db
         .select({ id: imageBuilds.id, vmId: imageBuilds.vmId })

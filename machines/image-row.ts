@@ -20,6 +20,8 @@ export const saveImageVersion = async (
   persisted: Snapshot<unknown>,
 ): Promise<boolean> => {
   const state = toVersionState(snapshot)
+  const { failure, buildId, cancelledBy } = snapshot.context
+  const cause = cancelledBy === null ? "build" : "api"
   const before = db
     .select({ id: imageVersions.id, state: imageVersions.state })
     .from(imageVersions)
@@ -30,7 +32,7 @@ export const saveImageVersion = async (
     .update(imageVersions)
     .set({
       state,
-      cause: "build",
+      cause,
       updatedAt: sql`now()`,
       machine: persisted,
       machineVersion: IMAGE_VERSION_MACHINE_VERSION,
@@ -41,7 +43,6 @@ export const saveImageVersion = async (
     .returning({ imageId: imageVersions.imageId, version: imageVersions.version, stateBefore: before.state })
   if (row === undefined) return false
   if (row.stateBefore === state) return true
-  const { failure, buildId } = snapshot.context
   if (state !== "PENDING")
     await db
       .update(imageBuilds)
@@ -70,7 +71,8 @@ export const saveImageVersion = async (
       scope: image,
       resource: imageArn(image, image.name),
       type: `microvm-image-version.${state.toLowerCase().replace("_", "-")}`,
-      cause: "build",
+      cause,
+      ...(cancelledBy === null ? {} : { by: cancelledBy }),
       details: { version: row.version, buildId, ...(failure === null ? {} : { reason: failure.message }) },
     })
   return true

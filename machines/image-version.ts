@@ -4,7 +4,8 @@
  *
  *  entering ─► queued ──► fetching ──► building ──► starting ──► capturing ──► cleaning ──► successful
  *     │                      │            │             │             │            │
- *     │ (interrupted)        └────────────┴── failure ──┴─────────────┘            └─(failure)─► failed
+ *     │ (interrupted)        └────────────┴─ failure, ──┴─────────────┘            └─(failure)─► failed
+ *     │                                      CANCEL
  *     └──────────────────────────────────────────► cleaning
  *
  * The build VM belongs to this chart: whatever happens, `cleaning` ends it. A build that a dying daemon left is not taken up
@@ -24,8 +25,20 @@ export interface ImageVersionInput {
   readonly state: VersionState
 }
 
+/** Who gave it up. */
+interface By {
+  readonly accessKeyId: string
+  readonly requestId: string
+}
+
+export interface ImageVersionEvent {
+  readonly type: "CANCEL"
+  readonly by: By
+}
+
 interface ImageVersionContext extends ImageVersionInput {
   readonly failure: Failure | null
+  readonly cancelledBy: By | null
 }
 
 /** The phases of a build, each idempotent by the version's id; what they share is held by whoever implements them. */
@@ -51,8 +64,17 @@ export const INTERRUPTED =
 export const createImageVersionMachine = (verbs: BuildVerbs) => {
   const phase = (verb: "queue" | "fetch" | "build" | "start" | "capture") =>
     fromPromise<void, { id: string }>(({ input, signal }) => verbs[verb](input.id, signal))
+  /** The verb at work is aborted; what it leaves is cleaned as after any failure. */
+  const cancelled = {
+    target: "cleaning",
+    actions: { type: "noteCancellation", params: ({ event }: { event: ImageVersionEvent }) => event },
+  } as const
   return setup({
-    types: { input: {} as ImageVersionInput, context: {} as ImageVersionContext, events: {} as { type: "CANCEL" } },
+    types: {
+      input: {} as ImageVersionInput,
+      context: {} as ImageVersionContext,
+      events: {} as ImageVersionEvent,
+    },
     actors: {
       queue: phase("queue"),
       fetch: phase("fetch"),
@@ -63,11 +85,15 @@ export const createImageVersionMachine = (verbs: BuildVerbs) => {
     },
     actions: {
       noteFailure: assign((_, { error }: { error: unknown }) => ({ failure: toFailure(error) })),
+      noteCancellation: assign((_, { by }: { by: By }) => ({
+        cancelledBy: by,
+        failure: { name: "CANCELLED", message: `The build was cancelled by ${by.accessKeyId}.` },
+      })),
       noteInterruption: assign({ failure: { name: "INTERNAL_PLATFORM_ERROR", message: INTERRUPTED } }),
     },
   }).createMachine({
     id: "image-version",
-    context: ({ input }) => ({ ...input, failure: null }),
+    context: ({ input }) => ({ ...input, failure: null, cancelledBy: null }),
     initial: "entering",
     states: {
       entering: {
@@ -79,6 +105,7 @@ export const createImageVersionMachine = (verbs: BuildVerbs) => {
         ],
       },
       queued: {
+        on: { CANCEL: cancelled },
         invoke: {
           src: "queue",
           input: ({ context }) => ({ id: context.id }),
@@ -87,6 +114,7 @@ export const createImageVersionMachine = (verbs: BuildVerbs) => {
         },
       },
       fetching: {
+        on: { CANCEL: cancelled },
         invoke: {
           src: "fetch",
           input: ({ context }) => ({ id: context.id }),
@@ -95,6 +123,7 @@ export const createImageVersionMachine = (verbs: BuildVerbs) => {
         },
       },
       building: {
+        on: { CANCEL: cancelled },
         invoke: {
           src: "build",
           input: ({ context }) => ({ id: context.id }),
@@ -103,6 +132,7 @@ export const createImageVersionMachine = (verbs: BuildVerbs) => {
         },
       },
       starting: {
+        on: { CANCEL: cancelled },
         invoke: {
           src: "start",
           input: ({ context }) => ({ id: context.id }),
@@ -111,6 +141,7 @@ export const createImageVersionMachine = (verbs: BuildVerbs) => {
         },
       },
       capturing: {
+        on: { CANCEL: cancelled },
         invoke: {
           src: "capture",
           input: ({ context }) => ({ id: context.id }),

@@ -70,6 +70,17 @@ export const createImages = ({ db, hostId, architecture, registry, secrets, logs
     return row
   }
 
+  const findBuild = async (buildId: string, scope: Scope) => {
+    const [row] = await db
+      .select({ build: imageBuilds, versionId: imageVersions.id })
+      .from(imageBuilds)
+      .innerJoin(imageVersions, eq(imageVersions.id, imageBuilds.imageVersionId))
+      .innerJoin(images, eq(images.id, imageVersions.imageId))
+      .where(and(eq(imageBuilds.id, buildId), eq(images.account, scope.account), eq(images.region, scope.region)))
+    if (row === undefined) throw notFound(`Build not found: ${buildId}`)
+    return row
+  }
+
   /** A version's row with its build's, in the transaction that made or changed its image. */
   const addVersion = async (
     tx: Database,
@@ -184,7 +195,7 @@ export const createImages = ({ db, hostId, architecture, registry, secrets, logs
         if (found === undefined) throw notFound(`MicroVMImage not found for MicroVMImageID: ${imageArn(caller, name)}`)
         if (["CREATING", "UPDATING", "DELETING"].includes(found.state))
           throw conflict(`MicroVM Image is already in state: ${found.state}`)
-        const [{ last = 0 } = {}] = await tx
+        const [newest] = await tx
           .select({ last: sql<number>`max(split_part(${imageVersions.version}, '.', 1)::int)` })
           .from(imageVersions)
           .where(eq(imageVersions.imageId, found.id))
@@ -194,7 +205,7 @@ export const createImages = ({ db, hostId, architecture, registry, secrets, logs
           .where(eq(images.id, found.id))
           .returning()
         if (image === undefined) throw new Error("The image's row was not returned")
-        return addVersion(tx, image, `${last + 1}.0`, request, ids, caller)
+        return addVersion(tx, image, `${(newest?.last ?? 0) + 1}.0`, request, ids, caller)
       })
       return begin(made, ids)
     },
@@ -235,14 +246,21 @@ export const createImages = ({ db, hostId, architecture, registry, secrets, logs
         )
       return toImageBuild(name, version, row)
     },
+    async cancelBuild(buildId, caller) {
+      const { build, versionId } = await findBuild(buildId, caller)
+      const actor = registry.get(versionId)
+      const event = { type: "CANCEL", by: { accessKeyId: caller.accessKeyId, requestId: caller.requestId } } as const
+      if (build.state === "SUCCESSFUL" || build.state === "FAILED" || actor?.getSnapshot().can(event) !== true)
+        throw conflict(
+          build.state === "SUCCESSFUL" || build.state === "FAILED"
+            ? `The build has ended already: ${build.state}`
+            : "The build is ending already",
+        )
+      actor.send(event)
+      await registry.stored(versionId)
+    },
     async buildLog(buildId, scope) {
-      const [row] = await db
-        .select({ id: imageBuilds.id })
-        .from(imageBuilds)
-        .innerJoin(imageVersions, eq(imageVersions.id, imageBuilds.imageVersionId))
-        .innerJoin(images, eq(images.id, imageVersions.imageId))
-        .where(and(eq(imageBuilds.id, buildId), eq(images.account, scope.account), eq(images.region, scope.region)))
-      if (row === undefined) throw notFound(`Build not found: ${buildId}`)
+      await findBuild(buildId, scope)
       return logs.reader(buildId)
     },
   }

@@ -146,6 +146,8 @@ export interface Images {
   /** Newest first. */
   listBuilds(name: string, version: string, page: PageRequest, scope: Scope): Promise<Page<ImageBuild>>
   getBuild(name: string, version: string, buildId: string, scope: Scope): Promise<ImageBuild>
+  /** Gives a build up that has not come to its end; resolves when that is on its way. */
+  cancelBuild(buildId: string, caller: Caller): Promise<void>
   /** What the build said; empty when its image keeps no logs. */
   buildLog(buildId: string, scope: Scope): Promise<LogReader>
 }

@@ -12,6 +12,7 @@ import { rawTarget, type ApiEnv } from "./aws/request-body.ts"
 import { createS3Service } from "./aws/s3/service.ts"
 import { createVerifier, type AccessKeys } from "./aws/sigv4.ts"
 import { toErrorAnswer } from "./aws/wire.ts"
+import { createCancelRoute } from "./torpor/cancel.ts"
 import { createLogRoute, type FindLog } from "./torpor/log.ts"
 
 /** How the daemon is: `ok` decides between 200 and 503, the rest is shown. */
@@ -53,6 +54,7 @@ export const createApi = (parts: ApiParts): Hono<ApiEnv> => {
     if (id === undefined) throw notFound(`Build not found: ${identifier.slice(0, 256)}`)
     return parts.images.buildLog(id, caller)
   })
+  const cancelBuild = createCancelRoute(parts.images, context)
   const microvmLog = logRoute((identifier, caller) => parts.microvms.log(parseMicrovmId(identifier), caller))
 
   const app = new Hono<ApiEnv>()
@@ -75,6 +77,7 @@ export const createApi = (parts: ApiParts): Hono<ApiEnv> => {
   )
   app.get("/.well-known/jwks.json", async (c) => c.json(await parts.jwks()))
   app.get("/torpor/v1/builds/:buildId/logs", (c) => buildLog(c, randomUUID()))
+  app.post("/torpor/v1/builds/:buildId/cancel", (c) => cancelBuild(c, randomUUID()))
   app.get("/torpor/v1/microvms/:microvmId/logs", (c) => microvmLog(c, randomUUID()))
   app.all("*", (c) => microvms(c, randomUUID()))
   return app

@@ -107,6 +107,12 @@ export const createMemoryImages = (): Images & { lines: LogEntry[] } => {
     getVersion: async (name, version, scope) => ({ ...findVersion(name, version, scope).version, state: "SUCCESSFUL" }),
     listBuilds: async (name, version, page, scope) => toPage([findVersion(name, version, scope).build], page),
     getBuild: async (name, version, _id, scope) => findVersion(name, version, scope).build,
+    cancelBuild: async (buildId, scope) => {
+      for (const [key, { build }] of stored)
+        if (key.startsWith(`${within(scope)}/`) && build.id === buildId)
+          throw conflict(`The build has ended already: ${build.state}`)
+      throw notFound(`Build not found: ${buildId}`)
+    },
     buildLog: async (buildId, scope) => {
       const known = [...stored.entries()].some(
         ([key, { build }]) => key.startsWith(`${within(scope)}/`) && build.id === buildId,

@@ -1,7 +1,8 @@
-import { TerminateMicrovmCommand } from "@aws-sdk/client-lambda-microvms"
+import { ListMicrovmImageBuildsCommand, TerminateMicrovmCommand } from "@aws-sdk/client-lambda-microvms"
 import { networkInterfaces } from "node:os"
 import { afterAll, beforeAll, describe, expect, test } from "vitest"
-import { startTestDaemon, type TestDaemon } from "../fixtures/daemon.ts"
+import { signedSend } from "../api/signed-fetch.ts"
+import { arnOf, processesOf, REGION, startTestDaemon, type TestDaemon } from "../fixtures/daemon.ts"
 import { buildOf } from "./build-result.ts"
 
 let daemon: TestDaemon
@@ -47,6 +48,28 @@ describe("A build step", () => {
     const garbage = "mknod /dev/disk b 254 16 && dd if=/dev/urandom of=/dev/disk bs=1M count=64"
     const { reason } = await build("garbage", [`RUN ${garbage}`])
     expect(reason).toMatch(/failed to open '\/dev\/disk': Operation not permitted/)
+  })
+
+  test("that sleeps for ever is given up when its build is cancelled, and its VM with it", async () => {
+    const building = build("sleeping", ["RUN sleep infinity"])
+    const { client, hostId, apiPort } = daemon
+    const version = { imageIdentifier: arnOf("sleeping"), imageVersion: "1.0" }
+    let buildId: string | undefined
+    // A process is there once its VM is.
+    while (buildId === undefined || processesOf(hostId.slice(0, 8)).length === 0) {
+      await new Promise((resolve) => setTimeout(resolve, 50))
+      const { items } = await client.send(new ListMicrovmImageBuildsCommand(version)).catch(() => ({ items: [] }))
+      buildId = items?.[0]?.buildId
+    }
+    const cancel = async () => {
+      const path = `/torpor/v1/builds/${buildId}/cancel`
+      return signedSend(apiPort, { method: "POST", path, region: REGION, ...(await client.config.credentials()) })
+    }
+    expect((await cancel()).status).toBe(202)
+    expect((await building).reason).toMatch(/^The build was cancelled by [A-Z0-9]+\.$/)
+    expect(processesOf(hostId.slice(0, 8))).toEqual([])
+    const { status, text } = await cancel()
+    expect(status, text).toBe(409)
   })
 
   test("reaches no address of the host, neither its services nor its networks", async () => {

@@ -85,6 +85,34 @@ const built = async (name: string) => {
   await untilState(name, "CREATED")
 }
 
+describe("A build that is cancelled", () => {
+  const buildIdOf = async (name: string, version: string) =>
+    (await images.listBuilds(name, version, { limit: 1, after: undefined }, caller)).items[0]!.id
+
+  test("has failed by whom, and another can't be cancelled once it has ended", async () => {
+    begin()
+    await images.create({ ...recipe, name: "given-up", tags: {} }, caller)
+    const id = await buildIdOf("given-up", "1.0")
+    await expect(images.cancelBuild(id, { ...caller, account: "111111111111" })).rejects.toThrow("Build not found")
+    await images.cancelBuild(id, caller)
+    await untilState("given-up", "CREATE_FAILED")
+    expect(await images.getBuild("given-up", "1.0", id, caller)).toMatchObject({
+      state: "FAILED",
+      stateReason: "The build was cancelled by AKIA.",
+    })
+    await expect(images.cancelBuild(id, caller)).rejects.toThrow("The build has ended already: FAILED")
+    const told = (await database.db.select().from(audit)).filter(
+      ({ action, resource }) => action === "microvm-image-version.failed" && resource.endsWith(":given-up"),
+    )
+    expect(told).toMatchObject([{ cause: "api", actor: "AKIA", requestId: "request" }])
+    building.resolve()
+  })
+
+  test("was never there: not found", async () => {
+    await expect(images.cancelBuild(crypto.randomUUID(), caller)).rejects.toThrow("Build not found")
+  })
+})
+
 describe("An image that is updated", () => {
   test("has its next version when that is built, and the one before until then", async () => {
     await built("app")

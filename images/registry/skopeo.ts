@@ -6,6 +6,7 @@ import { chown, lstat, mkdir, readdir, realpath, rm } from "node:fs/promises"
 import { join } from "node:path"
 import { randomUUID } from "node:crypto"
 import { CommandError, runCommand } from "../../src/command.ts"
+import { asUnprivileged } from "../../src/unprivileged.ts"
 import { wordsOf } from "../../src/words.ts"
 import { RegistryError } from "./error.ts"
 import { ARCHITECTURE, OS } from "./manifest.ts"
@@ -81,15 +82,7 @@ export const openSkopeo = async ({ directory, uid, registries, registry }: Skope
           "--chdir",
           HOME,
           "--",
-          "setpriv",
-          `--reuid=${uid}`,
-          `--regid=${uid}`,
-          "--clear-groups",
-          "--no-new-privs",
-          "--bounding-set=-all",
-          "--inh-caps=-all",
-          "--ambient-caps=-all",
-          "--",
+          ...asUnprivileged(uid),
           "prlimit",
           `--fsize=${limits.file}`,
           "--core=0",

@@ -1,9 +1,10 @@
 /** Files behind the further drives of a build's VM, each of the one virtual size that layout v1 has. */
 import { randomUUID } from "node:crypto"
-import { chmod, chown, constants, copyFile, link, mkdir, open, rename, rm } from "node:fs/promises"
+import { chmod, chown, mkdir, open, rename, rm } from "node:fs/promises"
 import { dirname, join } from "node:path"
 import { makeExt4 } from "../../images/ext4.ts"
 import { runCommand } from "../../src/command.ts"
+import { linkOrCopy } from "../../src/link-or-copy.ts"
 import type { Drive } from "../../src/vmm/vmm.ts"
 
 const DRIVE_MIB = 10 * 1024
@@ -36,14 +37,6 @@ export const makeFilesDrive = async (
   }
   await chmod(disk, 0o444)
   return rawDrive(disk, true)
-}
-
-const linkOrCopy = async (from: string, to: string): Promise<void> => {
-  await link(from, to).catch(async (error: NodeJS.ErrnoException) => {
-    // The cache may be on another file system.
-    if (error.code !== "EXDEV") throw error
-    await copyFile(from, to, constants.COPYFILE_FICLONE)
-  })
 }
 
 export interface KeptDrive {

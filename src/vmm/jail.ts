@@ -9,6 +9,7 @@ import { spawn, type ChildProcess } from "node:child_process"
 import type { Server } from "node:net"
 import { once } from "node:events"
 import type { Readable } from "node:stream"
+import { asUnprivileged } from "../unprivileged.ts"
 import { wordsOf } from "../words.ts"
 import { messageOf } from "../errors.ts"
 
@@ -89,15 +90,7 @@ const jailArguments = (jail: Jail): string[] => [
   "--chdir",
   "/",
   "--",
-  "setpriv",
-  `--reuid=${jail.uid}`,
-  `--regid=${jail.uid}`,
-  "--clear-groups",
-  "--no-new-privs",
-  "--bounding-set=-all",
-  "--inh-caps=-all",
-  "--ambient-caps=-all",
-  "--",
+  ...asUnprivileged(jail.uid),
 ]
 
 /** Starts a program in a jail, with listening sockets as its file descriptors from {@link FIRST_FD} on. Resolves when it has a pid. */

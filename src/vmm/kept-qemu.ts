@@ -9,10 +9,11 @@
  * that they left behind all the same says so when it starts, and that is the reason that the launch is refused with.
  */
 import { createHash, randomUUID } from "node:crypto"
-import { chmod, constants, copyFile, link, mkdir, open, readdir, rename, rm, stat } from "node:fs/promises"
+import { chmod, constants, copyFile, mkdir, open, readdir, rename, rm, stat } from "node:fs/promises"
 import { basename, dirname, join } from "node:path"
 import { runCommand } from "../command.ts"
 import { messageOf, OperatorError } from "../errors.ts"
+import { linkOrCopy } from "../link-or-copy.ts"
 import { QEMU } from "./command-line.ts"
 import { qemuVersion } from "./host-facts.ts"
 import { sha256Of, SnapshotRefused, type KeptQemu } from "./manifest.ts"
@@ -66,7 +67,7 @@ export const openInstalledQemu = (
   }
 }
 
-/** Gives a base the build's files, on disk for good when it resolves; `to` is made, beside the base's other files. */
+/** Gives a base the build's files, as links where both are on one file system, on disk for good when it resolves; `to` is made, beside the base's other files. */
 export const linkQemu = async ({ directory, files }: QemuBuild, to: string): Promise<void> => {
   await mkdir(to, { mode: 0o755 })
   await Promise.all(Object.keys(files).map((name) => linkOrCopy(join(directory, name), join(to, name))))
@@ -74,14 +75,6 @@ export const linkQemu = async ({ directory, files }: QemuBuild, to: string): Pro
     await using handle = await open(path, "r")
     await handle.sync()
   }
-}
-
-/** A base in the cache and one in the data directory may be on two file systems. */
-const linkOrCopy = async (from: string, to: string): Promise<void> => {
-  await link(from, to).catch(async (error: NodeJS.ErrnoException) => {
-    if (error.code !== "EXDEV") throw error
-    await copyFile(from, to, constants.COPYFILE_FICLONE)
-  })
 }
 
 /** Throws {@link SnapshotRefused} unless a base's QEMU is what its manifest says. A file is read once per daemon, whatever base it is linked to. */

@@ -1,32 +1,18 @@
 import { describe, expect, test } from "vitest"
 import { createContext, type ContextEntry } from "../../images/context.ts"
-import type { BaseConfig } from "../../images/dockerfile/base-config.ts"
+import { BARE } from "../../images/dockerfile/ground.ts"
 import type { CopyStep } from "../../images/dockerfile/step.ts"
 import { resolveSources, toChains } from "../../images/layers.ts"
 import { planOf, targetOf } from "./dockerfile/planning.ts"
 
 const file = (path: string, digest = "1", mode = 0o644): ContextEntry => ({ path, kind: "file", mode, digest })
 const FILES = [file("Dockerfile"), file("main.py"), file("lib/a"), file("lib/b"), file("unrelated")]
-const BRINGS_NOTHING: BaseConfig = {
-  environment: {},
-  workingDirectory: "/",
-  user: "",
-  entrypoint: null,
-  command: null,
-  exposedPorts: [],
-  labels: {},
-  volumes: [],
-  stopSignal: null,
-  healthcheck: null,
-  shell: null,
-  onBuild: [],
-}
 const LINES = ["ARG A=1", "ENV B=2", "WORKDIR /app", "COPY main.py .", "RUN one", "COPY lib lib", "RUN two"]
 
 /** Of the target's chain. */
 const hashesOf = async (text: string, files: readonly ContextEntry[] = FILES, base = "base") => {
   const archive = { dockerfile: "", excluded: [], context: createContext(files) }
-  const resolveImage = (reference: string) => Promise.resolve({ digest: `sha256:${reference}`, config: BRINGS_NOTHING })
+  const resolveImage = (reference: string) => Promise.resolve({ digest: `sha256:${reference}`, config: BARE })
   const chains = toChains(await planOf(text, { resolveImage }), archive, { managed: base, blank: "blank" })
   return chains.at(-1)!.links.map(({ hash }) => hash)
 }

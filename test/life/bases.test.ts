@@ -2,12 +2,12 @@ import { execFileSync } from "node:child_process"
 import { mkdir, mkdtemp, rm, symlink, writeFile } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
-import { TerminateMicrovmCommand } from "@aws-sdk/client-lambda-microvms"
 import { afterAll, beforeAll, describe, expect, test } from "vitest"
 import { startTestDaemon, type TestDaemon } from "../fixtures/daemon.ts"
 import { LOGIN, pushImage, startRegistry, type RegistryServer } from "../registry/registry-server.ts"
 import { buildOf } from "./build-result.ts"
 import { makeMuslTree, toLayer } from "./musl-image.ts"
+import { readerOf } from "./reader.ts"
 
 let registry: RegistryServer
 let daemon: TestDaemon
@@ -43,7 +43,7 @@ describe("A base image from a registry", () => {
     const first = await buildOf(daemon, "small", { Dockerfile: dockerfile })
     expect(first.reason, first.log.join("\n")).toBeUndefined()
     expect(first.log.join("\n")).toMatch(new RegExp(`Fetching ${registry.host}/small@${digest}: 1 layers`))
-    await using vm = await running("small")
+    await using vm = await readerOf(daemon, "small")
     expect(await vm.read("/home/app/said")).toBe("yes 1000 /home/app ls: /tmp: No such file or directory\n")
     expect(await vm.read("/home/app/trigger")).toBe("triggered\n")
 
@@ -88,7 +88,7 @@ RUN find /many -type f | wc -l > /count && stat -c %s /large >> /count && ls /ma
 `,
     })
     expect(reason, log.join("\n")).toBeUndefined()
-    await using vm = await running("large")
+    await using vm = await readerOf(daemon, "large")
     expect(await vm.read("/count")).toBe(`${20_000 - 400 + 1}\n2147483648\nnew\n`)
     expect(await vm.read("/link")).toBe("new")
     expect(await vm.read("/bin/touch")).toBe(404)
@@ -105,17 +105,3 @@ RUN find /many -type f | wc -l > /count && stat -c %s /large >> /count && ls /ma
     expect(result.reason).toMatch(reason)
   })
 })
-
-const running = async (image: string) => {
-  const vm = await daemon.run({ image })
-  return {
-    async read(path: string) {
-      const { status, body } = await vm.get(path)
-      return status === 200 ? body : status
-    },
-    async [Symbol.asyncDispose]() {
-      vm.close()
-      await daemon.client.send(new TerminateMicrovmCommand({ microvmIdentifier: vm.id }))
-    },
-  }
-}

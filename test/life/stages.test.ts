@@ -1,7 +1,7 @@
-import { TerminateMicrovmCommand } from "@aws-sdk/client-lambda-microvms"
 import { afterAll, beforeAll, describe, expect, test } from "vitest"
 import { startTestDaemon, type TestDaemon } from "../fixtures/daemon.ts"
 import { buildOf } from "./build-result.ts"
+import { readerOf } from "./reader.ts"
 import { SERVER_C } from "./static-server.ts"
 
 let daemon: TestDaemon
@@ -65,7 +65,7 @@ describe("A Dockerfile of several stages", () => {
     expect(reason, log.join("\n")).toBeUndefined()
     expect(log.join("\n")).not.toContain("exit 1")
     expect(log).toContain("#3 runs: 1")
-    await using vm = await running("stages")
+    await using vm = await readerOf(daemon, "stages")
     expect(await vm.read("/data/kept/b/one.txt")).toBe("one\n")
     expect(await vm.read("/data/kept/b/two.txt")).toBe("two\n")
     expect(await vm.read("/data/kept/b/three.md")).toBe(404)
@@ -85,17 +85,3 @@ describe("A Dockerfile of several stages", () => {
     expect(log).toContain("#3 runs: 1")
   })
 })
-
-const running = async (image: string) => {
-  const vm = await daemon.run({ image })
-  return {
-    async read(path: string) {
-      const { status, body } = await vm.get(path)
-      return status === 200 ? body : status
-    },
-    async [Symbol.asyncDispose]() {
-      vm.close()
-      await daemon.client.send(new TerminateMicrovmCommand({ microvmIdentifier: vm.id }))
-    },
-  }
-}

@@ -172,7 +172,7 @@ const secretsOf = ({ mounts, line, text }: RunStep, secretOf: StepOptions["secre
     const content = secretOf(mount.id)
     if (content === undefined && mount.required)
       throw new BuildError(
-        `Dockerfile line ${line}: ${text.slice(0, SHOWN_CHARACTERS)}: there is no secret '${mount.id.slice(0, 60)}': the operator names it under "builds.secrets" in TORPOR_CONFIG`,
+        `Dockerfile line ${line}: ${text.slice(0, SHOWN_CHARACTERS)}: there is no secret '${mount.id.slice(0, 60)}': the operator names it under "secrets" in TORPOR_CONFIG`,
       )
     if (content === undefined) continue
     const { target, variable, mode, uid, gid } = mount

@@ -98,6 +98,8 @@ const File = z.strictObject({
   maxConcurrentBuilds: z.number().int().min(1).max(64).default(2),
   /** The largest code artifact. */
   maxArtifactMiB: z.number().int().min(1).max(8192).default(2048),
+  /** What `RUN --mount=type=secret` finds by its id: files, read when a step asks. Every image's author may ask. */
+  secrets: z.record(text, path).default({}),
   maxRequestsPerVm: z.number().int().min(1).max(100_000).default(512),
   /** What applications and builds say is kept as long as all three allow. */
   logs: z

@@ -1,17 +1,18 @@
 /** Puts the rooms together: a data directory, its database, this host's VMs, and the two servers in front of them. */
 import { mknod } from "./device-node.ts"
+import { readFileSync } from "node:fs"
 import { mkdir } from "node:fs/promises"
 import { hostname, totalmem } from "node:os"
 import { join } from "node:path"
 import { Registry as Metrics, collectDefaultMetrics } from "prom-client"
 import { ensureArtifacts } from "../images/artifacts.ts"
 import { fetchUid, openRegistry } from "../images/registry/open-registry.ts"
-import { createBuildVerbs } from "../machines/build.ts"
+import { createBuildVerbs } from "../machines/building/build.ts"
 import { createBootSnapshots } from "../machines/building/boot-snapshots.ts"
 import { createImages } from "../machines/images.ts"
 import { createImageVersionMachine, type ImageVersionMachine } from "../machines/image-version.ts"
 import { saveImageVersion } from "../machines/image-row.ts"
-import { createLayerCache } from "../machines/layer-cache.ts"
+import { createLayerCache } from "../machines/building/layer-cache.ts"
 import { createMicrovmMachine, toMicrovmState, type MicrovmMachine } from "../machines/microvm.ts"
 import { saveMicrovm } from "../machines/microvm-row.ts"
 import { createMicrovms } from "../machines/microvms.ts"
@@ -19,7 +20,7 @@ import { restoreActors, sweepHost } from "../machines/recovery.ts"
 import { createRegistry, type Registry } from "../machines/registry.ts"
 import { suspendAll } from "../machines/suspend-all.ts"
 import { createMicrovmRouter } from "../machines/router.ts"
-import { createTurns } from "../machines/turns.ts"
+import { createTurns } from "../machines/building/turns.ts"
 import { createVmHost } from "../machines/vm.ts"
 import { createWork } from "../machines/work.ts"
 import { createVmVerbs } from "../machines/vm-life.ts"
@@ -190,6 +191,10 @@ export const startDaemon = async (
     memoryBurstFactor: config.memoryBurstFactor,
     createOverlay,
     readyTimeoutMs: config.readyTimeoutSeconds * 1000,
+    secretOf(id) {
+      const file = Object.hasOwn(config.secrets, id) ? config.secrets[id] : undefined
+      return file === undefined ? undefined : readFileSync(file, "utf8")
+    },
     stored: (id) => registries.imageVersions.stored(id),
   })
   const settle = async () => {

@@ -23,18 +23,30 @@ export interface LayerEntry {
   readonly type: string
 }
 
-/** Puts a layer on what is there. Throws when it holds a device, or is no archive. */
+/** Puts a layer on what is there. Throws when it is no archive. */
 export const applyLayer = async (archive: string, isFirst: boolean, root = IMAGE_ROOT): Promise<void> => {
+  // Nothing is below the first: it is unpacked without having been read before, often the largest by far.
+  if (!isFirst) await makeWayFor(archive, root)
+  // Its names are taken as they are inside of a root that is the image's; -p: with modes, attributes and capabilities.
+  const options = ["-P", "-p", "--chroot", "--numeric-owner", "--exclude", `${WHITEOUT}*`]
+  await run("bsdtar", ["-x", "-f", archive, "-C", root, ...options])
+}
+
+/** Throws when layers have brought a device, before anybody could open it. */
+export const refuseDevices = async (root = IMAGE_ROOT): Promise<void> => {
+  const [found] = (await run("find", [root, "-xdev", "(", "-type", "b", "-o", "-type", "c", ")"])).split("\n")
+  if (found !== undefined && found !== "")
+    throw new Error(`The image holds a device: ${found.slice(root.length, root.length + 200)}`)
+}
+
+/** Removes of the layers below what this one says is gone, or brings anew. */
+const makeWayFor = async (archive: string, root: string): Promise<void> => {
   let entries = 0
   const below = openBelow(root)
   for await (const { path, type } of listLayer(archive)) {
     if (++entries > MAX_ENTRIES) throw new Error(`The layer has more than ${MAX_ENTRIES} entries`)
-    if (type === "char" || type === "block") throw new Error(`The layer holds a device: /${path.slice(0, 200)}`)
-    if (!isFirst) await makeWay(path, type, below)
+    await makeWay(path, type, below)
   }
-  // Its names are taken as they are inside of a root that is the image's; -p: with modes, attributes and capabilities.
-  const options = ["-P", "-p", "--chroot", "--numeric-owner", "--exclude", `${WHITEOUT}*`]
-  await run("bsdtar", ["-x", "-f", archive, "-C", root, ...options])
 }
 
 /** What the layers below have made. */

@@ -21,7 +21,7 @@ import { download } from "./download.ts"
 import { mountDrive, pathOnDrive } from "./drives.ts"
 import { createFileRoutes } from "./file-routes.ts"
 import { IMAGE_ROOT, makeDirectory } from "./image-root.ts"
-import { applyLayer } from "./layer.ts"
+import { applyLayer, refuseDevices } from "./layer.ts"
 import { untilListening } from "./listening.ts"
 import { openPort } from "./port.ts"
 import { createProcessTable } from "./process-table.ts"
@@ -79,6 +79,7 @@ const routes: Record<string, Handler> = {
       await applyLayer(`${pathOnDrive(from)}/${layer}`, layer === 0).catch((error: Error) => {
         throw new Error(`layer ${layer + 1} of ${count}: ${error.message}`)
       })
+    await refuseDevices()
   },
   "POST /copy": async (request) => {
     const spec = await bodyOf<CopySpec>(request)

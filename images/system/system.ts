@@ -38,6 +38,7 @@ const TOOLS = [
   "chmod",
   "ip",
   "poweroff",
+  "find",
   "fsfreeze",
   "sync",
   "rm",

@@ -11,7 +11,7 @@ import { chainOfImage, type Chain, type Grounds, type Link } from "../../images/
 import type { DrivePlace } from "../../src/agent/protocol.ts"
 import type { Drive } from "../../src/vmm/vmm.ts"
 import { toDriveFile } from "../disks.ts"
-import type { LayerLease } from "../layer-cache.ts"
+import type { LayerLease } from "./layer-cache.ts"
 import type { BuildLife, BuildVm } from "./build-vm.ts"
 import { firstPart, keyOf, type Needs } from "./needs.ts"
 

@@ -74,12 +74,12 @@ describe("A base image from a registry", () => {
       await writeFile(join(less, path), "new")
     }
     await symlink("/many/1/new", join(less, "link"))
-    const layers = [musl, await toLayer(many), await toLayer(large, "zstd"), await toLayer(less)]
+    const layers = [await toLayer(large, "zstd"), musl, await toLayer(many), await toLayer(less)]
     await pushImage(registry, "large", "latest", {
       layers,
       config: { Env: ["PATH=/bin"], Cmd: ["/usr/bin/server"] },
       alter: (manifest) =>
-        void ((manifest["layers"] as { mediaType: string }[])[2]!.mediaType =
+        void ((manifest["layers"] as { mediaType: string }[])[0]!.mediaType =
           "application/vnd.oci.image.layer.v1.tar+zstd"),
     })
     const { reason, log } = await buildOf(daemon, "large", {

@@ -1,3 +1,6 @@
+import { mkdtemp, rm, writeFile } from "node:fs/promises"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
 import { afterAll, beforeAll, describe, expect, test } from "vitest"
 import { startTestDaemon, type TestDaemon } from "../fixtures/daemon.ts"
 import { buildOf } from "./build-result.ts"
@@ -5,8 +8,16 @@ import { readerOf } from "./reader.ts"
 import { SERVER_C } from "./static-server.ts"
 
 let daemon: TestDaemon
-beforeAll(async () => void (daemon = await startTestDaemon()))
-afterAll(() => daemon[Symbol.asyncDispose]())
+let directory: string
+beforeAll(async () => {
+  directory = await mkdtemp(join(tmpdir(), "torpor-secrets-"))
+  await writeFile(join(directory, "token"), "nobody knows")
+  daemon = await startTestDaemon({}, { secrets: { token: join(directory, "token") } })
+})
+afterAll(async () => {
+  await daemon[Symbol.asyncDispose]()
+  await rm(directory, { recursive: true })
+})
 const build = (name: string, files: Record<string, string>) => buildOf(daemon, name, files)
 
 const DOCKERFILE = `# syntax=docker/dockerfile:1
@@ -32,6 +43,9 @@ RUN --mount=type=bind,from=data,target=/data --mount=type=bind,source=a,target=/
     --mount=type=tmpfs,target=/memory --network=none \\
     cat /data/kept/b/one.txt > /found && echo more >> /written/b/one.txt && cat /written/b/one.txt >> /found && \\
     stat -f -c %T /memory >> /found && (ls /sys/class/net >> /found)
+RUN --mount=type=secret,id=token,mode=0440,gid=7 --mount=type=secret,id=token,env=TOKEN --mount=type=secret,id=none \\
+    stat -c "%a %g" /run/secrets/token && [ "$TOKEN" = "$(cat /run/secrets/token)" ] && [ ! -e /run/secrets/none ]
+RUN [ ! -e /run/secrets/token ] && echo "gone \${TOKEN:-with it}"
 RUN --mount=type=bind,source=a,target=/again cat /again/b/one.txt >> /found
 
 FROM scratch
@@ -65,6 +79,8 @@ describe("A Dockerfile of several stages", () => {
     expect(reason, log.join("\n")).toBeUndefined()
     expect(log.join("\n")).not.toContain("exit 1")
     expect(log).toContain("#3 runs: 1")
+    expect(log).toEqual(expect.arrayContaining(["#9 440 7", "#10 gone with it"]))
+    expect(log.join("\n")).not.toContain("nobody knows")
     await using vm = await readerOf(daemon, "stages")
     expect(await vm.read("/data/kept/b/one.txt")).toBe("one\n")
     expect(await vm.read("/data/kept/b/two.txt")).toBe("two\n")
@@ -80,8 +96,15 @@ describe("A Dockerfile of several stages", () => {
     const { reason, log } = await build("stages-changed", { ...FILES, "server.c": `${SERVER_C}// changed\n` })
     expect(reason, log.join("\n")).toBeUndefined()
     // What came of the compiler is new: its steps behind the COPY, and those of the target.
-    expect(steps(log, / DONE /)).toEqual([2, 3, 4, 10, 11, 12, 13])
+    expect(steps(log, / DONE /)).toEqual([2, 3, 4, 12, 13, 14, 15])
     // Another image, so another cache.
     expect(log).toContain("#3 runs: 1")
+  })
+
+  test("that requires a secret which nobody has configured fails with its line and what to do", async () => {
+    const { reason } = await build("no-secret", {
+      Dockerfile: "FROM torpor/debian:13\nRUN --mount=type=secret,id=other,required cat /run/secrets/other\nCMD x\n",
+    })
+    expect(reason).toMatch(/^Dockerfile line 2: .*there is no secret 'other': the operator names it under "secrets"/)
   })
 })

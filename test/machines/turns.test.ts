@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest"
-import { createTurns } from "../../machines/turns.ts"
+import { createTurns } from "../../machines/building/turns.ts"
 
 const never = new AbortController().signal
 const isPending = async (work: Promise<unknown>) => {

@@ -3,9 +3,9 @@ import { chmod, chown, link, mkdir, stat } from "node:fs/promises"
 import { existsSync } from "node:fs"
 import { join } from "node:path"
 import { and, eq, inArray } from "drizzle-orm"
-import { layers } from "../src/db/schema.ts"
+import { layers } from "../../src/db/schema.ts"
 import { trimLayers } from "./layer-trim.ts"
-import type { Database } from "./vm-row.ts"
+import type { Database } from "../vm-row.ts"
 
 export interface CachedLayers {
   /** How many of a chain's links they make. */

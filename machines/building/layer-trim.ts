@@ -2,8 +2,8 @@
 import { readdir, rm, stat } from "node:fs/promises"
 import { join } from "node:path"
 import { and, eq, inArray } from "drizzle-orm"
-import { bases, layers } from "../src/db/schema.ts"
-import type { Database } from "./vm-row.ts"
+import { bases, layers } from "../../src/db/schema.ts"
+import type { Database } from "../vm-row.ts"
 
 type LayerRow = typeof layers.$inferSelect
 

@@ -1,4 +1,4 @@
-import type { Logs } from "../src/logs/logs.ts"
+import type { Logs } from "../../src/logs/logs.ts"
 
 export interface BuildLog {
   /** Text of one or more lines. */

@@ -3,32 +3,32 @@ import { randomUUID } from "node:crypto"
 import { chmod, chown, mkdir, rename, stat } from "node:fs/promises"
 import { join } from "node:path"
 import { eq } from "drizzle-orm"
-import { readArchive, type Archive } from "../images/archive.ts"
-import type { Artifacts as BaseArtifacts } from "../images/artifacts.ts"
-import { DockerfileError } from "../images/dockerfile/error.ts"
-import { planBuild, type BaseImage, type BuildPlan } from "../images/dockerfile/plan.ts"
-import { toChains, type Chain, type Grounds } from "../images/layers.ts"
-import { messageOf } from "../src/errors.ts"
-import type { Registry } from "../images/registry/registry.ts"
-import { bases, imageBuilds, images, imageVersions, vms } from "../src/db/schema.ts"
-import type { Logs } from "../src/logs/logs.ts"
-import type { Artifact, Artifacts } from "../src/store/artifact.ts"
-import type { Drive } from "../src/vmm/vmm.ts"
-import { imageArn } from "./arn.ts"
+import { readArchive, type Archive } from "../../images/archive.ts"
+import type { Artifacts as BaseArtifacts } from "../../images/artifacts.ts"
+import { DockerfileError } from "../../images/dockerfile/error.ts"
+import { planBuild, type BaseImage, type BuildPlan } from "../../images/dockerfile/plan.ts"
+import { toChains, type Chain, type Grounds } from "../../images/layers.ts"
+import { messageOf } from "../../src/errors.ts"
+import type { Registry } from "../../images/registry/registry.ts"
+import { bases, imageBuilds, images, imageVersions, vms } from "../../src/db/schema.ts"
+import type { Logs } from "../../src/logs/logs.ts"
+import type { Artifact, Artifacts } from "../../src/store/artifact.ts"
+import type { Drive } from "../../src/vmm/vmm.ts"
+import { imageArn } from "../arn.ts"
 import { createBuildLog, type BuildLog } from "./build-log.ts"
-import type { BootSnapshots } from "./building/boot-snapshots.ts"
-import { createBuildVm, died, type BuildLife, type BuildVm } from "./building/build-vm.ts"
-import { makeFilesDrive, takeCaches, toFileDrive, type KeptDrive } from "./building/drives.ts"
-import { buildChain } from "./building/stages.ts"
-import { toPlace, type Places } from "./disks.ts"
-import { MAIN_PROCESS } from "./guest.ts"
-import type { BuildVerbs } from "./image-version.ts"
-import type { SecretBox } from "./images.ts"
+import type { BootSnapshots } from "./boot-snapshots.ts"
+import { createBuildVm, died, type BuildLife, type BuildVm } from "./build-vm.ts"
+import { makeFilesDrive, takeCaches, toFileDrive, type KeptDrive } from "./drives.ts"
+import { buildChain } from "./stages.ts"
+import { toPlace, type Places } from "../disks.ts"
+import { MAIN_PROCESS } from "../guest.ts"
+import type { BuildVerbs } from "../image-version.ts"
+import type { SecretBox } from "../images.ts"
 import type { LayerCache, LayerLease } from "./layer-cache.ts"
 import { untilReady } from "./ready.ts"
 import type { Turns } from "./turns.ts"
-import type { VmHost } from "./vm.ts"
-import { findVm } from "./vm-row.ts"
+import type { VmHost } from "../vm.ts"
+import { findVm } from "../vm-row.ts"
 
 export interface BuildOptions {
   readonly host: VmHost
@@ -47,6 +47,8 @@ export interface BuildOptions {
   readonly createOverlay: (path: string) => Promise<void>
   /** How long an application has to accept connections. */
   readonly readyTimeoutMs: number
+  /** What the operator has under this id for `RUN --mount=type=secret`. */
+  readonly secretOf: (id: string) => string | undefined
   /** Resolves when the version's row says what is being done. */
   readonly stored: (id: string) => Promise<void>
 }
@@ -166,7 +168,7 @@ export const createBuildVerbs = (options: BuildOptions): BuildVerbs => {
           chains: build.chains!,
           archive,
           proxies: plan.proxies,
-          secretOf: () => undefined,
+          secretOf: options.secretOf,
           log: build.log.add,
           async archiveDrive() {
             archiveDrive ??= toFileDrive(artifact.path, join(vm.directory, "archive.raw"))

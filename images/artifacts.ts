@@ -22,6 +22,7 @@ export interface Artifacts {
   readonly rootDiskHash: string
   /** An empty file system of a root disk's size. */
   readonly blankDisk: string
+  readonly blankDiskHash: string
   /** Behind every drive that isn't used. */
   readonly emptyDrive: string
 }
@@ -97,5 +98,6 @@ const toArtifacts = (
   rootDisk: join(base.directory, "disk.raw"),
   rootDiskHash: base.hash,
   blankDisk: join(blank.directory, "disk.raw"),
+  blankDiskHash: blank.hash,
   emptyDrive: join(empty.directory, "drive.raw"),
 })

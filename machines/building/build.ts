@@ -85,7 +85,7 @@ const [SHOWN_PATHS, SHOWN_PATH_CHARACTERS] = [20, 100]
 export const createBuildVerbs = (options: BuildOptions): BuildVerbs => {
   const { host, places, layers, base } = options
   const { db, ledger } = host
-  const grounds: Grounds = { managed: base.rootDiskHash, blank: "blank" }
+  const grounds: Grounds = { managed: base.rootDiskHash, blank: base.blankDiskHash }
   const builds = new Map<string, Build>()
   /** The phase that each build is in, or was in last. */
   const phases = new Map<string, Promise<void>>()

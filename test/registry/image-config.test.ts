@@ -1,4 +1,5 @@
 import { describe, expect, test } from "vitest"
+import { BARE } from "../../images/dockerfile/ground.ts"
 import { parseImageConfig } from "../../images/registry/image-config.ts"
 
 const parse = (document: unknown) => parseImageConfig(JSON.stringify(document))
@@ -59,25 +60,9 @@ test("What an image brings is read", () => {
 })
 
 test("An image that says nothing has Docker's defaults", () => {
-  const nothing = {
-    environment: {},
-    workingDirectory: "/",
-    user: "",
-    entrypoint: null,
-    command: null,
-    exposedPorts: [],
-    labels: {},
-    volumes: [],
-    stopSignal: null,
-    healthcheck: null,
-    shell: null,
-    onBuild: [],
-  }
-  expect(parse({})).toEqual({ layers: 0, config: nothing })
-  expect(parse({ config: null, rootfs: null })).toEqual({ layers: 0, config: nothing })
-  expect(ofConfig({ Env: null, Cmd: [], Entrypoint: null, Labels: null, StopSignal: "", WorkingDir: "" })).toEqual(
-    nothing,
-  )
+  expect(parse({})).toEqual({ layers: 0, config: BARE })
+  expect(parse({ config: null, rootfs: null })).toEqual({ layers: 0, config: BARE })
+  expect(ofConfig({ Env: null, Cmd: [], Entrypoint: null, Labels: null, StopSignal: "", WorkingDir: "" })).toEqual(BARE)
 })
 
 test.each([

@@ -1,4 +1,4 @@
-import { randomBytes, randomUUID } from "node:crypto"
+import { randomUUID } from "node:crypto"
 import { once } from "node:events"
 import { existsSync, readdirSync, statSync } from "node:fs"
 import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises"
@@ -6,18 +6,16 @@ import { createServer, type IncomingMessage, type ServerResponse } from "node:ht
 import type { AddressInfo } from "node:net"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
-import { gzipSync } from "node:zlib"
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest"
-import { fetchUid, openRegistry, type OpenRegistry } from "../../images/registry/open-registry.ts"
+import { fetchUid, type RegistryOptions } from "../../images/registry/open-registry.ts"
 import type { Registries } from "../../images/registry/registries.ts"
 import { runCommand } from "../../src/command.ts"
 import { fetchTable } from "../../src/net/fetch-rules.ts"
 import { digestOf, LOGIN, pushImage, pushIndex, startRegistry, type RegistryServer } from "./registry-server.ts"
+import { fetchImage, honestImage, LAYER, layerOf, listen, OCI_MANIFEST, openIn, PLAIN } from "./registry-under-test.ts"
 
 const signal = new AbortController().signal
 const hostId = randomUUID()
-const PLAIN = { insecure: true, mirrors: [] }
-const layerOf = (bytes = 1000) => gzipSync(randomBytes(bytes))
 
 let cache: string
 let server: RegistryServer
@@ -26,27 +24,10 @@ afterAll(() => server[Symbol.asyncDispose]())
 beforeEach(async () => void (cache = await mkdtemp(join(tmpdir(), "torpor-cache-"))))
 afterEach(() => rm(cache, { recursive: true, force: true }))
 
-const open = (
-  registries: Registries = { [server.host]: PLAIN },
-  more: { maxBytes?: number; maxCacheBytes?: number; timeoutMs?: number; hostId?: string } = {},
-) =>
-  openRegistry({
-    hostId,
-    cacheDirectory: cache,
-    uid: fetchUid(600_000, more.hostId ?? hostId),
-    registries,
-    maxBytes: 1024 ** 3,
-    maxCacheBytes: 1024 ** 3,
-    timeoutMs: 120_000,
-    ...more,
-  })
+const open = (registries: Registries = { [server.host]: PLAIN }, more: Partial<RegistryOptions> = {}) =>
+  openIn(cache, hostId, registries, more)
 /** Beside one that is open. */
 const another = () => ({ hostId: randomUUID() })
-const fetch = async (registry: OpenRegistry, reference: string) => {
-  const log: string[] = []
-  const image = await registry.fetch(reference, (line) => log.push(line), signal)
-  return { ...image, log }
-}
 
 describe("An image", () => {
   test("is resolved by its tag, and its layers are in the cache, root's and whole", async () => {
@@ -61,7 +42,7 @@ describe("An image", () => {
       bytes: layers[0]!.length + layers[1]!.length,
       config: { environment: { PATH: "/bin", A: "b" }, command: ["/app"], user: "1000", exposedPorts: [80] },
     })
-    const image = await fetch(registry, resolved.reference)
+    const image = await fetchImage(registry, resolved.reference)
     expect(image.log).toEqual([expect.stringMatching(/^Fetching .*: 2 layers, 0\.1 MiB$/)])
     for (const [index, { file, digest, bytes }] of image.layers.entries()) {
       expect(await readFile(file)).toEqual(layers[index])
@@ -75,9 +56,9 @@ describe("An image", () => {
     await using other = await startRegistry()
     const pushed = await pushImage(other, "kept", "latest", { layers: [layerOf()] })
     await using registry = await open({ [other.host]: PLAIN })
-    await fetch(registry, `${other.host}/kept`)
+    await fetchImage(registry, `${other.host}/kept`)
     await other.stop()
-    expect((await fetch(registry, `${other.host}/kept@${pushed.digest}`)).log).toEqual([])
+    expect((await fetchImage(registry, `${other.host}/kept@${pushed.digest}`)).log).toEqual([])
     await expect(registry.resolve(`${other.host}/kept:latest`, signal)).rejects.toThrow(/connection refused/)
   })
 
@@ -101,9 +82,9 @@ describe("An image", () => {
     const [shared, first, second] = [layerOf(), layerOf(), layerOf()]
     await pushImage(server, "moved", "tag", { layers: [shared, first] })
     await using registry = await open()
-    const before = await fetch(registry, `${server.host}/moved:tag`)
+    const before = await fetchImage(registry, `${server.host}/moved:tag`)
     await pushImage(server, "moved", "tag", { layers: [shared, second] })
-    const after = await fetch(registry, `${server.host}/moved:tag`)
+    const after = await fetchImage(registry, `${server.host}/moved:tag`)
     expect(after.digest).not.toBe(before.digest)
     expect(after.log).toEqual([expect.stringContaining("1 layers")])
     expect(after.layers[0]).toEqual(before.layers[0])
@@ -115,7 +96,7 @@ describe("An image", () => {
     const layer = layerOf(300_000)
     await pushImage(server, "twice", "latest", { layers: [layer] })
     await using registry = await open()
-    const both = await Promise.all([1, 2].map(() => fetch(registry, `${server.host}/twice`)))
+    const both = await Promise.all([1, 2].map(() => fetchImage(registry, `${server.host}/twice`)))
     expect(both[0]!.layers).toEqual(both[1]!.layers)
     expect(server.requests.filter((line) => line.startsWith("GET") && line.includes(digestOf(layer)))).toHaveLength(1)
     expect(readdirSync(join(cache, "registry/locks"))).toEqual([])
@@ -124,9 +105,9 @@ describe("An image", () => {
   test("makes room for itself: what was used least recently goes when there is too much", async () => {
     for (const tag of ["old", "new"]) await pushImage(server, "room", tag, { layers: [layerOf(200_000)] })
     await using registry = await open(undefined, { maxCacheBytes: 300_000 })
-    const { layers } = await fetch(registry, `${server.host}/room:old`)
+    const { layers } = await fetchImage(registry, `${server.host}/room:old`)
     await runCommand("touch", ["-d", "2 hours ago", layers[0]!.file], { signal })
-    await fetch(registry, `${server.host}/room:new`)
+    await fetchImage(registry, `${server.host}/room:new`)
     expect(existsSync(layers[0]!.file)).toBe(false)
   })
 
@@ -138,14 +119,14 @@ describe("An image", () => {
   test("is pruned when it is the least recently used, and not while it may be in use", async () => {
     await pushImage(server, "pruned", "latest", { layers: [layerOf(200_000)] })
     await using registry = await open()
-    const { layers } = await fetch(registry, `${server.host}/pruned`)
+    const { layers } = await fetchImage(registry, `${server.host}/pruned`)
     const bytes = await registry.bytes()
     expect(bytes).toBeGreaterThan(200_000)
     expect(await registry.prune(0)).toBe(0)
     await runCommand("touch", ["-d", "2 hours ago", layers[0]!.file], { signal })
     expect(await registry.prune(bytes - 1)).toBeGreaterThan(200_000)
     expect(existsSync(layers[0]!.file)).toBe(false)
-    expect((await fetch(registry, `${server.host}/pruned`)).log).toHaveLength(1)
+    expect((await fetchImage(registry, `${server.host}/pruned`)).log).toHaveLength(1)
   })
 })
 
@@ -157,7 +138,7 @@ describe("A registry", () => {
     await writeFile(passwordFile, `${LOGIN.password}\n`)
     const settings = { insecure: false, mirrors: [], caFile: closed.caFile, username: LOGIN.username }
     await using registry = await open({ [closed.host]: { ...settings, passwordFile } })
-    expect((await fetch(registry, `${closed.host}/private`)).layers).toHaveLength(1)
+    expect((await fetchImage(registry, `${closed.host}/private`)).layers).toHaveLength(1)
 
     await using wrong = await open({ [closed.host]: { ...settings, password: "a wrong secret" } }, another())
     const refusal = await wrong.resolve(`${closed.host}/private`, signal).catch((error: Error) => error.message)
@@ -237,11 +218,11 @@ describe("A registry", () => {
       return answer(`http://${inside.host}`, request, response)
     })
     await using registry = await open({ [registryServer.host]: PLAIN })
-    await expect(fetch(registry, `${registryServer.host}/x`)).rejects.toThrow(/cannot be fetched/)
+    await expect(fetchImage(registry, `${registryServer.host}/x`)).rejects.toThrow(/cannot be fetched/)
     expect(asked).toBe(0)
     // Once the operator says that it may, it does: nothing else was in the way.
     await using open2 = await open({ [registryServer.host]: PLAIN, [inside.host]: PLAIN }, another())
-    await fetch(open2, `${registryServer.host}/x`).catch(() => {})
+    await fetchImage(open2, `${registryServer.host}/x`).catch(() => {})
     expect(asked).toBeGreaterThan(0)
   })
 
@@ -286,131 +267,3 @@ describe("A registry", () => {
     expect(existsSync(join(cache, "registry", `fetching-${hostId.slice(0, 8)}`))).toBe(false)
   })
 })
-
-describe("What a registry sends is refused", () => {
-  const alterBlob = async (digest: string, change: (file: string) => Promise<void>) => {
-    const hex = digest.slice("sha256:".length)
-    await change(join(server.storage, "docker/registry/v2/blobs/sha256", hex.slice(0, 2), hex, "data"))
-  }
-
-  test("when a layer was altered in its storage, and nothing of it is kept", async () => {
-    const layer = layerOf()
-    await pushImage(server, "altered", "latest", { layers: [layer] })
-    await alterBlob(digestOf(layer), (file) => writeFile(file, randomBytes(layer.length)))
-    await using registry = await open()
-    await expect(fetch(registry, `${server.host}/altered`)).rejects.toThrow(/cannot be fetched|something else/)
-    expect(readdirSync(join(cache, "registry/blobs/sha256"))).not.toContain(digestOf(layer).slice(7))
-  })
-
-  test("when a layer is missing", async () => {
-    const layer = layerOf()
-    await pushImage(server, "missing", "latest", { layers: [layer] })
-    await alterBlob(digestOf(layer), (file) => rm(file))
-    await using registry = await open()
-    await expect(fetch(registry, `${server.host}/missing`)).rejects.toThrow(/cannot be fetched/)
-  })
-
-  test("when it is larger than is allowed, before anything of it is fetched", async () => {
-    const layer = layerOf(50_000)
-    await pushImage(server, "large", "latest", { layers: [layer] })
-    await using registry = await open(undefined, { maxBytes: 40_000 })
-    await expect(registry.resolve(`${server.host}/large`, signal)).rejects.toThrow(
-      `The base image ${server.host}/large cannot be used. Its layers have 1 MiB together, and 0 are allowed ("images.maxMiB" in TORPOR_CONFIG).`,
-    )
-    expect(server.requests.filter((line) => line.includes(digestOf(layer)) && line.startsWith("GET"))).toEqual([])
-  })
-
-  test("when its manifest says another size of a layer that is there already", async () => {
-    const layer = layerOf(50_000)
-    await pushImage(server, "lying", "honest", { layers: [layer] })
-    await pushImage(server, "lying", "liar", {
-      layers: [layer],
-      alter: (manifest) => void ((manifest["layers"] as { size: number }[])[0]!.size = 10),
-    })
-    await using registry = await open()
-    await fetch(registry, `${server.host}/lying:honest`)
-    await expect(fetch(registry, `${server.host}/lying:liar`)).rejects.toThrow(/says that layer .* has 10 bytes/)
-  })
-
-  test("when what is asked for as an image is a layer, which is not even read", async () => {
-    const layer = layerOf(5 * 1024 ** 2)
-    await pushImage(server, "layered", "latest", { layers: [layer] })
-    await using registry = await open()
-    await fetch(registry, `${server.host}/layered`)
-    await expect(registry.resolve(`${server.host}/layered@${digestOf(layer)}`, signal)).rejects.toThrow(
-      /is larger than any manifest/,
-    )
-  })
-
-  test.for<[what: string, answer: (path: string) => string | Buffer]>([
-    ["a manifest without an end", () => Buffer.alloc(64 * 1024 ** 2, " ")],
-    ["no manifest", () => "words"],
-    [
-      "a configuration without an end",
-      (path) => (path.includes("/blobs/") ? Buffer.alloc(64 * 1024 ** 2, " ") : honestImage(path)),
-    ],
-    ["a manifest of a thousand layers", () => manifestOf(1000)],
-  ])("when it is %s", async ([, answer]) => {
-    const hostile = createServer((request, response) => {
-      response.writeHead(200, { "content-type": "application/vnd.oci.image.manifest.v1+json" })
-      response.end(request.url === "/v2/" ? "{}" : answer(request.url ?? ""))
-    })
-    hostile.listen(0, "127.0.0.1")
-    await once(hostile, "listening")
-    try {
-      const host = `127.0.0.1:${(hostile.address() as AddressInfo).port}`
-      await using registry = await open({ [host]: PLAIN })
-      await expect(registry.resolve(`${host}/x`, signal)).rejects.toThrow(/cannot be (used|fetched)/)
-    } finally {
-      hostile.closeAllConnections()
-      hostile.close()
-    }
-  })
-})
-
-const OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
-const LAYER = layerOf(5000)
-/** What a registry says of an image with one layer, but for the layer. */
-const honestImage = (path: string): string => {
-  const config = JSON.stringify({ os: "linux", architecture: "amd64", config: {}, rootfs: { diff_ids: ["sha256:x"] } })
-  const blob = (mediaType: string, content: string | Buffer) => ({
-    mediaType: `application/vnd.oci.image.${mediaType}`,
-    digest: digestOf(content),
-    size: content.length,
-  })
-  return path.endsWith(digestOf(config))
-    ? config
-    : JSON.stringify({
-        schemaVersion: 2,
-        mediaType: OCI_MANIFEST,
-        config: blob("config.v1+json", config),
-        layers: [blob("layer.v1.tar+gzip", LAYER)],
-      })
-}
-
-/** A server that is whatever the test wants, on a port of 127.0.0.1. */
-const listen = async (answer: (request: IncomingMessage, response: ServerResponse) => unknown) => {
-  const asked = Promise.withResolvers<void>()
-  const listening = createServer((request, response) => {
-    asked.resolve()
-    answer(request, response)
-  }).listen(0, "127.0.0.1")
-  await once(listening, "listening")
-  return {
-    host: `127.0.0.1:${(listening.address() as AddressInfo).port}`,
-    asked: asked.promise,
-    async [Symbol.asyncDispose]() {
-      listening.closeAllConnections()
-      await new Promise((resolve) => listening.close(resolve))
-    },
-  }
-}
-
-const manifestOf = (layers: number) => {
-  const blob = { mediaType: "application/vnd.oci.image.layer.v1.tar+gzip", digest: `sha256:${"0".repeat(64)}`, size: 1 }
-  return JSON.stringify({
-    schemaVersion: 2,
-    config: { ...blob, mediaType: "application/vnd.oci.image.config.v1+json" },
-    layers: Array.from({ length: layers }, () => blob),
-  })
-}

@@ -1,29 +1,16 @@
 /** What every {@link Vmm} must do, with real guests: each implementation is put through all of it. */
 import { createHash, randomUUID } from "node:crypto"
-import { existsSync } from "node:fs"
-import {
-  chmod,
-  chown,
-  copyFile,
-  cp,
-  link,
-  mkdir,
-  readFile,
-  rename,
-  rm,
-  stat,
-  truncate,
-  writeFile,
-} from "node:fs/promises"
+import { chmod, chown, copyFile, cp, readFile, rename, rm, stat, truncate, writeFile } from "node:fs/promises"
 import { join } from "node:path"
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest"
 import { openGuest } from "../../machines/guest.ts"
 import { openDelta } from "../../src/vmm/delta.ts"
 import { baseFiles, sha256Of, SnapshotRefused, type Manifest } from "../../src/vmm/manifest.ts"
-import type { LaunchSpec, VmProcess, VmSpec } from "../../src/vmm/vmm.ts"
+import type { LaunchSpec, VmProcess } from "../../src/vmm/vmm.ts"
+import { describeLeftovers } from "./conformance-leftovers.ts"
 import { launchedByEarlierDaemon } from "./earlier-daemon.ts"
 import { ask, command, createGuests, identityFor, outputOf, runGuest, type Guests } from "./guests.ts"
-import { leftOf, openVmmHost, runDirectoryOf, type CreateVmm, type VmmHost } from "./vmm-host.ts"
+import { leftOf, openVmmHost, type CreateVmm, type VmmHost } from "./vmm-host.ts"
 
 const signal = new AbortController().signal
 const sha256 = (bytes: string | Buffer) => createHash("sha256").update(bytes).digest("hex")
@@ -33,8 +20,6 @@ export const describeVmm = (name: string, createVmm: CreateVmm, module: string) 
   describe(name, () => {
     let host: VmmHost
     let guests: Guests
-    const hasSockets = ({ vmId }: VmSpec) => existsSync(join(runDirectoryOf(host.hostId), vmId))
-    const hasProcess = async ({ vmId }: VmSpec) => (await host.vmm.find()).some((process) => process.vmId === vmId)
 
     beforeAll(async () => {
       host = await openVmmHost(createVmm)
@@ -223,93 +208,7 @@ export const describeVmm = (name: string, createVmm: CreateVmm, module: string) 
       })
     })
 
-    describe("Nothing is left", () => {
-      test("of a VM that was killed, once or twice, or ended by itself", async () => {
-        const spec = await guests.launchSpec()
-        const vm = await guests.wake(spec, 1)
-        expect(leftOf(spec.vmId, host)).not.toEqual([])
-        await vm.kill()
-        expect(leftOf(spec.vmId, host)).toEqual([])
-        expect(await vm.exited).toMatchObject({ byGuest: false })
-        await vm.kill()
-        expect(await host.vmm.find()).toEqual([])
-
-        const again = await guests.launch(spec)
-        // What ends an earlier life leaves this one alone.
-        await vm.kill()
-        await host.vmm.destroy(vm.process)
-        expect(await again.status()).toBe("paused")
-        expect(leftOf(spec.vmId, host).filter((what) => what.startsWith("/run"))).toHaveLength(1)
-        process.kill(again.process.pid, "SIGKILL")
-        expect(await again.exited).toMatchObject({ byGuest: false })
-        await again.kill()
-        expect(leftOf(spec.vmId, host)).toEqual([])
-      })
-
-      test.for<[what: string, spoil: (spec: LaunchSpec, host: VmmHost) => Promise<LaunchSpec>, error: RegExp]>([
-        [
-          "whose disk is missing",
-          async (spec) => ({
-            ...spec,
-            rootDisk: [{ path: join(spec.directory, "none"), format: "raw" }, ...spec.rootDisk.slice(1)],
-          }),
-          /did not start|could not be started/,
-        ],
-        [
-          "whose disk is of another format than was said",
-          async (spec) => ({ ...spec, rootDisk: spec.rootDisk.map(({ path }) => ({ path, format: "qcow2" })) }),
-          /did not start/,
-        ],
-        ["whose base is of another size", async (spec) => ({ ...spec, memoryMiB: 256 }), /made with memoryMiB '512'/],
-        [
-          "whose base is not there",
-          async (spec) => ({ ...spec, base: { directory: spec.directory } }),
-          /has no valid manifest/,
-        ],
-        [
-          "whose delta is not there",
-          async (spec) => {
-            const [file, state] = [join(spec.directory, "delta-1"), join(spec.directory, "state-1")]
-            return { ...spec, delta: { file, state, incarnation: 1 } }
-          },
-          /The delta is missing/,
-        ],
-        ["whose sockets have no place", withoutPlace, /EEXIST/],
-        ["whose devices are not what QEMU wrote", withOtherDevices, /device state/],
-      ])("of a launch %s, and it says so", async ([, spoil, error]) => {
-        const spec = await spoil(await guests.launchSpec(), host)
-        await expect(host.vmm.launch(spec, signal)).rejects.toThrow(error)
-        expect(leftOf(spec.vmId, host)).toEqual([])
-      })
-
-      test.for<[what: "boot" | "launch", when: string, reached: (spec: VmSpec) => boolean | Promise<boolean>]>([
-        ["boot", "before it began", () => true],
-        ["launch", "before it began", () => true],
-        ["boot", "as its sockets appeared", hasSockets],
-        ["launch", "as its sockets appeared", hasSockets],
-        ["boot", "as its process appeared", hasProcess],
-        ["launch", "as its process appeared", hasProcess],
-      ])("of a %s that was given up %s", async ([what, , reached]) => {
-        const [launching, booting] = [await guests.launchSpec(), await guests.bootSpec()]
-        const spec = what === "boot" ? booting : launching
-        const giveUp = new AbortController()
-        let over = false
-        const given = (async () => {
-          while (!over && !(await reached(spec))) await new Promise((resolve) => setImmediate(resolve))
-          giveUp.abort(new Error("given up"))
-        })()
-        if (await reached(spec)) await given
-        const begun = await (
-          what === "boot" ? host.vmm.boot(booting, giveUp.signal) : host.vmm.launch(launching, giveUp.signal)
-        ).catch((error: Error) => error)
-        over = true
-        await given
-        // It may have been done by then: whoever gets a VM ends it.
-        if (begun instanceof Error) expect(begun.message).toBe("given up")
-        else await begun.kill()
-        expect(leftOf(spec.vmId, host)).toEqual([])
-      })
-    })
+    describeLeftovers(() => ({ host, guests }))
 
     describe("A delta", () => {
       test("is loaded into no other VM, no other life and no altered one, and into its own all the same", async () => {
@@ -406,25 +305,4 @@ export const describeVmm = (name: string, createVmm: CreateVmm, module: string) 
       })
     })
   })
-}
-
-/** Something else is where its sockets should be. */
-const withoutPlace = async (spec: LaunchSpec, { hostId }: VmmHost): Promise<LaunchSpec> => {
-  await mkdir(runDirectoryOf(hostId), { recursive: true })
-  await writeFile(join(runDirectoryOf(hostId), spec.vmId), "")
-  return spec
-}
-
-/** Its own copy of the base, whole by its manifest, whose device state QEMU never wrote. */
-const withOtherDevices = async (spec: LaunchSpec): Promise<LaunchSpec> => {
-  const [from, directory] = [baseFiles(spec.base), join(spec.directory, "base")]
-  const to = baseFiles({ directory })
-  await mkdir(directory)
-  await link(from.ram, to.ram)
-  await cp(from.qemu, to.qemu, { recursive: true })
-  const state = Buffer.alloc(20_000, "x")
-  await writeFile(to.state, state)
-  const manifest = JSON.parse(await readFile(from.manifest, "utf8")) as Manifest
-  await writeFile(to.manifest, JSON.stringify({ ...manifest, state: { bytes: state.length, sha256: sha256(state) } }))
-  return { ...spec, base: { directory } }
 }

@@ -107,31 +107,12 @@ export const createBuildVerbs = (options: BuildOptions): BuildVerbs => {
     queue: phase(async (id, signal) => {
       await options.stored(id)
       const release = await options.turns.take(signal)
-      const [row] = await db
-        .select({ version: imageVersions, image: images, build: imageBuilds })
-        .from(imageVersions)
-        .innerJoin(images, eq(images.id, imageVersions.imageId))
-        .innerJoin(imageBuilds, eq(imageBuilds.imageVersionId, imageVersions.id))
-        .where(eq(imageVersions.id, id))
-      if (row === undefined) throw new Error(`There is no row for version ${id}`)
-      const vmId = randomUUID()
-      const memoryMiB = Math.round(row.version.memoryMiB * options.memoryBurstFactor)
-      await db.insert(vms).values({ id: vmId, hostId: host.hostId, kind: "build", memoryMiB, vcpus: 1 })
-      await db.update(imageBuilds).set({ vmId }).where(eq(imageBuilds.id, row.build.id))
-      builds.set(id, {
-        id,
-        buildId: row.build.id,
-        vmId,
-        scope: row.image,
-        imageName: row.image.name,
-        version: row.version,
-        memoryMiB,
-        log: createBuildLog(options.logs, row.build.id),
-        release,
-        layers: layers.lease(),
-        references: new Map(),
-        rootDisk: [],
-      })
+      try {
+        await enter(id, release)
+      } catch (error) {
+        release()
+        throw error
+      }
     }),
 
     fetch: phase(async (id, signal) => {
@@ -166,6 +147,7 @@ export const createBuildVerbs = (options: BuildOptions): BuildVerbs => {
           artifacts: base,
           grounds,
           chains: build.chains!,
+          told: new Set(),
           archive,
           proxies: plan.proxies,
           secretOf: options.secretOf,
@@ -266,25 +248,57 @@ export const createBuildVerbs = (options: BuildOptions): BuildVerbs => {
         .select({ id: imageBuilds.id, vmId: imageBuilds.vmId })
         .from(imageBuilds)
         .where(eq(imageBuilds.imageVersionId, id))
-      build?.vm?.life?.agent.close()
-      if (row?.vmId != null) {
-        if (build?.caches !== undefined) {
-          await host.stop(await findVm(db, row.vmId))
-          await build.caches.giveBack()
+      try {
+        build?.vm?.life?.agent.close()
+        if (row?.vmId != null) {
+          if (build?.caches !== undefined) {
+            await host.stop(await findVm(db, row.vmId))
+            await build.caches.giveBack()
+          }
+          await host.end(row.vmId)
         }
-        await host.end(row.vmId)
+        await build?.artifact?.[Symbol.asyncDispose]()
+        await build?.log.end()
+        // One that a dying daemon left has no writer any more.
+        if (row !== undefined) await options.logs.end(row.id)
+      } finally {
+        // Whatever could not be removed: the next build has its turn. A base has a row by now, or never will.
+        build?.release()
+        build?.layers.release()
+        builds.delete(id)
+        if (build !== undefined) ledger.release(build.vmId)
       }
-      await build?.artifact?.[Symbol.asyncDispose]()
-      await build?.log.end()
-      // One that a dying daemon left has no writer any more.
-      if (row !== undefined) await options.logs.end(row.id)
-      build?.release()
-      builds.delete(id)
-      if (build !== undefined) ledger.release(build.vmId)
-      // Its base has a row by now, or never will.
-      build?.layers.release()
       await layers.trim().catch((error: unknown) => host.log.warn({ err: error }, "Layers could not be removed"))
     },
+  }
+
+  /** A build's VM has a row, and what its phases share a place. */
+  async function enter(id: string, release: () => void) {
+    const [row] = await db
+      .select({ version: imageVersions, image: images, build: imageBuilds })
+      .from(imageVersions)
+      .innerJoin(images, eq(images.id, imageVersions.imageId))
+      .innerJoin(imageBuilds, eq(imageBuilds.imageVersionId, imageVersions.id))
+      .where(eq(imageVersions.id, id))
+    if (row === undefined) throw new Error(`There is no row for version ${id}`)
+    const vmId = randomUUID()
+    const memoryMiB = Math.round(row.version.memoryMiB * options.memoryBurstFactor)
+    await db.insert(vms).values({ id: vmId, hostId: host.hostId, kind: "build", memoryMiB, vcpus: 1 })
+    await db.update(imageBuilds).set({ vmId }).where(eq(imageBuilds.id, row.build.id))
+    builds.set(id, {
+      id,
+      buildId: row.build.id,
+      vmId,
+      scope: row.image,
+      imageName: row.image.name,
+      version: row.version,
+      memoryMiB,
+      log: createBuildLog(options.logs, row.build.id),
+      release,
+      layers: layers.lease(),
+      references: new Map(),
+      rootDisk: [],
+    })
   }
 
   async function resolveImage(build: Build, reference: string, line: number, signal: AbortSignal): Promise<BaseImage> {

@@ -23,6 +23,8 @@ export interface StagesOptions extends Pick<StepOptions, "proxies" | "secretOf" 
   readonly grounds: Grounds
   /** Of each stage of the plan. */
   readonly chains: readonly Chain[]
+  /** The steps that the log has told of: a stage is asked for by each part of another that takes from it. */
+  readonly told: Set<number>
   readonly archive: Archive
   /** A drive of the archive; how long the archive is on it is told beside. */
   readonly archiveDrive: () => Promise<{ readonly drive: Drive; readonly bytes: number }>
@@ -42,14 +44,17 @@ const CONTEXT_PATH = "/context"
 
 /** The files of a chain's disk, bottom first; they are never written again. Throws what a step failed with. */
 export const buildChain = async (chain: Chain, options: StagesOptions, signal: AbortSignal): Promise<string[]> => {
-  const { account, layers, artifacts, log } = options
+  const { account, layers, artifacts, told, log } = options
   const { ground, links } = chain
   const cached = await layers.find(
     account,
     links.map(({ hash }) => hash),
   )
-  for (const { step, number } of links.slice(0, cached.count))
-    if (number !== null) log(`#${number} ${step.text}\n#${number} CACHED`)
+  for (const { step, number } of links.slice(0, cached.count)) {
+    if (number === null || told.has(number)) continue
+    told.add(number)
+    log(`#${number} ${step.text}\n#${number} CACHED`)
+  }
   const files = [ground === "managed" ? artifacts.rootDisk : artifacts.blankDisk, ...cached.files]
   for (let pending = links.slice(cached.count); pending.length > 0;) {
     const part = firstPart(pending)
@@ -88,6 +93,7 @@ const executePart = async (
   }
   try {
     for (const link of links) {
+      if (link.number !== null) options.told.add(link.number)
       await executeStep(link, execution, signal)
       const next = await vm.newOverlay()
       await seal(life, next, files.length > MAX_LAYERS, signal)

@@ -1,7 +1,6 @@
 import { createHash, randomUUID } from "node:crypto"
 import { mkdir, open, readdir, readFile, rename, rm } from "node:fs/promises"
-import { existsSync } from "node:fs"
-import { basename, join } from "node:path"
+import { join } from "node:path"
 import { lock } from "../src/file-lock.ts"
 
 export type Progress = (line: string) => void
@@ -20,25 +19,36 @@ export const readSources = (...urls: URL[]): Promise<Buffer[]> => Promise.all(ur
 
 export interface Artifact {
   readonly directory: string
+  /**
+   * Of what was made, not of its recipe: made once more it has other blocks and another hash, and nothing that stands on the first is
+   * taken for something that stands on the second.
+   */
   readonly hash: string
 }
 
-const artifactOf = (cacheDirectory: string, { kind, ingredients }: Recipe): Artifact & { parent: string } => {
+const recipeHashOf = ({ ingredients }: Recipe): string => {
   const digest = createHash("sha256")
   for (const ingredient of ingredients) digest.update(`${ingredient.length}:`).update(ingredient)
-  const hash = digest.digest("hex").slice(0, 16)
-  const parent = join(cacheDirectory, "artifacts")
-  return { parent, directory: join(parent, `${kind}-${hash}`), hash }
+  return digest.digest("hex").slice(0, 16)
 }
 
+const parentOf = (cacheDirectory: string) => join(cacheDirectory, "artifacts")
+
 /** An artefact that is in the cache already; nothing is built. */
-export const findArtifact = (cacheDirectory: string, recipe: Recipe): Artifact | undefined => {
-  const { directory, hash } = artifactOf(cacheDirectory, recipe)
-  return existsSync(directory) ? { directory, hash } : undefined
+export const findArtifact = async (cacheDirectory: string, recipe: Recipe): Promise<Artifact | undefined> => {
+  const parent = parentOf(cacheDirectory)
+  // Earlier daemons gave no digits of their own. Where one makes its own beside ours, ours stays what is found.
+  const name = new RegExp(`^${recipe.kind}-${recipeHashOf(recipe)}(-[0-9a-f]{8})?$`)
+  const entries = await readdir(parent).catch((error: NodeJS.ErrnoException) => {
+    if (error.code === "ENOENT") return []
+    throw error
+  })
+  const found = entries.filter((entry) => name.test(entry)).toSorted((a, b) => (a < b ? 1 : -1))[0]
+  return found === undefined ? undefined : { directory: join(parent, found), hash: found.slice(recipe.kind.length + 1) }
 }
 
 /**
- * The directory of an artefact, `<cache>/artifacts/<kind>-<hash of its recipe>`, built if it isn't there yet.
+ * The directory of an artefact, `<cache>/artifacts/<kind>-<hash of its recipe>-<8 digits of its own>`, built if it isn't there yet.
  * Safe against two builders (a lock that ends with its process) and against being killed half-way: a directory has its name only
  * when all of it is on disk.
  */
@@ -48,32 +58,33 @@ export const ensureArtifact = async (
   onProgress: Progress,
   signal: AbortSignal,
 ): Promise<Artifact> => {
-  const { parent, directory, hash } = artifactOf(cacheDirectory, recipe)
-  const found = { directory, hash }
-  if (existsSync(directory)) return found
+  const before = await findArtifact(cacheDirectory, recipe)
+  if (before !== undefined) return before
+  const parent = parentOf(cacheDirectory)
   await mkdir(parent, { recursive: true })
   await using _ = await lock(join(parent, `.${recipe.kind}.lock`), signal, () =>
     onProgress(`${recipe.kind}: waiting for another builder`),
   )
-  if (existsSync(directory)) return found
+  const meanwhile = await findArtifact(cacheDirectory, recipe)
+  if (meanwhile !== undefined) return meanwhile
   await removeLeftovers(parent, recipe.kind)
   const startedAt = performance.now()
   onProgress(`${recipe.kind}: building`)
-  // What a killed builder has started may still write to its own.
-  const temporary = join(parent, `.${basename(directory)}.${randomUUID().slice(0, 8)}.building`)
+  const hash = `${recipeHashOf(recipe)}-${randomUUID().slice(0, 8)}`
+  const name = `${recipe.kind}-${hash}`
+  const directory = join(parent, name)
+  const temporary = join(parent, `.${name}.building`)
   await mkdir(temporary)
   await recipe.build(temporary, signal)
   for (const file of await readdir(temporary)) await sync(join(temporary, file))
   await sync(temporary)
   await rename(temporary, directory)
   await sync(parent)
-  onProgress(
-    `${recipe.kind}: built in ${((performance.now() - startedAt) / 1000).toFixed(1)} s (${basename(directory)})`,
-  )
-  return found
+  onProgress(`${recipe.kind}: built in ${((performance.now() - startedAt) / 1000).toFixed(1)} s (${name})`)
+  return { directory, hash }
 }
 
-/** What a builder that was killed left; the lock says that none is at work. What resists is tried again next time. */
+/** What a builder that was killed left; the lock says that none is at work. What may still write there resists, and is tried again next time. */
 const removeLeftovers = async (parent: string, kind: string) => {
   for (const entry of await readdir(parent))
     if (entry.startsWith(`.${kind}-`) && entry.endsWith(".building"))

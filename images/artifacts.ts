@@ -1,7 +1,7 @@
 /**
  * What every VM is made of, built once into the cache and shared by all data directories:
  * `artifacts/kernel-<hash>/{vmlinuz,initrd}`, `system-<hash>/disk.raw`, `base-<hash>/disk.raw`, `blank-<hash>/disk.raw`,
- * `empty-<hash>/drive.raw`.
+ * `empty-<hash>/drive.raw`. Where one is made again, because somebody has emptied the cache, its hash is another.
  */
 import { open } from "node:fs/promises"
 import { join } from "node:path"
@@ -72,8 +72,8 @@ export const ensureArtifacts = async (
 
 /** The base artefacts if all of them are in the cache; builds nothing. */
 export const findArtifacts = async ({ cacheDirectory, debian }: Source): Promise<Artifacts | undefined> => {
-  const [kernel, system, base, blank, empty] = (await recipes(debian)).map((recipe) =>
-    findArtifact(cacheDirectory, recipe),
+  const [kernel, system, base, blank, empty] = await Promise.all(
+    (await recipes(debian)).map((recipe) => findArtifact(cacheDirectory, recipe)),
   )
   return kernel === undefined ||
     system === undefined ||

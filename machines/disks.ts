@@ -2,7 +2,9 @@
  * Where disks are. What is stored names a place and a path in it (`cache:artifacts/…`, `data:layers/…`), never a path of this machine:
  * both directories may be moved.
  */
+import { existsSync } from "node:fs"
 import { join, relative } from "node:path"
+import { conflict } from "../src/errors.ts"
 import type { DriveFile } from "../src/vmm/vmm.ts"
 
 export interface Places {
@@ -23,6 +25,21 @@ export const toPlace = ({ cacheDirectory, dataDirectory }: Places, path: string)
 export const fromPlace = ({ cacheDirectory, dataDirectory }: Places, place: string): string => {
   const [kind, path] = [place.slice(0, place.indexOf(":")), place.slice(place.indexOf(":") + 1)]
   return join(kind === "cache" ? cacheDirectory : dataDirectory, path)
+}
+
+/** The disks of a base as its row has them. */
+interface BaseDisks {
+  readonly systemDisk: string
+  readonly rootDisk: readonly string[]
+}
+
+/** Refuses a base with a disk that is gone, as where somebody has emptied the cache: one that is made anew has other blocks. */
+export const refuseLostDisk = (places: Places, { systemDisk, rootDisk }: BaseDisks): void => {
+  const lost = [systemDisk, ...rootDisk].find((place) => !existsSync(fromPlace(places, place)))
+  if (lost !== undefined)
+    throw conflict(
+      `The image's version stands on a disk that is gone from this host (${lost}): build another version of the image`,
+    )
 }
 
 /** A disk's file as a drive's file; its format is said by its name, which only we give. */

@@ -8,6 +8,7 @@ import { VMM_OVERHEAD_MIB } from "../src/capacity/ledger.ts"
 import type { Logs } from "../src/logs/logs.ts"
 import { imageArn, microvmArn } from "./arn.ts"
 import { claimClientToken } from "./client-token.ts"
+import { refuseLostDisk, type Places } from "./disks.ts"
 import { recordChange } from "./history.ts"
 import { MICROVM_MACHINE_VERSION, type MicrovmEvent, type MicrovmMachine } from "./microvm.ts"
 import { toMicrovm, toMicrovmInput, type MicrovmRow } from "./microvm-row.ts"
@@ -22,13 +23,14 @@ const LISTED_AFTER_END_MS = 24 * 3600 * 1000
 export interface MicrovmsOptions {
   readonly db: Database & { transaction<T>(work: (tx: Database) => Promise<T>): Promise<T> }
   readonly hostId: string
+  readonly places: Places
   readonly registry: Registry<MicrovmMachine>
   readonly ledger: Ledger
   readonly logs: Logs
 }
 
 /** MicroVMs over a database, a registry of their actors and the ledger of this host. */
-export const createMicrovms = ({ db, hostId, registry, ledger, logs }: MicrovmsOptions): Microvms => {
+export const createMicrovms = ({ db, hostId, places, registry, ledger, logs }: MicrovmsOptions): Microvms => {
   const find = async (id: string, scope: Scope): Promise<MicrovmRow> => {
     const [row] = await db
       .select()
@@ -67,7 +69,7 @@ export const createMicrovms = ({ db, hostId, registry, ledger, logs }: MicrovmsO
           resourceId: id,
         })
         if (earlier !== undefined) return find(earlier, caller)
-        return insertMicrovm(tx, id, request, caller, { hostId, ledger, logs })
+        return insertMicrovm(tx, id, request, caller, { hostId, places, ledger, logs })
       })
       // A replayed request has its actor already, or is over.
       if (made.id === id) registry.start(id, made.generation, { input: toMicrovmInput(made) })
@@ -106,7 +108,7 @@ const insertMicrovm = async (
   id: string,
   request: RunRequest,
   caller: Caller,
-  { hostId, ledger, logs }: Pick<MicrovmsOptions, "hostId" | "ledger" | "logs">,
+  { hostId, places, ledger, logs }: Pick<MicrovmsOptions, "hostId" | "places" | "ledger" | "logs">,
 ): Promise<MicrovmRow> => {
   const arn = imageArn(caller, request.imageName)
   const [version] = await tx
@@ -131,6 +133,7 @@ const insertMicrovm = async (
       `No active version found for MicroVM image ${arn}${request.imageVersion === undefined ? "" : ` and version ${request.imageVersion}`}`,
     )
   const { base } = version
+  refuseLostDisk(places, base)
   if (ledger.reservedMiB + base.memoryMiB + VMM_OVERHEAD_MIB > ledger.capacityMiB)
     throw new ServiceError(
       "InsufficientCapacityException",

@@ -9,7 +9,7 @@ import { unlessAborted } from "../src/abort.ts"
 import { failpoint } from "../src/failpoint.ts"
 import { bases } from "../src/db/schema.ts"
 import type { LaunchSpec } from "../src/vmm/vmm.ts"
-import { fromPlace, toDriveFile, vmFiles, type Places } from "./disks.ts"
+import { fromPlace, refuseLostDisk, toDriveFile, vmFiles, type Places } from "./disks.ts"
 import type { VmVerbs } from "./microvm.ts"
 import type { Slot } from "../src/net/slot.ts"
 import { makeVmDirectory, type LiveVm, type VmHost } from "./vm.ts"
@@ -44,6 +44,7 @@ export const createVmVerbs = ({ host, places, createOverlay, stored }: VmLifeOpt
     delta: LaunchSpec["delta"],
     signal: AbortSignal,
   ): Promise<{ live: LiveVm; row: VmRow }> => {
+    refuseLostDisk(places, base)
     const directory = host.directoryOf(row.id)
     const chain = [
       ...base.rootDisk.map((place) => fromPlace(places, place)),

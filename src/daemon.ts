@@ -259,7 +259,7 @@ export const startDaemon = async (
   collectDefaultMetrics({ register: metrics })
   const api = await serveApi(
     createApi({
-      microvms: createMicrovms({ db, hostId, registry: registries.microvms, ledger, logs }),
+      microvms: createMicrovms({ db, hostId, places, registry: registries.microvms, ledger, logs }),
       images: createImages({ db, hostId, architecture: "x86_64", registry: registries.imageVersions, secrets, logs }),
       keys,
       mint: tokens,

@@ -1,5 +1,8 @@
 /** That every change of a resource has its audit and outbox rows, in the change's own transaction: real rows, statecharts and database, without a VM. */
 import { randomBytes, randomUUID } from "node:crypto"
+import { mkdtemp, rename, rm, writeFile } from "node:fs/promises"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
 import { setTimeout as sleep } from "node:timers/promises"
 import { asc, eq, sql } from "drizzle-orm"
 import { pino } from "pino"
@@ -28,6 +31,7 @@ const host = createSimulatedHost()
 let database: TestDatabase
 let images: Images
 let microvms: Microvms
+let cacheDirectory: string
 let buildFailure: Error | undefined
 const opened = new AsyncDisposableStack()
 
@@ -68,6 +72,9 @@ beforeAll(async () => {
   database = opened.use(await openTestDatabase())
   const { db, hostId } = database
   await registerHost(db, hostId, "test")
+  cacheDirectory = await mkdtemp(join(tmpdir(), "torpor-audit-"))
+  opened.defer(() => rm(cacheDirectory, { recursive: true }))
+  for (const disk of ["system", "root"]) await writeFile(join(cacheDirectory, disk), "")
   const nothing = () => Promise.resolve()
   const verbs: BuildVerbs = {
     queue: nothing,
@@ -105,7 +112,8 @@ beforeAll(async () => {
   const limits = { bytesPerLog: 2 ** 20, bytesPerHost: 2 ** 30, days: 7 }
   const logs = opened.use(createLogs({ db, hostId, limits, log }))
   images = createImages({ db, hostId, architecture: "x86_64", registry: versions, secrets, logs })
-  microvms = createMicrovms({ db, hostId, registry: actors, ledger: createLedger(100_000), logs })
+  const places = { cacheDirectory, dataDirectory: cacheDirectory }
+  microvms = createMicrovms({ db, hostId, places, registry: actors, ledger: createLedger(100_000), logs })
   await images.create(imageRequest("app"), caller())
   await untilImage("app", "CREATED")
 })
@@ -208,6 +216,10 @@ describe("The audit log", () => {
     const before = await database.db.$count(audit)
     await expect(microvms.run(runRequest({ imageName: "nowhere" }), caller())).rejects.toThrow(/No active version/)
     await expect(images.create(imageRequest("app"), caller())).rejects.toThrow(/already exists/)
+    const disk = join(cacheDirectory, "root")
+    await rename(disk, `${disk}-elsewhere`)
+    await expect(microvms.run(runRequest(), caller())).rejects.toThrow(/gone from this host \(cache:root\)/)
+    await rename(`${disk}-elsewhere`, disk)
     expect(await database.db.$count(audit)).toBe(before)
     const request = runRequest({ clientToken: randomUUID() })
     const [first, second] = await Promise.all([microvms.run(request, caller()), microvms.run(request, caller())])

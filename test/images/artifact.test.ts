@@ -1,12 +1,14 @@
-import { spawn } from "node:child_process"
+import { execFile, spawn } from "node:child_process"
 import { once } from "node:events"
-import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises"
+import { mkdir, mkdtemp, readdir, readFile, rename, rm, writeFile } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { createInterface } from "node:readline"
+import { promisify } from "node:util"
 import { afterEach, beforeEach, describe, expect, test } from "vitest"
-import { ensureArtifact, type Recipe } from "../../images/artifact.ts"
+import { ensureArtifact, findArtifact, type Recipe } from "../../images/artifact.ts"
 
+const run = promisify(execFile)
 const signal = AbortSignal.timeout(60_000)
 let cache = ""
 beforeEach(async () => void (cache = await mkdtemp(join(tmpdir(), "torpor-artifact-"))))
@@ -40,6 +42,19 @@ const startBuilder = async () => {
   }
 }
 
+/** The name of what a process of its own has found or built. */
+const buildElsewhere = async () => {
+  const code = `
+    import { basename } from "node:path"
+    import { writeFile } from "node:fs/promises"
+    import { ensureArtifact } from ${JSON.stringify(new URL("../../images/artifact.ts", import.meta.url).href)}
+    const build = (directory) => writeFile(directory + "/file", "made")
+    const recipe = { kind: "thing", ingredients: ["x"], build }
+    console.log(basename((await ensureArtifact(process.argv[1], recipe, () => {}, AbortSignal.timeout(60_000))).directory))`
+  const { stdout } = await run(process.execPath, ["--input-type=module-typescript", "-e", code, cache])
+  return stdout.trim()
+}
+
 describe("An artefact", () => {
   test("is built once for two builders at once, who are told", async () => {
     let builds = 0
@@ -59,7 +74,7 @@ describe("An artefact", () => {
     expect(second).toEqual(first)
     expect(await readFile(join(first!.directory, "file"), "utf8")).toBe("made")
     expect(lines.slice(0, 2).toSorted()).toEqual(["thing: building", "thing: waiting for another builder"])
-    expect(lines[2]).toMatch(/^thing: built in \d+\.\d s \(thing-[0-9a-f]{16}\)$/)
+    expect(lines[2]).toMatch(/^thing: built in \d+\.\d s \(thing-[0-9a-f]{16}-[0-9a-f]{8}\)$/)
     expect(await finished()).toEqual([`thing-${first!.hash}`])
   })
 
@@ -69,6 +84,43 @@ describe("An artefact", () => {
     const never = recipe(() => Promise.reject(new Error("built again")), "x")
     expect(await ensureArtifact(cache, never, (line) => lines.push(line), signal)).toEqual(first)
     expect(lines).toEqual([])
+  })
+
+  test("is found by daemons that start at once in processes of their own, all of them the same", async () => {
+    const builders = await Promise.all([1, 2, 3].map(() => buildElsewhere()))
+    expect(new Set(builders).size).toBe(1)
+    expect(await finished()).toEqual([builders[0]])
+  })
+
+  test("is another one when it is made again, though its recipe is the same", async () => {
+    const first = await ensureArtifact(cache, recipe(write, "x"), () => {}, signal)
+    await rm(first.directory, { recursive: true })
+    expect(await findArtifact(cache, recipe(write, "x"))).toBeUndefined()
+    const second = await ensureArtifact(cache, recipe(write, "x"), () => {}, signal)
+    expect(second.hash).not.toBe(first.hash)
+    expect(second.directory).not.toBe(first.directory)
+    expect(await findArtifact(cache, recipe(write, "x"))).toEqual(second)
+  })
+
+  test("of a daemon that named it by its recipe alone is found, and under that name", async () => {
+    const { hash } = await ensureArtifact(cache, recipe(write, "x"), () => {}, signal)
+    const bare = { directory: join(cache, "artifacts", `thing-${hash.slice(0, 16)}`), hash: hash.slice(0, 16) }
+    await rename(join(cache, "artifacts", `thing-${hash}`), bare.directory)
+    const never = recipe(() => Promise.reject(new Error("built again")), "x")
+    expect(await ensureArtifact(cache, never, () => {}, signal)).toEqual(bare)
+  })
+
+  test("stays the one that is found when such a daemon makes its own beside it", async () => {
+    const ours = await ensureArtifact(cache, recipe(write, "x"), () => {}, signal)
+    await mkdir(join(cache, "artifacts", `thing-${ours.hash.slice(0, 16)}`))
+    expect(await findArtifact(cache, recipe(write, "x"))).toEqual(ours)
+  })
+
+  test("is not taken for one of a kind or a recipe whose name begins alike", async () => {
+    const { directory, hash } = await ensureArtifact(cache, recipe(write, "x"), () => {}, signal)
+    for (const other of [`${directory}-more`, `${directory}0`, join(cache, "artifacts", `a-thing-${hash}`)])
+      await mkdir(other)
+    expect(await findArtifact(cache, recipe(write, "x"))).toEqual({ directory, hash })
   })
 
   test("is another one with other ingredients, however they are cut", async () => {

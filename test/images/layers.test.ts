@@ -1,4 +1,9 @@
+import { mkdtemp, rm } from "node:fs/promises"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
 import { describe, expect, test } from "vitest"
+import { ensureArtifact } from "../../images/artifact.ts"
+import { blankRecipe } from "../../images/base/blank.ts"
 import { createContext, type ContextEntry } from "../../images/context.ts"
 import { BARE } from "../../images/dockerfile/ground.ts"
 import type { CopyStep } from "../../images/dockerfile/step.ts"
@@ -10,10 +15,10 @@ const FILES = [file("Dockerfile"), file("main.py"), file("lib/a"), file("lib/b")
 const LINES = ["ARG A=1", "ENV B=2", "WORKDIR /app", "COPY main.py .", "RUN one", "COPY lib lib", "RUN two"]
 
 /** Of the target's chain. */
-const hashesOf = async (text: string, files: readonly ContextEntry[] = FILES, base = "base") => {
+const hashesOf = async (text: string, files: readonly ContextEntry[] = FILES, base = "base", blank = "blank") => {
   const archive = { dockerfile: "", excluded: [], context: createContext(files) }
   const resolveImage = (reference: string) => Promise.resolve({ digest: `sha256:${reference}`, config: BARE })
-  const chains = toChains(await planOf(text, { resolveImage }), archive, { managed: base, blank: "blank" })
+  const chains = toChains(await planOf(text, { resolveImage }), archive, { managed: base, blank })
   return chains.at(-1)!.links.map(({ hash }) => hash)
 }
 const hashes = (lines: readonly string[] = LINES, files: readonly ContextEntry[] = FILES, base = "base") =>
@@ -68,6 +73,25 @@ describe("A step is found in the cache", () => {
     expect(after[0]).toBe(before[0])
     expect(after[1]).not.toBe(before[1])
   })
+})
+
+test("No step that stands on a ground is found in the cache once that ground was made again", async () => {
+  const cache = await mkdtemp(join(tmpdir(), "torpor-grounds-"))
+  try {
+    const stageOn = async (from: string) => {
+      const blank = await ensureArtifact(cache, await blankRecipe(), () => {}, AbortSignal.timeout(60_000))
+      return { blank, steps: await hashesOf(`FROM ${from}\nCOPY main.py /\nCMD ["/x"]`, FILES, "base", blank.hash) }
+    }
+    for (const from of ["scratch", "elsewhere"]) {
+      const before = await stageOn(from)
+      expect((await stageOn(from)).steps).toEqual(before.steps)
+      await rm(before.blank.directory, { recursive: true })
+      const after = await stageOn(from)
+      expect(after.steps.filter((hash) => before.steps.includes(hash))).toEqual([])
+    }
+  } finally {
+    await rm(cache, { recursive: true })
+  }
 })
 
 describe("A COPY", () => {

@@ -8,7 +8,9 @@ import {
   SuspendMicrovmCommand,
   TerminateMicrovmCommand,
 } from "@aws-sdk/client-lambda-microvms"
+import { readdir, rename } from "node:fs/promises"
 import { networkInterfaces } from "node:os"
+import { join } from "node:path"
 import { afterAll, beforeAll, describe, expect, test } from "vitest"
 import { createEndpoint } from "../../src/cli/endpoint.ts"
 import { inspectorApp } from "../fixtures/app.ts"
@@ -62,6 +64,23 @@ describe("A MicroVM of an image from a Dockerfile", () => {
       "has been terminated and its state cannot be changed",
     )
     vm.close()
+  })
+
+  test("of a base that has lost a disk is neither run nor woken, until the disk is back", async () => {
+    const vm = await daemon.run({ image: "inspector" })
+    expect(await json(vm, "/count")).toEqual({ count: 1 })
+    await daemon.client.send(new SuspendMicrovmCommand({ microvmIdentifier: vm.id }))
+    await daemon.untilState(vm.id, "SUSPENDED")
+    const [base] = await readdir(join(daemon.directory, "bases"))
+    const disk = join(daemon.directory, "bases", base!, "root.qcow2")
+    await rename(disk, `${disk}-elsewhere`)
+    const gone = `gone from this host (data:bases/${base}/root.qcow2): build another version of the image`
+    await expect(daemon.run({ image: "inspector" })).rejects.toThrow(gone)
+    expect(await vm.get("/count")).toMatchObject({ status: 502 })
+    expect(daemon.lines.find((line) => line.includes("could not be woken"))).toContain(gone)
+    await rename(`${disk}-elsewhere`, disk)
+    expect(await json(vm, "/count")).toEqual({ count: 2 })
+    await end(vm)
   })
 
   test("is resumed by the API too, and suspending or resuming it twice changes nothing", async () => {

@@ -9,12 +9,14 @@ import { promisify } from "node:util"
 import type { Readable } from "node:stream"
 import { crc32 } from "node:zlib"
 import { ArchiveError } from "./archive-error.ts"
+import { BUILD_SETTINGS_FILE, parseBuildSettings, type BuildSettings } from "./build-settings.ts"
 import { parseIgnore } from "./dockerignore.ts"
 import { createContext, type Context, type ContextEntry } from "./context.ts"
 import { MAX_DOCKERFILE_BYTES } from "./dockerfile/text/instructions.ts"
 
 export interface Archive {
   readonly dockerfile: string
+  readonly settings: BuildSettings
   /** Without what .dockerignore leaves out. */
   readonly context: Context
   /** What that is: paths with all that is below them, none of them in another. */
@@ -29,6 +31,7 @@ const MAX_RATIO = 1100
 const [MAX_PATH_BYTES, MAX_PART_BYTES] = [4095, 255]
 /** A Dockerfile's own comes before the general one. */
 const [DOCKERFILE, IGNORES] = ["Dockerfile", ["Dockerfile.dockerignore", ".dockerignore"]]
+const TEXTS = [DOCKERFILE, BUILD_SETTINGS_FILE, ...IGNORES]
 /** The names of what is left out are told to the guest in one request. */
 const MAX_EXCLUDED_CHARACTERS = 2 * 1024 * 1024
 /** All names' parts together: what the tree of them may take. */
@@ -81,8 +84,7 @@ const readEntries = async (zip: ZipFile, archiveBytes: number): Promise<Archive>
     packedBytes += entry.compressedSize
     if (packedBytes > archiveBytes) invalid("its entries overlap")
     const kind = kindOf(entry, path)
-    if (kind === "file" && (path === DOCKERFILE || IGNORES.includes(path)))
-      texts.set(path, await readText(zip, entry, path))
+    if (kind === "file" && TEXTS.includes(path)) texts.set(path, await readText(zip, entry, path))
     entries.push({
       path,
       kind,
@@ -98,10 +100,17 @@ const readEntries = async (zip: ZipFile, archiveBytes: number): Promise<Archive>
     throw new ArchiveError("ARCHIVE_DOCKERFILE_NOT_FOUND", `The code artifact has no Dockerfile at its root.${hint}`)
   }
   const ignore = IGNORES.map((name) => texts.get(name)).find((text) => text !== undefined)
-  const excluded = ignore === undefined ? [] : parseIgnore(ignore).excludedOf(entries.map(({ path }) => path))
+  const settings = texts.get(BUILD_SETTINGS_FILE)
+  const ignored = ignore === undefined ? [] : parseIgnore(ignore).excludedOf(entries.map(({ path }) => path))
+  const excluded = settings === undefined ? ignored : [...new Set([...ignored, BUILD_SETTINGS_FILE])]
   if (excluded.reduce((sum, path) => sum + path.length, 0) > MAX_EXCLUDED_CHARACTERS)
     invalid("its .dockerignore leaves out too many files one by one; let it name their folders")
-  return { dockerfile, excluded, context: createContext(without(entries, new Set(excluded))) }
+  return {
+    dockerfile,
+    settings: parseBuildSettings(settings),
+    excluded,
+    context: createContext(without(entries, new Set(excluded))),
+  }
 }
 
 const without = (entries: readonly ContextEntry[], excluded: ReadonlySet<string>): readonly ContextEntry[] =>

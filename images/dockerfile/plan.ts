@@ -47,7 +47,7 @@ export interface PlanOptions {
   /** The build's arguments. */
   readonly arguments?: Variables
   /** The stage that is built, by its name or number; the last by default. */
-  readonly target?: string
+  readonly target?: string | undefined
   /** Called once for each image that the target needs; `platform` is what its FROM says. */
   readonly resolveImage: (reference: string, line: number, platform: string | null) => Promise<BaseImage>
 }

@@ -49,6 +49,17 @@ describe("An archive", () => {
     expect(context.hasLinks).toBe(true)
   })
 
+  test("has beside its Dockerfile what `docker build` would be told on its command line, and that is no file of it", async () => {
+    const files = { Dockerfile: "FROM é\n", a: "1" }
+    expect((await read(await zipOf(files))).settings).toEqual({ arguments: {} })
+    const told = { arguments: { VERSION: "1.2", EMPTY: "" }, target: "prod" }
+    const { settings, excluded, context } = await read(
+      await zipOf({ ...files, "torpor-build.json": JSON.stringify(told) }),
+    )
+    expect({ settings, excluded }).toEqual({ settings: told, excluded: ["torpor-build.json"] })
+    expect(context.find("*").paths).toEqual(["Dockerfile", "a"])
+  })
+
   test("is without what .dockerignore leaves out; a Dockerfile's own comes first", async () => {
     const files = {
       Dockerfile: "FROM é\n",
@@ -99,6 +110,31 @@ describe("A hostile archive is refused", () => {
     ["a link named like a directory", [{ name: "a/", content: "/", mode: 0o120777 }], /named like a directory/],
     ["a device", [{ name: "a", mode: 0o020666 }], /neither a file nor a directory nor a link/],
     ["a FIFO", [{ name: "a", mode: 0o010666 }], /neither a file nor a directory nor a link/],
+    [
+      "build settings that are no JSON",
+      [{ name: "torpor-build.json", content: "{" }],
+      /torpor-build\.json is refused: .*JSON/,
+    ],
+    [
+      "build settings of another kind",
+      [{ name: "torpor-build.json", content: "[]" }],
+      /torpor-build\.json is refused: .*object/,
+    ],
+    [
+      "build settings that nobody knows",
+      [{ name: "torpor-build.json", content: '{"args": {}}' }],
+      /torpor-build\.json is refused: Unrecognized key: "args"/,
+    ],
+    [
+      "a build argument that is no variable",
+      [{ name: "torpor-build.json", content: '{"arguments": {"A B": ""}}' }],
+      /torpor-build\.json is refused: arguments\.A B: /,
+    ],
+    [
+      "a build argument that is a number",
+      [{ name: "torpor-build.json", content: '{"arguments": {"A": 1}}' }],
+      /torpor-build\.json is refused: arguments\.A: .*string/,
+    ],
     ["an encrypted entry", [{ name: "a", content: "x", flags: 0x801 }], /'a' is encrypted/],
     ["an impossible ratio", [{ name: "a", content: "x", unpackedBytes: 1024 ** 3 }], /too large unpacked/],
     [

@@ -16,7 +16,7 @@ const LINES = ["ARG A=1", "ENV B=2", "WORKDIR /app", "COPY main.py .", "RUN one"
 
 /** Of the target's chain. */
 const hashesOf = async (text: string, files: readonly ContextEntry[] = FILES, base = "base", blank = "blank") => {
-  const archive = { dockerfile: "", excluded: [], context: createContext(files) }
+  const archive = { dockerfile: "", excluded: [], settings: { arguments: {} }, context: createContext(files) }
   const resolveImage = (reference: string) => Promise.resolve({ digest: `sha256:${reference}`, config: BARE })
   const chains = toChains(await planOf(text, { resolveImage }), archive, { managed: base, blank })
   return chains.at(-1)!.links.map(({ hash }) => hash)
@@ -99,6 +99,7 @@ describe("A COPY", () => {
     resolveSources((await targetOf(`FROM torpor/debian:13\n${line}\nCMD x`)).steps[0] as CopyStep, {
       dockerfile: "",
       excluded: [],
+      settings: { arguments: {} },
       context: createContext(files),
     }).map(({ path }) => path)
 

@@ -29,7 +29,8 @@ const run = async (): Promise<number> => {
   }
   const command = commands[invocation.command ?? ""]
   if (invocation.kind === "help" || command === undefined) {
-    process.stdout.write(command === undefined ? overview(commands) : helpOf(invocation.command ?? "", command))
+    const { command: name } = invocation
+    process.stdout.write(name === undefined ? overview(commands) : helpOf(name, commands))
     return 0
   }
   if (command.asRoot && process.getuid?.() !== 0)
@@ -43,7 +44,8 @@ const run = async (): Promise<number> => {
         })
   const config = parseConfig(process.env, text)
   if (config.failAt !== undefined) armFailpoint(config.failAt)
-  return command.run({ config, options: invocation.options, print, signal: stop.signal })
+  const { options, args } = invocation
+  return command.run({ config, options, args, print, signal: stop.signal })
 }
 
 try {

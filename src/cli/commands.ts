@@ -2,10 +2,27 @@ import type { Config } from "../config.ts"
 
 export interface CommandInput {
   readonly config: Config
-  /** The names of the options that were given. */
-  readonly options: ReadonlySet<string>
+  /** What was given for each option that was, in order; nothing for one that takes no value. */
+  readonly options: ReadonlyMap<string, readonly string[]>
+  /** What was given for each argument that was. */
+  readonly args: Readonly<Record<string, string>>
   readonly print: (line: string) => void
   readonly signal: AbortSignal
+}
+
+export interface Argument {
+  readonly what: string
+  readonly required: boolean
+}
+
+export interface Option {
+  readonly what: string
+  /** How its value is shown, if it takes one. */
+  readonly value?: string
+  /** Whether it may be given more than once. */
+  readonly many?: boolean
+  /** A letter for it. */
+  readonly short?: string
 }
 
 /** A command as data: what the command line is checked against is what its help shows. */
@@ -13,8 +30,10 @@ export interface Command {
   readonly summary: string
   /** What it does, in lines of at most 80 characters. */
   readonly description: readonly string[]
-  /** What each option does, by its name without dashes. */
-  readonly options: Readonly<Record<string, string>>
+  /** By their names as they are shown, in the order in which they are typed. */
+  readonly args?: Readonly<Record<string, Argument>>
+  /** By their names without dashes. */
+  readonly options: Readonly<Record<string, Option>>
   /** What is typed, and what for. */
   readonly examples: Readonly<Record<string, string>>
   /** Whether it makes what only root may make. */
@@ -61,7 +80,7 @@ export const commands: Readonly<Record<string, Command>> = {
       "namespaces, nftables, cgroups, Postgres, disk, ports, name resolution. Nothing",
       "is changed. Ends with 1 when a check fails; a warning is no failure.",
     ],
-    options: { json: "print the findings as one JSON array" },
+    options: { json: { what: "print the findings as one JSON array" } },
     examples: {
       "torpor doctor": "for people",
       "torpor doctor --json": "for programs: [{name, state, detail, remedy?}, …]",

@@ -33,10 +33,9 @@ export interface StepOptions {
   /** A line of the build's log. */
   readonly log: (line: string) => void
   /** How long a step may take. */
-  readonly timeoutMs?: number
+  readonly timeoutMs: number
 }
 
-const STEP_TIMEOUT_MS = 30 * 60_000
 const SHOWN_CHARACTERS = 200
 /** With the step's number before it, still a line of the log. */
 const MAX_LINE_CHARACTERS = 8 * 1024
@@ -46,7 +45,7 @@ const MAX_LINE_CHARACTERS = 8 * 1024
  * gone.
  */
 export const executeStep = async ({ step, number }: Link, options: StepOptions, signal: AbortSignal): Promise<void> => {
-  const { timeoutMs = STEP_TIMEOUT_MS, log } = options
+  const { timeoutMs, log } = options
   const patience = AbortSignal.timeout(timeoutMs)
   const say = (line: string) => log(number === null ? line : `#${number} ${line}`)
   const startedAt = performance.now()
@@ -57,7 +56,7 @@ export const executeStep = async ({ step, number }: Link, options: StepOptions, 
   } catch (error) {
     if (error instanceof BuildError || signal.aborted) throw error
     const reason = patience.aborted
-      ? `took longer than ${timeoutMs / 1000} s`
+      ? `took longer than ${timeoutMs / 1000} s, which is stepTimeoutSeconds of TORPOR_CONFIG`
       : error instanceof AgentError || error instanceof DockerfileError
         ? error.message
         : `the build VM no longer answers (${(error as Error).message})`

@@ -1,8 +1,9 @@
 /** What the API may ask about images: rows first, then the actors that build them. */
 import { randomUUID } from "node:crypto"
-import { and, eq, sql } from "drizzle-orm"
-import { imageBuilds, images, imageVersions } from "../src/db/schema.ts"
-import { conflict, notFound, validationError } from "../src/errors.ts"
+import { and, eq, inArray, sql } from "drizzle-orm"
+import { waitFor } from "xstate"
+import { hosts, imageBuilds, images, imageVersions } from "../src/db/schema.ts"
+import { conflict, notFound, quotaExceeded, validationError } from "../src/errors.ts"
 import type { Logs } from "../src/logs/logs.ts"
 import { imageArn } from "./arn.ts"
 import { claimClientToken } from "./client-token.ts"
@@ -32,6 +33,8 @@ export interface ImagesOptions {
   readonly hostId: string
   readonly architecture: string
   readonly registry: Registry<ImageVersionMachine>
+  /** Builds of this host, those that wait too. */
+  readonly maxUnfinished: number
   readonly secrets: SecretBox
   readonly logs: Logs
 }
@@ -44,7 +47,8 @@ interface Ids {
 const newIds = (): Ids => ({ version: randomUUID(), build: randomUUID() })
 
 /** Images over a database and a registry of their versions' actors. */
-export const createImages = ({ db, hostId, architecture, registry, secrets, logs }: ImagesOptions): Images => {
+export const createImages = (options: ImagesOptions): Images => {
+  const { db, hostId, architecture, registry, secrets, logs } = options
   const openEnvironment = (sealed: Buffer | null): Record<string, string> =>
     sealed === null ? {} : (JSON.parse(secrets.open(sealed)) as Record<string, string>)
 
@@ -81,6 +85,19 @@ export const createImages = ({ db, hostId, architecture, registry, secrets, logs
     return row
   }
 
+  /** Refuses one build too many; until the transaction's end nobody else counts. */
+  const makeRoom = async (tx: Database) => {
+    await tx.select().from(hosts).where(eq(hosts.id, hostId)).for("no key update")
+    const [{ unfinished } = { unfinished: 0 }] = await tx
+      .select({ unfinished: sql<number>`count(*)::int` })
+      .from(imageVersions)
+      .where(and(eq(imageVersions.hostId, hostId), inArray(imageVersions.state, ["PENDING", "IN_PROGRESS"])))
+    if (unfinished >= options.maxUnfinished)
+      throw quotaExceeded(
+        `${unfinished} builds are running or waiting, which is the limit: try again when one has ended.`,
+      )
+  }
+
   /** A version's row with its build's, in the transaction that made or changed its image. */
   const addVersion = async (
     tx: Database,
@@ -90,6 +107,7 @@ export const createImages = ({ db, hostId, architecture, registry, secrets, logs
     ids: Ids,
     caller: Caller,
   ) => {
+    await makeRoom(tx)
     const [row] = await tx
       .insert(imageVersions)
       .values({
@@ -262,6 +280,17 @@ export const createImages = ({ db, hostId, architecture, registry, secrets, logs
     async buildLog(buildId, scope) {
       await findBuild(buildId, scope)
       return logs.reader(buildId)
+    },
+    async buildEnd(buildId, wait, scope) {
+      const { versionId } = await findBuild(buildId, scope)
+      const actor = registry.get(versionId)
+      if (actor !== undefined && wait !== undefined) {
+        await waitFor(actor, ({ status }) => status !== "active", { signal: wait, timeout: Infinity })
+        await registry.stored(versionId)
+      }
+      const { build } = await findBuild(buildId, scope)
+      if (build.state !== "SUCCESSFUL" && build.state !== "FAILED") return undefined
+      return { state: build.state, reason: build.stateReason }
     },
   }
 }

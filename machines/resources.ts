@@ -137,6 +137,11 @@ export interface ImageBuild {
   readonly sizes: { memoryBytes: number; codeBytes: number; diskBytes: number } | null
 }
 
+export interface BuildEnd {
+  readonly state: "SUCCESSFUL" | "FAILED"
+  readonly reason: string | null
+}
+
 export interface Images {
   create(request: ImageRequest, caller: Caller): Promise<{ image: Image; version: ImageVersion }>
   /** The next version of an image that is there; the one before stays the active one until this is built. */
@@ -150,6 +155,8 @@ export interface Images {
   cancelBuild(buildId: string, caller: Caller): Promise<void>
   /** What the build said; empty when its image keeps no logs. */
   buildLog(buildId: string, scope: Scope): Promise<LogReader>
+  /** How the build has ended, waited for when there is a signal to wait with; `undefined` when it hasn't. */
+  buildEnd(buildId: string, wait: AbortSignal | undefined, scope: Scope): Promise<BuildEnd | undefined>
 }
 
 /** The managed base images; AWS's alias `al2023-1` is accepted and echoed as given. */

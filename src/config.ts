@@ -96,6 +96,11 @@ const File = z.strictObject({
   /** How long an application without a /ready hook has to accept connections. */
   readyTimeoutSeconds: z.number().int().min(1).max(3600).default(120),
   maxConcurrentBuilds: z.number().int().min(1).max(64).default(2),
+  /** More are refused until one has ended. */
+  maxQueuedBuilds: z.number().int().min(0).max(10_000).default(100),
+  /** Of one build from its turn on, and of one of its steps. */
+  buildTimeoutSeconds: z.number().int().min(1).max(86_400).default(7200),
+  stepTimeoutSeconds: z.number().int().min(1).max(86_400).default(1800),
   /** The largest code artifact. */
   maxArtifactMiB: z.number().int().min(1).max(8192).default(2048),
   /** What `RUN --mount=type=secret` finds by its id: files, read when a step asks. Every image's author may ask. */

@@ -191,6 +191,8 @@ export const startDaemon = async (
     memoryBurstFactor: config.memoryBurstFactor,
     createOverlay,
     readyTimeoutMs: config.readyTimeoutSeconds * 1000,
+    timeoutMs: config.buildTimeoutSeconds * 1000,
+    stepTimeoutMs: config.stepTimeoutSeconds * 1000,
     secretOf(id) {
       const file = Object.hasOwn(config.secrets, id) ? config.secrets[id] : undefined
       return file === undefined ? undefined : readFileSync(file, "utf8")
@@ -227,6 +229,10 @@ export const startDaemon = async (
       machine: createImageVersionMachine(work.count(buildVerbs)),
       save: (id, generation, snapshot, persisted) =>
         db.transaction((tx) => saveImageVersion(tx, id, generation, snapshot, persisted)),
+      observe(id, snapshot) {
+        const { buildId, failure } = snapshot.context
+        log.info({ imageVersion: id, build: buildId, phase: snapshot.value, reason: failure?.message }, "Build")
+      },
     },
     log,
   )
@@ -260,7 +266,15 @@ export const startDaemon = async (
   const api = await serveApi(
     createApi({
       microvms: createMicrovms({ db, hostId, places, registry: registries.microvms, ledger, logs }),
-      images: createImages({ db, hostId, architecture: "x86_64", registry: registries.imageVersions, secrets, logs }),
+      images: createImages({
+        db,
+        hostId,
+        architecture: "x86_64",
+        registry: registries.imageVersions,
+        maxUnfinished: config.maxConcurrentBuilds + config.maxQueuedBuilds,
+        secrets,
+        logs,
+      }),
       keys,
       mint: tokens,
       store,

@@ -4,6 +4,7 @@ import { chmod, chown, mkdir, rename, stat } from "node:fs/promises"
 import { join } from "node:path"
 import { eq } from "drizzle-orm"
 import { readArchive, type Archive } from "../../images/archive.ts"
+import { BuildError } from "../../images/build.ts"
 import type { Artifacts as BaseArtifacts } from "../../images/artifacts.ts"
 import { DockerfileError } from "../../images/dockerfile/error.ts"
 import { planBuild, type BaseImage, type BuildPlan } from "../../images/dockerfile/plan.ts"
@@ -47,6 +48,9 @@ export interface BuildOptions {
   readonly createOverlay: (path: string) => Promise<void>
   /** How long an application has to accept connections. */
   readonly readyTimeoutMs: number
+  /** How long a build may take from its turn on, and one of its steps. */
+  readonly timeoutMs: number
+  readonly stepTimeoutMs: number
   /** What the operator has under this id for `RUN --mount=type=secret`. */
   readonly secretOf: (id: string) => string | undefined
   /** Resolves when the version's row says what is being done. */
@@ -63,8 +67,10 @@ interface Build {
   readonly version: typeof imageVersions.$inferSelect
   readonly memoryMiB: number
   readonly log: BuildLog
-  readonly release: () => void
   readonly layers: LayerLease
+  /** Once it is its turn: gives that back, and is aborted when the build has taken too long. */
+  release?: () => void
+  patience?: AbortSignal
   artifact?: Artifact
   archive?: Archive
   plan?: BuildPlan
@@ -78,8 +84,8 @@ interface Build {
 }
 
 const DEFAULT_PORT = 8080
-/** Of what .dockerignore leaves out, in the log. */
-const [SHOWN_PATHS, SHOWN_PATH_CHARACTERS] = [20, 100]
+/** Of what .dockerignore leaves out and of build arguments, in the log. */
+const [SHOWN_NAMES, SHOWN_CHARACTERS] = [20, 100]
 
 /** The verbs over this host; builds in progress are held in memory, since none survives its daemon. */
 export const createBuildVerbs = (options: BuildOptions): BuildVerbs => {
@@ -92,7 +98,7 @@ export const createBuildVerbs = (options: BuildOptions): BuildVerbs => {
   const phase =
     (work: (id: string, signal: AbortSignal) => Promise<void>) =>
     (id: string, signal: AbortSignal): Promise<void> => {
-      const mine = work(id, signal)
+      const mine = inTime(id, signal, work)
       phases.set(id, mine)
       return mine
     }
@@ -106,13 +112,14 @@ export const createBuildVerbs = (options: BuildOptions): BuildVerbs => {
   return {
     queue: phase(async (id, signal) => {
       await options.stored(id)
-      const release = await options.turns.take(signal)
-      try {
-        await enter(id, release)
-      } catch (error) {
-        release()
-        throw error
-      }
+      const build = await enter(id)
+      const { vmId, memoryMiB } = build
+      build.release = await options.turns.take(signal, (count) =>
+        build.log.add(`Waiting for its turn: ${count === 0 ? "it is the next" : `${count} more before it`}`),
+      )
+      build.patience = AbortSignal.timeout(options.timeoutMs)
+      await db.insert(vms).values({ id: vmId, hostId: host.hostId, kind: "build", memoryMiB, vcpus: 1 })
+      await db.update(imageBuilds).set({ vmId }).where(eq(imageBuilds.id, build.buildId))
     }),
 
     fetch: phase(async (id, signal) => {
@@ -121,9 +128,13 @@ export const createBuildVerbs = (options: BuildOptions): BuildVerbs => {
       build.log.add(`Fetching ${codeArtifactUri}`)
       build.artifact = await options.artifacts.openArtifact(codeArtifactUri, build.scope, signal)
       build.archive = await readArchive(build.artifact.path)
-      const { excluded, dockerfile } = build.archive
-      if (excluded.length > 0) build.log.add(`Left out by .dockerignore: ${listOf(excluded)}`)
+      const { excluded, dockerfile, settings } = build.archive
+      if (excluded.length > 0) build.log.add(`Left out of the context: ${listOf(excluded)}`)
+      const given = Object.keys(settings.arguments)
+      if (given.length > 0) build.log.add(`Build arguments: ${listOf(given)}`)
+      if (settings.target !== undefined) build.log.add(`Target: ${settings.target.slice(0, SHOWN_CHARACTERS)}`)
       build.plan = await planBuild(dockerfile, {
+        ...settings,
         resolveImage: (reference, line) => resolveImage(build, reference, line, signal),
       })
       build.chains = toChains(build.plan, build.archive, grounds)
@@ -151,6 +162,7 @@ export const createBuildVerbs = (options: BuildOptions): BuildVerbs => {
           archive,
           proxies: plan.proxies,
           secretOf: options.secretOf,
+          timeoutMs: options.stepTimeoutMs,
           log: build.log.add,
           async archiveDrive() {
             archiveDrive ??= toFileDrive(artifact.path, join(vm.directory, "archive.raw"))
@@ -263,7 +275,7 @@ export const createBuildVerbs = (options: BuildOptions): BuildVerbs => {
         if (row !== undefined) await options.logs.end(row.id)
       } finally {
         // Whatever could not be removed: the next build has its turn. A base has a row by now, or never will.
-        build?.release()
+        build?.release?.()
         build?.layers.release()
         builds.delete(id)
         if (build !== undefined) ledger.release(build.vmId)
@@ -272,8 +284,21 @@ export const createBuildVerbs = (options: BuildOptions): BuildVerbs => {
     },
   }
 
-  /** A build's VM has a row, and what its phases share a place. */
-  async function enter(id: string, release: () => void) {
+  async function inTime(id: string, signal: AbortSignal, work: (id: string, signal: AbortSignal) => Promise<void>) {
+    const patience = builds.get(id)?.patience
+    if (patience === undefined) return await work(id, signal)
+    try {
+      await work(id, AbortSignal.any([signal, patience]))
+    } catch (error) {
+      if (signal.aborted || !patience.aborted) throw error
+      throw new BuildError(
+        `The build took longer than ${options.timeoutMs / 1000} s, which is buildTimeoutSeconds of TORPOR_CONFIG`,
+      )
+    }
+  }
+
+  /** What a build's phases share has a place. */
+  async function enter(id: string): Promise<Build> {
     const [row] = await db
       .select({ version: imageVersions, image: images, build: imageBuilds })
       .from(imageVersions)
@@ -281,24 +306,21 @@ export const createBuildVerbs = (options: BuildOptions): BuildVerbs => {
       .innerJoin(imageBuilds, eq(imageBuilds.imageVersionId, imageVersions.id))
       .where(eq(imageVersions.id, id))
     if (row === undefined) throw new Error(`There is no row for version ${id}`)
-    const vmId = randomUUID()
-    const memoryMiB = Math.round(row.version.memoryMiB * options.memoryBurstFactor)
-    await db.insert(vms).values({ id: vmId, hostId: host.hostId, kind: "build", memoryMiB, vcpus: 1 })
-    await db.update(imageBuilds).set({ vmId }).where(eq(imageBuilds.id, row.build.id))
-    builds.set(id, {
+    const build: Build = {
       id,
       buildId: row.build.id,
-      vmId,
+      vmId: randomUUID(),
       scope: row.image,
       imageName: row.image.name,
       version: row.version,
-      memoryMiB,
+      memoryMiB: Math.round(row.version.memoryMiB * options.memoryBurstFactor),
       log: createBuildLog(options.logs, row.build.id),
-      release,
       layers: layers.lease(),
       references: new Map(),
       rootDisk: [],
-    })
+    }
+    builds.set(id, build)
+    return build
   }
 
   async function resolveImage(build: Build, reference: string, line: number, signal: AbortSignal): Promise<BaseImage> {
@@ -334,8 +356,8 @@ const environmentOf = ({ version, scope, imageName }: Build, secrets: SecretBox)
 })
 
 /** The first of them, and how many more there are: strangers name them, as many and as long as they like. */
-const listOf = (paths: readonly string[]): string => {
-  const shown = paths.slice(0, SHOWN_PATHS).map((path) => path.slice(0, SHOWN_PATH_CHARACTERS))
-  const more = paths.length - shown.length
+const listOf = (names: readonly string[]): string => {
+  const shown = names.slice(0, SHOWN_NAMES).map((name) => name.slice(0, SHOWN_CHARACTERS))
+  const more = names.length - shown.length
   return `${shown.join(", ")}${more > 0 ? ` and ${more} more` : ""}`
 }

@@ -89,7 +89,7 @@ const executePart = async (
     proxies,
     secretOf,
     log,
-    ...(timeoutMs === undefined ? {} : { timeoutMs }),
+    timeoutMs,
   }
   try {
     for (const link of links) {

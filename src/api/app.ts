@@ -49,13 +49,18 @@ export const createApi = (parts: ApiParts): Hono<ApiEnv> => {
   const microvms = createMicrovmsService(parts, context)
   const closing = parts.closing ?? new AbortController().signal
   const logRoute = (find: FindLog) => createLogRoute(find, context, closing)
-  const buildLog = logRoute((identifier, caller) => {
+  const buildLog = logRoute(async (identifier, caller) => {
     const id = parseUuid(identifier)
     if (id === undefined) throw notFound(`Build not found: ${identifier.slice(0, 256)}`)
-    return parts.images.buildLog(id, caller)
+    return {
+      reader: await parts.images.buildLog(id, caller),
+      end: (wait) => parts.images.buildEnd(id, wait, caller),
+    }
   })
   const cancelBuild = createCancelRoute(parts.images, context)
-  const microvmLog = logRoute((identifier, caller) => parts.microvms.log(parseMicrovmId(identifier), caller))
+  const microvmLog = logRoute(async (identifier, caller) => ({
+    reader: await parts.microvms.log(parseMicrovmId(identifier), caller),
+  }))
 
   const app = new Hono<ApiEnv>()
   app.onError((error) => toErrorAnswer(error, microvmsDialect, randomUUID(), parts.log))

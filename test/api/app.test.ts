@@ -56,7 +56,7 @@ describe("The API's port", () => {
     expect((await get("/", { "x-long": "y".repeat(20_000) })).status).toBe(431)
   })
 
-  it("streams a build's log as lines of JSON, from any line on, to its own account alone", async () => {
+  it("streams a build's log as lines of JSON, from any line on and then how it ended, to its own account alone", async () => {
     await using api = await startApi()
     const buildId = await buildOf(api)
     const at = new Date(1_785_000_000_000).toISOString()
@@ -67,15 +67,16 @@ describe("The API's port", () => {
     const all = await read()
     expect(all.headers["content-type"]).toBe("application/x-ndjson")
     const lines = all.text.trimEnd().split("\n")
-    expect(lines).toHaveLength(1201)
+    expect(lines).toHaveLength(1202)
+    expect(lines[1201]).toBe('{"state":"SUCCESSFUL","reason":null}')
     expect(JSON.parse(lines[1200] ?? "")).toEqual({
       line: 1200,
       at,
       stream: "build",
       text: 'step "1200" \u001b[31m\n',
     })
-    expect((await read("?from=1199", { service: "lambda" })).text.trimEnd().split("\n")).toHaveLength(2)
-    expect((await read("?from=5000")).text).toBe("")
+    expect((await read("?from=1199", { service: "lambda" })).text.trimEnd().split("\n")).toHaveLength(3)
+    expect((await read("?from=5000")).text).toBe(`${lines[1201]}\n`)
     for (const limit of [0, 1, 200, 201, 2000])
       expect((await read(`?from=100&limit=${limit}`)).text).toBe(
         lines

@@ -113,6 +113,7 @@ export const createMemoryImages = (): Images & { lines: LogEntry[] } => {
           throw conflict(`The build has ended already: ${build.state}`)
       throw notFound(`Build not found: ${buildId}`)
     },
+    buildEnd: async () => ({ state: "SUCCESSFUL", reason: null }),
     buildLog: async (buildId, scope) => {
       const known = [...stored.entries()].some(
         ([key, { build }]) => key.startsWith(`${within(scope)}/`) && build.id === buildId,

@@ -22,7 +22,7 @@ export const buildOf = async (
   const of = { imageIdentifier: arnOf(name), imageVersion: "1.0" }
   const { items } = await daemon.client.send(new ListMicrovmImageBuildsCommand(of))
   const buildId = items?.[0]?.buildId
-  const told = await daemon.client.send(
+  const build = await daemon.client.send(
     new GetMicrovmImageBuildCommand({
       ...of,
       buildId,
@@ -31,7 +31,7 @@ export const buildOf = async (
       chipsetGeneration: "4",
     } as never),
   )
-  expect(told.buildState).toBe(reason === undefined ? "SUCCESSFUL" : "FAILED")
+  expect(build.buildState).toBe(reason === undefined ? "SUCCESSFUL" : "FAILED")
   const { accessKeyId, secretAccessKey } = await daemon.client.config.credentials()
   const { status, text } = await signedSend(daemon.apiPort, {
     path: `/torpor/v1/builds/${buildId}/logs`,
@@ -40,10 +40,12 @@ export const buildOf = async (
     secretAccessKey,
   })
   expect(status, text).toBe(200)
-  const lines = text
+  const told = text
     .trim()
     .split("\n")
-    .map((line) => JSON.parse(line) as { line: number; text: string })
+    .map((line) => JSON.parse(line) as unknown)
+  expect(told.pop()).toEqual({ state: reason === undefined ? "SUCCESSFUL" : "FAILED", reason: reason ?? null })
+  const lines = told as { line: number; text: string }[]
   expect(lines.map(({ line }) => line)).toEqual(lines.map((_, index) => index))
   return { reason, log: lines.map((line) => line.text) }
 }

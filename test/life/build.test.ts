@@ -86,7 +86,7 @@ describe("An image from a Dockerfile", () => {
   test("is what every instruction in it says, as seen from inside the running VM", async () => {
     const { reason, log } = await build("everything", FILES)
     expect(reason, log.join("\n")).toBeUndefined()
-    expect(log).toContain("Left out by .dockerignore: data/deep/left out, data/é [1].log")
+    expect(log).toContain("Left out of the context: data/deep/left out, data/é [1].log")
     expect(log).toEqual(expect.arrayContaining(["#8 green hello  world form  of it", "#8 /srv/app", "#8 root"]))
     expect(log).toEqual(expect.arrayContaining(["#9 begun", "#10 nothing goes on", "#15 not root"]))
     expect(log).toEqual(expect.arrayContaining(["#11 a script of two lines, green", "#13 the lines: colour=green"]))

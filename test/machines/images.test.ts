@@ -60,7 +60,7 @@ beforeAll(async () => {
     log,
   )
   const secrets = { seal: (text: string) => Buffer.from(text), open: (sealed: Buffer) => sealed.toString() }
-  images = createImages({ db, hostId, architecture: "x86_64", registry, secrets, logs })
+  images = createImages({ db, hostId, architecture: "x86_64", maxUnfinished: 2, registry, secrets, logs })
   close = async () => {
     await registry.close()
     await logs[Symbol.asyncDispose]()
@@ -106,6 +106,24 @@ describe("A build that is cancelled", () => {
     )
     expect(told).toMatchObject([{ cause: "api", actor: "AKIA", requestId: "request" }])
     building.resolve()
+  })
+
+  test("tells how it has ended to who waits for that, and nothing before", async () => {
+    begin()
+    await images.create({ ...recipe, name: "awaited", tags: {} }, caller)
+    const id = await buildIdOf("awaited", "1.0")
+    expect(await images.buildEnd(id, undefined, caller)).toBeUndefined()
+    const ended = images.buildEnd(id, new AbortController().signal, caller)
+    const impatient = new AbortController()
+    const left = images.buildEnd(id, impatient.signal, caller)
+    impatient.abort(new Error("enough"))
+    await expect(left).rejects.toThrow()
+    await images.cancelBuild(id, caller)
+    building.resolve()
+    const end = { state: "FAILED", reason: "The build was cancelled by AKIA." }
+    expect(await ended).toEqual(end)
+    expect(await images.buildEnd(id, undefined, caller)).toEqual(end)
+    await expect(images.buildEnd(id, undefined, { ...caller, account: "111111111111" })).rejects.toThrow("not found")
   })
 
   test("was never there: not found", async () => {
@@ -182,4 +200,23 @@ describe("An image that is updated", () => {
       ]),
     )
   })
+})
+
+test("More builds than may run and wait are refused until one has ended, and leave nothing", async () => {
+  begin()
+  const create = (name: string) => images.create({ ...recipe, name, tags: {} }, caller)
+  const answers = await Promise.allSettled(["one", "two", "three", "four"].map((name) => create(`many-${name}`)))
+  const refused = answers.filter(({ status }) => status === "rejected")
+  expect(refused).toHaveLength(2)
+  expect(refused[0]).toMatchObject({
+    reason: {
+      code: "ServiceQuotaExceededException",
+      status: 402,
+      message: expect.stringContaining("try again when one has ended") as string,
+    },
+  })
+  const made = ["one", "two", "three", "four"].filter((_, index) => answers[index]?.status === "fulfilled")
+  building.resolve()
+  for (const name of made) await untilState(`many-${name}`, "CREATED")
+  for (const name of ["one", "two", "three", "four"]) if (!made.includes(name)) await create(`many-${name}`)
 })

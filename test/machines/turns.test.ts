@@ -33,6 +33,23 @@ describe("Turns", () => {
     expect(await isPending(late)).toBe(true)
   })
 
+  test("tell who waits how many are before it, whenever that changes", async () => {
+    const turns = createTurns(1)
+    const leave = await turns.take(never, () => expect.unreachable("Nobody was before it"))
+    const impatient = new AbortController()
+    const told: string[] = []
+    const [first, second, third] = ["first", "second", "third"].map((name) =>
+      turns.take(name === "second" ? impatient.signal : never, (count) => told.push(`${name}: ${count}`)),
+    )
+    expect(told).toEqual(["first: 0", "second: 1", "third: 2"])
+    impatient.abort(new Error("enough"))
+    await expect(second).rejects.toThrow("enough")
+    leave()
+    ;(await first)?.()
+    await third
+    expect(told.slice(3)).toEqual(["third: 1", "third: 0"])
+  })
+
   test("pass by who has given up waiting", async () => {
     const turns = createTurns(1)
     const leave = await turns.take(never)

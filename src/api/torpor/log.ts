@@ -10,11 +10,18 @@ import { toErrorAnswer } from "../aws/wire.ts"
 
 const linesPerPage = 200
 
+export interface FoundLog {
+  readonly reader: LogReader
+  /** How what the log tells of has ended, waited for when there is a signal to wait with; `undefined` when it hasn't. */
+  readonly end?: (wait: AbortSignal | undefined) => Promise<object | undefined>
+}
+
 /** Finds the log of a resource by the identifier in its path; throws when the caller has no such thing. */
-export type FindLog = (identifier: string, caller: Caller) => Promise<LogReader>
+export type FindLog = (identifier: string, caller: Caller) => Promise<FoundLog>
 
 /**
  * `GET /torpor/v1/<kind>/<identifier>/logs?from=&limit=&follow=1`: the log's lines, one JSON object `{line, at, stream, text}` each.
+ * Behind the last line of a build that has ended is how: `{state, reason}`.
  * `from` is the number of a line, 0 or more; with `follow` the answer goes on until nothing more is said, nobody listens, or `closing`:
  * a service that stops doesn't wait for those who only listen.
  */
@@ -25,11 +32,11 @@ export const createLogRoute =
       const { caller, target } = await openSignedCall(c, context, ["torpor", "lambda"], requestId)
       const [from, limit] = [numberOf(target, "from") ?? 0, numberOf(target, "limit") ?? Infinity]
       const follow = queryValue(target, "follow") === "1"
-      const reader = await find(target.path.split("/")[4] ?? "", caller)
+      const found = await find(target.path.split("/")[4] ?? "", caller)
       // A quiet log is no idle connection; one whose client has vanished is found out by the kernel.
       if (follow) c.env?.incoming?.socket.setTimeout(0).setKeepAlive(true, 60_000)
       const gone = new AbortController()
-      const lines = linesOf(reader, { from, limit, follow }, AbortSignal.any([gone.signal, closing]))
+      const lines = linesOf(found, { from, limit, follow }, AbortSignal.any([gone.signal, closing]))
       const body = new ReadableStream<Uint8Array>({
         async pull(controller) {
           const { done, value } = await lines.next()
@@ -54,7 +61,7 @@ const numberOf = (target: Target, name: string): number | undefined => {
 }
 
 async function* linesOf(
-  reader: LogReader,
+  { reader, end }: FoundLog,
   { from, limit, follow }: { from: number; limit: number; follow: boolean },
   signal: AbortSignal,
 ): AsyncGenerator<Uint8Array, undefined> {
@@ -65,12 +72,22 @@ async function* linesOf(
     if (entries.length > 0) yield Buffer.from(`${entries.map((entry) => JSON.stringify(entry)).join("\n")}\n`)
     left -= entries.length
     at = next
-    if (entries.length < wanted && !(follow && (await more(reader, at, signal)))) return
+    if (entries.length === wanted || (follow && (await more(reader, at, signal)))) continue
+    const ended = await unlessClosing(
+      end?.(follow ? signal : undefined) ?? Promise.resolve(undefined),
+      undefined,
+      signal,
+    )
+    if (ended !== undefined) yield Buffer.from(`${JSON.stringify(ended)}\n`)
+    return
   }
 }
 
 const more = (reader: LogReader, from: number, signal: AbortSignal): Promise<boolean> =>
-  reader.more(from, signal).catch((error: unknown) => {
-    if (signal.aborted) return false
+  unlessClosing(reader.more(from, signal), false, signal)
+
+const unlessClosing = async <Answer>(work: Promise<Answer>, otherwise: Answer, signal: AbortSignal): Promise<Answer> =>
+  work.catch((error: unknown) => {
+    if (signal.aborted) return otherwise
     throw error
   })

@@ -39,7 +39,7 @@ export interface Grounds {
 }
 
 /** Grows when the same step would leave another disk: how we copy, run or unpack has changed. */
-const LAYER_FORMAT = "3"
+const LAYER_FORMAT = "4"
 const MAX_PATHS = 200_000
 
 /** The chain of each stage. Throws when a COPY finds nothing. */

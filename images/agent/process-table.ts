@@ -9,6 +9,7 @@ import { createOutput, type Output } from "./output.ts"
 import type { Tell } from "./port.ts"
 import { run } from "./run.ts"
 import { createShipping, type Shipping } from "./shipping.ts"
+import { makeStubs, removeStubs } from "./stubs.ts"
 import { findUser } from "./user.ts"
 
 interface Running {
@@ -41,7 +42,8 @@ export const createProcessTable = (tell: Tell) => {
       const bundle = `/run/torpor/bundles/${name}`
       await mkdir(bundle, { recursive: true })
       const [user, mounts] = [await findUser(spec.user), await prepareMounts(spec.mounts ?? [])]
-      await writeFile(`${bundle}/config.json`, JSON.stringify(toOciConfig(name, spec, user, bundle, mounts)))
+      const config = toOciConfig(name, spec, user, bundle, mounts)
+      await writeFile(`${bundle}/config.json`, JSON.stringify(config))
       for (const [index, { content, mode, uid, gid }] of (spec.files ?? []).entries()) {
         await writeFile(fileOf(bundle, index), content, { mode: 0o600 })
         await chown(fileOf(bundle, index), uid, gid)
@@ -49,6 +51,7 @@ export const createProcessTable = (tell: Tell) => {
       }
       await rm(`${bundle}/pid`, { force: true })
       const killsBefore = await outOfMemoryKills(spec)
+      const stubs = spec.container === "build" ? await makeStubs(config.mounts) : []
       const child = spawn("crun", [...RUNTIME, "run", "--bundle", bundle, "--pid-file", `${bundle}/pid`, name], {
         stdio: ["ignore", "pipe", "pipe"],
       })
@@ -60,6 +63,8 @@ export const createProcessTable = (tell: Tell) => {
         child.once("error", () => resolve(127))
         child.once("close", (code) => resolve(code ?? KILLED))
       }).then(async (code): Promise<ProcessEnd> => {
+        // Before its end is told: then its disk is sealed.
+        await removeStubs(stubs)
         const outOfMemory = code === KILLED && (await outOfMemoryKills(spec)) > killsBefore
         return { code, signal: SIGNALS.get(code) ?? null, ...(outOfMemory ? { outOfMemory } : {}) }
       })

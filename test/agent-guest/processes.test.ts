@@ -1,6 +1,6 @@
 import { text } from "node:stream/consumers"
 import { afterAll, beforeAll, describe, expect, test } from "vitest"
-import type { ProcessEnd, ProcessSpec } from "../../src/agent/protocol.ts"
+import type { FileSpec, MountSpec, ProcessEnd, ProcessSpec } from "../../src/agent/protocol.ts"
 import { bootGuest, type BootedGuest } from "../fixtures/booted-guest.ts"
 
 /** One guest for all of them: none may harm the next. */
@@ -89,6 +89,30 @@ describe("A process in a guest", () => {
     const connect = "python3 -c 'import socket; socket.create_connection((\"127.0.0.1\", 7000))'"
     expect((await run(connect)).stderr).toContain("Connection refused")
     await expect(follow(name)).rejects.toThrow("There is no process")
+  })
+})
+
+describe("What a build step's mounts stand on", () => {
+  const secret: FileSpec = { path: "/secrets/of/step", content: "nobody knows", mode: 0o400, uid: 0, gid: 0 }
+  const memory: MountSpec = { kind: "tmpfs", target: "/memory", sizeBytes: null }
+
+  test.for([0, 3])(
+    "is gone when the end of the step is told, whether it went well or not: exit code %i",
+    async (code) => {
+      const left = "touch /secrets/left"
+      const said = await run(`cat /secrets/of/step && ${left} && stat -f -c %T /memory && exit ${code}`, {
+        files: [secret],
+        mounts: [memory],
+      })
+      expect(said).toEqual({ how: { code, signal: null }, stdout: "nobody knowstmpfs\n", stderr: "" })
+      expect((await run("ls -A /secrets; ls /memory")).stdout).toBe("left\n")
+    },
+  )
+
+  test("is gone when the step was ended", async () => {
+    const name = await start("sleep 1000", { files: [{ ...secret, path: "/ended/token" }] })
+    await booted.agent.endProcess(name, signal)
+    expect((await run("[ -e /ended ] || echo gone")).stdout).toBe("gone\n")
   })
 })
 

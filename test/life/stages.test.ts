@@ -45,7 +45,7 @@ RUN --mount=type=bind,from=data,target=/data --mount=type=bind,source=a,target=/
     stat -f -c %T /memory >> /found && (ls /sys/class/net >> /found)
 RUN --mount=type=secret,id=token,mode=0440,gid=7 --mount=type=secret,id=token,env=TOKEN --mount=type=secret,id=none \\
     stat -c "%a %g" /run/secrets/token && [ "$TOKEN" = "$(cat /run/secrets/token)" ] && [ ! -e /run/secrets/none ]
-RUN [ ! -s /run/secrets/token ] && echo "gone \${TOKEN:-with it}"
+RUN [ ! -e /run/secrets ] && [ ! -e /data ] && [ ! -e /written ] && [ ! -e /memory ] && echo "gone \${TOKEN:-with it}"
 RUN --mount=type=bind,source=a,target=/again cat /again/b/one.txt >> /found
 
 FROM scratch

@@ -159,5 +159,25 @@ export interface Images {
   buildEnd(buildId: string, wait: AbortSignal | undefined, scope: Scope): Promise<BuildEnd | undefined>
 }
 
+/** What one kind of things takes on this host's disk. */
+export interface StorageUse {
+  /**
+   * `bases`: the memory and own disks of images. `layers`: what build steps made. `caches`: what `RUN --mount=type=cache` keeps.
+   * `registry`: what was fetched of base images. `boots`: booted guests that builds are launched from.
+   */
+  readonly kind: "bases" | "layers" | "caches" | "registry" | "boots"
+  readonly count: number
+  readonly bytes: number
+  /** What of it nothing that is there needs. */
+  readonly reclaimableBytes: number
+}
+
+/** The disk that images and builds take on this host, whoever's they are. */
+export interface ImageStorage {
+  usage(): Promise<StorageUse[]>
+  /** Removes what nothing needs that is there: the next builds do it again. Answers what went. */
+  prune(): Promise<Pick<StorageUse, "kind" | "count" | "bytes">[]>
+}
+
 /** The managed base images; AWS's alias `al2023-1` is accepted and echoed as given. */
 export const MANAGED_IMAGES = [{ name: "debian-13", aliases: ["al2023-1"], versions: ["1.0"] }] as const

@@ -18,6 +18,7 @@ import { saveMicrovm } from "../machines/microvm-row.ts"
 import { createMicrovms } from "../machines/microvms.ts"
 import { restoreActors, sweepHost } from "../machines/recovery.ts"
 import { createRegistry, type Registry } from "../machines/registry.ts"
+import { createImageStorage } from "../machines/storage.ts"
 import { suspendAll } from "../machines/suspend-all.ts"
 import { createMicrovmRouter } from "../machines/router.ts"
 import { createTurns } from "../machines/building/turns.ts"
@@ -177,13 +178,14 @@ export const startDaemon = async (
     }),
   )
   const layers = createLayerCache(db, hostId, data.path, config.layers.maxMiB * 1024 ** 2)
+  const snapshots = createBootSnapshots(join(config.cacheDirectory, "boots"), base.systemDisk, vmm)
   const buildVerbs = createBuildVerbs({
     host,
     places,
     artifacts,
     base,
     registry,
-    snapshots: createBootSnapshots(join(config.cacheDirectory, "boots"), base.systemDisk, vmm),
+    snapshots,
     layers,
     logs,
     secrets,
@@ -278,6 +280,7 @@ export const startDaemon = async (
       keys,
       mint: tokens,
       store,
+      storage: createImageStorage({ dataDirectory: data.path, layers, registry, snapshots }),
       jwks: () => Promise.resolve(tokenKeys.jwks),
       health: () => Promise.resolve({ ok: true, accelerator: verdict.accelerator }),
       metrics,

@@ -21,10 +21,10 @@ export interface Blobs {
   take(blob: Blob, file: string): Promise<void>
   /** Lets a directory have a file that is there already. */
   lend(digest: string, to: string): Promise<void>
-  /** What they take on the disk. */
-  bytes(): Promise<number>
-  /** Removes the least recently used until no more than this is left; what was used within the last hour stays. Answers the bytes that went. */
-  prune(maxBytes: number): Promise<number>
+  /** What they take on the disk, and what of it {@link Blobs.prune} would remove. */
+  usage(): Promise<{ readonly count: number; readonly bytes: number; readonly reclaimableBytes: number }>
+  /** Removes the least recently used until no more than this is left; what was used within the last hour stays. Answers what went. */
+  prune(maxBytes: number): Promise<{ readonly count: number; readonly bytes: number }>
 }
 
 /** skopeo takes no larger manifest or configuration. A layer's digest can be asked for too, and that may be gigabytes. */
@@ -101,21 +101,28 @@ export const openBlobs = async (directory: string): Promise<Blobs> => {
       await rename(file, fileOf(digest))
     },
     lend: (digest, to) => link(fileOf(digest), to),
-    bytes: async () => (await all()).reduce((sum, { bytes }) => sum + bytes, 0),
+    async usage() {
+      const files = await all()
+      const unused = files.filter(({ usedAt }) => Date.now() - usedAt >= IN_USE_MS)
+      return { count: files.length, bytes: bytesOf(files), reclaimableBytes: bytesOf(unused) }
+    },
     async prune(maxBytes) {
       const files = (await all()).toSorted((one, other) => one.usedAt - other.usedAt)
-      let left = files.reduce((sum, { bytes }) => sum + bytes, 0)
-      let gone = 0
+      let left = bytesOf(files)
+      const gone = { count: 0, bytes: 0 }
       for (const { path, bytes, usedAt } of files) {
         if (left <= maxBytes || Date.now() - usedAt < IN_USE_MS) break
         await rm(path, { force: true })
         left -= bytes
-        gone += bytes
+        gone.count++
+        gone.bytes += bytes
       }
       return gone
     },
   }
 }
+
+const bytesOf = (files: readonly { bytes: number }[]) => files.reduce((sum, { bytes }) => sum + bytes, 0)
 
 /** Whoever wrote it may have made a link of it, which would have us change a file of the host's, or a pipe that nobody ends. */
 const openStrangers = (file: string) => open(file, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK)

@@ -29,7 +29,7 @@ export interface RegistryOptions {
   readonly timeoutMs: number
 }
 
-export interface OpenRegistry extends Registry, AsyncDisposable, Pick<Blobs, "bytes" | "prune"> {}
+export interface OpenRegistry extends Registry, AsyncDisposable, Pick<Blobs, "usage" | "prune"> {}
 
 const MAX_MANIFEST_BYTES = 4 * 1024 ** 2
 const MAX_CONFIG_BYTES = 4 * 1024 ** 2
@@ -179,7 +179,7 @@ export const openRegistry = async (options: RegistryOptions): Promise<OpenRegist
         const { reference, digest, config, bytes } = image
         return { reference, digest, config, bytes, layers }
       }),
-    bytes: blobs.bytes,
+    usage: blobs.usage,
     prune: blobs.prune,
     async [Symbol.asyncDispose]() {
       const table = fetchTable(options.hostId)

@@ -8,11 +8,17 @@ import { mkdir, readdir, rename, rm } from "node:fs/promises"
 import { basename, dirname, join } from "node:path"
 import { runCommand } from "../../src/command.ts"
 import { lock } from "../../src/file-lock.ts"
+import { fileSizes, sumOf } from "../../src/file-sizes.ts"
 import type { BasePaths, Vmm, VmSize } from "../../src/vmm/vmm.ts"
+import type { StorageUse } from "../resources.ts"
 
 export interface BootSnapshots {
   /** One of this size. `make` answers with the directory of a base, which is taken over; it is asked when there is none that is current. */
   of(size: VmSize, make: () => Promise<string>, signal: AbortSignal): Promise<BasePaths>
+  /** Of those that are there, and of those that were made of another system disk: nothing is launched from them any more. */
+  usage(): Promise<Omit<StorageUse, "kind">>
+  /** Removes the latter; answers what went. */
+  prune(signal: AbortSignal): Promise<Pick<StorageUse, "count" | "bytes">>
 }
 
 /** Those of a directory that daemons share; `systemDisk` is the artefact that they boot from. */
@@ -48,7 +54,30 @@ export const createBootSnapshots = (
     return base
   }
 
+  /** Their names, and what each takes. */
+  const all = async (): Promise<Map<string, number>> => {
+    const found = new Map<string, number>()
+    for (const [file, bytes] of await fileSizes(directory)) {
+      const [name = "", inside] = file.split("/")
+      if (inside !== undefined) found.set(name, (found.get(name) ?? 0) + bytes)
+    }
+    return found
+  }
+  const isStale = (name: string) => !name.startsWith(`${system}-`)
+
   return {
+    async usage() {
+      const found = await all()
+      const stale = [...found].filter(([name]) => isStale(name)).map(([, bytes]) => bytes)
+      return { count: found.size, bytes: sumOf(found.values()), reclaimableBytes: sumOf(stale) }
+    },
+    async prune(signal) {
+      const stale = [...(await all())].filter(([name]) => isStale(name))
+      if (stale.length === 0) return { count: 0, bytes: 0 }
+      await using _ = await lock(join(directory, ".lock"), signal)
+      for (const [name] of stale) await rm(join(directory, name), { recursive: true, force: true })
+      return { count: stale.length, bytes: sumOf(stale.map(([, bytes]) => bytes)) }
+    },
     of(size, make, signal) {
       const name = `${system}-${size.memoryMiB}-${size.vcpus}`
       // One after the other: who comes second finds what the first has made, or makes it when the first has given up.

@@ -4,7 +4,9 @@ import { existsSync } from "node:fs"
 import { join } from "node:path"
 import { and, eq, inArray } from "drizzle-orm"
 import { layers } from "../../src/db/schema.ts"
-import { trimLayers } from "./layer-trim.ts"
+import { sumOf } from "../../src/file-sizes.ts"
+import { carryOutTrim, planTrim } from "./layer-trim.ts"
+import type { StorageUse } from "../resources.ts"
 import type { Database } from "../vm-row.ts"
 
 export interface CachedLayers {
@@ -31,8 +33,10 @@ export interface LayerCache {
   /**
    * Puts rows and files right where a daemon died between the two, and removes the least recently used until the rest fits; what a base
    * or a lease needs stays. At a start it comes before the first build: what a dead daemon's builds had is nobody's then.
+   * Answers what went. `upTo` is instead of the cache's own limit.
    */
-  trim(): Promise<void>
+  trim(upTo?: number): Promise<Pick<StorageUse, "count" | "bytes">>
+  usage(): Promise<Omit<StorageUse, "kind">>
 }
 
 type LayerRow = typeof layers.$inferSelect
@@ -66,6 +70,7 @@ export const createLayerCache = (db: Database, hostId: string, dataDirectory: st
     )
 
   const leases = new Set<Set<string>>()
+  const heldNow = () => [...leases].flatMap((held) => [...held])
   let last: Promise<unknown> = Promise.resolve()
   /** One after the other: nothing is removed between the look at a layer and the lease on it. No other daemon has this directory. */
   const alone = <Result>(work: () => Promise<Result>): Promise<Result> => {
@@ -137,15 +142,20 @@ export const createLayerCache = (db: Database, hostId: string, dataDirectory: st
         release: () => void leases.delete(held),
       }
     },
-    trim: () =>
-      alone(() =>
-        trimLayers(
-          db,
-          hostId,
-          root,
-          [...leases].flatMap((held) => [...held]),
-          maxBytes,
-        ),
-      ),
+    trim: (upTo = maxBytes) =>
+      alone(async () => {
+        const plan = await planTrim(db, hostId, root, heldNow(), upTo)
+        await carryOutTrim(db, hostId, root, plan)
+        return { count: plan.files.length, bytes: sumOf(plan.files.map((file) => plan.sizes.get(file)!)) }
+      }),
+    usage: () =>
+      alone(async () => {
+        const { sizes, files } = await planTrim(db, hostId, root, heldNow(), 0)
+        return {
+          count: sizes.size,
+          bytes: sumOf(sizes.values()),
+          reclaimableBytes: sumOf(files.map((file) => sizes.get(file)!)),
+        }
+      }),
   }
 }

@@ -1,8 +1,9 @@
 /** Which layers go when there is no room for all of them, and what a daemon that died between a row and its file has left. */
-import { readdir, rm, stat } from "node:fs/promises"
+import { rm } from "node:fs/promises"
 import { join } from "node:path"
 import { and, eq, inArray } from "drizzle-orm"
 import { bases, layers } from "../../src/db/schema.ts"
+import { fileSizes, sumOf } from "../../src/file-sizes.ts"
 import type { Database } from "../vm-row.ts"
 
 type LayerRow = typeof layers.$inferSelect
@@ -10,15 +11,24 @@ type LayerRow = typeof layers.$inferSelect
 /** As `bases.rootDisk` names a layer. */
 const PLACE = "data:layers/"
 
+export interface Trim {
+  /** What the files that are there take, by their names below `root`. */
+  readonly sizes: ReadonlyMap<string, number>
+  /** Those of them that go. */
+  readonly files: readonly string[]
+  /** The files whose rows go, also of those that aren't there. */
+  readonly rows: readonly string[]
+}
+
 /** See `LayerCache.trim`; `held` are the files below `root` that builds have at the moment. */
-export const trimLayers = async (
+export const planTrim = async (
   db: Database,
   hostId: string,
   root: string,
   held: readonly string[],
   maxBytes: number,
-): Promise<void> => {
-  const bytesOf = await layerFiles(root)
+): Promise<Trim> => {
+  const bytesOf = await fileSizes(root)
   const all = await db.select().from(layers).where(eq(layers.hostId, hostId))
   const rows = new Map(all.map((row) => [row.file, row]))
   // Also what stands on one that isn't there: its row would keep a build from ever registering that step again.
@@ -27,31 +37,29 @@ export const trimLayers = async (
   const sound = new Map(all.filter(isSound).map((row) => [row.file, row]))
   const needed = await neededFiles(db, hostId, held, sound)
   const kept = new Set([...sound.keys(), ...needed].filter((file) => bytesOf.has(file)))
-  let bytes = [...kept].reduce((sum, file) => sum + bytesOf.get(file)!, 0)
+  let bytes = sumOf([...kept].map((file) => bytesOf.get(file)!))
   for (const file of leastRecentlyUsed(sound)) {
     if (bytes <= maxBytes) break
     if (needed.has(file)) continue
     kept.delete(file)
     bytes -= bytesOf.get(file)!
   }
-  // Rows first: a file without one is never looked for, and goes at the next trim; a row without its file would be in the way.
-  const gone = all.filter(({ file }) => !sound.has(file) || !kept.has(file)).map(({ file }) => file)
-  if (gone.length > 0) await db.delete(layers).where(and(eq(layers.hostId, hostId), inArray(layers.file, gone)))
-  for (const file of bytesOf.keys()) if (!kept.has(file)) await rm(join(root, file), { force: true })
+  return {
+    sizes: bytesOf,
+    files: [...bytesOf.keys()].filter((file) => !kept.has(file)),
+    rows: all.filter(({ file }) => !sound.has(file) || !kept.has(file)).map(({ file }) => file),
+  }
 }
 
-/** What the files below the accounts' directories take. */
-const layerFiles = async (root: string): Promise<Map<string, number>> => {
-  const entries = await readdir(root, { recursive: true }).catch((error: NodeJS.ErrnoException) => {
-    if (error.code === "ENOENT") return []
-    throw error
-  })
-  const files = new Map<string, number>()
-  for (const name of entries) {
-    const stats = await stat(join(root, name))
-    if (stats.isFile()) files.set(name, stats.blocks * 512)
-  }
-  return files
+/** Rows first: a file without one is never looked for, and goes at the next trim; a row without its file would be in the way. */
+export const carryOutTrim = async (
+  db: Database,
+  hostId: string,
+  root: string,
+  { files, rows }: Pick<Trim, "files" | "rows">,
+): Promise<void> => {
+  if (rows.length > 0) await db.delete(layers).where(and(eq(layers.hostId, hostId), inArray(layers.file, rows)))
+  for (const file of files) await rm(join(root, file), { force: true })
 }
 
 /** What builds hold and the disks of bases consist of, with all that is below; a VM's disk is its base's and its own overlay. */

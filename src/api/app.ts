@@ -12,8 +12,10 @@ import { rawTarget, type ApiEnv } from "./aws/request-body.ts"
 import { createS3Service } from "./aws/s3/service.ts"
 import { createVerifier, type AccessKeys } from "./aws/sigv4.ts"
 import { toErrorAnswer } from "./aws/wire.ts"
+import type { ImageStorage } from "../../machines/resources.ts"
 import { createCancelRoute } from "./torpor/cancel.ts"
 import { createLogRoute, type FindLog } from "./torpor/log.ts"
+import { createStorageRoute } from "./torpor/storage.ts"
 
 /** How the daemon is: `ok` decides between 200 and 503, the rest is shown. */
 export interface Health {
@@ -24,6 +26,7 @@ export interface Health {
 export interface ApiParts extends MicrovmsParts {
   readonly keys: AccessKeys
   readonly store: ArtifactStore
+  readonly storage: ImageStorage
   /** The public keys of tokens. */
   readonly jwks: () => Promise<{ keys: readonly object[] }>
   readonly health: () => Promise<Health>
@@ -58,6 +61,8 @@ export const createApi = (parts: ApiParts): Hono<ApiEnv> => {
     }
   })
   const cancelBuild = createCancelRoute(parts.images, context)
+  const usage = createStorageRoute(parts.storage, "usage", context)
+  const prune = createStorageRoute(parts.storage, "prune", context)
   const microvmLog = logRoute(async (identifier, caller) => ({
     reader: await parts.microvms.log(parseMicrovmId(identifier), caller),
   }))
@@ -83,6 +88,8 @@ export const createApi = (parts: ApiParts): Hono<ApiEnv> => {
   app.get("/.well-known/jwks.json", async (c) => c.json(await parts.jwks()))
   app.get("/torpor/v1/builds/:buildId/logs", (c) => buildLog(c, randomUUID()))
   app.post("/torpor/v1/builds/:buildId/cancel", (c) => cancelBuild(c, randomUUID()))
+  app.get("/torpor/v1/images/usage", (c) => usage(c, randomUUID()))
+  app.post("/torpor/v1/images/prune", (c) => prune(c, randomUUID()))
   app.get("/torpor/v1/microvms/:microvmId/logs", (c) => microvmLog(c, randomUUID()))
   app.all("*", (c) => microvms(c, randomUUID()))
   return app

@@ -103,6 +103,69 @@ export const commands: Readonly<Record<string, Command>> = {
     asRoot: true,
     run: async (input) => (await import("./serve.ts")).serve(input),
   },
+  build: {
+    summary: "build an image from a directory with a Dockerfile",
+    description: [
+      "Sends the directory, without what .dockerignore leaves out, to the daemon; creates",
+      "the image, or its next version if it is there; shows the build's log as it is",
+      "written. Ctrl-C cancels the build.",
+    ],
+    args: { DIR: { what: "the build's context; by default the working directory", required: false } },
+    options: {
+      name: { what: "the image's name; by default the directory's", value: "NAME", short: "n" },
+      file: { what: "the Dockerfile; by default DIR/Dockerfile", value: "FILE", short: "f" },
+      target: { what: "the stage to build; by default the last", value: "STAGE" },
+      "build-arg": { what: "a value for an ARG; may be repeated", value: "NAME=VALUE", many: true },
+      env: {
+        what: "a variable of the running application; may be repeated",
+        value: "NAME=VALUE",
+        many: true,
+        short: "e",
+      },
+      memory: { what: "of each virtual machine; 512 by default", value: "MIB", short: "m" },
+    },
+    examples: {
+      "torpor build": "the working directory, by its own name",
+      "torpor build -n api --target prod services/api": "one stage of another one",
+    },
+    asRoot: false,
+    run: async (input) => (await import("./build/build.ts")).build(input),
+  },
+  run: {
+    summary: "launch a virtual machine of an image, and print how to reach it",
+    description: [
+      "Prints the MicroVM's id and a curl command with its URL and a token for it. It",
+      "sleeps when nobody uses it, wakes on a request, and ends after eight hours.",
+    ],
+    args: { IMAGE: { what: "the image's name", required: true } },
+    options: { port: { what: "the one that the application listens on; 8080 by default", value: "PORT", short: "p" } },
+    examples: {
+      "torpor run api": "of its latest version",
+      "torpor run api --port 3000": "whose application listens there",
+    },
+    asRoot: false,
+    run: async (input) => (await import("./run.ts")).run(input),
+  },
+  "images df": {
+    summary: "show what images and builds take on the daemon's disk",
+    description: ["Reclaimable is what nothing that is there needs: `torpor images prune` removes it."],
+    options: { json: { what: "print it as one JSON array" } },
+    examples: { "torpor images df": "for people", "torpor images df --json": "for programs, in bytes" },
+    asRoot: false,
+    run: async (input) => (await import("./images.ts")).df(input),
+  },
+  "images prune": {
+    summary: "remove what builds have left and no image needs",
+    description: [
+      "Removes build steps that no image stands on, caches of RUN --mount, layers of base",
+      "images that were not used within the last hour, and guests that another system",
+      "booted. No image is touched; the next builds do again what they need.",
+    ],
+    options: {},
+    examples: { "torpor images prune": "when the disk is full" },
+    asRoot: false,
+    run: async (input) => (await import("./images.ts")).prune(input),
+  },
   down: {
     summary: "put every virtual machine to sleep, stop the daemon and its Postgres",
     description: [

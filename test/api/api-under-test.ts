@@ -11,7 +11,7 @@ import type { PortRange } from "../../src/api/aws/microvms/microvm-operations.ts
 import type { AccessKeys } from "../../src/api/aws/sigv4.ts"
 import { serveApi } from "../../src/api/server.ts"
 import { openArtifactStore, type ArtifactStoreLimits } from "../../src/store/artifact-store.ts"
-import { createMemoryImages, createMemoryMicrovms } from "./memory-resources.ts"
+import { createMemoryImages, createMemoryMicrovms, createMemoryStorage } from "./memory-resources.ts"
 
 export const account = "000000000000"
 export const region = "eu-central-1"
@@ -49,6 +49,7 @@ export const startApi = async (
     keys,
     mint: { mint: async (grant: Grant) => JSON.stringify(grant) },
     store,
+    storage: createMemoryStorage(),
     jwks: async () => ({ keys: [{ kty: "OKP", kid: "one" }] }),
     health: async () => ({ ok: true }),
     metrics: new Registry(),

@@ -96,6 +96,18 @@ describe("The API's port", () => {
     }
   })
 
+  it("tells who has a key what images take on the disk, and removes what nothing needs", async () => {
+    await using api = await startApi()
+    const usage = async () =>
+      JSON.parse((await signedSend(api.port, { path: "/torpor/v1/images/usage" })).text) as unknown
+    expect(await usage()).toEqual({ items: [{ kind: "layers", count: 3, bytes: 3000, reclaimableBytes: 3000 }] })
+    const prune = { method: "POST", path: "/torpor/v1/images/prune" }
+    expect((await signedSend(api.port, { ...prune, secretAccessKey: "wrong" })).status).toBe(403)
+    const { status, text } = await signedSend(api.port, prune)
+    expect([status, JSON.parse(text)]).toEqual([200, { items: [{ kind: "layers", count: 3, bytes: 3000 }] }])
+    expect(await usage()).toMatchObject({ items: [{ count: 0, bytes: 0 }] })
+  })
+
   it("says in one sentence that it cannot be had", async () => {
     const other = createServer().listen(0, "127.0.0.1")
     await once(other, "listening")

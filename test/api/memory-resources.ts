@@ -4,6 +4,7 @@ import {
   type Image,
   type ImageBuild,
   type Images,
+  type ImageStorage,
   type ImageVersion,
   type Microvm,
   type Microvms,
@@ -178,5 +179,18 @@ export const createMemoryMicrovms = (images: Images): Microvms => {
     suspend: async (id, caller) => wish(id, caller, "SUSPENDED"),
     resume: async (id, caller) => wish(id, caller, "RUNNING"),
     terminate: async (id, caller) => wish(id, caller, "TERMINATED"),
+  }
+}
+
+/** Layers that one call removes. */
+export const createMemoryStorage = (): ImageStorage => {
+  let [count, bytes] = [3, 3000]
+  return {
+    usage: async () => [{ kind: "layers", count, bytes, reclaimableBytes: bytes }],
+    prune: async () => {
+      const gone = { kind: "layers", count, bytes } as const
+      ;[count, bytes] = [0, 0]
+      return [gone]
+    },
   }
 }

@@ -94,18 +94,18 @@ describe("A build step", () => {
 test("A step and a build that take too long are given up, and who waits is told its place", async () => {
   await using slow = await startTestDaemon(
     {},
-    { maxConcurrentBuilds: 1, stepTimeoutSeconds: 15, buildTimeoutSeconds: 20 },
+    { maxConcurrentBuilds: 1, stepTimeoutSeconds: 10, buildTimeoutSeconds: 40 },
   )
   const files = (...lines: string[]) => ({ Dockerfile: ["FROM torpor/debian:13", ...lines, "CMD true"].join("\n") })
   const sleeping = buildOf(slow, "sleeping", files("RUN sleep infinity"))
   // A process is there once its VM is.
   while (processesOf(slow.hostId.slice(0, 8)).length === 0) await new Promise((resolve) => setTimeout(resolve, 20))
-  const long = buildOf(slow, "long", files(...Array.from({ length: 20 }, (_, step) => `RUN sleep 5; : ${step}`)))
+  const long = buildOf(slow, "long", files(...Array.from({ length: 20 }, (_, step) => `RUN sleep 4; : ${step}`)))
   expect((await sleeping).reason).toBe(
-    "Dockerfile line 2: RUN sleep infinity: took longer than 15 s, which is stepTimeoutSeconds of TORPOR_CONFIG",
+    "Dockerfile line 2: RUN sleep infinity: took longer than 10 s, which is stepTimeoutSeconds of TORPOR_CONFIG",
   )
   const { reason, log } = await long
-  expect(reason).toBe("The build took longer than 20 s, which is buildTimeoutSeconds of TORPOR_CONFIG")
+  expect(reason).toBe("The build took longer than 40 s, which is buildTimeoutSeconds of TORPOR_CONFIG")
   expect(log[0]).toBe("Waiting for its turn: it is the next")
   expect(processesOf(slow.hostId.slice(0, 8))).toEqual([])
 })

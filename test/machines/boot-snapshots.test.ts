@@ -63,3 +63,15 @@ test("It is made again when something else is installed, and what a killed daemo
   expect(readdirSync(join(directory, "boots")).filter((name) => name.startsWith("unfinished"))).toEqual([])
   expect(existsSync(join(directory, "b"))).toBe(false)
 })
+
+test("Of what is there only what another system's disk booted goes when it is pruned", async () => {
+  const other = createBootSnapshots(join(directory, "boots"), "/cache/artifacts/system-0/disk.raw", { isCurrent })
+  await other.of(size, make("old"), signal)
+  const snapshots = open()
+  const { directory: mine } = await snapshots.of(size, make("new"), signal)
+  const { count, bytes, reclaimableBytes } = await snapshots.usage()
+  expect({ count, share: reclaimableBytes / bytes }).toEqual({ count: 2, share: 1 / 2 })
+  expect(await snapshots.prune(signal)).toEqual({ count: 1, bytes: reclaimableBytes })
+  expect(await isCurrent({ directory: mine })).toBe(true)
+  expect(await snapshots.prune(signal)).toEqual({ count: 0, bytes: 0 })
+})

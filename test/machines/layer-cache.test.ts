@@ -150,6 +150,20 @@ test("After a daemon that died between a file and its row, both are right again,
   expect(await lease.find(ACCOUNT, ["parent"])).toEqual({ count: 1, files: [again] })
 })
 
+test("What layers take is told, with what of it nothing needs, and trimming tells what went", async () => {
+  const cache = open(9)
+  const [ended, running] = [cache.lease(), cache.lease()]
+  await putBase(await keep(ended, "based"))
+  await keep(ended, "unused")
+  await keep(running, "running")
+  ended.release()
+  const { count, bytes, reclaimableBytes } = await cache.usage()
+  expect({ count, share: reclaimableBytes / bytes }).toEqual({ count: 3, share: 1 / 3 })
+  expect(await cache.trim(0)).toEqual({ count: 1, bytes: reclaimableBytes })
+  expect(await cache.usage()).toEqual({ count: 2, bytes: bytes - reclaimableBytes, reclaimableBytes: 0 })
+  expect(await rows()).toEqual(["based", "running"])
+})
+
 test("Nothing is wrong with a host that has no layers yet", async () => {
   await open(0).trim()
   expect(await rows()).toEqual([])

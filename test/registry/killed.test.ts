@@ -37,7 +37,7 @@ test("A daemon that is killed takes its fetch with it, and the next one removes 
     // Nobody else closes it: this end never answers.
     await gone
     await using registry = await openRegistry(options)
-    expect(await registry.bytes()).toBe(0)
+    expect((await registry.usage()).bytes).toBe(0)
   } finally {
     daemon.kill("SIGKILL")
     silent.closeAllConnections()

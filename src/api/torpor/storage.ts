@@ -1,0 +1,23 @@
+import type { Context } from "hono"
+import type { ImageStorage } from "../../../machines/resources.ts"
+import { openSignedCall, type ServiceContext } from "../aws/json-service.ts"
+import { microvmsDialect } from "../aws/microvms/service.ts"
+import type { ApiEnv } from "../aws/request-body.ts"
+import { toErrorAnswer } from "../aws/wire.ts"
+
+/**
+ * `GET /torpor/v1/images/usage`: 200 `{items: [{kind, count, bytes, reclaimableBytes}]}`, and
+ * `POST /torpor/v1/images/prune`: 200 `{items: [{kind, count, bytes}]}`, what was removed.
+ */
+export const createStorageRoute =
+  (storage: ImageStorage, verb: "usage" | "prune", context: ServiceContext) =>
+  async (c: Context<ApiEnv>, requestId: string): Promise<Response> => {
+    try {
+      const { caller } = await openSignedCall(c, context, ["torpor", "lambda"], requestId)
+      const items = await storage[verb]()
+      if (verb === "prune") context.log.info({ requestId, accessKeyId: caller.accessKeyId, items }, "Pruned")
+      return c.json({ items }, 200, { "x-amzn-requestid": requestId })
+    } catch (error) {
+      return toErrorAnswer(error, microvmsDialect, requestId, context.log)
+    }
+  }

@@ -1,0 +1,131 @@
+/** The daemon as its own commands use it: by its API alone, like anybody's program. */
+import { createHash, createHmac } from "node:crypto"
+import { readFile } from "node:fs/promises"
+import { join } from "node:path"
+import { LambdaMicrovmsClient } from "@aws-sdk/client-lambda-microvms"
+import { S3Client } from "@aws-sdk/client-s3"
+import { SignatureV4 } from "@smithy/signature-v4"
+import type { Config } from "../config.ts"
+import { OperatorError } from "../errors.ts"
+
+export interface ApiClient extends Disposable {
+  readonly url: string
+  readonly region: string
+  readonly microvms: LambdaMicrovmsClient
+  /** Of the store that artifacts are read from. */
+  readonly s3: S3Client
+  /** Torpor's own part of the API; throws an {@link OperatorError} in its words when the answer isn't 2xx. */
+  send(
+    method: "GET" | "POST",
+    path: string,
+    signal: AbortSignal,
+    query?: Readonly<Record<string, string>>,
+  ): Promise<Response>
+}
+
+/** Where a command finds a daemon: what it was told about one, or the one of the data directory. */
+export const openClient = async (config: Config): Promise<ApiClient> => {
+  const { accessKeyId, secretAccessKey, region } = await credentialsOf(config)
+  const credentials = { accessKeyId, secretAccessKey }
+  const url = new URL(`http://${reachable(config.api.address)}:${config.api.port}`)
+  const connection = { region, credentials, maxAttempts: 3 }
+  const microvms = new LambdaMicrovmsClient({ ...connection, endpoint: url.origin })
+  const s3 = new S3Client({ ...connection, endpoint: config.s3Endpoint ?? url.origin, forcePathStyle: true })
+  const signer = new SignatureV4({ credentials, region, service: "torpor", sha256: Sha256 })
+  return {
+    url: url.origin,
+    region,
+    microvms,
+    s3,
+    async send(method, path, signal, query = {}) {
+      const { headers } = await signer.sign({
+        method,
+        protocol: url.protocol,
+        hostname: url.hostname,
+        port: Number(url.port),
+        path,
+        query: { ...query },
+        headers: { host: url.host },
+      })
+      const target = new URL(path, url)
+      for (const [name, value] of Object.entries(query)) target.searchParams.set(name, value)
+      const response = await fetch(target, { method, headers, signal })
+      if (response.ok) return response
+      const { message } = (await response.json().catch(() => ({}))) as { message?: string }
+      throw new OperatorError(message ?? `The daemon answered ${response.status}.`)
+    },
+    [Symbol.dispose]() {
+      microvms.destroy()
+      s3.destroy()
+    },
+  }
+}
+
+/** Runs what talks to a daemon; what it throws is said in one sentence where the daemon, or its absence, is the reason. */
+export const withClient = async <Result>(
+  config: Config,
+  work: (client: ApiClient) => Promise<Result>,
+): Promise<Result> => {
+  using client = await openClient(config)
+  try {
+    return await work(client)
+  } catch (error) {
+    throw explain(error, client.url)
+  }
+}
+
+const explain = (error: unknown, url: string): unknown => {
+  if (!(error instanceof Error)) return error
+  const { code } = (error.cause ?? error) as NodeJS.ErrnoException
+  if (code === "ECONNREFUSED")
+    return new OperatorError(
+      `Nothing answers at ${url}: start the daemon (\`torpor serve\`), or say where it is by TORPOR_API_ADDRESS and TORPOR_API_PORT.`,
+    )
+  // What the service said: its own words are the best there are.
+  return "$fault" in error && error.$fault === "client" ? new OperatorError(error.message) : error
+}
+
+const credentialsOf = async ({ dataDirectory, credentials }: Config) => {
+  const file = join(dataDirectory, "credentials.json")
+  const text = await readFile(file, "utf8").catch((error: NodeJS.ErrnoException) => {
+    if (credentials !== undefined) return "{}"
+    throw new OperatorError(
+      `There are no credentials: ${file} cannot be read (${error.code}). Start the daemon once, name its directory by TORPOR_DATA_DIR, or set TORPOR_ACCESS_KEY_ID and TORPOR_SECRET_ACCESS_KEY.`,
+    )
+  })
+  return {
+    region: "us-east-1",
+    ...(JSON.parse(text) as { accessKeyId: string; secretAccessKey: string }),
+    ...credentials,
+  }
+}
+
+/** An address that a server listens on, as one that can be connected to. */
+const reachable = (address: string): string => {
+  const one = address === "0.0.0.0" ? "127.0.0.1" : address === "::" ? "::1" : address
+  return one.includes(":") ? `[${one}]` : one
+}
+
+/** The hash that the signer asks for. */
+class Sha256 {
+  readonly #key: string | Uint8Array | undefined
+  #chunks: (string | Uint8Array)[] = []
+
+  constructor(key?: string | Uint8Array | ArrayBuffer | ArrayBufferView) {
+    this.#key = key as string | Uint8Array | undefined
+  }
+
+  update(chunk: string | Uint8Array): void {
+    this.#chunks.push(chunk)
+  }
+
+  async digest(): Promise<Uint8Array> {
+    const hash = this.#key === undefined ? createHash("sha256") : createHmac("sha256", this.#key)
+    for (const chunk of this.#chunks) hash.update(chunk)
+    return hash.digest()
+  }
+
+  reset(): void {
+    this.#chunks = []
+  }
+}

@@ -1,0 +1,48 @@
+import { existsSync } from "node:fs"
+import { join } from "node:path"
+import { CreateMicrovmAuthTokenCommand, RunMicrovmCommand } from "@aws-sdk/client-lambda-microvms"
+import { withClient } from "./client.ts"
+import type { CommandInput } from "./commands.ts"
+import { UsageError } from "./invocation.ts"
+
+const IDLE_SECONDS = 300
+const MAX_SECONDS = 28_800
+const TOKEN_MINUTES = 60
+const DEFAULT_PORT = 8080
+
+/** `torpor run IMAGE`: launches a MicroVM, and prints how it is reached. */
+export const run = async ({ config, args, options, print, signal }: CommandInput): Promise<number> => {
+  const port = Number(options.get("port")?.[0] ?? DEFAULT_PORT)
+  if (!Number.isInteger(port) || port < 1 || port > 65_535)
+    throw new UsageError("--port wants a number from 1 to 65535.")
+  return withClient(config, async ({ microvms, region }) => {
+    const imageIdentifier = `arn:aws:lambda:${region}:000000000000:microvm-image:${args["IMAGE"]}`
+    const idlePolicy = {
+      maxIdleDurationSeconds: IDLE_SECONDS,
+      suspendedDurationSeconds: MAX_SECONDS,
+      autoResumeEnabled: true,
+    }
+    const vm = await microvms.send(new RunMicrovmCommand({ imageIdentifier, idlePolicy }), { abortSignal: signal })
+    const { authToken } = await microvms.send(
+      new CreateMicrovmAuthTokenCommand({
+        microvmIdentifier: vm.microvmId,
+        expirationInMinutes: TOKEN_MINUTES,
+        allowedPorts: [{ allPorts: {} }],
+      }),
+      { abortSignal: signal },
+    )
+    const ca = join(config.dataDirectory, "tls/ca.pem")
+    const words = [
+      "curl",
+      ...(config.tls === undefined && existsSync(ca) ? ["--cacert", ca] : []),
+      `-H 'X-aws-proxy-auth: ${authToken?.["X-aws-proxy-auth"]}'`,
+      ...(port === DEFAULT_PORT ? [] : [`-H 'X-aws-proxy-port: ${port}'`]),
+      `https://${vm.endpoint}/`,
+    ]
+    print(
+      `${vm.microvmId} of ${args["IMAGE"]}, version ${vm.imageVersion}: it sleeps after ${IDLE_SECONDS / 60} minutes without a request, and wakes on the next.`,
+    )
+    print(`Ask it within the next ${TOKEN_MINUTES} minutes, when the token in this expires:\n\n  ${words.join(" ")}\n`)
+    return 0
+  })
+}

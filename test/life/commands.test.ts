@@ -1,0 +1,113 @@
+import { execFileSync, spawn } from "node:child_process"
+import { once } from "node:events"
+import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { createInterface } from "node:readline"
+import { afterAll, beforeAll, expect, test } from "vitest"
+import { PLAIN, runToEnd, torpor } from "../cli/torpor.ts"
+import { startTestDaemon, type TestDaemon } from "../fixtures/daemon.ts"
+
+let daemon: TestDaemon
+let directory: string
+beforeAll(async () => {
+  daemon = await startTestDaemon()
+  directory = await mkdtemp(join(tmpdir(), "torpor-commands-"))
+  await mkdir(join(directory, "hello"))
+})
+afterAll(async () => {
+  await daemon[Symbol.asyncDispose]()
+  await rm(directory, { recursive: true })
+})
+
+const environment = () => ({
+  ...PLAIN,
+  TORPOR_DATA_DIR: daemon.directory,
+  TORPOR_API_PORT: String(daemon.apiPort),
+  TORPOR_EDGE_PORT: String(daemon.edgePort),
+})
+const run = (...args: string[]) => runToEnd(torpor(...args), environment(), join(directory, "hello"))
+const write = (name: string, text: string) => writeFile(join(directory, "hello", name), text)
+
+const DOCKERFILE = `FROM torpor/debian:13 AS plain
+WORKDIR /srv
+ARG GREETING=hello
+RUN echo "$GREETING" > greeting && printf '\\033[31mred\\n'
+EXPOSE 8000
+CMD python3 -m http.server
+FROM plain AS loud
+RUN tr a-z A-Z < greeting > louder && mv louder greeting
+`
+
+test("A directory is built, run, built again as its next version, and gives back what nothing needs", async () => {
+  await write("Dockerfile", DOCKERFILE)
+  const first = await run("build", "--target", "plain")
+  expect(first).toMatchObject({ code: 0, stderr: "" })
+  expect(first.stdout).toMatch(/^Uploading 1 file of .*\/hello, \d+ bytes packed\nBuilding hello, version 1\.0\n/)
+  expect(first.stdout).toContain("\n#2 [31mred\n")
+  expect(first.stdout).toContain("hello, version 1.0, is ready. Run it with\n\n  torpor run hello\n")
+
+  const again = await run("build", ".", "--build-arg", "GREETING=good day")
+  expect(again).toMatchObject({ code: 0, stderr: "" })
+  expect(again.stdout).toContain("hello, version 2.0, is ready")
+
+  const { code, stdout } = await run("run", "hello", "--port", "8000")
+  expect(code, stdout).toBe(0)
+  const curl = stdout.split("\n").find((line) => line.startsWith("  curl ")) ?? ""
+  expect(execFileSync("sh", ["-c", `${curl}greeting`], { encoding: "utf8" })).toBe("GOOD DAY\n")
+
+  const usage = async () =>
+    JSON.parse((await run("images", "df", "--json")).stdout) as {
+      kind: string
+      count: number
+      reclaimableBytes: number
+    }[]
+  const layers = (await usage()).find(({ kind }) => kind === "layers")
+  expect(layers).toMatchObject({ count: 5, reclaimableBytes: 0 })
+  await write("Dockerfile", `FROM torpor/debian:13\nRUN head -c 5000000 /dev/urandom > /random\nRUN exit 3\nCMD true`)
+  expect(await run("build", "-n", "failing")).toMatchObject({
+    code: 1,
+    stderr: "The build failed: Dockerfile line 3: RUN exit 3: exit code 3\n",
+  })
+  expect((await run("images", "df")).stdout).toMatch(/^build steps +6 +\d+\.\d MiB +\d\.\d MiB$/m)
+  expect((await run("images", "prune")).stdout).toMatch(/^build steps: 1 removed, (\d\.\d MiB)\nReclaimed \1$/m)
+  expect((await usage()).find(({ kind }) => kind === "layers")).toEqual({ ...layers })
+})
+
+test("A build that nobody waits for any more is cancelled", async () => {
+  await write("Dockerfile", "FROM torpor/debian:13\nRUN echo now && sleep infinity\nCMD true")
+  const [file = "", ...args] = torpor("build", "--name", "endless")
+  const child = spawn(file, args, {
+    env: environment(),
+    cwd: join(directory, "hello"),
+    stdio: ["ignore", "pipe", "inherit"],
+  })
+  const ended = once(child, "exit")
+  for await (const line of createInterface({ input: child.stdout })) if (line === "#1 now") child.kill("SIGINT")
+  expect((await ended)[0]).toBe(130)
+  await expect(daemon.untilBuilt("endless")).rejects.toThrow(/^The build was cancelled by/)
+})
+
+test.each([
+  [["build", "/nowhere"], /^\/nowhere is no directory: name the one that the Dockerfile is in\.\n$/],
+  [["run", "nobody"], /^No active version found for MicroVM image .*:nobody\n$/],
+  [["build", "-m", "1"], /minimumMemoryInMiB/],
+])("torpor %j fails in the words of who refuses it", async (args, sentence) => {
+  const { code, stderr } = await run(...args)
+  expect(code).toBe(1)
+  expect(stderr).toMatch(sentence)
+})
+
+test("Without a daemon, and without its credentials, it is said what to do", async () => {
+  const elsewhere = { ...environment(), TORPOR_API_PORT: "1" }
+  expect(await runToEnd(torpor("images", "df"), elsewhere)).toEqual({
+    code: 1,
+    stdout: "",
+    stderr:
+      "Nothing answers at http://127.0.0.1:1: start the daemon (`torpor serve`), or say where it is by TORPOR_API_ADDRESS and TORPOR_API_PORT.\n",
+  })
+  const { stderr } = await runToEnd(torpor("images", "df"), { ...environment(), TORPOR_DATA_DIR: directory })
+  expect(stderr).toMatch(
+    /^There are no credentials: .*credentials\.json cannot be read \(ENOENT\)\. Start the daemon once/,
+  )
+})

@@ -39,6 +39,7 @@ export type Ground =
   | { readonly kind: "stage"; readonly stage: number }
 
 export interface BaseImage {
+  /** Equal for images with the same files. */
   readonly digest: string
   readonly config: BaseConfig
 }

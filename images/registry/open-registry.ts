@@ -121,7 +121,8 @@ export const openRegistry = async (options: RegistryOptions): Promise<OpenRegist
       throw new RegistryError(
         `Its layers have ${Math.ceil(bytes / MIB)} MiB together, and ${Math.floor(options.maxBytes / MIB)} are allowed ("images.maxMiB" in TORPOR_CONFIG).`,
       )
-    return { reference: pinned(parsed, digest!), digest: digest!, config: base, bytes, manifest, parsed }
+    const content = digestOf(layers.map((layer) => layer.digest).join())
+    return { reference: pinned(parsed, digest!), digest: digest!, content, config: base, bytes, manifest, parsed }
   }
 
   /** Words of an error get the image's name before them, once; that it took too long is one of them. */
@@ -176,8 +177,8 @@ export const openRegistry = async (options: RegistryOptions): Promise<OpenRegist
             await blobs.take(layer, join(call.blobs, "sha256", layer.digest.slice("sha256:".length)))
         }
         const layers = image.manifest.layers.map(({ digest, bytes }) => ({ digest, bytes, file: blobs.fileOf(digest) }))
-        const { reference, digest, config, bytes } = image
-        return { reference, digest, config, bytes, layers }
+        const { reference, digest, content, config, bytes } = image
+        return { reference, digest, content, config, bytes, layers }
       }),
     usage: blobs.usage,
     prune: blobs.prune,

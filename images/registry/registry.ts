@@ -7,6 +7,8 @@ export interface ResolvedImage {
   readonly reference: string
   /** `sha256:…` of the manifest for our platform. */
   readonly digest: string
+  /** `sha256:…` of its layers' digests: equal for images that differ in their configurations alone. */
+  readonly content: string
   readonly config: BaseConfig
   /** Of all layers, as they are fetched. */
   readonly bytes: number

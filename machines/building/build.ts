@@ -75,7 +75,7 @@ interface Build {
   archive?: Archive
   plan?: BuildPlan
   chains?: Chain[]
-  /** How images that are known by their digest are asked for. */
+  /** How images are asked for, by the digest of what is in them. */
   readonly references: Map<string, string>
   vm?: BuildVm
   caches?: KeptDrive
@@ -327,8 +327,9 @@ export const createBuildVerbs = (options: BuildOptions): BuildVerbs => {
     const image = await options.registry.resolve(reference, signal).catch((error: unknown) => {
       throw new DockerfileError(line, messageOf(error))
     })
-    build.references.set(image.digest, image.reference)
-    return image
+    build.references.set(image.content, image.reference)
+    // What disks are made of: images that only start differently have one.
+    return { digest: image.content, config: image.config }
   }
 
   async function layersDrive(build: Build, vm: BuildVm, digest: string, signal: AbortSignal) {

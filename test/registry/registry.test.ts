@@ -116,6 +116,20 @@ describe("An image", () => {
       expect(fetchUid(1000, mark)).toBeGreaterThanOrEqual(1000 + 65_536)
   })
 
+  test("has the content of another that only starts differently, and not that of one with other layers", async () => {
+    const layers = [layerOf(1000), layerOf(2000)]
+    await pushImage(server, "one", "latest", { layers, config: { Cmd: ["one"] } })
+    await pushImage(server, "two", "latest", { layers, config: { Cmd: ["two"] } })
+    await pushImage(server, "three", "latest", { layers: layers.toReversed(), config: { Cmd: ["one"] } })
+    await using registry = await open()
+    const [one, two, three] = await Promise.all(
+      ["one", "two", "three"].map((name) => registry.resolve(`${server.host}/${name}`, signal)),
+    )
+    expect(one?.content).toBe(two?.content)
+    expect(one?.digest).not.toBe(two?.digest)
+    expect(one?.content).not.toBe(three?.content)
+  })
+
   test("is pruned when it is the least recently used, and not while it may be in use", async () => {
     await pushImage(server, "pruned", "latest", { layers: [layerOf(200_000)] })
     await using registry = await open()

@@ -76,10 +76,10 @@ export const withClient = async <Result>(
 
 const explain = (error: unknown, url: string): unknown => {
   if (!(error instanceof Error)) return error
-  const { code } = (error.cause ?? error) as NodeJS.ErrnoException
-  if (code === "ECONNREFUSED")
+  const { code, message } = (error.cause ?? error) as NodeJS.ErrnoException
+  if (code === "ECONNREFUSED" || (error instanceof TypeError && error.cause !== undefined))
     return new OperatorError(
-      `Nothing answers at ${url}: start the daemon (\`torpor serve\`), or say where it is by TORPOR_API_ADDRESS and TORPOR_API_PORT.`,
+      `Nothing answers at ${url} (${code ?? message}): start the daemon (\`torpor serve\`), or say where it is by TORPOR_API_ADDRESS and TORPOR_API_PORT.`,
     )
   // What the service said: its own words are the best there are.
   return "$fault" in error && error.$fault === "client" ? new OperatorError(error.message) : error

@@ -1,6 +1,7 @@
 import { execFileSync, spawn } from "node:child_process"
 import { once } from "node:events"
 import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises"
+import { createServer, type AddressInfo } from "node:net"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { createInterface } from "node:readline"
@@ -63,13 +64,13 @@ test("A directory is built, run, built again as its next version, and gives back
       reclaimableBytes: number
     }[]
   const layers = (await usage()).find(({ kind }) => kind === "layers")
-  expect(layers).toMatchObject({ count: 5, reclaimableBytes: 0 })
+  expect(layers).toMatchObject({ count: 4, reclaimableBytes: 0 })
   await write("Dockerfile", `FROM torpor/debian:13\nRUN head -c 5000000 /dev/urandom > /random\nRUN exit 3\nCMD true`)
   expect(await run("build", "-n", "failing")).toMatchObject({
     code: 1,
     stderr: "The build failed: Dockerfile line 3: RUN exit 3: exit code 3\n",
   })
-  expect((await run("images", "df")).stdout).toMatch(/^build steps +6 +\d+\.\d MiB +\d\.\d MiB$/m)
+  expect((await run("images", "df")).stdout).toMatch(/^build steps +5 +\d+\.\d MiB +\d\.\d MiB$/m)
   expect((await run("images", "prune")).stdout).toMatch(/^build steps: 1 removed, (\d\.\d MiB)\nReclaimed \1$/m)
   expect((await usage()).find(({ kind }) => kind === "layers")).toEqual({ ...layers })
 })
@@ -99,15 +100,23 @@ test.each([
 })
 
 test("Without a daemon, and without its credentials, it is said what to do", async () => {
-  const elsewhere = { ...environment(), TORPOR_API_PORT: "1" }
+  const port = await unusedPort()
+  const elsewhere = { ...environment(), TORPOR_API_PORT: String(port) }
   expect(await runToEnd(torpor("images", "df"), elsewhere)).toEqual({
     code: 1,
     stdout: "",
-    stderr:
-      "Nothing answers at http://127.0.0.1:1: start the daemon (`torpor serve`), or say where it is by TORPOR_API_ADDRESS and TORPOR_API_PORT.\n",
+    stderr: `Nothing answers at http://127.0.0.1:${port} (ECONNREFUSED): start the daemon (\`torpor serve\`), or say where it is by TORPOR_API_ADDRESS and TORPOR_API_PORT.\n`,
   })
   const { stderr } = await runToEnd(torpor("images", "df"), { ...environment(), TORPOR_DATA_DIR: directory })
   expect(stderr).toMatch(
     /^There are no credentials: .*credentials\.json cannot be read \(ENOENT\)\. Start the daemon once/,
   )
 })
+
+const unusedPort = async () => {
+  const server = createServer().listen(0, "127.0.0.1")
+  await once(server, "listening")
+  const { port } = server.address() as AddressInfo
+  server.close()
+  return port
+}

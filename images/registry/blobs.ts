@@ -2,10 +2,11 @@
  * What registries gave, kept by digest: `blobs/sha256/<hex>`, whole and verified, root's, never changed. Shared by all daemons of the
  * cache: a file is there under its name or not at all.
  */
-import { createHash, randomUUID } from "node:crypto"
+import { randomUUID } from "node:crypto"
 import { constants } from "node:fs"
-import { link, mkdir, open, readdir, readFile, rename, rm, stat, utimes, type FileHandle } from "node:fs/promises"
+import { link, mkdir, open, readdir, readFile, rename, rm, stat, utimes } from "node:fs/promises"
 import { join } from "node:path"
+import { sha256Of } from "../../src/file-digest.ts"
 import { RegistryError } from "./error.ts"
 import { digestOf, type Blob } from "./manifest.ts"
 
@@ -95,7 +96,7 @@ export const openBlobs = async (directory: string): Promise<Blobs> => {
       // Nobody writes to it any more: the one who could is over, and it is root's from here on.
       await handle.chown(0, 0)
       await handle.chmod(0o444)
-      if ((await sha256Of(handle)) !== digest)
+      if (`sha256:${await sha256Of(handle)}` !== digest)
         throw new RegistryError(`What the registry sent as layer ${digest} is something else.`)
       await handle.sync()
       await rename(file, fileOf(digest))
@@ -126,10 +127,3 @@ const bytesOf = (files: readonly { bytes: number }[]) => files.reduce((sum, { by
 
 /** Whoever wrote it may have made a link of it, which would have us change a file of the host's, or a pipe that nobody ends. */
 const openStrangers = (file: string) => open(file, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK)
-
-const sha256Of = async (file: FileHandle): Promise<string> => {
-  const hash = createHash("sha256")
-  for await (const chunk of file.createReadStream({ start: 0, autoClose: false, highWaterMark: 1024 * 1024 }))
-    hash.update(chunk as Buffer)
-  return `sha256:${hash.digest("hex")}`
-}

@@ -13,7 +13,7 @@ import {
   type DeltaHeader,
   type Extent,
 } from "./delta-format.ts"
-import { sha256Of, SnapshotRefused } from "./manifest.ts"
+import { digestOf, SnapshotRefused } from "./manifest.ts"
 import { PAGE_BYTES, type MemoryMap, type PageRun } from "./memory-map.ts"
 import type { DeltaPaths, DeltaSizes } from "./vmm.ts"
 
@@ -53,7 +53,7 @@ export const writeDelta = async (
     position += filled
     failpoint("sleep: delta begun")
   }
-  const header = { ...identity, dataOffset, stateSha256: await sha256Of(target.state) }
+  const header = { ...identity, dataOffset, stateSha256: await digestOf(target.state) }
   await writeAll(file, encodeDelta(header, extents), 0)
   await file.truncate(position)
   await using state = await open(target.state, "r")
@@ -143,7 +143,7 @@ export const openDelta = async ({ file: path, state }: DeltaPaths): Promise<Delt
     return {
       header,
       async verify() {
-        if ((await sha256Of(state).catch(() => "")) !== header.stateSha256)
+        if ((await digestOf(state).catch(() => "")) !== header.stateSha256)
           throw new SnapshotRefused("The device state is missing, altered, or another snapshot's")
         await eachData((extent, bytes) => {
           if (crc32(bytes) !== extent.crc32)

@@ -16,7 +16,7 @@ import { messageOf, OperatorError } from "../errors.ts"
 import { linkOrCopy } from "../link-or-copy.ts"
 import { QEMU } from "./command-line.ts"
 import { qemuVersion } from "./host-facts.ts"
-import { sha256Of, SnapshotRefused, type KeptQemu } from "./manifest.ts"
+import { digestOf, SnapshotRefused, type KeptQemu } from "./manifest.ts"
 
 /** What `-M microvm` loads, with a kernel and without; the last is read where ACPI is off. */
 const FIRMWARE = ["bios-microvm.bin", "linuxboot_dma.bin", "qboot.rom"]
@@ -123,7 +123,7 @@ const nameOf = (source: string, index: number) => (index === 0 ? QEMU : basename
 
 const digestsOf = async (sources: readonly string[]): Promise<Record<string, string>> =>
   Object.fromEntries(
-    await Promise.all(sources.map(async (path, index) => [nameOf(path, index), await sha256Of(path)] as const)),
+    await Promise.all(sources.map(async (path, index) => [nameOf(path, index), await digestOf(path)] as const)),
   )
 
 /** Written beside and renamed: what is there under its name is whole. */
@@ -182,7 +182,7 @@ const firstAltered = async (directory: string, files: KeptQemu["files"]): Promis
       )
       if (key === undefined) return false
       if (verified.has(key)) return true
-      if ((await sha256Of(path).catch(() => "")) !== digest) return false
+      if ((await digestOf(path).catch(() => "")) !== digest) return false
       verified.add(key)
       return true
     }),

@@ -1,9 +1,8 @@
 /** What a base must meet again to be loaded. QEMU notices few of these mismatches by itself; most of them hang the guest. */
-import { createHash } from "node:crypto"
-import { createReadStream } from "node:fs"
-import { readFile, stat } from "node:fs/promises"
+import { open, readFile, stat } from "node:fs/promises"
 import { join } from "node:path"
 import { z } from "zod"
+import { sha256Of } from "../file-digest.ts"
 import { QEMU } from "./command-line.ts"
 import type { BasePaths } from "./vmm.ts"
 
@@ -59,11 +58,10 @@ export const baseFiles = ({ directory }: BasePaths) => ({
   qemu: join(directory, "qemu"),
 })
 
-/** The SHA-256 of a file, read in pieces. */
-export const sha256Of = async (path: string): Promise<string> => {
-  const hash = createHash("sha256")
-  for await (const chunk of createReadStream(path, { highWaterMark: 1024 * 1024 })) hash.update(chunk as Buffer)
-  return hash.digest("hex")
+/** The SHA-256 of a file. */
+export const digestOf = async (path: string): Promise<string> => {
+  await using file = await open(path, "r")
+  return await sha256Of(file)
 }
 
 /** RAM files that were read whole since this process began, by what would change if somebody touched them. */
@@ -111,12 +109,12 @@ export const verifyBase = async (base: BasePaths, here: Machine): Promise<Manife
       throw new SnapshotRefused(
         `The base was made with ${key} '${manifest.machine[key]}', and this machine has '${here[key]}'`,
       )
-  if ((await sha256Of(files.state).catch(() => "")) !== manifest.state.sha256)
+  if ((await digestOf(files.state).catch(() => "")) !== manifest.state.sha256)
     throw new SnapshotRefused("The base's device state is altered, truncated or missing")
   const key = await keyOf(files.ram, manifest.ram).catch(() => undefined)
   if (key === undefined || !verified.has(key)) {
     const size = (await stat(files.ram).catch(() => undefined))?.size
-    if (size !== manifest.ram.bytes || (await sha256Of(files.ram)) !== manifest.ram.sha256)
+    if (size !== manifest.ram.bytes || (await digestOf(files.ram)) !== manifest.ram.sha256)
       throw new SnapshotRefused("The base's memory is altered, truncated or missing")
     if (key !== undefined) verified.add(key)
   }

@@ -5,7 +5,7 @@ import { runCommand } from "../command.ts"
 import { writeDelta } from "./delta.ts"
 import { blockNode, rootNode } from "./devices.ts"
 import type { Jailed } from "./jail.ts"
-import { baseFiles, MANIFEST_FORMAT, sha256Of, trustRam, type Machine, type Manifest } from "./manifest.ts"
+import { baseFiles, MANIFEST_FORMAT, digestOf, trustRam, type Machine, type Manifest } from "./manifest.ts"
 import { linkQemu, type QemuBuild } from "./kept-qemu.ts"
 import { openMemoryMap, PAGE_BYTES } from "./memory-map.ts"
 import { killProcess } from "./process.ts"
@@ -161,8 +161,8 @@ const sealBase = async (
     machine,
     qemu: { version: qemu.version, files: qemu.files },
     kernelHash,
-    ram: { bytes: memory.size, sha256: await sha256Of(files.ram) },
-    state: { bytes: state.size, sha256: await sha256Of(files.state) },
+    ram: { bytes: memory.size, sha256: await digestOf(files.ram) },
+    state: { bytes: state.size, sha256: await digestOf(files.state) },
   }
   await writeFile(files.manifest, JSON.stringify(manifest, undefined, 2), { mode: 0o444 })
   for (const path of [files.ram, files.state, files.manifest, base.directory]) {

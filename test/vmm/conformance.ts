@@ -5,7 +5,7 @@ import { join } from "node:path"
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest"
 import { openGuest } from "../../machines/guest.ts"
 import { openDelta } from "../../src/vmm/delta.ts"
-import { baseFiles, sha256Of, SnapshotRefused, type Manifest } from "../../src/vmm/manifest.ts"
+import { baseFiles, digestOf, SnapshotRefused, type Manifest } from "../../src/vmm/manifest.ts"
 import type { LaunchSpec, VmProcess } from "../../src/vmm/vmm.ts"
 import { describeLeftovers } from "./conformance-leftovers.ts"
 import { launchedByEarlierDaemon } from "./earlier-daemon.ts"
@@ -50,9 +50,9 @@ export const describeVmm = (name: string, createVmm: CreateVmm, module: string) 
         await agent.freezeDisk(signal)
         await vm.sealRootDisk({ path: next, format: "qcow2" })
         await agent.thawDisk(signal)
-        const [sealed, { blocks }] = [await sha256Of(spec.overlay), await stat(next)]
+        const [sealed, { blocks }] = [await digestOf(spec.overlay), await stat(next)]
         expect((await outputOf(agent, ["sh", "-c", "echo two > /two; sync; cat /one /two"])).text).toBe("one\ntwo\n")
-        expect(await sha256Of(spec.overlay)).toBe(sealed)
+        expect(await digestOf(spec.overlay)).toBe(sealed)
         expect((await stat(next)).blocks).toBeGreaterThan(blocks)
 
         const last = join(spec.directory, "disk", "2.qcow2")
@@ -86,8 +86,8 @@ export const describeVmm = (name: string, createVmm: CreateVmm, module: string) 
         expect(manifest).toMatchObject({ machine: { memoryMiB: 512, vcpus: 1, accelerator: host.vmm.accelerator } })
         for (const file of [files.manifest, files.ram, files.state])
           expect((await stat(file)).mode & 0o777, file).toBe(0o444)
-        expect(manifest.ram).toEqual({ bytes: 512 * 1024 ** 2, sha256: await sha256Of(files.ram) })
-        expect(manifest.state).toEqual({ bytes: (await stat(files.state)).size, sha256: await sha256Of(files.state) })
+        expect(manifest.ram).toEqual({ bytes: 512 * 1024 ** 2, sha256: await digestOf(files.ram) })
+        expect(manifest.state).toEqual({ bytes: (await stat(files.state)).size, sha256: await digestOf(files.state) })
       })
     })
 
@@ -113,7 +113,7 @@ export const describeVmm = (name: string, createVmm: CreateVmm, module: string) 
       test("with a memory of its own seals its disk and becomes a base, and leaves the one that it came from as it was", async () => {
         const { rootDisk, ...spec } = await guests.launchSpec()
         const own = { directory: join(spec.directory, "base") }
-        const before = await sha256Of(baseFiles(guests.base).ram)
+        const before = await digestOf(baseFiles(guests.base).ram)
         const vm = await guests.launch({ ...spec, rootDisk, memoryFile: join(spec.directory, "ram") })
         const guest = await runGuest(vm)
         expect(await ask(spec, "put grown")).toBe(sha256("grown"))
@@ -128,7 +128,7 @@ export const describeVmm = (name: string, createVmm: CreateVmm, module: string) 
         await vm.saveBase(own, randomUUID())
         guest.close()
         await vm.kill()
-        expect(await sha256Of(baseFiles(guests.base).ram)).toBe(before)
+        expect(await digestOf(baseFiles(guests.base).ram)).toBe(before)
 
         for (const { path } of [...rootDisk.slice(-1), next]) await chmod(path, 0o444)
         const { rootDisk: others, ...other } = await guests.launchSpec()
@@ -154,7 +154,7 @@ export const describeVmm = (name: string, createVmm: CreateVmm, module: string) 
       test("shares no memory with another, and leaves the base as it was", async () => {
         const specs = [await guests.launchSpec(), await guests.launchSpec()] as const
         const [one, other] = specs
-        const before = await sha256Of(baseFiles(guests.base).ram)
+        const before = await digestOf(baseFiles(guests.base).ram)
         for (const spec of specs) await guests.wake(spec, 1)
         const held = await ask(one, "get")
         expect(await ask(other, "get")).toBe(held)
@@ -162,7 +162,7 @@ export const describeVmm = (name: string, createVmm: CreateVmm, module: string) 
         expect(await ask(other, "get")).toBe(held)
         expect(await ask(other, "clear")).toBe(sha256(Buffer.alloc(2 << 20)))
         expect(await ask(one, "get")).toBe(sha256("mine"))
-        expect(await sha256Of(baseFiles(guests.base).ram)).toBe(before)
+        expect(await digestOf(baseFiles(guests.base).ram)).toBe(before)
       })
 
       test("sleeps and wakes with its memory, however often, each time against the base", async () => {

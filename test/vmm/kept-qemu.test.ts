@@ -24,7 +24,7 @@ import { promisify } from "node:util"
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest"
 import { runCommand } from "../../src/command.ts"
 import { linkQemu, openInstalledQemu, verifyQemu } from "../../src/vmm/kept-qemu.ts"
-import { baseFiles, sha256Of, SnapshotRefused, type Manifest } from "../../src/vmm/manifest.ts"
+import { baseFiles, digestOf, SnapshotRefused, type Manifest } from "../../src/vmm/manifest.ts"
 import type { BasePaths, LaunchSpec, Vm } from "../../src/vmm/vmm.ts"
 import { ask, createGuests, type Guests } from "./guests.ts"
 import { createVmmWith } from "./qemu-under-test.ts"
@@ -82,11 +82,11 @@ describe("The installed QEMU", () => {
     expect((await readdir(build.directory)).toSorted()).toEqual(names)
     expect(Object.keys(build.files).toSorted()).toEqual(names)
     expect(build.version).toMatch(/^\d+\.\d+\.\d+/)
-    expect(build.files[QEMU]).toBe(await sha256Of(system))
+    expect(build.files[QEMU]).toBe(await digestOf(system))
     for (const name of names) {
       const { mode, uid } = await stat(join(build.directory, name))
       expect({ name, mode: mode & 0o777, uid }).toEqual({ name, mode: name === QEMU ? 0o555 : 0o444, uid: 0 })
-      expect(await sha256Of(join(build.directory, name))).toBe(build.files[name])
+      expect(await digestOf(join(build.directory, name))).toBe(build.files[name])
     }
     await verifyQemu(build.directory, build)
   })
@@ -114,7 +114,7 @@ describe("The installed QEMU", () => {
     const before = await installed(signal)
     await upgrade(executable)
     const after = await installed(signal)
-    expect(after.files).toEqual({ ...before.files, [QEMU]: await sha256Of(executable) })
+    expect(after.files).toEqual({ ...before.files, [QEMU]: await digestOf(executable) })
     expect(after.files).not.toEqual(before.files)
     await verifyQemu(before.directory, before)
     expect(await keep()).toEqual(after)
@@ -221,11 +221,11 @@ describe("A base", () => {
   })
 
   /** The digest of the program that a VM's process runs. */
-  const programOf = (vm: Vm) => sha256Of(`/proc/${vm.process.pid}/exe`)
+  const programOf = (vm: Vm) => digestOf(`/proc/${vm.process.pid}/exe`)
   const manifestOf = async (base: BasePaths) => JSON.parse(await readFile(baseFiles(base).manifest, "utf8")) as Manifest
 
   test("is launched and woken by the QEMU that made it, whatever is installed since", async () => {
-    const first = await sha256Of(installed)
+    const first = await digestOf(installed)
     let spec = await guests.launchSpec()
     const vm = await guests.wake(spec, 1)
     const held = await ask(spec, "put before the upgrade")
@@ -233,7 +233,7 @@ describe("A base", () => {
     spec = await guests.sleep(vm, spec, 1)
 
     await upgrade(installed)
-    const second = await sha256Of(installed)
+    const second = await digestOf(installed)
     expect(await programOf(await guests.wake(spec, 2))).toBe(first)
     expect(await ask(spec, "get")).toBe(held)
     expect(await programOf(await guests.launch(await guests.launchSpec()))).toBe(first)
@@ -275,7 +275,7 @@ describe("A base", () => {
     await writeFile(file, bytes)
     await chmod(file, 0o555)
     const manifest = await manifestOf(spec.base)
-    const files = { ...manifest.qemu.files, ...(named ? { [name]: await sha256Of(file) } : {}) }
+    const files = { ...manifest.qemu.files, ...(named ? { [name]: await digestOf(file) } : {}) }
     await writeFile(to.manifest, JSON.stringify({ ...manifest, qemu: { ...manifest.qemu, files } }))
     return { ...spec, base: { directory } }
   }

@@ -19,10 +19,10 @@ import { timed } from "./samples.ts"
 const ROUNDS = 3
 const LAUNCHES = 10
 const MEMORY_MIB = 512
-/** A step as people have them, that needs no network: a program of two thousand functions is compiled, and packed. */
+/** A step as people have them, that needs no network: a program of four hundred functions is compiled, and packed. */
 const STEP = "gcc -O1 -c program.c -o program.o && tar -cJf program.tar.xz program.c program.o"
 const PROGRAM = Array.from(
-  { length: 2000 },
+  { length: 400 },
   (_, index) => `int f${index}(int x) { for (int i = 0; i < x; i++) x ^= i * ${index}; return x; }`,
 ).join("\n")
 

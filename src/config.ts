@@ -98,6 +98,8 @@ const File = z.strictObject({
   maxConcurrentBuilds: z.number().int().min(1).max(64).default(2),
   /** More are refused until one has ended. */
   maxQueuedBuilds: z.number().int().min(0).max(10_000).default(100),
+  /** Of every build, below its own: HTTP_PROXY, HTTPS_PROXY and NO_PROXY are in every RUN's environment. */
+  buildArguments: z.record(text, z.string()).default({}),
   /** Of one build from its turn on, and of one of its steps. */
   buildTimeoutSeconds: z.number().int().min(1).max(86_400).default(7200),
   stepTimeoutSeconds: z.number().int().min(1).max(86_400).default(1800),

@@ -193,6 +193,7 @@ export const startDaemon = async (
     memoryBurstFactor: config.memoryBurstFactor,
     createOverlay,
     readyTimeoutMs: config.readyTimeoutSeconds * 1000,
+    buildArguments: config.buildArguments,
     timeoutMs: config.buildTimeoutSeconds * 1000,
     stepTimeoutMs: config.stepTimeoutSeconds * 1000,
     secretOf(id) {

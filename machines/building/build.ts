@@ -48,6 +48,8 @@ export interface BuildOptions {
   readonly createOverlay: (path: string) => Promise<void>
   /** How long an application has to accept connections. */
   readonly readyTimeoutMs: number
+  /** Of every build, below its own. */
+  readonly buildArguments: Readonly<Record<string, string>>
   /** How long a build may take from its turn on, and one of its steps. */
   readonly timeoutMs: number
   readonly stepTimeoutMs: number
@@ -134,7 +136,8 @@ export const createBuildVerbs = (options: BuildOptions): BuildVerbs => {
       if (given.length > 0) build.log.add(`Build arguments: ${listOf(given)}`)
       if (settings.target !== undefined) build.log.add(`Target: ${settings.target.slice(0, SHOWN_CHARACTERS)}`)
       build.plan = await planBuild(dockerfile, {
-        ...settings,
+        target: settings.target,
+        arguments: { ...options.buildArguments, ...settings.arguments },
         resolveImage: (reference, line) => resolveImage(build, reference, line, signal),
       })
       build.chains = toChains(build.plan, build.archive, grounds)

@@ -12,7 +12,7 @@ import { startTestDaemon, type TestDaemon } from "../fixtures/daemon.ts"
 let daemon: TestDaemon
 let directory: string
 beforeAll(async () => {
-  daemon = await startTestDaemon()
+  daemon = await startTestDaemon({}, { buildArguments: { GREETING: "hello", HTTP_PROXY: "http://proxy.invalid" } })
   directory = await mkdtemp(join(tmpdir(), "torpor-commands-"))
   await mkdir(join(directory, "hello"))
 })
@@ -32,8 +32,8 @@ const write = (name: string, text: string) => writeFile(join(directory, "hello",
 
 const DOCKERFILE = `FROM torpor/debian:13 AS plain
 WORKDIR /srv
-ARG GREETING=hello
-RUN echo "$GREETING" > greeting && printf '\\033[31mred\\n'
+ARG GREETING
+RUN echo "$GREETING" > greeting && [ "$HTTP_PROXY" = http://proxy.invalid ] && printf '\\033[31mred\\n'
 EXPOSE 8000
 CMD python3 -m http.server
 FROM plain AS loud

@@ -6,6 +6,7 @@ import type { ProcessEnd, ProcessSpec } from "../../src/agent/protocol.ts"
 import { cgroupOf, fileOf, toOciConfig } from "./container.ts"
 import { prepareMounts } from "./mounts.ts"
 import { createOutput, type Output } from "./output.ts"
+import { openPipes, type Pipe } from "./pipe.ts"
 import type { Tell } from "./port.ts"
 import { run } from "./run.ts"
 import { createShipping, type Shipping } from "./shipping.ts"
@@ -52,17 +53,22 @@ export const createProcessTable = (tell: Tell) => {
       await rm(`${bundle}/pid`, { force: true })
       const killsBefore = await outOfMemoryKills(spec)
       const stubs = spec.container === "build" ? await makeStubs(config.mounts) : []
+      const [stdout, stderr] = (await openPipes(`${bundle}/stdout`, `${bundle}/stderr`)) as [Pipe, Pipe]
       const child = spawn("crun", [...RUNTIME, "run", "--bundle", bundle, "--pid-file", `${bundle}/pid`, name], {
-        stdio: ["ignore", "pipe", "pipe"],
+        stdio: ["ignore", stdout.writer, stderr.writer],
       })
       const output: Output = createOutput(() => shipping?.note())
       const shipping = spec.container === "app" ? createShipping(name, output, tell) : undefined
-      for (const stream of ["stdout", "stderr"] as const)
-        child[stream].setEncoding("utf8").on("data", (data: string) => output.add(stream, data))
+      const heard = Object.entries({ stdout, stderr }).map(async ([stream, { reader, letGo }]) => {
+        letGo()
+        reader.setEncoding("utf8").on("data", (data: string) => output.add(stream as "stdout" | "stderr", data))
+        await new Promise((resolve) => reader.once("close", resolve))
+      })
       const ended = new Promise<number>((resolve) => {
         child.once("error", () => resolve(127))
         child.once("close", (code) => resolve(code ?? KILLED))
       }).then(async (code): Promise<ProcessEnd> => {
+        await Promise.all(heard)
         // Before its end is told: then its disk is sealed.
         await removeStubs(stubs)
         const outOfMemory = code === KILLED && (await outOfMemoryKills(spec)) > killsBefore

@@ -63,6 +63,12 @@ describe("A process in a guest", () => {
     await expect(follow(name)).rejects.toThrow(`There is no process ${name}`)
   })
 
+  test.for(["0", "nobody"])("is heard as user %s at /dev/stdout and /dev/stderr too", async (user) => {
+    const command = "echo out > /dev/stdout; echo err > /dev/stderr; echo appended >> /proc/self/fd/2"
+    const { stdout, stderr } = await run(command, { user })
+    expect({ stdout, stderr }).toEqual({ stdout: "out\n", stderr: "err\nappended\n" })
+  })
+
   test("that said megabytes which nobody read is heard to the end, and what is lost of it is counted", async () => {
     const name = await start("seq 400000; seq 3 >&2")
     const { how, stdout, stderr } = await follow(name)

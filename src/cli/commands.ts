@@ -71,7 +71,7 @@ export const commands: Readonly<Record<string, Command>> = {
       "TORPOR_NO_INSTALL=1 torpor setup": "only say what would be installed",
     },
     asRoot: true,
-    run: async (input) => (await import("./setup.ts")).setup(input),
+    run: async (input) => (await import("./setup/setup.ts")).setup(input),
   },
   doctor: {
     summary: "check everything that the daemon needs, and say what to do",
@@ -86,7 +86,7 @@ export const commands: Readonly<Record<string, Command>> = {
       "torpor doctor --json": "for programs: [{name, state, detail, remedy?}, …]",
     },
     asRoot: false,
-    run: async (input) => (await import("./doctor.ts")).doctor(input),
+    run: async (input) => (await import("./setup/doctor.ts")).doctor(input),
   },
   serve: {
     summary: "run the daemon in the foreground",
@@ -129,7 +129,7 @@ export const commands: Readonly<Record<string, Command>> = {
       "torpor build -n api --target prod services/api": "one stage of another one",
     },
     asRoot: false,
-    run: async (input) => (await import("./build/build.ts")).build(input),
+    run: async (input) => (await import("./images/build.ts")).build(input),
   },
   run: {
     summary: "launch a virtual machine of an image, and print how to reach it",
@@ -152,7 +152,7 @@ export const commands: Readonly<Record<string, Command>> = {
     options: { json: { what: "print it as one JSON array" } },
     examples: { "torpor images df": "for people", "torpor images df --json": "for programs, in bytes" },
     asRoot: false,
-    run: async (input) => (await import("./images.ts")).df(input),
+    run: async (input) => (await import("./images/storage.ts")).df(input),
   },
   "images prune": {
     summary: "remove what builds have left and no image needs",
@@ -164,7 +164,7 @@ export const commands: Readonly<Record<string, Command>> = {
     options: {},
     examples: { "torpor images prune": "when the disk is full" },
     asRoot: false,
-    run: async (input) => (await import("./images.ts")).prune(input),
+    run: async (input) => (await import("./images/storage.ts")).prune(input),
   },
   down: {
     summary: "put every virtual machine to sleep, stop the daemon and its Postgres",

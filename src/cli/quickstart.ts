@@ -22,7 +22,7 @@ import { createLog } from "../log.ts"
 import type { CommandInput } from "./commands.ts"
 import { createEndpoint } from "./endpoint.ts"
 import { sampleArchive } from "./sample.ts"
-import { runSetup } from "./setup.ts"
+import { runSetup } from "./setup/setup.ts"
 
 const ROLE = "arn:aws:iam::000000000000:role/quickstart"
 const POLL_MS = 50

@@ -6,7 +6,7 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { afterAll, beforeAll, describe, expect, test } from "vitest"
 import { ensureCertificates } from "../../proxy/certificates.ts"
-import { checks, type Verdict } from "../../src/cli/checks.ts"
+import { checks, type Verdict } from "../../src/cli/setup/checks.ts"
 import { makeScratchRoot, type ScratchRoot } from "./scratch-root.ts"
 import { PLAIN, runToEnd, torpor, type Ended } from "./torpor.ts"
 

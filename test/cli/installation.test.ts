@@ -3,7 +3,7 @@ import { createHash } from "node:crypto"
 import { mkdir, readFile, stat, writeFile } from "node:fs/promises"
 import { basename, join } from "node:path"
 import { afterAll, beforeAll, describe, expect, test } from "vitest"
-import { neededPackages } from "../../src/cli/packages.ts"
+import { neededPackages } from "../../src/cli/setup/packages.ts"
 import { makePackage, makeScratchRoot, type ScratchRoot } from "./scratch-root.ts"
 import { PLAIN, torpor } from "./torpor.ts"
 

@@ -4,7 +4,7 @@ import { tmpdir } from "node:os"
 import { dirname, join } from "node:path"
 import { afterEach, beforeEach, describe, expect, test } from "vitest"
 import { readArchive } from "../../images/archive.ts"
-import { packDirectory, type PackOptions } from "../../src/cli/build/pack.ts"
+import { packDirectory, type PackOptions } from "../../src/cli/images/pack.ts"
 
 const signal = new AbortController().signal
 let scratch: string

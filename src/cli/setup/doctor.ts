@@ -1,8 +1,8 @@
-import { NotInstalledError } from "../command.ts"
-import type { Config } from "../config.ts"
-import { messageOf } from "../errors.ts"
+import { NotInstalledError } from "../../command.ts"
+import type { Config } from "../../config.ts"
+import { messageOf } from "../../errors.ts"
 import { checks, SET_UP, type Verdict } from "./checks.ts"
-import type { CommandInput } from "./commands.ts"
+import type { CommandInput } from "../commands.ts"
 
 interface Finding extends Verdict {
   readonly name: string

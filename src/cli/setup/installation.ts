@@ -2,8 +2,8 @@
 import { existsSync } from "node:fs"
 import { mkdir, writeFile } from "node:fs/promises"
 import { dirname } from "node:path"
-import { CommandError, runCommand } from "../command.ts"
-import { OperatorError } from "../errors.ts"
+import { CommandError, runCommand } from "../../command.ts"
+import { OperatorError } from "../../errors.ts"
 import { isNewEnough, type Distribution, type NeededPackage } from "./packages.ts"
 
 export interface Installation {

@@ -1,6 +1,6 @@
 /** The Debian packages that Torpor needs on its host, each with the reason that set-up gives. */
 import { readFile } from "node:fs/promises"
-import { runCommand } from "../command.ts"
+import { runCommand } from "../../command.ts"
 
 export interface NeededPackage {
   readonly name: string

@@ -1,8 +1,8 @@
 /** `torpor images df` and `torpor images prune`: what images and builds take on the daemon's disk. */
-import type { StorageUse } from "../../machines/resources.ts"
-import { withClient } from "./client.ts"
-import type { CommandInput } from "./commands.ts"
-import { sizeOf } from "./size.ts"
+import type { StorageUse } from "../../../machines/resources.ts"
+import { withClient } from "../client.ts"
+import type { CommandInput } from "../commands.ts"
+import { sizeOf } from "../size.ts"
 
 /** As people call them, in the order in which they are shown. */
 const NAMES: Readonly<Record<StorageUse["kind"], string>> = {

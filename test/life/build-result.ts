@@ -13,7 +13,7 @@ export interface BuildResult {
 export const buildOf = async (
   daemon: TestDaemon,
   name: string,
-  files: Record<string, string>,
+  files: Readonly<Record<string, string | Buffer>>,
 ): Promise<BuildResult> => {
   const reason = await daemon.build(name, files).then(
     () => undefined,

@@ -1,0 +1,3 @@
+#!/bin/bash
+set -e
+exec python3 server.py --port="${JUPYTER_PORT}" "$@"

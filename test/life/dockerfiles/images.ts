@@ -21,21 +21,23 @@ const LEFT_OUT = namesIn(`
   ruby-net-telnet ruby-xmlrpc
 `)
 
-const GO_PACKAGES = ["gccgo-14", "binutils-x86-64-linux-gnu", "libc6-dev"]
-/** What the layer below has, and what is for C. */
+const GO_PACKAGES = namesIn(`
+  base-files base-passwd bash coreutils dash findutils grep gzip libc-bin sed tar
+  gccgo-14 binutils-x86-64-linux-gnu libc6-dev
+`)
 const GO_LEFT_OUT = namesIn(`
-  gcc-14-base libgcc-s1 libstdc++6 libzstd1 zlib1g libasan8 libcc1-0 libcrypt-dev libcrypt1 libc-dev-bin libgomp1
+  debconf debconf-2.0 debianutils dpkg perl perl-base libasan8 libcc1-0 libcrypt-dev libc-dev-bin libgomp1
   libgprofng0 libhwasan0 libitm1 liblsan0 libtsan2 libubsan1 linux-libc-dev rpcsvc-proto
 `)
 
 const PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 interface Image {
-  readonly layers: readonly ("all" | "go")[]
+  readonly layer: "all" | "go"
   readonly config: Record<string, unknown>
 }
 
-const imageOf = (config: Record<string, unknown>, layers: Image["layers"] = ["all"]): Image => ({ layers, config })
+const imageOf = (config: Record<string, unknown>, layer: Image["layer"] = "all"): Image => ({ layer, config })
 
 /** By name and tag. */
 const IMAGES: Readonly<Record<string, Image>> = {
@@ -46,7 +48,7 @@ const IMAGES: Readonly<Record<string, Image>> = {
       Cmd: ["bash"],
       WorkingDir: "/go",
     },
-    ["all", "go"],
+    "go",
   ),
   "library/nginx:1.26": imageOf({
     Env: [PATH, "NGINX_VERSION=1.26.3", "NJS_VERSION=0.8.9", "PKG_RELEASE=1~trixie"],
@@ -115,7 +117,7 @@ export const pushImages = async (registry: RegistryServer): Promise<void> => {
   for (const [name, image] of Object.entries(IMAGES)) {
     const [repository = "", tag = ""] = name.split(":")
     await pushImage(registry, repository, tag, {
-      layers: image.layers.map((layer) => layers[layer]),
+      layers: [layers[image.layer]],
       config: image.config,
       alter: (manifest) =>
         (manifest["layers"] as { mediaType: string }[]).forEach((described) => (described.mediaType = ZSTD_LAYER)),

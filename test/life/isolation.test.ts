@@ -1,9 +1,10 @@
-import { SuspendMicrovmCommand } from "@aws-sdk/client-lambda-microvms"
+import { readFile, readlink } from "node:fs/promises"
+import { SuspendMicrovmCommand, TerminateMicrovmCommand } from "@aws-sdk/client-lambda-microvms"
 import { networkInterfaces } from "node:os"
 import { afterAll, beforeAll, expect, test } from "vitest"
 import { linkPrefix } from "../../src/net/policy.ts"
 import { inspectorApp } from "../fixtures/app.ts"
-import { startTestDaemon, type TestDaemon, type TestVm } from "../fixtures/daemon.ts"
+import { processesOf, startTestDaemon, type TestDaemon, type TestVm } from "../fixtures/daemon.ts"
 import { toAnswer } from "../net/dns-messages.ts"
 import { createEndpoints, type Endpoints } from "../net/endpoints.ts"
 import { openNameServer, type TestNameServer } from "../net/name-server.ts"
@@ -90,4 +91,31 @@ test("A guest has no IPv6", async () => {
     expect(await ask(`/send?host=${address}&port=${port}`), address).toMatch(/^E[A-Z]+$/)
   }
   expect(await host.heard()).toEqual([])
+})
+
+test("A VMM process has a uid of its own, no capabilities, a system call filter and its own namespaces", async () => {
+  // However it was left.
+  await vm.get("/count")
+  const other = await daemon.run({ image: "inspector" })
+  await daemon.untilState(other.id, "RUNNING")
+  const pids = processesOf(daemon.hostId.slice(0, 8))
+  expect(pids).toHaveLength(2)
+  const uids = new Set<string>()
+  for (const pid of pids) {
+    const status = new Map(
+      (await readFile(`/proc/${pid}/status`, "utf8")).split("\n").map((line) => line.split(":\t") as [string, string]),
+    )
+    const ids = (status.get("Uid") ?? "").split("\t")
+    expect(new Set(ids).size, "real, effective, saved and file system uid").toBe(1)
+    uids.add(ids[0] ?? "")
+    for (const set of ["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"]) expect(status.get(set), set).toMatch(/^0+$/)
+    expect(status.get("NoNewPrivs")).toBe("1")
+    expect(status.get("Seccomp")).toBe("2")
+    for (const kind of ["net", "mnt", "pid"])
+      expect(await readlink(`/proc/${pid}/ns/${kind}`), kind).not.toBe(await readlink(`/proc/self/ns/${kind}`))
+  }
+  expect(uids.size).toBe(2)
+  expect(uids).not.toContain("0")
+  other.close()
+  await daemon.client.send(new TerminateMicrovmCommand({ microvmIdentifier: other.id }))
 })

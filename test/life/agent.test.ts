@@ -61,13 +61,12 @@ async function* linesOf(resource: string, query: string): AsyncGenerator<LogEntr
     sent.destroy()
   }
 }
-const texts = async (resource: string, query = "") => {
+const logOf = (id: string, query = "") => linesOf(`microvms/${id}`, query)
+const all = async (id: string, query = "") => {
   const found: string[] = []
-  for await (const { stream, text } of linesOf(resource, query)) found.push(`${stream} ${text}`)
+  for await (const { stream, text } of logOf(id, query)) found.push(`${stream} ${text}`)
   return found
 }
-const logOf = (id: string, query = "") => linesOf(`microvms/${id}`, query)
-const all = (id: string, query = "") => texts(`microvms/${id}`, query)
 const LOST: unknown = expect.stringMatching(/^notice \[\d+ characters of output were lost\]$/)
 const end = async (vm: TestVm) => {
   vm.close()
@@ -134,7 +133,9 @@ describe("The log of a MicroVM", () => {
     await daemon.untilBuilt("quiet")
     const ofImage = { imageIdentifier: arnOf("quiet"), imageVersion: "1.0" }
     const { items } = await daemon.client.send(new ListMicrovmImageBuildsCommand(ofImage))
-    expect(await texts(`builds/${items?.[0]?.buildId}`)).toEqual([])
+    const told: object[] = []
+    for await (const line of linesOf(`builds/${items?.[0]?.buildId}`, "")) told.push(line)
+    expect(told).toEqual([{ state: "SUCCESSFUL", reason: null }])
     const [quiet, loud] = [
       await daemon.run({ image: "quiet" }),
       await daemon.run({ image: "quiet", logging: { cloudWatch: {} } }),

@@ -2,6 +2,7 @@
 import { spawn } from "node:child_process"
 import { chmod, chown, mkdir, readFile, readlink, rm, writeFile } from "node:fs/promises"
 import { constants } from "node:os"
+import { setTimeout as sleep } from "node:timers/promises"
 import type { ProcessEnd, ProcessSpec } from "../../src/agent/protocol.ts"
 import { cgroupOf, fileOf, toOciConfig } from "./container.ts"
 import { prepareMounts } from "./mounts.ts"
@@ -25,6 +26,7 @@ const RUNTIME = ["--cgroup-manager=cgroupfs", "--root=/run/crun"]
 /** crun answers with 128 + n for a process that a signal ended. */
 const SIGNALS = new Map(Object.entries(constants.signals).map(([name, number]) => [128 + number, name]))
 
+const KILL_AGAIN_MS = 20
 const KILLED = 128 + constants.signals.SIGKILL
 
 /** How many processes the kernel has ended for want of memory; counted above the container, which is gone when it has ended. */
@@ -100,8 +102,13 @@ export const createProcessTable = (tell: Tell) => {
     async end(name: string): Promise<void> {
       const running = table.get(name)
       if (running === undefined) return
-      await writeFile(`${running.cgroup}/cgroup.kill`, "1").catch(() => {})
-      await running.ended
+      let over = false
+      const ended = running.ended.then(() => (over = true))
+      // Again and again: one that has only just begun may not have its control group yet, or not be in it.
+      while (!over) {
+        await writeFile(`${running.cgroup}/cgroup.kill`, "1").catch(() => {})
+        await Promise.race([ended, sleep(KILL_AGAIN_MS)])
+      }
       await run("crun", [...RUNTIME, "delete", "--force", name]).catch(() => "")
       table.delete(name)
     },

@@ -115,7 +115,7 @@ describe("What a build step's mounts stand on", () => {
     },
   )
 
-  test("is gone when the step was ended", async () => {
+  test("is gone when the step was ended, however early", async () => {
     const name = await start("sleep 1000", { files: [{ ...secret, path: "/ended/token" }] })
     await booted.agent.endProcess(name, signal)
     expect((await run("[ -e /ended ] || echo gone")).stdout).toBe("gone\n")

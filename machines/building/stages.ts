@@ -3,11 +3,13 @@
  * its drives allow. Only what the disk that is asked for needs is made; a stage whose files nobody takes any more is not.
  */
 import { chown } from "node:fs/promises"
+import { ArchiveError } from "../../images/archive-error.ts"
 import type { Archive } from "../../images/archive.ts"
 import type { Artifacts } from "../../images/artifacts.ts"
 import { executeStep, type StepOptions } from "../../images/build.ts"
 import type { Source } from "../../images/dockerfile/step.ts"
 import { chainOfImage, type Chain, type Grounds, type Link } from "../../images/layers.ts"
+import { AgentError } from "../../src/agent/client.ts"
 import type { DrivePlace } from "../../src/agent/protocol.ts"
 import type { Drive } from "../../src/vmm/vmm.ts"
 import { toDriveFile } from "../disks.ts"
@@ -165,7 +167,12 @@ const mountDrives = async (drives: Drives, { agent }: BuildLife, archive: Archiv
   const into = drives.places.get("context")
   if (drives.archive === undefined || into === undefined) return
   const { drive: archiveDrive, bytes: archiveBytes } = drives.archive
-  await agent.unpackContext({ archiveDrive, archiveBytes, into, excluded: archive.excluded }, signal)
+  await agent
+    .unpackContext({ archiveDrive, archiveBytes, into, excluded: archive.excluded }, signal)
+    .catch((error: unknown) => {
+      if (!(error instanceof AgentError)) throw error
+      throw new ArchiveError("ARCHIVE_INVALID", `The code artifact cannot be unpacked: ${error.message}`)
+    })
 }
 
 /** What the step has made is in its file, with all that is below it where that is `whole`, and the next goes on in another. */

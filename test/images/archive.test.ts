@@ -1,6 +1,8 @@
 import { randomBytes } from "node:crypto"
 import { readdir } from "node:fs/promises"
+import { buffer } from "node:stream/consumers"
 import { describe, expect, test } from "vitest"
+import { ZipFile } from "yazl"
 import { readArchive, type Archive } from "../../images/archive.ts"
 import { zipOf } from "../../src/cli/sample.ts"
 import { rawZip, temporaryFile, type RawEntry } from "./raw-zip.ts"
@@ -31,6 +33,17 @@ describe("An archive", () => {
       ]),
     )
     expect(context.find("*").paths).toEqual(["Dockerfile", "a"])
+  })
+
+  test("may have names that differ in case alone, as Linux does, and be a 64-bit one", async () => {
+    const both = await read(rawZip([DOCKERFILE, { name: "readme" }, { name: "README" }]))
+    expect(both.context.find("*").paths).toEqual(["Dockerfile", "README", "readme"])
+    const zip = new ZipFile()
+    for (const [name, text] of Object.entries({ Dockerfile: "FROM é\n", a: "1" }))
+      zip.addBuffer(Buffer.from(text), name, { forceZip64Format: true })
+    zip.end({ forceZip64Format: true, comment: "" })
+    const { dockerfile, context } = await read(await buffer(zip.outputStream))
+    expect([dockerfile, context.find("*").paths]).toEqual(["FROM é\n", ["Dockerfile", "a"]])
   })
 
   test("may have 65,534 entries, and names that are not UTF-8 as DOS had them", async () => {

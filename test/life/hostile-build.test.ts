@@ -3,6 +3,7 @@ import { networkInterfaces } from "node:os"
 import { afterAll, beforeAll, describe, expect, test } from "vitest"
 import { signedSend } from "../api/signed-fetch.ts"
 import { arnOf, processesOf, REGION, startTestDaemon, type TestDaemon } from "../fixtures/daemon.ts"
+import { rawZip } from "../images/raw-zip.ts"
 import { buildOf } from "./build-result.ts"
 
 let daemon: TestDaemon
@@ -48,6 +49,16 @@ describe("A build step", () => {
     const garbage = "mknod /dev/disk b 254 16 && dd if=/dev/urandom of=/dev/disk bs=1M count=64"
     const { reason } = await build("garbage", [`RUN ${garbage}`])
     expect(reason).toMatch(/failed to open '\/dev\/disk': Operation not permitted/)
+  })
+
+  test("that takes a file which isn't what its archive says fails, and nothing of it is taken", async () => {
+    const archive = rawZip([
+      { name: "Dockerfile", content: "FROM torpor/debian:13\nCOPY a /a\nCMD true\n" },
+      { name: "a", content: "x", crc: 1 },
+    ])
+    await expect(daemon.buildArchive("lying", archive)).rejects.toThrow(
+      /^The code artifact cannot be unpacked: a: ZIP bad CRC/,
+    )
   })
 
   test("that sleeps for ever is given up when its build is cancelled, and its VM with it", async () => {

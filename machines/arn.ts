@@ -1,5 +1,8 @@
 import type { Scope } from "./resources.ts"
 
+/** The one account there is. */
+export const ACCOUNT = "000000000000"
+
 /** The ARN of an image of an account. */
 export const imageArn = (scope: Scope, name: string) =>
   `arn:aws:lambda:${scope.region}:${scope.account}:microvm-image:${name}`

@@ -7,6 +7,7 @@ import { join } from "node:path"
 import { Registry as Metrics, collectDefaultMetrics } from "prom-client"
 import { ensureArtifacts } from "../images/artifacts.ts"
 import { fetchUid, openRegistry } from "../images/registry/open-registry.ts"
+import { ACCOUNT } from "../machines/arn.ts"
 import { createBuildVerbs } from "../machines/building/build.ts"
 import { createBootSnapshots } from "../machines/building/boot-snapshots.ts"
 import { createImages } from "../machines/images.ts"
@@ -65,7 +66,6 @@ export interface Daemon {
   close(): Promise<void>
 }
 
-const ACCOUNT = "000000000000"
 /** What a build is made on, as the API shows it. */
 const MACHINE = { architecture: "X86_64", chipset: "QEMU_MICROVM", chipsetGeneration: "1" }
 const GRACE_MS = 10_000

@@ -15,6 +15,7 @@ import {
   TerminateMicrovmCommand,
 } from "@aws-sdk/client-lambda-microvms"
 import { CreateBucketCommand, PutObjectCommand, S3Client } from "@aws-sdk/client-s3"
+import { ACCOUNT, imageArn } from "../../machines/arn.ts"
 import { startDaemon, type Daemon } from "../daemon.ts"
 import { stopPrivatePostgres } from "../db/private-postgres.ts"
 import { OperatorError } from "../errors.ts"
@@ -24,7 +25,7 @@ import { createEndpoint } from "./endpoint.ts"
 import { sampleArchive } from "./sample.ts"
 import { runSetup } from "./setup/setup.ts"
 
-const ROLE = "arn:aws:iam::000000000000:role/quickstart"
+const ROLE = `arn:aws:iam::${ACCOUNT}:role/quickstart`
 const POLL_MS = 50
 
 /** Runs it; the directory, its daemon and its Postgres are gone when it resolves, also when it fails. */
@@ -78,7 +79,9 @@ const tour = async (daemon: Daemon, print: (line: string) => void, signal: Abort
     )
 
   const vm = await timed("RunMicrovm answers", () =>
-    client.send(new RunMicrovmCommand({ imageIdentifier: imageArn(connection.region, "counter") })),
+    client.send(
+      new RunMicrovmCommand({ imageIdentifier: imageArn({ account: ACCOUNT, region: connection.region }, "counter") }),
+    ),
   )
   const microvmIdentifier = vm.microvmId ?? ""
   const { authToken } = await client.send(
@@ -113,8 +116,6 @@ const tour = async (daemon: Daemon, print: (line: string) => void, signal: Abort
   }
 }
 
-const imageArn = (region: string, name: string) => `arn:aws:lambda:${region}:000000000000:microvm-image:${name}`
-
 const buildImage = async (client: LambdaMicrovmsClient, name: string, signal: AbortSignal) => {
   const region = await client.config.region()
   await client.send(
@@ -126,7 +127,7 @@ const buildImage = async (client: LambdaMicrovmsClient, name: string, signal: Ab
       resources: [{ minimumMemoryInMiB: 512 }],
     }),
   )
-  const imageIdentifier = imageArn(region, name)
+  const imageIdentifier = imageArn({ account: ACCOUNT, region }, name)
   for (;;) {
     const { state } = await client.send(new GetMicrovmImageCommand({ imageIdentifier }))
     if (state === "CREATED") return

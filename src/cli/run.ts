@@ -1,6 +1,7 @@
 import { existsSync } from "node:fs"
 import { join } from "node:path"
 import { CreateMicrovmAuthTokenCommand, RunMicrovmCommand } from "@aws-sdk/client-lambda-microvms"
+import { ACCOUNT, imageArn } from "../../machines/arn.ts"
 import { withClient } from "./client.ts"
 import type { CommandInput } from "./commands.ts"
 import { UsageError } from "./invocation.ts"
@@ -16,7 +17,7 @@ export const run = async ({ config, args, options, print, signal }: CommandInput
   if (!Number.isInteger(port) || port < 1 || port > 65_535)
     throw new UsageError("--port wants a number from 1 to 65535.")
   return withClient(config, async ({ microvms, region }) => {
-    const imageIdentifier = `arn:aws:lambda:${region}:000000000000:microvm-image:${args["IMAGE"]}`
+    const imageIdentifier = imageArn({ account: ACCOUNT, region }, args["IMAGE"] ?? "")
     const idlePolicy = {
       maxIdleDurationSeconds: IDLE_SECONDS,
       suspendedDurationSeconds: MAX_SECONDS,

@@ -12,6 +12,7 @@ import {
 import { CreateBucketCommand, DeleteObjectCommand } from "@aws-sdk/client-s3"
 import { Upload } from "@aws-sdk/lib-storage"
 import type { BuildSettings } from "../../../images/build-settings.ts"
+import { ACCOUNT, imageArn } from "../../../machines/arn.ts"
 import { OperatorError } from "../../errors.ts"
 import { withClient, type ApiClient } from "../client.ts"
 import { sizeOf } from "../size.ts"
@@ -21,7 +22,7 @@ import { followBuild } from "./follow.ts"
 import { packDirectory } from "./pack.ts"
 
 const BUCKET = "torpor-build"
-const ROLE = "arn:aws:iam::000000000000:role/torpor-build"
+const ROLE = `arn:aws:iam::${ACCOUNT}:role/torpor-build`
 const DEFAULT_MEMORY_MIB = "512"
 /** As the API has it. */
 const NAME = /^[a-zA-Z0-9-_]{1,64}$/
@@ -126,7 +127,7 @@ const begin = async (
     resources: [{ minimumMemoryInMiB: memoryMiB }],
     ...(Object.keys(environment).length === 0 ? {} : { environmentVariables: environment }),
   }
-  const imageIdentifier = `arn:aws:lambda:${region}:000000000000:microvm-image:${name}`
+  const imageIdentifier = imageArn({ account: ACCOUNT, region }, name)
   const options = { abortSignal: signal }
   const isThere = await microvms.send(new GetMicrovmImageCommand({ imageIdentifier }), options).then(
     () => true,

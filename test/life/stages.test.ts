@@ -108,3 +108,26 @@ describe("A Dockerfile of several stages", () => {
     expect(reason).toMatch(/^Dockerfile line 2: .*there is no secret 'other': the operator names it under "secrets"/)
   })
 })
+
+test("An image of more steps than a disk may have files is whole, and goes on from the cache", async () => {
+  // Directories cost no process.
+  const directories = Array.from({ length: 18 }, (_, step) => `WORKDIR /steps/${step}`)
+  for (const [name, added, cached] of [
+    ["deep", [], 0],
+    ["deeper", ["WORKDIR /steps/more"], 18],
+  ] as const) {
+    const { reason, log } = await build(name, {
+      Dockerfile: [
+        "FROM torpor/debian:13",
+        ...directories,
+        ...added,
+        "RUN ls /steps | wc -l > /count",
+        'CMD ["python3", "-m", "http.server", "8080", "--directory", "/"]',
+      ].join("\n"),
+    })
+    expect(reason, log.join("\n")).toBeUndefined()
+    expect(log.filter((line) => line.endsWith(" CACHED"))).toHaveLength(cached)
+    await using vm = await readerOf(daemon, name)
+    expect(await vm.read("/count")).toBe(`${18 + added.length}\n`)
+  }
+})

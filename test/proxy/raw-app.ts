@@ -5,7 +5,7 @@ export interface RawApp extends AsyncDisposable {
   readonly port: number
   /** The connections to it that are open. */
   readonly connections: Set<Socket>
-  /** What each connection, ever, has sent. */
+  /** What each connection that sent anything has sent. */
   readonly received: string[]
 }
 
@@ -16,11 +16,18 @@ export const openRawApp = async (
   const connections = new Set<Socket>()
   const received: string[] = []
   const server = createServer({ allowHalfOpen: true }, (socket) => {
-    const index = received.push("") - 1
+    let index: number | undefined
     connections.add(socket)
     socket
       .setEncoding("latin1")
-      .on("data", (data: string) => onData(socket, (received[index] += data), index))
+      .on("data", (data: string) => {
+        // The edge asks how it speaks: not TLS.
+        if (index === undefined && data.startsWith("\x16")) socket.end("HTTP/1.1 400 Bad Request\r\n\r\n")
+        else {
+          index ??= received.push("") - 1
+          onData(socket, (received[index] += data), index)
+        }
+      })
       .on("end", () => socket.end())
       .on("error", () => {})
       .on("close", () => connections.delete(socket))

@@ -1,7 +1,7 @@
 /** AWS's WebSocket subprotocols: how a client that cannot set headers, a browser, says token and port. */
-import type { IncomingMessage } from "node:http"
 import { claimOf, type Claim } from "./admission.ts"
-import { EdgeError } from "./errors.ts"
+import { EdgeError } from "../errors.ts"
+import type { RequestHead } from "./request-head.ts"
 
 const BASE = "lambda-microvms"
 const [TOKEN, PORT] = [`${BASE}.authentication.`, `${BASE}.port.`]
@@ -15,14 +15,14 @@ export interface UpgradeClaim extends Claim {
  * Reads token and port out of the offered subprotocols, and takes ours out of the request, so that the application sees its own only.
  * Headers win over subprotocols.
  */
-export const claimOfUpgrade = (request: IncomingMessage): UpgradeClaim => {
-  const { headers } = request
+export const claimOfUpgrade = (head: RequestHead): UpgradeClaim => {
+  const { headers } = head
   const offered = (headers["sec-websocket-protocol"] ?? "")
     .split(",")
     .map((text) => text.trim())
     .filter(Boolean)
   const ours = offered.filter((text) => text === BASE || text.startsWith(`${BASE}.`))
-  if (ours.length === 0) return { ...claimOf(request), fallbackProtocol: undefined }
+  if (ours.length === 0) return { ...claimOf(head), fallbackProtocol: undefined }
   const values = (prefix: string) =>
     ours.filter((text) => text.startsWith(prefix)).map((text) => text.slice(prefix.length))
   const [tokens, ports] = [values(TOKEN), values(PORT)]
@@ -31,6 +31,6 @@ export const claimOfUpgrade = (request: IncomingMessage): UpgradeClaim => {
   const theirs = offered.filter((text) => !ours.includes(text))
   if (theirs.length > 0) headers["sec-websocket-protocol"] = theirs.join(", ")
   else delete headers["sec-websocket-protocol"]
-  const claim = claimOf(request)
+  const claim = claimOf(head)
   return { token: claim.token ?? tokens[0], port: claim.port ?? ports[0], fallbackProtocol: BASE }
 }

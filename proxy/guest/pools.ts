@@ -1,16 +1,29 @@
-import { Agent, type ClientRequest } from "node:http"
+import { Agent as HttpAgent, type ClientRequest } from "node:http"
+import { Agent as HttpsAgent } from "node:https"
 import type { Socket } from "node:net"
+import { LRUCache } from "lru-cache"
+import { createSessions, type Sessions } from "./sessions.ts"
+import type { KnownSpeech, Speech } from "./speech.ts"
 
 /** The connections to one VM, each of a kind. */
 export interface Pool {
   /** Kept open for the next request. */
-  readonly kept: Agent
+  readonly kept: Agents
   /** New for each request: an upgrade's, or one that must not meet a connection that the application closes just now. */
-  readonly fresh: Agent
+  readonly fresh: Agents
+  /** Of HTTP/2. */
+  readonly sessions: Sessions
   /** Those that became WebSockets; no agent knows of them. */
   readonly upgraded: Set<Socket>
+  /** What is known of how the application on a port speaks. */
+  readonly speech: KnownSpeech
   /** Its VM sleeps or is over: nothing may be sent to where it was. */
   isDropped: boolean
+}
+
+export interface Agents {
+  readonly plain: HttpAgent
+  readonly tls: HttpsAgent
 }
 
 export interface Pools {
@@ -21,6 +34,8 @@ export interface Pools {
 }
 
 const MAX_IDLE_CONNECTIONS = 16
+const IDLE_MS = 60_000
+const KNOWN_PORTS = 256
 /** How long a connection to a guest may take: it is on this host, so a full second is a sign. */
 const CONNECT_TIMEOUT_MS = 5000
 
@@ -32,8 +47,11 @@ export const createPools = (): Pools => {
     if (pool === undefined) return
     pools.delete(vmId)
     pool.isDropped = true
-    pool.kept.destroy()
-    pool.fresh.destroy()
+    for (const { plain, tls } of [pool.kept, pool.fresh]) {
+      plain.destroy()
+      tls.destroy()
+    }
+    pool.sessions.destroy()
     for (const socket of pool.upgraded) socket.destroy()
   }
   return {
@@ -41,9 +59,11 @@ export const createPools = (): Pools => {
       const known = pools.get(vmId)
       if (known !== undefined) return known
       const pool = {
-        kept: new Agent({ keepAlive: true, maxFreeSockets: MAX_IDLE_CONNECTIONS }),
-        fresh: new Agent({ keepAlive: false }),
+        kept: createAgents({ keepAlive: true, maxFreeSockets: MAX_IDLE_CONNECTIONS, timeout: IDLE_MS }),
+        fresh: createAgents({ keepAlive: false }),
+        sessions: createSessions(),
         upgraded: new Set<Socket>(),
+        speech: new LRUCache<number, Promise<Speech>>({ max: KNOWN_PORTS }),
         isDropped: false,
       }
       pools.set(vmId, pool)
@@ -56,16 +76,22 @@ export const createPools = (): Pools => {
   }
 }
 
+const createAgents = (options: ConstructorParameters<typeof HttpAgent>[0]): Agents => ({
+  plain: new HttpAgent(options),
+  // A guest has no name that anybody vouches for: TLS is what it speaks, not what protects it.
+  tls: new HttpsAgent({ ...options, rejectUnauthorized: false }),
+})
+
 /** Ends a request whose connection isn't accepted in time. */
 export const limitConnect = (outgoing: ClientRequest): void => {
+  const { socket } = outgoing
+  if (socket !== null && !socket.connecting) return
   const timer = setTimeout(
     () => outgoing.destroy(new Error("The guest did not accept the connection in time")),
     CONNECT_TIMEOUT_MS,
   )
   const clear = () => clearTimeout(timer)
   outgoing.once("close", clear)
-  const { socket } = outgoing
   if (socket === null) outgoing.once("socket", (given) => given.once("connect", clear))
-  else if (socket.connecting) socket.once("connect", clear)
-  else clear()
+  else socket.once("connect", clear)
 }

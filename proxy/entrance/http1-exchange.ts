@@ -1,0 +1,91 @@
+import type { IncomingMessage, OutgoingHttpHeaders, ServerResponse } from "node:http"
+import { pipeline } from "node:stream"
+import type { RequestHead } from "../admission/request-head.ts"
+import type { Exchange, GuestAnswer } from "../exchange.ts"
+import { prepareTrailers } from "../headers.ts"
+import { discardRest } from "./discard.ts"
+
+const PRINTABLE = /^[\t\x20-\x7e\x80-\xff]*$/
+
+export interface Http1Exchange extends Exchange {
+  readonly request: IncomingMessage
+}
+
+/** The head of an HTTP/1.1 request; its headers are the request's own, and change with it. */
+export const toRequestHead = ({ method = "GET", url = "/", headers }: IncomingMessage): RequestHead => ({
+  method,
+  path: url,
+  host: headers.host ?? "",
+  headers,
+})
+
+/** An exchange over HTTP/1.1; `expectsContinue` says that the client waits to be asked for its body. */
+export const createHttp1Exchange = (
+  request: IncomingMessage,
+  response: ServerResponse,
+  requestId: string,
+  expectsContinue: boolean,
+): Http1Exchange => {
+  const { headers } = request
+  let isAskedFor = !expectsContinue
+  return {
+    request,
+    requestId,
+    head: toRequestHead(request),
+    remoteAddress: request.socket.remoteAddress ?? "",
+    body: request,
+    hasBody: headers["transfer-encoding"] !== undefined || Number(headers["content-length"] ?? 0) > 0,
+    trailers: () => request.trailers,
+    get isOver() {
+      return response.closed
+    },
+    onOver: (listener) => void response.once("close", listener),
+    get isAnswered() {
+      return response.headersSent
+    },
+    get isAnsweredWhole() {
+      return response.writableFinished
+    },
+    askForBody() {
+      if (!isAskedFor) response.writeContinue()
+      isAskedFor = true
+    },
+    inform(status, informed) {
+      if (status === 102) response.writeProcessing()
+      // Node has no way to say it without a link, which is what it is for.
+      else if (status === 103 && informed["link"] !== undefined)
+        response.writeEarlyHints(informed as Record<string, string | string[]>)
+    },
+    answer: (answer) => relay(answer, response),
+    refuse({ status, headers: refused, body }) {
+      if (response.headersSent || response.destroyed) {
+        response.destroy()
+        return
+      }
+      // Nobody can tell whether a body follows that was never asked for: the connection ends here.
+      if (!isAskedFor) response.shouldKeepAlive = false
+      response.writeHead(status, refused).end(body)
+    },
+    discardBody() {
+      if (request.complete) request.resume()
+      else if (isAskedFor) discardRest(request)
+    },
+  }
+}
+
+const relay = (answer: GuestAnswer, response: ServerResponse): void => {
+  const { status, statusMessage, headers, body } = answer
+  if (PRINTABLE.test(statusMessage)) response.writeHead(status, statusMessage, headers as OutgoingHttpHeaders)
+  else response.writeHead(status, headers as OutgoingHttpHeaders)
+  body.once("end", () => {
+    const trailers = prepareTrailers(answer.trailers())
+    // It sends them behind chunks only, which is where HTTP/1.1 has a place for them.
+    for (const [name, value] of Object.entries(trailers)) response.addTrailers({ [name]: value as string })
+  })
+  pipeline(body, response, () => {})
+  // The head goes with the body's first bytes when they are there already, else alone: a stream of events may be silent for long.
+  const flush = setImmediate(() => {
+    if (!response.writableEnded && !response.destroyed) response.flushHeaders()
+  })
+  body.once("data", () => clearImmediate(flush))
+}

@@ -1,0 +1,72 @@
+/** HTTP/1.1's way in: requests, upgrades to WebSockets, and the order that they have on one connection. */
+import { randomUUID } from "node:crypto"
+import type { IncomingMessage, Server, ServerResponse } from "node:http"
+import type { Socket } from "node:net"
+import { claimOf } from "../admission/admission.ts"
+import { claimOfUpgrade } from "../admission/subprotocols.ts"
+import { checkHttp1 } from "../admission/well-formed.ts"
+import type { SendRequest } from "../guest/send.ts"
+import { sendUpgrade } from "../guest/upgrade.ts"
+import type { Serve } from "../passes.ts"
+import { createHttp1Exchange } from "./http1-exchange.ts"
+import { createUpgradeExchange } from "./upgrade-exchange.ts"
+
+export interface Http1Entrance {
+  /** Connections that became WebSockets; no server knows of them. */
+  readonly upgraded: ReadonlySet<Socket>
+  /** From now on every answer is its connection's last. */
+  retire(): void
+}
+
+/** Serves what a server of HTTP/1.1 takes in. */
+export const serveHttp1 = (server: Server, serve: Serve, sendRequest: SendRequest): Http1Entrance => {
+  const upgraded = new Set<Socket>()
+  /** How many requests a connection has that are not answered yet. */
+  const openOn = new WeakMap<Socket, number>()
+  let isRetired = false
+
+  const onRequest = (request: IncomingMessage, response: ServerResponse, expectsContinue: boolean) => {
+    const { socket } = request
+    openOn.set(socket, (openOn.get(socket) ?? 0) + 1)
+    response.once("close", () => openOn.set(socket, (openOn.get(socket) ?? 1) - 1))
+    if (isRetired) response.shouldKeepAlive = false
+    const exchange = createHttp1Exchange(request, response, randomUUID(), expectsContinue)
+    const toClaim = () => {
+      checkHttp1(request)
+      return claimOf(exchange.head)
+    }
+    void serve(exchange, toClaim, (at, pool) => {
+      exchange.askForBody()
+      return sendRequest(exchange, at, pool)
+    })
+  }
+
+  const onUpgrade = (request: IncomingMessage, socket: Socket, head: Buffer) => {
+    upgraded.add(socket)
+    socket.once("close", () => upgraded.delete(socket)).on("error", () => {})
+    // Behind a request that isn't answered yet: two answers would be written over each other.
+    if ((openOn.get(socket) ?? 0) > 0) {
+      socket.destroy()
+      return
+    }
+    const exchange = createUpgradeExchange(request, socket, randomUUID())
+    let fallbackProtocol: string | undefined
+    const toClaim = () => {
+      checkHttp1(request)
+      const claim = claimOfUpgrade(exchange.head)
+      fallbackProtocol = claim.fallbackProtocol
+      return claim
+    }
+    void serve(exchange, toClaim, (at, pool) => sendUpgrade({ exchange, socket, head, fallbackProtocol }, at, pool))
+  }
+
+  server
+    .on("request", (request: IncomingMessage, response: ServerResponse) => onRequest(request, response, false))
+    // Asked for when it is let in and its VM awake: only then is a body wanted.
+    .on("checkContinue", (request: IncomingMessage, response: ServerResponse) => onRequest(request, response, true))
+    .on("upgrade", onUpgrade)
+  return {
+    upgraded,
+    retire: () => void (isRetired = true),
+  }
+}

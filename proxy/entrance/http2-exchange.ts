@@ -1,0 +1,87 @@
+import { constants, type IncomingHttpHeaders, type OutgoingHttpHeaders, type ServerHttp2Stream } from "node:http2"
+import type { Readable } from "node:stream"
+import type { Exchange, GuestAnswer } from "../exchange.ts"
+import { prepareTrailers } from "../headers.ts"
+
+const { NGHTTP2_FLAG_END_STREAM, NGHTTP2_INTERNAL_ERROR, NGHTTP2_NO_ERROR } = constants
+
+/** An exchange on one stream of HTTP/2; it takes the pseudo-headers out of the headers, which change with the exchange's. */
+export const createHttp2Exchange = (
+  stream: ServerHttp2Stream,
+  headers: IncomingHttpHeaders,
+  flags: number,
+  requestId: string,
+): Exchange => {
+  const { ":method": method = "GET", ":path": path = "", ":authority": authority, host } = headers
+  const head = { method, path, host: authority ?? host ?? "", headers }
+  let isAskedFor = headers.expect?.toLowerCase() !== "100-continue"
+  for (const name of Object.keys(headers)) if (name.startsWith(":")) delete headers[name]
+  headers.host = head.host
+  let trailers: IncomingHttpHeaders = {}
+  stream.on("trailers", (late: IncomingHttpHeaders) => (trailers = late)).on("error", () => {})
+  return {
+    requestId,
+    head,
+    remoteAddress: stream.session?.socket.remoteAddress ?? "",
+    body: stream,
+    hasBody: (flags & NGHTTP2_FLAG_END_STREAM) === 0,
+    trailers: () => trailers,
+    get isOver() {
+      return stream.closed || stream.destroyed
+    },
+    onOver: (listener) => void stream.once("close", listener),
+    get isAnswered() {
+      return stream.headersSent
+    },
+    get isAnsweredWhole() {
+      return stream.writableFinished && stream.rstCode === NGHTTP2_NO_ERROR
+    },
+    askForBody() {
+      if (!isAskedFor) stream.additionalHeaders({ ":status": 100 })
+      isAskedFor = true
+    },
+    inform: (status, informed) => {
+      if (!stream.headersSent) stream.additionalHeaders({ ...(informed as OutgoingHttpHeaders), ":status": status })
+    },
+    answer: (answer) => relay(answer, stream),
+    refuse({ status, headers: refused, body }) {
+      if (stream.destroyed || stream.closed) return
+      if (stream.headersSent) {
+        stream.close(NGHTTP2_INTERNAL_ERROR)
+        return
+      }
+      stream.respond({ ...refused, ":status": status })
+      stream.end(body)
+    },
+    discardBody() {
+      // The stream's end alone: the connection, and its other streams, go on. RFC 9113, 8.1.
+      if (!stream.readableEnded) stream.close(NGHTTP2_NO_ERROR)
+    },
+  }
+}
+
+const relay = (answer: GuestAnswer, stream: ServerHttp2Stream): void => {
+  const { status, headers, body } = answer
+  stream.respond(
+    { ...(headers as OutgoingHttpHeaders), ":status": status },
+    { endStream: answer.isBodiless, waitForTrailers: !answer.isBodiless },
+  )
+  if (answer.isBodiless) {
+    body.resume()
+    return
+  }
+  stream.once("wantTrailers", () => stream.sendTrailers(prepareTrailers(answer.trailers())))
+  body
+    .on("error", () => {})
+    .once("close", () => {
+      if (!body.readableEnded) stream.close(resetCodeOf(body))
+    })
+  stream.once("close", () => body.destroy())
+  body.pipe(stream)
+}
+
+/** A guest's own words for breaking off: gRPC's clients tell a deadline from a crash by it. */
+const resetCodeOf = (body: Readable): number => {
+  const { rstCode } = body as { rstCode?: number }
+  return rstCode === undefined || rstCode === NGHTTP2_NO_ERROR ? NGHTTP2_INTERNAL_ERROR : rstCode
+}

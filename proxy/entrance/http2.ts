@@ -1,0 +1,89 @@
+/** HTTP/2's way in: its connections, each with many requests at once, and what a connection may make us do. */
+import { randomUUID } from "node:crypto"
+import { createServer, type IncomingHttpHeaders, type ServerHttp2Session, type ServerHttp2Stream } from "node:http2"
+import type { TLSSocket } from "node:tls"
+import { claimOf } from "../admission/admission.ts"
+import { checkHttp2 } from "../admission/well-formed.ts"
+import type { SendRequest } from "../guest/send.ts"
+import type { Serve } from "../passes.ts"
+import { createHttp2Exchange } from "./http2-exchange.ts"
+
+export interface Http2Entrance {
+  /** Takes a connection that agreed on HTTP/2. */
+  accept(socket: TLSSocket): void
+  /** Says GOAWAY on every connection: what is under way ends, nothing new begins. */
+  retire(): void
+  /** Ends every connection at once. */
+  destroy(): void
+}
+
+export interface Http2Limits {
+  readonly maxHeaderBytes: number
+  /** How long a connection without a request is kept. */
+  readonly idleMs: number
+}
+
+const MAX_CONCURRENT_STREAMS = 128
+/** Bodies of a connection that wait to be read: HTTP/2's own 64 KiB would make each large upload wait for the way there and back. */
+const [STREAM_WINDOW, SESSION_WINDOW] = [512 * 1024, 2 * 1024 * 1024]
+
+export const openHttp2 = (serve: Serve, sendRequest: SendRequest, limits: Http2Limits): Http2Entrance => {
+  const sessions = new Set<ServerHttp2Session>()
+  const server = createServer({
+    settings: {
+      maxConcurrentStreams: MAX_CONCURRENT_STREAMS,
+      maxHeaderListSize: limits.maxHeaderBytes,
+      initialWindowSize: STREAM_WINDOW,
+    },
+    // In MiB: headers, and frames that wait to be sent.
+    maxSessionMemory: 10,
+    maxSettings: 32,
+    maxSessionInvalidFrames: 100,
+    maxSessionRejectedStreams: 100,
+    // Requests that are taken back as soon as they are made cost us more than their sender: CVE-2023-44487.
+    streamResetBurst: 200,
+    streamResetRate: 20,
+  })
+
+  const onStream = (stream: ServerHttp2Stream, headers: IncomingHttpHeaders, flags: number) => {
+    const { ":authority": authority, host } = headers
+    const exchange = createHttp2Exchange(stream, headers, flags, randomUUID())
+    const toClaim = () => {
+      checkHttp2(exchange.head, authority, host)
+      return claimOf(exchange.head)
+    }
+    void serve(exchange, toClaim, (at, pool) => {
+      exchange.askForBody()
+      return sendRequest(exchange, at, pool)
+    })
+  }
+
+  server
+    .on("session", (session) => {
+      let open = 0
+      sessions.add(session)
+      session
+        .once("close", () => sessions.delete(session))
+        .on("error", () => {})
+        .on("stream", (stream) => {
+          open++
+          stream.once("close", () => open--)
+        })
+        .setTimeout(limits.idleMs, () => {
+          if (open === 0) session.close()
+        })
+      session.setLocalWindowSize(SESSION_WINDOW)
+    })
+    .on("stream", onStream)
+    .on("sessionError", () => {})
+
+  return {
+    accept: (socket) => void server.emit("connection", socket),
+    retire() {
+      for (const session of sessions) session.close()
+    },
+    destroy() {
+      for (const session of sessions) session.destroy()
+    },
+  }
+}

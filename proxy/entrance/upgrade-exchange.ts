@@ -1,0 +1,43 @@
+import { ServerResponse, type IncomingMessage } from "node:http"
+import type { Socket } from "node:net"
+import type { Exchange } from "../exchange.ts"
+import { createHttp1Exchange, toRequestHead } from "./http1-exchange.ts"
+
+/** The exchange of an upgrade: it is answered only when it fails, and then that is the connection's last. */
+export const createUpgradeExchange = (request: IncomingMessage, socket: Socket, requestId: string): Exchange => {
+  let answered: Exchange | undefined
+  const toExchange = () => (answered ??= createHttp1Exchange(request, answerOn(socket, request), requestId, false))
+  return {
+    requestId,
+    head: toRequestHead(request),
+    remoteAddress: socket.remoteAddress ?? "",
+    body: request,
+    hasBody: false,
+    trailers: () => ({}),
+    get isOver() {
+      return socket.destroyed
+    },
+    onOver: (listener) => void socket.once("close", listener),
+    get isAnswered() {
+      return answered?.isAnswered ?? false
+    },
+    get isAnsweredWhole() {
+      return answered?.isAnsweredWhole ?? false
+    },
+    askForBody() {},
+    inform() {},
+    answer: (answer) => toExchange().answer(answer),
+    refuse: (answer) => toExchange().refuse(answer),
+    discardBody() {},
+  }
+}
+
+const answerOn = (socket: Socket, request: IncomingMessage): ServerResponse => {
+  const response = new ServerResponse(request)
+  response.shouldKeepAlive = false
+  response.assignSocket(socket)
+  return response.once("finish", () => {
+    response.detachSocket(socket)
+    socket.destroySoon()
+  })
+}

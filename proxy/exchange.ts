@@ -1,0 +1,60 @@
+/**
+ * One request and its answer, whatever version of HTTP the client speaks. The passes between a client's connection and a guest's know
+ * nothing else of either: proxy/entrance makes exchanges, proxy/guest carries them into a VM.
+ */
+import type { IncomingHttpHeaders } from "node:http"
+import type { Readable } from "node:stream"
+import type { RequestHead } from "./admission/request-head.ts"
+import type { EdgeAnswer } from "./errors.ts"
+
+export interface Exchange {
+  readonly requestId: string
+  readonly head: RequestHead
+  readonly remoteAddress: string
+  readonly body: Readable
+  /** Whether a body may follow: that much is known from the head. */
+  readonly hasBody: boolean
+  /** What came behind the body; empty until it has ended. */
+  trailers(): IncomingHttpHeaders
+  /** The client's side is closed, after the whole answer or before. */
+  readonly isOver: boolean
+  onOver(listener: () => void): void
+  /** The answer's head is said: nothing else can be answered any more. */
+  readonly isAnswered: boolean
+  /** The answer went out whole. */
+  readonly isAnsweredWhole: boolean
+  /** Tells a client that waits to be asked (`Expect: 100-continue`) that its body is wanted. */
+  askForBody(): void
+  /** Passes on an answer before the answer: 102, 103. */
+  inform(status: number, headers: IncomingHttpHeaders): void
+  /**
+   * Passes a guest's answer on, as it comes; when either side breaks off, the other is broken off too, so that half an answer is never
+   * taken for a whole one. Throws, with nothing said to the client, when it is no answer that HTTP knows.
+   */
+  answer(answer: GuestAnswer): void
+  /** Answers for the edge itself; an answer that has begun is broken off instead. */
+  refuse(answer: EdgeAnswer): void
+  /** Reads and drops what is left of a body that nobody wants. */
+  discardBody(): void
+}
+
+/** An answer of the application, its headers prepared for the client. */
+export interface GuestAnswer {
+  readonly status: number
+  /** HTTP/1.1's words for it. */
+  readonly statusMessage: string
+  readonly headers: IncomingHttpHeaders
+  readonly body: Readable
+  /** Nothing of a body follows: the head was all. */
+  readonly isBodiless: boolean
+  trailers(): IncomingHttpHeaders
+}
+
+/** Once the client's side is closed. */
+export const goneSignal = (exchange: Exchange): AbortSignal => {
+  const gone = new AbortController()
+  const abort = () => gone.abort(new Error("The client gave up"))
+  if (exchange.isOver) abort()
+  else exchange.onOver(abort)
+  return gone.signal
+}

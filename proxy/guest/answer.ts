@@ -1,0 +1,25 @@
+import type { IncomingMessage } from "node:http"
+import type { GuestAnswer } from "../exchange.ts"
+import { prepareAnswer } from "../headers.ts"
+
+/** An answer in HTTP/1.1, prepared for the client. Throws when it is no answer that HTTP knows. */
+export const toGuestAnswer = (answer: IncomingMessage, method: string, requestId: string): GuestAnswer => {
+  const { statusCode: status = 0, statusMessage = "", headers } = answer
+  // Node's client takes any three digits and any bytes for a status; its server throws at them.
+  if (status < 200) throw new Error(`The application answered with status ${status}`)
+  const coding = headers["transfer-encoding"]
+  if (coding !== undefined && coding.toLowerCase() !== "chunked")
+    throw new Error(`The application answered in the transfer coding ${coding}`)
+  prepareAnswer(headers, requestId)
+  return {
+    status,
+    statusMessage,
+    headers,
+    body: answer,
+    isBodiless: isBodiless(status, method) || headers["content-length"] === "0",
+    trailers: () => answer.trailers,
+  }
+}
+
+/** Those that end with their head, whatever it says: RFC 9110, 6.4.1. */
+export const isBodiless = (status: number, method: string) => method === "HEAD" || status === 204 || status === 304

@@ -1,0 +1,18 @@
+/** Where an exchange goes in a VM. */
+export interface Place {
+  readonly address: string
+  readonly port: number
+  readonly requestId: string
+}
+
+/** An attempt that came to nothing, with nothing said to the client. */
+export class AttemptError extends Error {
+  override readonly name = "AttemptError"
+  /** The application closed a kept connection while we took it. */
+  readonly isStale: boolean
+
+  constructor(cause: unknown, isReused: boolean) {
+    super("The exchange with the application failed", { cause })
+    this.isStale = isReused && ["ECONNRESET", "EPIPE"].includes((cause as NodeJS.ErrnoException).code ?? "")
+  }
+}

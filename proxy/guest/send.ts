@@ -1,0 +1,79 @@
+/** The way of a request into a guest, in the protocol that the application on the port speaks. */
+import type { IncomingMessage } from "node:http"
+import { EdgeError } from "../errors.ts"
+import type { Exchange } from "../exchange.ts"
+import { createSendHttp1 } from "./http1.ts"
+import { sendHttp2 } from "./http2.ts"
+import { AttemptError, type Place } from "./place.ts"
+import type { Pool } from "./pools.ts"
+import { HTTP1, speechOf, type Speech } from "./speech.ts"
+
+/** Sends a request to a guest; resolves when the exchange is over, rejects with an {@link EdgeError} while nothing was answered yet. */
+export type SendRequest = (exchange: Exchange, at: GuestPlace, pool: Pool) => Promise<void>
+
+export interface GuestPlace extends Place {
+  /** The client asks for HTTP/2, or speaks what only exists over it. */
+  readonly wantsHttp2: boolean
+}
+
+export const createSendRequest = (): SendRequest => {
+  const sendHttp1 = createSendHttp1()
+
+  /** HTTP/1.1 to an application that nobody has asked: what it says to a request without a body may show that it speaks otherwise. */
+  const tryHttp1 = async (exchange: Exchange, at: Place, pool: Pool): Promise<void> => {
+    const accept = ({ statusCode }: IncomingMessage) => {
+      // Servers of TLS that know what HTTP looks like say so in it.
+      if (statusCode === 400)
+        return speechOf(pool.speech, at).then((speech) => {
+          if (speech.isTls) throw new Error("The application speaks TLS")
+        })
+      pool.speech.set(at.port, Promise.resolve(HTTP1))
+      return undefined
+    }
+    try {
+      await overHttp1(exchange, at, pool, { ...HTTP1, accept })
+    } catch (error) {
+      const speech = pool.isDropped || isUnreachable(error) ? HTTP1 : await speechOf(pool.speech, at)
+      if (speech === HTTP1 || exchange.isOver || pool.isDropped) throw error
+      // It took none of it for a request.
+      await sendAs(speech, exchange, at, pool)
+    }
+  }
+
+  const overHttp1 = (
+    exchange: Exchange,
+    at: Place,
+    pool: Pool,
+    options: { isTls: boolean; accept?: (answer: IncomingMessage) => Promise<void> | undefined },
+  ): Promise<void> =>
+    sendHttp1(exchange, at, { ...options, agents: pool.kept }).catch((error: AttemptError) => {
+      if (!error.isStale || pool.isDropped || exchange.isOver || !isRepeatable(exchange)) throw error
+      return sendHttp1(exchange, at, { ...options, agents: pool.fresh })
+    })
+
+  const sendAs = ({ isTls, isHttp2 }: Speech, exchange: Exchange, at: Place, pool: Pool): Promise<void> =>
+    isHttp2 ? sendHttp2(exchange, at, pool.sessions, isTls) : overHttp1(exchange, at, pool, { isTls })
+
+  return async (exchange, at, pool) => {
+    try {
+      const known = pool.speech.get(at.port)
+      // Half a body may be gone before an application shows what it speaks: then it is asked first.
+      const speech = known ?? (exchange.hasBody || at.wantsHttp2 ? speechOf(pool.speech, at) : undefined)
+      if (speech === undefined) await tryHttp1(exchange, at, pool)
+      else {
+        const { isTls, isHttp2 } = await speech
+        await sendAs({ isTls, isHttp2: isHttp2 || (at.wantsHttp2 && !isTls) }, exchange, at, pool)
+      }
+    } catch (error) {
+      // It may have been restarted as something else.
+      if (error instanceof AttemptError) pool.speech.delete(at.port)
+      throw new EdgeError("APP_CONNECT_FAILED", { cause: error instanceof AttemptError ? error.cause : error })
+    }
+  }
+}
+
+const isUnreachable = (error: unknown) =>
+  ["ECONNREFUSED", "EHOSTUNREACH"].includes(((error as Error).cause as NodeJS.ErrnoException | undefined)?.code ?? "")
+
+/** It has no body to lose, and asking twice changes nothing. */
+const isRepeatable = ({ head: { method }, hasBody }: Exchange) => (method === "GET" || method === "HEAD") && !hasBody

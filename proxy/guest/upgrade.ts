@@ -1,0 +1,99 @@
+/** The way of a WebSocket into the guest: nothing that the client sends goes in before the application has agreed to the upgrade. */
+import { request as requestPlain, type IncomingMessage } from "node:http"
+import { request as requestTls } from "node:https"
+import type { Socket } from "node:net"
+import { EdgeError } from "../errors.ts"
+import type { Exchange } from "../exchange.ts"
+import { prepareAnswer } from "../headers.ts"
+import { toGuestAnswer } from "./answer.ts"
+import type { Place } from "./place.ts"
+import { limitConnect, type Pool } from "./pools.ts"
+import { speechOf } from "./speech.ts"
+
+/** The client's side of an upgrade. */
+export interface Upgrading {
+  /** Answers it when the application does so instead of agreeing. */
+  readonly exchange: Exchange
+  readonly socket: Socket
+  /** What the client sent already behind its request. */
+  readonly head: Buffer
+  /** What the client is told when the application chooses no subprotocol. */
+  readonly fallbackProtocol: string | undefined
+}
+
+/** Resolves when the WebSocket, or the answer instead of it, is over; rejects with an {@link EdgeError} while nothing was answered. */
+export const sendUpgrade = async (upgrading: Upgrading, at: Place, pool: Pool): Promise<void> => {
+  const { socket } = upgrading
+  const known = await pool.speech.get(at.port)
+  try {
+    await attempt(upgrading, at, pool, known?.isTls ?? false).catch(async (error: unknown) => {
+      if (known !== undefined || socket.destroyed || pool.isDropped) throw error
+      const speech = await speechOf(pool.speech, at)
+      if (!speech.isTls || socket.destroyed || pool.isDropped) throw error
+      await attempt(upgrading, at, pool, true)
+    })
+  } catch (error) {
+    pool.speech.delete(at.port)
+    throw new EdgeError("APP_CONNECT_FAILED", { cause: error })
+  }
+}
+
+const attempt = ({ exchange, socket, head, fallbackProtocol }: Upgrading, at: Place, pool: Pool, isTls: boolean) =>
+  new Promise<void>((resolve, reject) => {
+    const outgoing = (isTls ? requestTls : requestPlain)({
+      host: at.address,
+      port: at.port,
+      method: "GET",
+      path: exchange.head.path,
+      headers: { ...exchange.head.headers, connection: "Upgrade", upgrade: "websocket" },
+      agent: isTls ? pool.fresh.tls : pool.fresh.plain,
+    })
+    limitConnect(outgoing)
+    socket.once("close", () => {
+      outgoing.destroy()
+      resolve()
+    })
+    const answer = async (answered: IncomingMessage) => {
+      if (!isTls && answered.statusCode === 400 && (await speechOf(pool.speech, at)).isTls)
+        throw new Error("The application speaks TLS")
+      exchange.answer(toGuestAnswer(answered, "GET", at.requestId))
+    }
+    outgoing
+      .once("upgrade", (answered, guest: Socket, guestHead) => {
+        socket.write(toHead(answered, at.requestId, fallbackProtocol))
+        if (guestHead.length > 0) guest.unshift(guestHead)
+        if (head.length > 0) socket.unshift(head)
+        join(socket, guest, pool)
+      })
+      .once("response", (answered) => {
+        answer(answered).catch((error: unknown) => {
+          outgoing.destroy()
+          reject(error)
+        })
+      })
+      .on("error", reject)
+      .end()
+  })
+
+const toHead = ({ headers }: IncomingMessage, requestId: string, fallbackProtocol: string | undefined): string => {
+  prepareAnswer(headers, requestId)
+  if (fallbackProtocol !== undefined) headers["sec-websocket-protocol"] ??= fallbackProtocol
+  const lines = Object.entries({ ...headers, connection: "Upgrade", upgrade: "websocket" }).flatMap(([name, value]) =>
+    [value].flat().map((one) => `${name}: ${one}`),
+  )
+  return ["HTTP/1.1 101 Switching Protocols", ...lines, "\r\n"].join("\r\n")
+}
+
+/** Two ends that close together: what one has sent still reaches the other, unless the other is gone. */
+const join = (socket: Socket, guest: Socket, { upgraded }: Pool): void => {
+  for (const end of [socket, guest]) end.setTimeout(0).setNoDelay(true).setKeepAlive(true)
+  upgraded.add(guest)
+  guest
+    .on("error", () => {})
+    .once("close", () => {
+      upgraded.delete(guest)
+      socket.destroySoon()
+    })
+  socket.once("close", () => (guest.writableEnded ? guest.destroySoon() : guest.destroy()))
+  socket.pipe(guest).pipe(socket)
+}

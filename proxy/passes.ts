@@ -1,0 +1,77 @@
+/** What every request goes through, whatever carries it: it is admitted, held until its VM is awake, prepared, and sent. */
+import type { IncomingHttpHeaders } from "node:http"
+import type { Log } from "../src/log.ts"
+import type { Tokens } from "../src/tokens/tokens.ts"
+import { beginActivity } from "./activity.ts"
+import { admit, type Admitted, type Claim } from "./admission/admission.ts"
+import { EdgeError, toAnswer, type EdgeErrorCode } from "./errors.ts"
+import { goneSignal, type Exchange } from "./exchange.ts"
+import type { Pool, Pools } from "./guest/pools.ts"
+import type { GuestPlace } from "./guest/send.ts"
+import { prepareRequest } from "./headers.ts"
+import { RouteError, type Router } from "./route.ts"
+
+export interface PassOptions {
+  readonly router: Router
+  readonly tokens: Tokens
+  readonly pools: Pools
+  readonly maxRequestsPerVm: number
+  readonly log: Log
+}
+
+/** Carries one exchange from its claim to its end; a refusal is answered, nothing is thrown. */
+export type Serve = (
+  exchange: Exchange,
+  toClaim: () => Claim,
+  send: (at: GuestPlace, pool: Pool) => Promise<void>,
+) => Promise<void>
+
+export const createServe = ({ router, tokens, pools, maxRequestsPerVm, log }: PassOptions): Serve => {
+  /** Counts the request as open and waits until its VM is awake; a client that gives up ends its wait. */
+  const hold = async (exchange: Exchange, { target }: Admitted): Promise<{ address: string; end: () => void }> => {
+    if (target.activity.open >= maxRequestsPerVm) throw new EdgeError("TOO_MANY_REQUESTS")
+    const end = beginActivity(target.activity)
+    try {
+      return { address: target.address ?? (await target.awake(goneSignal(exchange))), end }
+    } catch (error) {
+      end()
+      throw error instanceof RouteError ? new EdgeError(error.code, { cause: error }) : error
+    }
+  }
+
+  const pass = async (exchange: Exchange, toClaim: () => Claim, send: Parameters<Serve>[2]) => {
+    const { head, requestId, remoteAddress } = exchange
+    const admitted = await admit(head, toClaim(), router, tokens)
+    // Nobody is woken, nothing is sent for one that left.
+    if (exchange.isOver) return
+    const { address, end } = await hold(exchange, admitted)
+    try {
+      if (exchange.isOver) return
+      const wantsHttp2 = asksForHttp2(head.headers)
+      prepareRequest(head.headers, { host: head.host, remoteAddress, requestId })
+      await send({ address, port: admitted.port, requestId, wantsHttp2 }, pools.of(admitted.target.vmId))
+    } finally {
+      end()
+    }
+  }
+
+  const codeOf = (error: unknown, requestId: string): EdgeErrorCode => {
+    if (error instanceof EdgeError) return error.code
+    log.error({ requestId, err: error }, "The edge failed")
+    return "INTERNAL"
+  }
+
+  return async (exchange, toClaim, send) => {
+    try {
+      await pass(exchange, toClaim, send)
+    } catch (error) {
+      if (exchange.isOver) return
+      exchange.refuse(toAnswer(codeOf(error, exchange.requestId), exchange.requestId))
+      exchange.discardBody()
+    }
+  }
+}
+
+/** gRPC exists over HTTP/2 only, whatever its client asks for. */
+const asksForHttp2 = (headers: IncomingHttpHeaders) =>
+  headers["x-aws-proxy-force-h2"] === "true" || /^application\/grpc(?:$|[+;])/i.test(headers["content-type"] ?? "")

@@ -13,6 +13,11 @@ const table = {
   ],
   BAD_REQUEST: [400, "Bad request", "BAD_REQUEST"],
   TOO_MANY_REQUESTS: [429, "Too many requests are open to this MicroVM", "TOO_MANY_REQUESTS"],
+  TOO_MANY_REQUESTS_OF_TOKEN: [429, "Too many requests are open with this token", "TOO_MANY_REQUESTS"],
+  TOO_MANY_REQUESTS_PER_SECOND: [429, "Too many requests in a second to this MicroVM", "TOO_MANY_REQUESTS"],
+  TOO_MANY_CONNECTIONS: [429, "Too many connections are open to this MicroVM", "TOO_MANY_CONNECTIONS"],
+  TOO_MANY_CONNECTIONS_OF_TOKEN: [429, "Too many connections are open with this token", "TOO_MANY_CONNECTIONS"],
+  OVERLOADED: [503, "Too many requests are open to all MicroVMs together", "OVERLOADED"],
   APP_CONNECT_FAILED: [502, "", "APP_CONNECT_FAILED"],
   TERMINATED: [502, "", "MICROVM_CONNECT_FAILED"],
   SUSPENDED: [502, "", "MICROVM_CONNECT_FAILED"],
@@ -52,7 +57,7 @@ export const toAnswer = (code: EdgeErrorCode, requestId: string): EdgeAnswer => 
       "cache-control": "private, no-store",
       "x-aws-proxy-error": name,
       "x-amzn-requestid": requestId,
-      ...(status === 429 ? { "retry-after": "1" } : {}),
+      ...(status === 429 || status === 503 ? { "retry-after": "1" } : {}),
     },
   }
 }

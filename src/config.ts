@@ -108,6 +108,30 @@ const File = z.strictObject({
   /** What `RUN --mount=type=secret` finds by its id: files, read when a step asks. Every image's author may ask. */
   secrets: z.record(text, path).default({}),
   maxRequestsPerVm: z.number().int().min(1).max(100_000).default(512),
+  /** What strangers may take of the edge, and users of each other. */
+  edge: z
+    .strictObject({
+      /** Open at once; of all VMs together. */
+      maxRequests: z.number().int().min(1).max(1_000_000).default(16_384),
+      maxRequestsPerToken: z.number().int().min(1).max(100_000).default(256),
+      /** One too many takes the place of one that is not in use. */
+      maxConnections: z.number().int().min(1).max(1_000_000).default(16_384),
+      /** Those on which a request to the VM, or with the token, was let in. */
+      maxConnectionsPerVm: z.number().int().min(1).max(100_000).default(1024),
+      maxConnectionsPerToken: z.number().int().min(1).max(100_000).default(512),
+      /** Unlimited when left out; after a rest a second's worth may come at once. */
+      requestsPerSecondPerVm: z.number().min(0.1).max(1_000_000).optional(),
+      /** Each way, of bodies and WebSockets; unlimited when left out. Who sends more is held back. */
+      bandwidthMiBPerSecondPerVm: z.number().min(0.01).max(100_000).optional(),
+      /** Of one request: its line and its headers together. */
+      maxHeaderKiB: z.number().int().min(8).max(1024).default(32),
+      handshakeTimeoutSeconds: z.number().int().min(1).max(600).default(10),
+      /** From a request's first byte to the end of its headers. */
+      headersTimeoutSeconds: z.number().int().min(1).max(600).default(20),
+      /** Of a connection without a request. */
+      idleTimeoutSeconds: z.number().int().min(1).max(3600).default(65),
+    })
+    .prefault({}),
   /** What applications and builds say is kept as long as all three allow. */
   logs: z
     .strictObject({
@@ -192,9 +216,15 @@ const File = z.strictObject({
 
 export type Settings = z.infer<typeof File>
 
+/** An address and a port to listen on. */
+interface Listening {
+  readonly address: string
+  readonly port: number
+}
+
 export interface Config extends Settings {
-  readonly api: { readonly address: string; readonly port: number }
-  readonly edge: { readonly address: string; readonly port: number }
+  readonly api: Listening
+  readonly edge: Settings["edge"] & Listening
   readonly domain: string
   readonly dataDirectory: string
   readonly cacheDirectory: string
@@ -216,7 +246,7 @@ export const parseConfig = (environment: Readonly<Record<string, string | undefi
   return {
     ...file,
     api: { address: env.TORPOR_API_ADDRESS, port: env.TORPOR_API_PORT },
-    edge: { address: env.TORPOR_EDGE_ADDRESS, port: env.TORPOR_EDGE_PORT },
+    edge: { ...file.edge, address: env.TORPOR_EDGE_ADDRESS, port: env.TORPOR_EDGE_PORT },
     domain: env.TORPOR_DOMAIN,
     dataDirectory: env.TORPOR_DATA_DIR,
     cacheDirectory: env.TORPOR_CACHE_DIR,

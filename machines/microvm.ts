@@ -3,26 +3,36 @@
  *
  *            ┌────────── relaunch ─────────┐
  *  entering ─┤                             ▼
- *   (by row) ├─► pending ──launched──► running ◄──woken── resuming ◄─┐
- *            │      │                   │  ▲                  │      │ RESUME
- *            │      │        SUSPEND,IDLE  │ not slept        │      │
- *            │      │                   ▼  │                  │      │
- *            │      │              suspending ──slept──► suspended ──┘
- *            │      │                   │                     │
+ *   (by row) ├─► pending ──launched──► running ◄───woken, and wanted─── resuming ◄─┐
+ *            │      │                   │  ▲                             │  ▲      │
+ *            │      │        SUSPEND,IDLE  │ not slept      nobody wants it │      │ RESUME
+ *            │      │                   ▼  │                             ▼  │      │ WAKE
+ *            │      │      suspending (draining ──QUIET,DRAINED──► freezing)│      │
+ *            │      │                   │                │   slept, wanted ─┘      │
+ *            │      │                   │                └── slept ──► suspended ──┘
  *            └──────┴──── TERMINATE, DEADLINE, EXITED, SUSPENSION_OVER, any failure
  *                                       ▼
  *                                  terminating ──ended──► terminated
  *
- * Wishes (SUSPEND, RESUME, TERMINATE) come from the API, the edge and alarms; facts (EXITED, DEADLINE) from the world.
+ * Wishes (SUSPEND, RESUME, TERMINATE from the API, WAKE from the edge) and facts (EXITED, DEADLINE, QUIET) are events; what the edge's
+ * requests wish beyond that is a number in memory (`Activity.held`), looked at where it decides: a client that gives up takes its wish
+ * back without a word. RESUME's wish stays until it is true, or until SUSPEND takes it back.
+ *
+ * No request is lost to a sleep. A request is counted before it asks for the VM's address, and there is none from the very tick in which
+ * `running` is left: what is sent was counted, what comes later is held. Nothing is frozen before all that was sent is answered
+ * (`draining`). For an idle VM that is at once; one suspended by the API while it is in use has DRAIN_MS, then streams and sockets
+ * that go on and on are cut. Those held wake it as soon as it sleeps: the API asks for a sleep, not for its length.
+ *
  * `resuming` is SUSPENDED to the outside, as it is on AWS. Why each life ended is in `cause` and `stateReason`.
  */
-import { assign, fromPromise, setup, type SnapshotFrom } from "xstate"
+import { assign, fromPromise, or, setup, type SnapshotFrom } from "xstate"
 import type { Cause, IdlePolicy, MicrovmState } from "../src/db/values.ts"
 import { toFailure, type Failure } from "../src/errors.ts"
-import { alarm, createIdleAlarm, type Activity } from "./alarm.ts"
+import { createIdleAlarm, createQuietWatch, isQuiet, type Activity } from "./activity.ts"
+import { alarm } from "./alarm.ts"
 
 /** Grows when a persisted snapshot of an older machine can no longer be restored; then the columns rebuild it. */
-export const MICROVM_MACHINE_VERSION = 1
+export const MICROVM_MACHINE_VERSION = 2
 
 export interface MicrovmInput {
   readonly id: string
@@ -43,8 +53,8 @@ interface By {
 }
 
 interface MicrovmContext extends MicrovmInput {
-  /** A request came while it was going to sleep: it is awake again as soon as it sleeps. */
-  readonly wanted: boolean
+  /** Why it is to be awake, until it is. The API's wish stays; a request's is worth what is still held. */
+  readonly wish: { readonly cause: "api" | "request"; readonly by: By | null } | null
   readonly failure: Failure | null
   /** The caller of the wish that is coming true. */
   readonly by: By | null
@@ -52,10 +62,13 @@ interface MicrovmContext extends MicrovmInput {
 
 export type MicrovmEvent =
   | { type: "SUSPEND"; cause: Cause; by?: By }
-  | { type: "RESUME"; cause: Cause; by?: By }
+  | { type: "RESUME"; by?: By }
+  | { type: "WAKE" }
   | { type: "TERMINATE"; cause: Cause; reason: string; by?: By }
   | { type: "EXITED"; cause: Cause; reason: string }
   | { type: "IDLE" }
+  | { type: "QUIET" }
+  | { type: "DRAINED" }
   | { type: "DEADLINE" }
   | { type: "SUSPENSION_OVER" }
 
@@ -73,6 +86,8 @@ export interface VmVerbs {
   end(vmId: string): Promise<void>
 }
 
+/** How long what was sent to a VM may take to be answered when the API suspends it: as long as a daemon that stops waits, too. */
+const DRAIN_MS = 10_000
 const LIFETIME_OVER = "MicroVM exceeded maximum lifetime."
 
 /** Why an alarm or a fact ended a life; both alarms answer with AWS's one sentence. */
@@ -82,17 +97,18 @@ const endings = {
 } as const satisfies Record<string, { cause: Cause; stateReason: string }>
 
 /** The statechart over a host's verbs and the edge's count of what is in use. */
-export const createMicrovmMachine = (verbs: VmVerbs, activityOf: (id: string) => Activity) =>
+export const createMicrovmMachine = (verbs: VmVerbs, activityOf: (id: string) => Activity, drainMs = DRAIN_MS) =>
   setup({
     types: {
       input: {} as MicrovmInput,
       context: {} as MicrovmContext,
       events: {} as MicrovmEvent,
-      tags: {} as "awake" | "wakeable" | "over",
+      tags: {} as "awake" | "connected" | "over",
     },
     actors: {
       alarm,
       idleAlarm: createIdleAlarm(activityOf),
+      quietWatch: createQuietWatch(activityOf),
       launch: fromPromise<void, { vmId: string }>(({ input, signal }) => verbs.launch(input.vmId, signal)),
       sleep: fromPromise<boolean, { vmId: string }>(({ input, signal }) => verbs.sleep(input.vmId, signal)),
       wake: fromPromise<boolean, { vmId: string }>(({ input, signal }) => verbs.wake(input.vmId, signal)),
@@ -104,7 +120,9 @@ export const createMicrovmMachine = (verbs: VmVerbs, activityOf: (id: string) =>
     guards: {
       sleepsWhenIdle: ({ context }) => (context.idlePolicy?.suspendedSeconds ?? 0) > 0,
       endsSuspension: ({ context }) => context.idlePolicy !== null,
-      isWanted: ({ context }) => context.wanted,
+      isQuiet: ({ context }) => isQuiet(activityOf(context.id)),
+      isAskedFor: ({ context }) => context.wish?.cause === "api",
+      isHeldFor: ({ context }) => activityOf(context.id).held > 0,
     },
     actions: {
       /** A wish that is true already is taken, not refused: `can` answers by it. */
@@ -113,6 +131,16 @@ export const createMicrovmMachine = (verbs: VmVerbs, activityOf: (id: string) =>
         cause: ({ context, event }) => ("cause" in event ? event.cause : context.cause),
         by: ({ event }) => ("by" in event ? event.by : null),
       }),
+      noteResume: assign({
+        wish: ({ event }) => ({ cause: "api" as const, by: ("by" in event ? event.by : undefined) ?? null }),
+      }),
+      noteWake: assign({ wish: { cause: "request" as const, by: null } }),
+      noteWoken: assign({
+        cause: ({ context }) => context.wish?.cause ?? "request",
+        by: ({ context }) => context.wish?.by ?? null,
+      }),
+      noteSlept: assign({ suspendedAt: () => Date.now() }),
+      forgetWish: assign({ wish: null }),
       noteEnding: assign({
         by: ({ event }) => ("by" in event ? event.by : null),
         cause: ({ context, event }) =>
@@ -136,7 +164,7 @@ export const createMicrovmMachine = (verbs: VmVerbs, activityOf: (id: string) =>
     },
   }).createMachine({
     id: "microvm",
-    context: ({ input }) => ({ ...input, wanted: false, failure: null, by: null }),
+    context: ({ input }) => ({ ...input, wish: null, failure: null, by: null }),
     initial: "entering",
     states: {
       entering: {
@@ -162,7 +190,6 @@ export const createMicrovmMachine = (verbs: VmVerbs, activityOf: (id: string) =>
         initial: "pending",
         states: {
           pending: {
-            tags: "wakeable",
             invoke: {
               src: "launch",
               input: ({ context }) => ({ vmId: context.vmId }),
@@ -174,8 +201,8 @@ export const createMicrovmMachine = (verbs: VmVerbs, activityOf: (id: string) =>
             },
           },
           running: {
-            tags: ["awake", "wakeable"],
-            entry: assign({ suspendedAt: null, wanted: false, failure: null }),
+            tags: ["awake", "connected"],
+            entry: assign({ suspendedAt: null, wish: null, failure: null }),
             invoke: [
               {
                 src: "watch",
@@ -213,31 +240,48 @@ export const createMicrovmMachine = (verbs: VmVerbs, activityOf: (id: string) =>
             },
           },
           suspending: {
-            tags: "wakeable",
-            invoke: {
-              src: "sleep",
-              input: ({ context }) => ({ vmId: context.vmId }),
-              onDone: [
-                { guard: ({ event }) => !event.output, target: "running" },
-                {
-                  guard: "isWanted",
-                  target: "resuming",
-                  actions: assign({ suspendedAt: () => Date.now() }),
-                },
-                { target: "suspended", actions: assign({ suspendedAt: () => Date.now() }) },
-              ],
-              onError: {
-                target: "#microvm.terminating",
-                actions: { type: "noteFailure", params: ({ event }) => ({ doing: "suspended", error: event.error }) },
-              },
-            },
+            initial: "draining",
             on: {
-              SUSPEND: { actions: assign({ wanted: false }) },
-              RESUME: { actions: ["noteCause", assign({ wanted: true })] },
+              SUSPEND: { actions: "forgetWish" },
+              RESUME: { actions: "noteResume" },
+            },
+            states: {
+              draining: {
+                tags: "connected",
+                always: { guard: "isQuiet", target: "freezing" },
+                invoke: [
+                  { src: "quietWatch", input: ({ context }) => ({ id: context.id }) },
+                  { src: "alarm", input: () => ({ at: Date.now() + drainMs, event: { type: "DRAINED" } }) },
+                ],
+                on: { QUIET: "freezing", DRAINED: "freezing" },
+              },
+              freezing: {
+                invoke: {
+                  src: "sleep",
+                  input: ({ context }) => ({ vmId: context.vmId }),
+                  onDone: [
+                    {
+                      guard: ({ event }) => !event.output,
+                      target: "#microvm.alive.running",
+                      actions: assign({ cause: "host", by: null }),
+                    },
+                    { guard: "isAskedFor", target: "#microvm.alive.resuming", actions: "noteSlept" },
+                    { guard: "isHeldFor", target: "#microvm.alive.resuming", actions: ["noteSlept", "noteWake"] },
+                    { target: "#microvm.alive.suspended", actions: "noteSlept" },
+                  ],
+                  onError: {
+                    target: "#microvm.terminating",
+                    actions: {
+                      type: "noteFailure",
+                      params: ({ event }) => ({ doing: "suspended", error: event.error }),
+                    },
+                  },
+                },
+              },
             },
           },
           suspended: {
-            tags: "wakeable",
+            entry: "forgetWish",
             invoke: {
               src: "alarm",
               input: ({ context }) => ({
@@ -250,22 +294,27 @@ export const createMicrovmMachine = (verbs: VmVerbs, activityOf: (id: string) =>
             },
             on: {
               SUSPEND: { actions: "alreadySo" },
-              RESUME: { target: "resuming", actions: "noteCause" },
+              RESUME: { target: "resuming", actions: "noteResume" },
+              WAKE: { target: "resuming", actions: "noteWake" },
               SUSPENSION_OVER: { guard: "endsSuspension", target: "#microvm.terminating", actions: "noteEnding" },
             },
           },
           resuming: {
-            tags: "wakeable",
             invoke: {
               src: "wake",
               input: ({ context }) => ({ vmId: context.vmId }),
-              onDone: [{ guard: ({ event }) => event.output, target: "running" }, { target: "suspended" }],
+              onDone: [
+                { guard: ({ event }) => !event.output, target: "suspended" },
+                { guard: or(["isAskedFor", "isHeldFor"]), target: "running", actions: "noteWoken" },
+                // Every client gave up: back to where it was, whatever its idle policy, rather than awake for nobody.
+                { target: "suspending", actions: assign({ cause: "idle", by: null, wish: null, suspendedAt: null }) },
+              ],
               onError: {
                 target: "#microvm.terminating",
                 actions: { type: "noteFailure", params: ({ event }) => ({ doing: "resumed", error: event.error }) },
               },
             },
-            on: { RESUME: { actions: "alreadySo" } },
+            on: { RESUME: { actions: "noteResume" } },
           },
         },
       },

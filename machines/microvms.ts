@@ -97,7 +97,7 @@ export const createMicrovms = ({ db, hostId, places, registry, ledger, logs }: M
     },
     log: async (id, scope) => logs.reader((await find(id, scope)).vmId),
     suspend: (id, caller) => wish(id, caller, { type: "SUSPEND", cause: "api", by: by(caller) }, "suspended"),
-    resume: (id, caller) => wish(id, caller, { type: "RESUME", cause: "api", by: by(caller) }, "resumed"),
+    resume: (id, caller) => wish(id, caller, { type: "RESUME", by: by(caller) }, "resumed"),
     terminate: (id, caller) =>
       wish(id, caller, { type: "TERMINATE", cause: "api", reason: "Success.", by: by(caller) }, "terminated"),
   }

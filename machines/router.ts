@@ -1,11 +1,10 @@
 /** Where the edge's requests go: endpoints to MicroVMs, awake or to be woken. */
 import { LRUCache } from "lru-cache"
 import { waitFor, type Actor } from "xstate"
-import type { Activity } from "./alarm.ts"
+import { createActivity, type Activity } from "./activity.ts"
 import type { MicrovmMachine } from "./microvm.ts"
 import { findByEndpoint, type MicrovmRow } from "./microvm-row.ts"
 import type { Registry } from "./registry.ts"
-import type { VmHost } from "./vm.ts"
 import type { Database } from "./vm-row.ts"
 
 /** Why a MicroVM cannot be reached: the edge's own words for it. */
@@ -26,7 +25,8 @@ export interface MicrovmRouter {
 
 export interface RouterOptions {
   readonly db: Database
-  readonly host: VmHost
+  /** Where the live VMs of this host are. */
+  readonly host: { live(vmId: string): { readonly slot: { readonly address: string } } | undefined }
   /** What follows an endpoint's first label: `vm.localhost`. */
   readonly domain: string
   readonly registry: () => Registry<MicrovmMachine>
@@ -48,12 +48,13 @@ export const createMicrovmRouter = ({ db, host, domain, registry, refuse }: Rout
     const actor = registry().get(id)
     const known = actor && activities.get(actor)
     if (known !== undefined) return known
-    const fresh = { open: 0, lastAt: 0 }
+    const fresh = createActivity()
     if (actor !== undefined) activities.set(actor, fresh)
     return fresh
   }
 
   const targetOf = ({ id, vmId, idlePolicy }: MicrovmRow): MicrovmTarget => {
+    const autoResume = idlePolicy?.autoResume ?? true
     const addressNow = () =>
       registry().get(id)?.getSnapshot().hasTag("awake") ? host.live(vmId)?.slot.address : undefined
     return {
@@ -68,10 +69,22 @@ export const createMicrovmRouter = ({ db, host, domain, registry, refuse }: Rout
       async awake(signal) {
         const actor = registry().get(id)
         if (actor === undefined) throw refuse("TERMINATED")
-        await wake(actor, idlePolicy?.autoResume ?? true, refuse, signal)
-        const address = addressNow()
-        if (address === undefined) throw refuse("RESUME_FAILED")
-        return address
+        const activity = activityOf(id)
+        // A request that may not wake it is no wish.
+        const wishes = autoResume ? 1 : 0
+        activity.held += wishes
+        try {
+          for (;;) {
+            await settled(actor, autoResume, refuse, signal)
+            const address = addressNow()
+            if (address !== undefined) return address
+            if (actor.getSnapshot().hasTag("awake")) throw refuse("RESUME_FAILED")
+            // It was suspended again between its being awake and now.
+          }
+        } finally {
+          // In the very tick in which the address was read: from here on it counts as sent.
+          activity.held -= wishes
+        }
       },
     }
   }
@@ -93,18 +106,20 @@ export const createMicrovmRouter = ({ db, host, domain, registry, refuse }: Rout
   }
 }
 
-/** Resolves when the MicroVM runs; several requests that wait wake it once. */
-const wake = async (
+/** Resolves once the MicroVM was seen awake, having asked for that if it may; several that wait wake it once. */
+const settled = async (
   actor: Actor<MicrovmMachine>,
   autoResume: boolean,
   refuse: RouterOptions["refuse"],
   signal: AbortSignal,
 ): Promise<void> => {
+  signal.throwIfAborted()
   const before = actor.getSnapshot()
-  const asleep = before.matches({ alive: "suspended" }) || before.matches({ alive: "suspending" })
-  if (asleep && !autoResume) throw refuse("SUSPENDED")
-  if (asleep) actor.send({ type: "RESUME", cause: "request" })
-  const settled = await waitFor(
+  const asleep = before.matches({ alive: "suspended" })
+  if ((asleep || before.matches({ alive: "suspending" })) && !autoResume) throw refuse("SUSPENDED")
+  // One that is going to sleep is woken by its statechart, which knows of us.
+  if (asleep) actor.send({ type: "WAKE" })
+  const after = await waitFor(
     actor,
     (snapshot) => snapshot.hasTag("awake") || snapshot.matches({ alive: "suspended" }) || !snapshot.matches("alive"),
     { signal, timeout: Infinity },
@@ -114,6 +129,6 @@ const wake = async (
     if (actor.getSnapshot().status !== "active") throw refuse("TERMINATED")
     throw error
   })
-  if (settled.matches({ alive: "suspended" })) throw refuse("RESUME_FAILED")
-  if (!settled.hasTag("awake")) throw refuse("TERMINATED")
+  if (after.matches({ alive: "suspended" })) throw refuse("RESUME_FAILED")
+  if (!after.hasTag("awake")) throw refuse("TERMINATED")
 }

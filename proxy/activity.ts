@@ -4,6 +4,8 @@ export interface Activity {
   open: number
   /** When the last one began or ended, in ms since the epoch. */
   lastAt: number
+  /** Called when one has ended, for who waits for that. */
+  onEnd?: (() => void) | undefined
 }
 
 /** Counts one request as open; the answer ends it, once. */
@@ -16,5 +18,6 @@ export const beginActivity = (activity: Activity): (() => void) => {
     ended = true
     activity.open--
     activity.lastAt = Date.now()
+    activity.onEnd?.()
   }
 }

@@ -220,7 +220,7 @@ export const startDaemon = async (
           "MicroVM",
         )
         vmOwner.set(vmId, id)
-        if (!snapshot.hasTag("awake")) dropConnections(id)
+        if (!snapshot.hasTag("connected")) dropConnections(id)
         if (snapshot.hasTag("over")) vmOwner.delete(vmId)
       },
     },

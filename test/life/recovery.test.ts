@@ -1,6 +1,7 @@
 import {
   GetMicrovmCommand,
   ListMicrovmsCommand,
+  ResumeMicrovmCommand,
   RunMicrovmCommand,
   SuspendMicrovmCommand,
   TerminateMicrovmCommand,
@@ -91,7 +92,7 @@ describe("A daemon that is killed", () => {
       const vm = await started()
       expect(await count(vm)).toBe(1)
       await suspend(vm)
-      await dieAt(point, () => vm.get("/count"))
+      await dieAt(point, () => daemon.client.send(new ResumeMicrovmCommand({ microvmIdentifier: vm.id })))
       await daemon.untilState(vm.id, "RUNNING")
       expect(await count(vm)).toBe(2)
       await suspend(vm)

@@ -8,6 +8,7 @@ import {
   type MicrovmInput,
   type MicrovmMachine,
 } from "../../machines/microvm.ts"
+import { createActivity, isQuiet } from "../../machines/activity.ts"
 import { createSimulatedHost } from "./simulated-host.ts"
 
 const input = (over: Partial<MicrovmInput> = {}): MicrovmInput => ({
@@ -42,7 +43,7 @@ describe("A MicroVM", () => {
     actor.send({ type: "SUSPEND", cause: "api" })
     expect(toMicrovmState(actor.getSnapshot())).toBe("SUSPENDING")
     await reaches(actor, "SUSPENDED")
-    actor.send({ type: "RESUME", cause: "request" })
+    actor.send({ type: "RESUME" })
     expect(toMicrovmState(actor.getSnapshot())).toBe("SUSPENDED")
     await reaches(actor, "RUNNING")
     expect(actor.getSnapshot().context.suspendedAt).toBeNull()
@@ -89,10 +90,74 @@ describe("A MicroVM", () => {
     const { actor, host } = begin()
     await reaches(actor, "RUNNING")
     actor.send({ type: "SUSPEND", cause: "idle" })
-    actor.send({ type: "RESUME", cause: "request" })
-    await waitFor(actor, (snapshot) => snapshot.hasTag("awake"), { timeout: 5000 })
+    actor.send({ type: "RESUME" })
+    const { context } = await waitFor(actor, (snapshot) => snapshot.hasTag("awake"), { timeout: 5000 })
     expect(host.done).toEqual(["launch", "sleep", "wake"])
+    expect(context.cause).toBe("api")
     actor.stop()
+  })
+
+  test("that the API suspends while it is in use answers first what was sent to it, and sleeps then", async () => {
+    const { actor, host } = begin()
+    await reaches(actor, "RUNNING")
+    host.activity.open = 2
+    actor.send({ type: "SUSPEND", cause: "api" })
+    expect(toMicrovmState(actor.getSnapshot())).toBe("SUSPENDING")
+    expect([actor.getSnapshot().hasTag("awake"), actor.getSnapshot().hasTag("connected")]).toEqual([false, true])
+    host.activity.open = 1
+    host.activity.onEnd?.()
+    await new Promise((resolve) => setImmediate(resolve))
+    expect(host.done).toEqual(["launch"])
+    host.activity.open = 0
+    host.activity.onEnd?.()
+    expect(actor.getSnapshot().hasTag("connected")).toBe(false)
+    await reaches(actor, "SUSPENDED")
+    expect(host.activity.onEnd).toBeUndefined()
+    actor.stop()
+  })
+
+  test("doesn't wait for ever for what was sent to it", async () => {
+    const host = createSimulatedHost()
+    const actor = createActor(
+      createMicrovmMachine(host.verbs, () => host.activity, 5),
+      { input: input() },
+    )
+    actor.start()
+    await reaches(actor, "RUNNING")
+    host.activity.open = 1
+    actor.send({ type: "SUSPEND", cause: "api" })
+    await reaches(actor, "SUSPENDED")
+    expect(host.violations).toEqual(["sleep with an unanswered request"])
+    actor.stop()
+  })
+
+  test("that a request is held for wakes as soon as it sleeps, with that as the cause; one that nobody waits for any more sleeps on", async () => {
+    for (const held of [1, 0]) {
+      const { actor, host } = begin()
+      await reaches(actor, "RUNNING")
+      actor.send({ type: "SUSPEND", cause: "api" })
+      Object.assign(host.activity, { open: held, held })
+      if (held === 0) await waitFor(actor, (snapshot) => snapshot.matches({ alive: "suspended" }), { timeout: 5000 })
+      else expect((await reaches(actor, "RUNNING")).context.cause).toBe("request")
+      expect(host.done).toEqual(["launch", "sleep", ...(held === 0 ? [] : ["wake"])])
+      actor.stop()
+    }
+  })
+
+  test("whose every client gave up during its wake sleeps again at once, unless the API wants it awake too", async () => {
+    for (const asked of [false, true]) {
+      const { actor, host } = begin({ state: "SUSPENDED", suspendedAt: Date.now(), idlePolicy: null })
+      host.process = "asleep"
+      const causes: string[] = []
+      actor.subscribe((snapshot) => void causes.push(`${toMicrovmState(snapshot)} ${snapshot.context.cause}`))
+      actor.send({ type: "WAKE" })
+      if (asked) actor.send({ type: "RESUME" })
+      await reaches(actor, asked ? "RUNNING" : "SUSPENDING")
+      if (!asked) await reaches(actor, "SUSPENDED")
+      expect(host.done).toEqual(asked ? ["wake"] : ["wake", "sleep"])
+      expect(causes.at(-1)).toBe(asked ? "RUNNING api" : "SUSPENDED idle")
+      actor.stop()
+    }
   })
 
   test("that cannot sleep runs on, and one that cannot wake sleeps on", async () => {
@@ -106,7 +171,7 @@ describe("A MicroVM", () => {
     actor.send({ type: "SUSPEND", cause: "api" })
     await reaches(actor, "SUSPENDED")
     host.wakes = false
-    actor.send({ type: "RESUME", cause: "request" })
+    actor.send({ type: "WAKE" })
     await waitFor(actor, (snapshot) => snapshot.matches({ alive: "suspended" }), { timeout: 5000 })
     expect(actor.getSnapshot().status).toBe("active")
     actor.stop()
@@ -122,9 +187,14 @@ describe("A MicroVM", () => {
 })
 
 describe("Whatever happens to a MicroVM, with a crash and a restore between any two events,", () => {
-  const event = fc.constantFrom<MicrovmEvent | "crash" | "wait">(
+  const event = fc.constantFrom<MicrovmEvent | "crash" | "wait" | "hold" | "give up" | "send" | "answer">(
     { type: "SUSPEND", cause: "api" },
-    { type: "RESUME", cause: "request" },
+    { type: "RESUME" },
+    { type: "WAKE" },
+    "hold",
+    "give up",
+    "send",
+    "answer",
     { type: "TERMINATE", cause: "api", reason: "Success." },
     { type: "IDLE" },
     { type: "SUSPENSION_OVER" },
@@ -132,7 +202,7 @@ describe("Whatever happens to a MicroVM, with a crash and a restore between any 
     "wait",
   )
 
-  test("it is never in two states, has a process only when it may, and ends only once", async () => {
+  test("it is never in two states, has a process only when it may, sleeps only with nothing unanswered, and ends only once", async () => {
     await fc.assert(
       fc.asyncProperty(fc.array(event, { maxLength: 24 }), fc.boolean(), async (events, byColumns) => {
         const host = createSimulatedHost()
@@ -140,8 +210,20 @@ describe("Whatever happens to a MicroVM, with a crash and a restore between any 
         let actor = createActor(machine, { input: input() })
         actor.start()
         for (const next of events) {
+          const { activity } = host
           if (next === "wait") await new Promise((resolve) => setImmediate(resolve))
-          else if (next === "crash") {
+          else if (next === "hold") {
+            activity.open++
+            activity.held++
+          } else if (next === "send") {
+            if (actor.getSnapshot().hasTag("awake")) activity.open++
+          } else if (next === "give up" || next === "answer") {
+            if (next === "give up" ? activity.held === 0 : isQuiet(activity)) continue
+            if (next === "give up") activity.held--
+            activity.open--
+            activity.onEnd?.()
+          } else if (next === "crash") {
+            Object.assign(activity, createActivity())
             const snapshot = actor.getSnapshot()
             const persisted = JSON.parse(JSON.stringify(actor.getPersistedSnapshot()))
             actor.stop()

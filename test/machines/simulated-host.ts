@@ -1,4 +1,5 @@
 import type { Cause } from "../../src/db/values.ts"
+import { createActivity, isQuiet } from "../../machines/activity.ts"
 import type { VmVerbs } from "../../machines/microvm.ts"
 
 type Process = "none" | "running" | "asleep"
@@ -14,7 +15,7 @@ export const createSimulatedHost = () => {
     over: false,
     sleeps: true,
     wakes: true,
-    activity: { open: 0, lastAt: 0 },
+    activity: createActivity(),
     done: [] as string[],
     violations: [] as string[],
     exit: (ending: { cause: Cause; reason: string }) => ended.forEach((end) => end(ending)),
@@ -32,6 +33,7 @@ export const createSimulatedHost = () => {
       host.done.push("launch")
     },
     async sleep(_, signal) {
+      if (!isQuiet(host.activity)) host.violations.push("sleep with an unanswered request")
       await step("sleep", signal)
       if (host.process === "none") host.violations.push("sleep without a process")
       if (!host.sleeps) return false

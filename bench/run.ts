@@ -10,9 +10,10 @@ import { builds } from "./builds.ts"
 import { deltas } from "./deltas.ts"
 import { idle } from "./idle.ts"
 import { life } from "./life.ts"
+import { suspends } from "./suspends.ts"
 import { summarise, timed, type Samples, type Summary } from "./samples.ts"
 
-const benches: Readonly<Record<string, Bench>> = { life, boots, deltas, idle, builds }
+const benches: Readonly<Record<string, Bench>> = { life, boots, deltas, idle, builds, suspends }
 
 const usage = `Usage: npm run bench [NAME …] [-- --json] [-- --rounds N]
 

@@ -282,7 +282,7 @@ export const startDaemon = async (
       mint: tokens,
       store,
       storage: createImageStorage({ dataDirectory: data.path, layers, registry, snapshots }),
-      jwks: () => Promise.resolve(tokenKeys.jwks),
+      tokenKeys,
       health: () => Promise.resolve({ ok: true, accelerator: verdict.accelerator }),
       metrics,
       config: {

@@ -15,6 +15,7 @@ import { toErrorAnswer } from "./aws/wire.ts"
 import type { ImageStorage } from "../../machines/resources.ts"
 import { createCancelRoute } from "./torpor/cancel.ts"
 import { createLogRoute, type FindLog } from "./torpor/log.ts"
+import { createRotateRoute } from "./torpor/keys.ts"
 import { createStorageRoute } from "./torpor/storage.ts"
 
 /** How the daemon is: `ok` decides between 200 and 503, the rest is shown. */
@@ -27,8 +28,8 @@ export interface ApiParts extends MicrovmsParts {
   readonly keys: AccessKeys
   readonly store: ArtifactStore
   readonly storage: ImageStorage
-  /** The public keys of tokens. */
-  readonly jwks: () => Promise<{ keys: readonly object[] }>
+  /** What tokens are signed with: shown, and replaced. */
+  readonly tokenKeys: { jwks(): Promise<{ keys: readonly object[] }>; rotate(): Promise<string> }
   readonly health: () => Promise<Health>
   readonly metrics: Registry
   readonly log: Log
@@ -63,6 +64,7 @@ export const createApi = (parts: ApiParts): Hono<ApiEnv> => {
   const cancelBuild = createCancelRoute(parts.images, context)
   const usage = createStorageRoute(parts.storage, "usage", context)
   const prune = createStorageRoute(parts.storage, "prune", context)
+  const rotateKeys = createRotateRoute(parts.tokenKeys, context)
   const microvmLog = logRoute(async (identifier, caller) => ({
     reader: await parts.microvms.log(parseMicrovmId(identifier), caller),
   }))
@@ -85,11 +87,12 @@ export const createApi = (parts: ApiParts): Hono<ApiEnv> => {
   app.get("/metrics", async (c) =>
     c.body(await parts.metrics.metrics(), 200, { "content-type": parts.metrics.contentType }),
   )
-  app.get("/.well-known/jwks.json", async (c) => c.json(await parts.jwks()))
+  app.get("/.well-known/jwks.json", async (c) => c.json(await parts.tokenKeys.jwks()))
   app.get("/torpor/v1/builds/:buildId/logs", (c) => buildLog(c, randomUUID()))
   app.post("/torpor/v1/builds/:buildId/cancel", (c) => cancelBuild(c, randomUUID()))
   app.get("/torpor/v1/images/usage", (c) => usage(c, randomUUID()))
   app.post("/torpor/v1/images/prune", (c) => prune(c, randomUUID()))
+  app.post("/torpor/v1/keys/rotate", (c) => rotateKeys(c, randomUUID()))
   app.get("/torpor/v1/microvms/:microvmId/logs", (c) => microvmLog(c, randomUUID()))
   app.all("*", (c) => microvms(c, randomUUID()))
   return app

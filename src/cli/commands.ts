@@ -166,6 +166,17 @@ export const commands: Readonly<Record<string, Command>> = {
     asRoot: false,
     run: async (input) => (await import("./images/storage.ts")).prune(input),
   },
+  "keys rotate": {
+    summary: "sign tokens with a new key from now on",
+    description: [
+      "Tokens that were given out stay good until they expire, and the old key is kept",
+      "for them that long. The daemon does the same by itself every 30 days.",
+    ],
+    options: {},
+    examples: { "torpor keys rotate": "sooner than that" },
+    asRoot: false,
+    run: async (input) => (await import("./keys.ts")).rotate(input),
+  },
   down: {
     summary: "put every virtual machine to sleep, stop the daemon and its Postgres",
     description: [

@@ -1,5 +1,5 @@
 /** Who this host is, who may call, and with what tokens are signed. */
-import { desc, eq, isNull, sql } from "drizzle-orm"
+import { desc, eq, inArray, isNull, sql } from "drizzle-orm"
 import type { PostgresJsDatabase } from "drizzle-orm/postgres-js"
 import type { Secrets } from "../secrets.ts"
 import { accessKeys, hosts, signingKeys } from "./schema.ts"
@@ -32,6 +32,7 @@ export const createAccessKeys = (db: PostgresJsDatabase, secrets: Secrets) => ({
 
 interface SigningKey {
   readonly kid: string
+  readonly createdAt: Date
   readonly publicJwk: object
   readonly privateJwk: object
 }
@@ -44,15 +45,18 @@ export const createKeyStore = (db: PostgresJsDatabase, secrets: Secrets) => ({
       .from(signingKeys)
       .where(isNull(signingKeys.retiredAt))
       .orderBy(desc(signingKeys.createdAt))
-    return rows.map(({ kid, publicJwk, sealedPrivateJwk }) => ({
+    return rows.map(({ kid, createdAt, publicJwk, sealedPrivateJwk }) => ({
       kid,
+      createdAt,
       publicJwk,
       privateJwk: JSON.parse(secrets.open(sealedPrivateJwk)) as object,
     }))
   },
-  async insert({ kid, publicJwk, privateJwk }: SigningKey): Promise<void> {
-    await db
-      .insert(signingKeys)
-      .values({ kid, publicJwk: { ...publicJwk }, sealedPrivateJwk: secrets.seal(JSON.stringify(privateJwk)) })
+  async insert({ kid, createdAt, publicJwk, privateJwk }: SigningKey): Promise<void> {
+    const sealedPrivateJwk = secrets.seal(JSON.stringify(privateJwk))
+    await db.insert(signingKeys).values({ kid, createdAt, publicJwk: { ...publicJwk }, sealedPrivateJwk })
+  },
+  async remove(kids: readonly string[]): Promise<void> {
+    await db.delete(signingKeys).where(inArray(signingKeys.kid, [...kids]))
   },
 })

@@ -2,12 +2,15 @@
 import { errors, jwtVerify, SignJWT } from "jose"
 import { LRUCache } from "lru-cache"
 import { z } from "zod"
-import { ALGORITHM, type TokenKeys } from "./keys.ts"
+import { ALGORITHM, MAX_TOKEN_SECONDS, type TokenKeys } from "./keys.ts"
 
 export interface PortRange {
   readonly from: number
   readonly to: number
 }
+
+/** A token is good for what it was made for only: what a program sends, or what a browser keeps as a cookie. */
+export type Purpose = "proxy" | "cookie"
 
 export interface Grant {
   readonly vmId: string
@@ -17,70 +20,111 @@ export interface Grant {
 }
 
 export interface Tokens {
-  mint(grant: { vmId: string; ports: readonly PortRange[]; expirationSeconds: number }): Promise<string>
+  mint(grant: {
+    vmId: string
+    ports: readonly PortRange[]
+    expirationSeconds: number
+    purpose?: Purpose
+  }): Promise<string>
   /** What a token grants; `undefined` when it is forged, of another purpose, or no token at all. */
-  verify(token: string): Promise<Grant | "expired" | undefined>
+  verify(token: string, purpose?: Purpose): Promise<Grant | "expired" | undefined>
 }
 
 const ISSUER = "torpor"
-const PURPOSE = "proxy"
 /** AWS's own limit of a token. */
 const MAX_TOKEN_CHARACTERS = 8000
 const CACHED_TOKENS = 10_000
+
+/**
+ * A JWT as we write it, to the letter. Decoders overlook padding, white space and the bits that the last letter of a signature has too
+ * many: one token would have many names, and a limit for each.
+ */
+const WRITTEN = /^[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]{85}[AQgw]$/
 
 const Port = z.number().int().min(1).max(65535)
 const Claims = z.object({
   sub: z.string().max(64),
   exp: z.number(),
-  purpose: z.literal(PURPOSE),
+  purpose: z.enum(["proxy", "cookie"]),
   ports: z.array(z.tuple([Port, Port])).max(64),
 })
+
+/** The claims of what we signed and is good at `now`; throws for anything else, jose's JWTExpired for what was good once. */
+export const verifyClaims = async (token: string, keys: TokenKeys, now: () => number): Promise<unknown> => {
+  if (token.length > MAX_TOKEN_CHARACTERS || !WRITTEN.test(token)) throw new Error("No token of ours is written so")
+  const { payload } = await jwtVerify(
+    token,
+    async ({ kid }) => {
+      const key = await keys.verifying(kid ?? "")
+      if (key === undefined) throw new Error("The token was signed with another key")
+      return key
+    },
+    { algorithms: [ALGORITHM], issuer: ISSUER, requiredClaims: ["sub", "exp"], currentDate: new Date(now()) },
+  )
+  return payload
+}
+
+/** Signs claims for a time that begins now; keys are kept for no longer one than {@link MAX_TOKEN_SECONDS}. */
+export const signClaims = async (
+  claims: Record<string, unknown>,
+  { subject, expirationSeconds }: { subject: string; expirationSeconds: number },
+  keys: TokenKeys,
+  now: () => number,
+): Promise<string> => {
+  if (expirationSeconds > MAX_TOKEN_SECONDS)
+    throw new RangeError(`A token of ${expirationSeconds} s would outlive its key`)
+  const { kid, privateKey } = await keys.signing()
+  const issuedAt = Math.floor(now() / 1000)
+  return new SignJWT(claims)
+    .setProtectedHeader({ alg: ALGORITHM, kid, typ: "JWT" })
+    .setIssuer(ISSUER)
+    .setSubject(subject)
+    .setIssuedAt(issuedAt)
+    .setExpirationTime(issuedAt + expirationSeconds)
+    .sign(privateKey)
+}
+
+interface Verified {
+  readonly grant: Grant
+  readonly purpose: Purpose
+}
 
 /**
  * Mints and verifies under a set of keys, at the time that `now` tells (milliseconds since the epoch).
  * Only what verified is cached, and its time is looked at again at each use.
  */
-export const createTokens = ({ current, verifying }: TokenKeys, now: () => number = Date.now): Tokens => {
-  const verified = new LRUCache<string, Grant>({ max: CACHED_TOKENS })
-  return {
-    mint: ({ vmId, ports, expirationSeconds }) =>
-      new SignJWT({ purpose: PURPOSE, ports: ports.map(({ from, to }) => [from, to]) })
-        .setProtectedHeader({ alg: ALGORITHM, kid: current.kid, typ: "JWT" })
-        .setIssuer(ISSUER)
-        .setSubject(vmId)
-        .setIssuedAt(Math.floor(now() / 1000))
-        .setExpirationTime(Math.floor(now() / 1000) + expirationSeconds)
-        .sign(current.privateKey),
+export const createTokens = (keys: TokenKeys, now: () => number = Date.now): Tokens => {
+  const verified = new LRUCache<string, Verified>({ max: CACHED_TOKENS })
 
-    async verify(token) {
+  const look = async (token: string): Promise<Verified | "expired" | undefined> => {
+    try {
+      const { sub, ports, exp, purpose } = Claims.parse(await verifyClaims(token, keys, now))
+      const grant = { vmId: sub, ports: ports.map(([from, to]) => ({ from, to })), expiresAt: exp }
+      verified.set(token, { grant, purpose })
+      return { grant, purpose }
+    } catch (error) {
+      return error instanceof errors.JWTExpired ? "expired" : undefined
+    }
+  }
+
+  return {
+    mint: ({ vmId, ports, expirationSeconds, purpose = "proxy" }) =>
+      signClaims(
+        { purpose, ports: ports.map(({ from, to }) => [from, to]) },
+        { subject: vmId, expirationSeconds },
+        keys,
+        now,
+      ),
+
+    async verify(token, purpose = "proxy") {
       const known = verified.get(token)
-      if (known !== undefined) {
-        if (known.expiresAt * 1000 > now()) return known
+      if (known !== undefined && known.grant.expiresAt * 1000 <= now()) {
         verified.delete(token)
         return "expired"
       }
-      if (token.length > MAX_TOKEN_CHARACTERS) return undefined
-      try {
-        const { payload } = await jwtVerify(
-          token,
-          ({ kid }) => {
-            const key = verifying.get(kid ?? "")
-            if (key === undefined) throw new Error("The token was signed with another key")
-            return key
-          },
-          { algorithms: [ALGORITHM], issuer: ISSUER, requiredClaims: ["sub", "exp"], currentDate: new Date(now()) },
-        )
-        const claims = Claims.parse(payload)
-        const grant = {
-          vmId: claims.sub,
-          ports: claims.ports.map(([from, to]) => ({ from, to })),
-          expiresAt: claims.exp,
-        }
-        verified.set(token, grant)
-        return grant
-      } catch (error) {
-        return error instanceof errors.JWTExpired ? "expired" : undefined
-      }
+      const found = known ?? (await look(token))
+      if (found === "expired") return found
+      return found?.purpose === purpose ? found.grant : undefined
     },
   }
 }

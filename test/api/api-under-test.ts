@@ -11,6 +11,8 @@ import type { PortRange } from "../../src/api/aws/microvms/microvm-operations.ts
 import type { AccessKeys } from "../../src/api/aws/sigv4.ts"
 import { serveApi } from "../../src/api/server.ts"
 import { openArtifactStore, type ArtifactStoreLimits } from "../../src/store/artifact-store.ts"
+import { openTokenKeys } from "../../src/tokens/keys.ts"
+import { createMemoryKeyStore } from "../tokens/memory-key-store.ts"
 import { createMemoryImages, createMemoryMicrovms, createMemoryStorage } from "./memory-resources.ts"
 
 export const account = "000000000000"
@@ -50,7 +52,7 @@ export const startApi = async (
     mint: { mint: async (grant: Grant) => JSON.stringify(grant) },
     store,
     storage: createMemoryStorage(),
-    jwks: async () => ({ keys: [{ kty: "OKP", kid: "one" }] }),
+    tokenKeys: await openTokenKeys(createMemoryKeyStore()),
     health: async () => ({ ok: true }),
     metrics: new Registry(),
     config: {

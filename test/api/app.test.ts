@@ -27,7 +27,11 @@ describe("The API's port", () => {
     const metrics = new Registry()
     new Counter({ name: "torpor_things_total", help: "Things", registers: [metrics] }).inc(3)
     let ok = true
-    await using api = await startApi({ metrics, health: async () => ({ ok, database: "up" }) })
+    await using api = await startApi({
+      metrics,
+      health: async () => ({ ok, database: "up" }),
+      tokenKeys: { jwks: async () => ({ keys: [{ kty: "OKP", kid: "one" }] }), rotate: async () => "two" },
+    })
     const healthy = await fetch(`${api.url}/healthz`)
     expect([healthy.status, await healthy.json()]).toEqual([200, { ok: true, database: "up" }])
     ok = false

@@ -4,7 +4,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest"
 import { createAccessKeys, createKeyStore, registerHost } from "../../src/db/identity.ts"
 import { accessKeys, hosts, signingKeys } from "../../src/db/schema.ts"
 import { createSecrets } from "../../src/secrets.ts"
-import { openTokenKeys, type StoredKey } from "../../src/tokens/keys.ts"
+import { openTokenKeys } from "../../src/tokens/keys.ts"
 import { openTestDatabase, type TestDatabase } from "./database.ts"
 
 const secrets = createSecrets(randomBytes(32))
@@ -60,7 +60,7 @@ describe("A signing key", () => {
     const store = createKeyStore(database.db, secrets)
     const first = await openTokenKeys(store)
     const second = await openTokenKeys(store)
-    expect(second.current.kid).toBe(first.current.kid)
+    expect((await second.signing()).kid).toBe((await first.signing()).kid)
     const [stored] = await store.load()
     const [row] = await database.db.select().from(signingKeys)
     expect(JSON.stringify(row?.publicJwk)).not.toContain('"d"')
@@ -70,20 +70,19 @@ describe("A signing key", () => {
     await expect(createKeyStore(database.db, strangers).load()).rejects.toThrow(/another key/)
   })
 
-  test("that is newer signs, and one that was retired does nothing any more", async () => {
+  test("that is newer signs, and one that was retired or removed does nothing any more", async () => {
     const store = createKeyStore(database.db, secrets)
     const [old] = await store.load()
-    const made: StoredKey[] = []
-    await openTokenKeys({ load: async () => made, insert: async (key) => void made.push(key) })
-    for (const key of made) await store.insert(key)
+    const kid = await (await openTokenKeys(store)).rotate()
     const keys = await openTokenKeys(store)
-    expect(keys.verifying.size).toBe(2)
-    expect(keys.current.kid).not.toBe(old?.kid)
+    expect((await keys.jwks()).keys.map((key) => key.kid)).toEqual([kid, old?.kid])
+    expect((await keys.signing()).kid).toBe(kid)
     await database.db
       .update(signingKeys)
       .set({ retiredAt: new Date() })
       .where(eq(signingKeys.kid, old?.kid ?? ""))
-    const rotated = await openTokenKeys(store)
-    expect([...rotated.verifying.keys()]).toEqual([keys.current.kid])
+    expect((await (await openTokenKeys(store)).jwks()).keys.map((key) => key.kid)).toEqual([kid])
+    await store.remove([kid])
+    expect(await store.load()).toEqual([])
   })
 })

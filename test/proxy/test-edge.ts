@@ -13,8 +13,9 @@ import type { Activity } from "../../proxy/activity.ts"
 import { ensureCertificates } from "../../proxy/certificates.ts"
 import { openEdge, type Edge } from "../../proxy/server.ts"
 import { createLog } from "../../src/log.ts"
-import { openTokenKeys, type StoredKey } from "../../src/tokens/keys.ts"
+import { openTokenKeys } from "../../src/tokens/keys.ts"
 import { createTokens, type Tokens } from "../../src/tokens/tokens.ts"
+import { createMemoryKeyStore } from "../tokens/memory-key-store.ts"
 
 export interface EdgeVm {
   readonly id: string
@@ -69,10 +70,7 @@ export const openTestEdge = async (limits: { maxRequestsPerVm?: number } = {}): 
   const certificates = await ensureCertificates(directory, "localhost")
   const caFile = certificates.caFile ?? ""
   const ca = await readFile(caFile, "utf8")
-  const stored: StoredKey[] = []
-  const tokens = createTokens(
-    await openTokenKeys({ load: () => Promise.resolve(stored), insert: async (key) => void stored.push(key) }),
-  )
+  const tokens = createTokens(await openTokenKeys(createMemoryKeyStore()))
   const vms = new Map<string, EdgeVm>()
   const addVm = async (): Promise<EdgeVm> => {
     const id = crypto.randomUUID()

@@ -1,9 +1,13 @@
 import { createHmac, createPrivateKey, randomUUID, sign } from "node:crypto"
+import { once } from "node:events"
+import { createServer } from "node:http"
+import type { AddressInfo } from "node:net"
 import fc from "fast-check"
-import { createLocalJWKSet, importJWK, jwtVerify, SignJWT, type JWTPayload } from "jose"
+import { importJWK, SignJWT, type JWTPayload } from "jose"
 import { beforeAll, beforeEach, describe, expect, test } from "vitest"
 import { openTokenKeys, type StoredKey } from "../../src/tokens/keys.ts"
 import { allowsPort, createTokens, type Grant, type Tokens } from "../../src/tokens/tokens.ts"
+import { createMemoryKeyStore } from "./memory-key-store.ts"
 
 const VM = "11111111-1111-4111-8111-111111111111"
 const WEB = [{ from: 8080, to: 8080 }]
@@ -14,15 +18,14 @@ let now: number
 let tokens: Tokens
 
 const freshKey = async (): Promise<StoredKey> => {
-  const kept: StoredKey[] = []
-  await openTokenKeys(storeOf(kept))
-  return kept[0] as StoredKey
+  const store = createMemoryKeyStore()
+  await openTokenKeys(store, () => START)
+  const [key] = await store.load()
+  return key as StoredKey
 }
-const storeOf = (kept: StoredKey[]) => ({
-  load: () => Promise.resolve(kept),
-  insert: async (key: StoredKey) => void kept.push(key),
-})
-const openTokens = async (...kept: StoredKey[]) => createTokens(await openTokenKeys(storeOf(kept)), () => now)
+const clock = () => now
+const openTokens = async (...kept: StoredKey[]) =>
+  createTokens(await openTokenKeys(createMemoryKeyStore(...kept), clock), clock)
 
 beforeAll(async () => {
   own = await freshKey()
@@ -145,6 +148,62 @@ describe("A forged token grants nothing, however often it is shown", () => {
     await refuse(await signed({ key: foreign, header: { jwk: foreign.publicJwk } }))
   })
 
+  test("that says in its header where its key is: nobody looks there", async () => {
+    let asked = 0
+    const server = createServer((_, response) => {
+      asked++
+      response.end(JSON.stringify({ keys: [{ ...foreign.publicJwk, kid: foreign.kid }] }))
+    })
+    server.listen(0, "127.0.0.1")
+    await once(server, "listening")
+    const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/keys`
+    for (const kid of [foreign.kid, own.kid])
+      for (const header of [
+        { jku: url },
+        { x5u: url },
+        { x5c: [foreign.publicJwk.x] },
+        { jku: url, jwk: foreign.publicJwk },
+      ])
+        await refuse(await signed({ key: foreign, header: { kid, ...header } }))
+    expect(asked).toBe(0)
+    server.close()
+  })
+
+  test.for(["HS256", "HS512", "RS256", "PS256", "ES256", "Ed25519", "Ed448", "eddsa", "dir", "A256GCM", "", null])(
+    "signed with our key, but by an algorithm that says it is %s",
+    async (alg) => {
+      const text = `${base64url({ alg, kid: own.kid })}.${claims()}`
+      const key = createPrivateKey({ key: { ...own.privateJwk }, format: "jwk" })
+      await refuse(`${text}.${sign(null, Buffer.from(text), key).toString("base64url")}`)
+    },
+  )
+
+  test("that is a good one with anything before, behind or within it that a decoder overlooks", async () => {
+    const token = await mint()
+    const [header = "", body = "", signature = ""] = token.split(".")
+    const lastBits = (letter: string) => {
+      const letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+      return letters[letters.indexOf(letter) + 1] ?? ""
+    }
+    for (const written of [
+      ...["=", "==", ".", "..", ".e30", " ", "\n", "\t", "\0", "\u00a0", "\ufeff"].flatMap((more) => [
+        token + more,
+        more + token,
+      ]),
+      `Bearer ${token}`,
+      `${header}=.${body}.${signature}`,
+      `${header}.${body}.\n${signature}`,
+      `${header}.${body}.${signature.slice(0, 40)} ${signature.slice(40)}`,
+      `${header}.${body}.${signature.slice(0, -1)}${lastBits(signature.slice(-1))}`,
+      `${header}.${body}.${Buffer.from(signature, "base64url").toString("base64")}`,
+      `${header}..${body}.${signature}`,
+      `${header}.${body}.${signature}.${signature}`,
+      JSON.stringify({ protected: header, payload: body, signature }),
+    ])
+      await refuse(written)
+    expect(await tokens.verify(token)).toMatchObject({ vmId: VM })
+  })
+
   test("signed with our key, but under no name, another's, or one that an object has by nature", async () => {
     for (const kid of [undefined, "", foreign.kid, "__proto__", "constructor", "../key"])
       await refuse(await signed({ header: { kid } }))
@@ -191,6 +250,8 @@ describe("A forged token grants nothing, however often it is shown", () => {
     ["of another issuer", { iss: "torpor.example.com" }],
     ["of no issuer", { iss: undefined }],
     ["for another purpose", { purpose: "shell" }],
+    ["for a browser's cookie", { purpose: "cookie" }],
+    ["for a link", { purpose: "link" }],
     ["for no purpose", { purpose: undefined }],
     ["for nobody", { sub: undefined }],
     ["without an end", { exp: undefined }],
@@ -214,6 +275,22 @@ test("A token of more than 8,000 characters is refused, however well it is signe
   expect(await tokens.verify("x".repeat(50_000_000))).toBeUndefined()
 })
 
+test("A token is good for its own purpose alone, also when it was verified for it before", async () => {
+  for (const [purpose, other] of [
+    ["proxy", "cookie"],
+    ["cookie", "proxy"],
+  ] as const) {
+    const token = await tokens.mint({ vmId: VM, ports: WEB, expirationSeconds: 60, purpose })
+    expect(await tokens.verify(token, other)).toBeUndefined()
+    expect(await tokens.verify(token, purpose)).toMatchObject({ vmId: VM })
+    expect(await tokens.verify(token, other)).toBeUndefined()
+  }
+})
+
+test("No token is made that would outlive its key", async () => {
+  await expect(mint(3601)).rejects.toThrow("outlive")
+})
+
 describe("Ports", () => {
   const granted = (ports: Grant["ports"]): Grant => ({ vmId: VM, ports, expiresAt: 0 })
 
@@ -229,41 +306,5 @@ describe("Ports", () => {
   test("No range covers no port, and a range from above to below neither", () => {
     for (const grant of [granted([]), granted([{ from: 9000, to: 8000 }])])
       for (const port of [1, 8000, 8500, 9000, 65535]) expect(allowsPort(grant, port)).toBe(false)
-  })
-})
-
-describe("Keys", () => {
-  test("The newest signs, and older ones go on verifying", async () => {
-    const before = await mint()
-    const rotated = await openTokens(foreign, own)
-    const after = await rotated.mint({ vmId: VM, ports: WEB, expirationSeconds: 60 })
-    expect(await rotated.verify(before)).toMatchObject({ vmId: VM })
-    expect(await rotated.verify(after)).toMatchObject({ vmId: VM })
-    expect(await tokens.verify(after), "by who doesn't know the new key").toBeUndefined()
-    const retired = await openTokens(foreign)
-    expect(await retired.verify(before)).toBeUndefined()
-  })
-
-  test("A first key is made once, and kept", async () => {
-    const kept: StoredKey[] = []
-    await openTokenKeys(storeOf(kept))
-    await openTokenKeys(storeOf(kept))
-    expect(kept).toHaveLength(1)
-  })
-
-  test("A store that keeps nothing is an error, not a key for one start", async () => {
-    await expect(openTokenKeys({ load: () => Promise.resolve([]), insert: () => Promise.resolve() })).rejects.toThrow(
-      "was not kept",
-    )
-  })
-
-  test("Whoever has the published document can verify, and cannot sign", async () => {
-    const { jwks } = await openTokenKeys(storeOf([own, foreign]))
-    const { payload } = await jwtVerify(await mint(), createLocalJWKSet(jwks), { currentDate: new Date(now) })
-    expect(payload.sub).toBe(VM)
-    for (const key of jwks.keys) {
-      expect(Object.keys(key).toSorted((a, b) => a.localeCompare(b))).toEqual(["alg", "crv", "kid", "kty", "use", "x"])
-      expect(key).toMatchObject({ alg: "EdDSA", use: "sig", kty: "OKP", crv: "Ed25519" })
-    }
   })
 })

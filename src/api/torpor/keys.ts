@@ -1,0 +1,22 @@
+import type { Context } from "hono"
+import { openSignedCall, type ServiceContext } from "../aws/json-service.ts"
+import { microvmsDialect } from "../aws/microvms/service.ts"
+import type { ApiEnv } from "../aws/request-body.ts"
+import { toErrorAnswer } from "../aws/wire.ts"
+
+/**
+ * `POST /torpor/v1/keys/rotate`: 200 `{keyId}` of the key that signs tokens from now on; those that were given out stay good.
+ * 409 when it was done so often that too many old keys are still in use.
+ */
+export const createRotateRoute =
+  (keys: { rotate(): Promise<string> }, context: ServiceContext) =>
+  async (c: Context<ApiEnv>, requestId: string): Promise<Response> => {
+    try {
+      const { caller } = await openSignedCall(c, context, ["torpor", "lambda"], requestId)
+      const keyId = await keys.rotate()
+      context.log.info({ requestId, accessKeyId: caller.accessKeyId, keyId }, "Tokens are signed with another key")
+      return c.json({ keyId }, 200, { "x-amzn-requestid": requestId })
+    } catch (error) {
+      return toErrorAnswer(error, microvmsDialect, requestId, context.log)
+    }
+  }

@@ -1,0 +1,24 @@
+import { expect, it } from "vitest"
+import { startApi } from "./api-under-test.ts"
+import { send, signedSend } from "./signed-fetch.ts"
+
+const path = "/torpor/v1/keys/rotate"
+
+it("replaces the key that tokens are signed with for who signs the request, shows old and new, and stops before they are too many", async () => {
+  await using api = await startApi()
+  const shown = async () => {
+    const { keys } = (await (await fetch(`${api.url}/.well-known/jwks.json`)).json()) as { keys: { kid: string }[] }
+    return keys.map(({ kid }) => kid)
+  }
+  const before = await shown()
+  expect((await send(api.port, { method: "POST", path, headers: {} })).status).toBe(403)
+  expect((await signedSend(api.port, { method: "POST", path, secretAccessKey: "no" })).status).toBe(403)
+  expect(await shown()).toEqual(before)
+  const rotated = await signedSend(api.port, { method: "POST", path, service: "torpor" })
+  const { keyId } = JSON.parse(rotated.text) as { keyId: string }
+  expect([rotated.status, await shown()]).toEqual([200, [keyId, ...before]])
+  let last = rotated
+  while (last.status === 200 && (await shown()).length < 20) last = await signedSend(api.port, { method: "POST", path })
+  expect([last.status, last.headers["x-amzn-errortype"]]).toEqual([409, "ConflictException"])
+  expect(last.text).toContain("There are 8 signing keys")
+})

@@ -34,7 +34,7 @@ export interface Exchange {
   answer(answer: GuestAnswer): void
   /** Answers for the edge itself; an answer that has begun is broken off instead. */
   refuse(answer: EdgeAnswer): void
-  /** Reads and drops what is left of a body that nobody wants. */
+  /** Lets what is left of a body go nowhere, once the answer is out. */
   discardBody(): void
 }
 

@@ -66,8 +66,8 @@ export const createServe = ({ router, tokens, pools, maxRequestsPerVm, log }: Pa
       await pass(exchange, toClaim, send)
     } catch (error) {
       if (exchange.isOver) return
-      exchange.refuse(toAnswer(codeOf(error, exchange.requestId), exchange.requestId))
       exchange.discardBody()
+      exchange.refuse(toAnswer(codeOf(error, exchange.requestId), exchange.requestId))
     }
   }
 }

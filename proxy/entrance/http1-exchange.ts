@@ -68,7 +68,10 @@ export const createHttp1Exchange = (
     },
     discardBody() {
       if (request.complete) request.resume()
-      else if (isAskedFor) discardRest(request)
+      else if (!isAskedFor) return
+      // An answer that a client reads slowly is not cut for what it sends meanwhile.
+      else if (response.headersSent && !response.closed) response.once("close", () => discardRest(request))
+      else discardRest(request)
     },
   }
 }

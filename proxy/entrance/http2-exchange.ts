@@ -55,7 +55,9 @@ export const createHttp2Exchange = (
     },
     discardBody() {
       // The stream's end alone: the connection, and its other streams, go on. RFC 9113, 8.1.
-      if (!stream.readableEnded) stream.close(NGHTTP2_NO_ERROR)
+      if (stream.readableEnded) return
+      if (stream.writableEnded) stream.close(NGHTTP2_NO_ERROR)
+      else stream.once("finish", () => stream.close(NGHTTP2_NO_ERROR))
     },
   }
 }

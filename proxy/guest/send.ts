@@ -2,7 +2,7 @@
 import type { IncomingMessage } from "node:http"
 import { EdgeError } from "../errors.ts"
 import type { Exchange } from "../exchange.ts"
-import { createSendHttp1 } from "./http1.ts"
+import { sendHttp1 } from "./http1.ts"
 import { sendHttp2 } from "./http2.ts"
 import { AttemptError, type Place } from "./place.ts"
 import type { Pool } from "./pools.ts"
@@ -17,8 +17,6 @@ export interface GuestPlace extends Place {
 }
 
 export const createSendRequest = (): SendRequest => {
-  const sendHttp1 = createSendHttp1()
-
   /** HTTP/1.1 to an application that nobody has asked: what it says to a request without a body may show that it speaks otherwise. */
   const tryHttp1 = async (exchange: Exchange, at: Place, pool: Pool): Promise<void> => {
     const accept = ({ statusCode }: IncomingMessage) => {

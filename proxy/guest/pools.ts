@@ -33,7 +33,7 @@ export interface Pools {
   close(): void
 }
 
-const MAX_IDLE_CONNECTIONS = 16
+const MAX_IDLE_CONNECTIONS = 256
 const IDLE_MS = 60_000
 const KNOWN_PORTS = 256
 /** How long a connection to a guest may take: it is on this host, so a full second is a sign. */

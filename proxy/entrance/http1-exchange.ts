@@ -1,5 +1,4 @@
 import type { IncomingMessage, OutgoingHttpHeaders, ServerResponse } from "node:http"
-import { pipeline } from "node:stream"
 import type { RequestHead } from "../admission/request-head.ts"
 import type { Exchange, GuestAnswer } from "../exchange.ts"
 import { prepareTrailers } from "../headers.ts"
@@ -85,7 +84,14 @@ const relay = (answer: GuestAnswer, response: ServerResponse): void => {
     // It sends them behind chunks only, which is where HTTP/1.1 has a place for them.
     for (const [name, value] of Object.entries(trailers)) response.addTrailers({ [name]: value as string })
   })
-  pipeline(body, response, () => {})
+  // Either side's end is the other's. By hand: stream.pipeline() makes an AbortController and a DOMException for every answer.
+  body
+    .on("error", () => {})
+    .once("close", () => {
+      if (!body.readableEnded) response.destroy()
+    })
+  response.once("close", () => body.destroy())
+  body.pipe(response)
   // The head goes with the body's first bytes when they are there already, else alone: a stream of events may be silent for long.
   const flush = setImmediate(() => {
     if (!response.writableEnded && !response.destroyed) response.flushHeaders()

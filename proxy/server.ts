@@ -80,7 +80,7 @@ export const openEdge = async ({ certificate, key, address, port, ...options }: 
         const cut = setTimeout(() => {
           server.closeAllConnections()
           http2.destroy()
-          for (const socket of http1.upgraded) socket.destroy()
+          http1.destroy()
         }, graceMs)
         server.close(() => {
           clearTimeout(cut)
@@ -90,7 +90,6 @@ export const openEdge = async ({ certificate, key, address, port, ...options }: 
         http1.retire()
         http2.retire()
         server.closeIdleConnections()
-        for (const socket of http1.upgraded) socket.end()
       }),
   }
 }

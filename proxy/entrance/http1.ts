@@ -12,15 +12,16 @@ import { createHttp1Exchange } from "./http1-exchange.ts"
 import { createUpgradeExchange } from "./upgrade-exchange.ts"
 
 export interface Http1Entrance {
-  /** Connections that became WebSockets; no server knows of them. */
-  readonly upgraded: ReadonlySet<Socket>
-  /** From now on every answer is its connection's last. */
+  /** From now on every answer is its connection's last; WebSockets are told that we go. */
   retire(): void
+  /** Ends those connections at once that no server knows of: they became WebSockets. */
+  destroy(): void
 }
 
 /** Serves what a server of HTTP/1.1 takes in. */
 export const serveHttp1 = (server: Server, serve: Serve, sendRequest: SendRequest): Http1Entrance => {
-  const upgraded = new Set<Socket>()
+  /** With what ends them, once they are WebSockets. */
+  const upgraded = new Map<Socket, () => void>()
   /** How many requests a connection has that are not answered yet. */
   const openOn = new WeakMap<Socket, number>()
   let isRetired = false
@@ -42,7 +43,7 @@ export const serveHttp1 = (server: Server, serve: Serve, sendRequest: SendReques
   }
 
   const onUpgrade = (request: IncomingMessage, socket: Socket, head: Buffer) => {
-    upgraded.add(socket)
+    upgraded.set(socket, () => socket.end())
     socket.once("close", () => upgraded.delete(socket)).on("error", () => {})
     // Behind a request that isn't answered yet: two answers would be written over each other.
     if ((openOn.get(socket) ?? 0) > 0) {
@@ -57,7 +58,13 @@ export const serveHttp1 = (server: Server, serve: Serve, sendRequest: SendReques
       fallbackProtocol = claim.fallbackProtocol
       return claim
     }
-    void serve(exchange, toClaim, (at, pool) => sendUpgrade({ exchange, socket, head, fallbackProtocol }, at, pool))
+    const onOpen = (sayFarewell: () => void) => {
+      if (isRetired) sayFarewell()
+      else upgraded.set(socket, sayFarewell)
+    }
+    void serve(exchange, toClaim, (at, pool) =>
+      sendUpgrade({ exchange, socket, head, fallbackProtocol, onOpen }, at, pool),
+    )
   }
 
   server
@@ -66,7 +73,12 @@ export const serveHttp1 = (server: Server, serve: Serve, sendRequest: SendReques
     .on("checkContinue", (request: IncomingMessage, response: ServerResponse) => onRequest(request, response, true))
     .on("upgrade", onUpgrade)
   return {
-    upgraded,
-    retire: () => void (isRetired = true),
+    retire() {
+      isRetired = true
+      for (const sayFarewell of upgraded.values()) sayFarewell()
+    },
+    destroy() {
+      for (const socket of upgraded.keys()) socket.destroy()
+    },
   }
 }

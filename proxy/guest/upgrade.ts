@@ -6,6 +6,7 @@ import { EdgeError } from "../errors.ts"
 import type { Exchange } from "../exchange.ts"
 import { prepareAnswer } from "../headers.ts"
 import { toGuestAnswer } from "./answer.ts"
+import { closeFrame, maskedCloseFrame, prepareFarewell } from "./farewell.ts"
 import type { Place } from "./place.ts"
 import { limitConnect, type Pool } from "./pools.ts"
 import { speechOf } from "./speech.ts"
@@ -19,6 +20,8 @@ export interface Upgrading {
   readonly head: Buffer
   /** What the client is told when the application chooses no subprotocol. */
   readonly fallbackProtocol: string | undefined
+  /** Is given what ends the WebSocket with a close frame each way, once it is one. */
+  readonly onOpen: (sayFarewell: () => void) => void
 }
 
 /** Resolves when the WebSocket, or the answer instead of it, is over; rejects with an {@link EdgeError} while nothing was answered. */
@@ -38,7 +41,12 @@ export const sendUpgrade = async (upgrading: Upgrading, at: Place, pool: Pool): 
   }
 }
 
-const attempt = ({ exchange, socket, head, fallbackProtocol }: Upgrading, at: Place, pool: Pool, isTls: boolean) =>
+const attempt = (
+  { exchange, socket, head, fallbackProtocol, onOpen }: Upgrading,
+  at: Place,
+  pool: Pool,
+  isTls: boolean,
+) =>
   new Promise<void>((resolve, reject) => {
     const outgoing = (isTls ? requestTls : requestPlain)({
       host: at.address,
@@ -63,7 +71,7 @@ const attempt = ({ exchange, socket, head, fallbackProtocol }: Upgrading, at: Pl
         socket.write(toHead(answered, at.requestId, fallbackProtocol))
         if (guestHead.length > 0) guest.unshift(guestHead)
         if (head.length > 0) socket.unshift(head)
-        join(socket, guest, pool)
+        onOpen(join(socket, guest, pool))
       })
       .once("response", (answered) => {
         answer(answered).catch((error: unknown) => {
@@ -84,8 +92,8 @@ const toHead = ({ headers }: IncomingMessage, requestId: string, fallbackProtoco
   return ["HTTP/1.1 101 Switching Protocols", ...lines, "\r\n"].join("\r\n")
 }
 
-/** Two ends that close together: what one has sent still reaches the other, unless the other is gone. */
-const join = (socket: Socket, guest: Socket, { upgraded }: Pool): void => {
+/** Two ends that close together: what one has sent still reaches the other, unless the other is gone. Returns what ends both. */
+const join = (socket: Socket, guest: Socket, { upgraded }: Pool): (() => void) => {
   for (const end of [socket, guest]) end.setTimeout(0).setNoDelay(true).setKeepAlive(true)
   upgraded.add(guest)
   guest
@@ -95,5 +103,9 @@ const join = (socket: Socket, guest: Socket, { upgraded }: Pool): void => {
       socket.destroySoon()
     })
   socket.once("close", () => (guest.writableEnded ? guest.destroySoon() : guest.destroy()))
+  const farewells = [prepareFarewell(socket, guest, maskedCloseFrame()), prepareFarewell(guest, socket, closeFrame())]
   socket.pipe(guest).pipe(socket)
+  return () => {
+    for (const say of farewells) say()
+  }
 }

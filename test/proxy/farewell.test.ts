@@ -1,0 +1,80 @@
+import { once } from "node:events"
+import { PassThrough } from "node:stream"
+import { buffer } from "node:stream/consumers"
+import fc from "fast-check"
+import { describe, expect, test, vi } from "vitest"
+import * as ws from "ws"
+import { closeFrame, createFrames, prepareFarewell } from "../../proxy/guest/farewell.ts"
+import { openTestEdge } from "./test-edge.ts"
+
+const { WebSocket, WebSocketServer } = ws
+// Its types don't know it.
+const { Sender } = ws as unknown as { Sender: { frame(payload: Buffer, options: object): Buffer[] } }
+
+/** A frame as ws writes it. */
+const frameOf = (payload: Buffer, mask: boolean): Buffer =>
+  Buffer.concat(Sender.frame(payload, { fin: true, opcode: 2, rsv1: false, readOnly: false, mask }))
+
+const frames = fc.array(fc.tuple(fc.oneof(fc.nat(130), fc.constantFrom(65_535, 65_536)), fc.boolean()), {
+  minLength: 1,
+  maxLength: 6,
+})
+
+describe("The frames of a WebSocket", () => {
+  test("are told apart, however they are cut", () => {
+    fc.assert(
+      fc.property(frames, fc.infiniteStream(fc.integer({ min: 1, max: 5000 })), (described, cuts) => {
+        const parts = described.map(([length, mask]) => frameOf(Buffer.alloc(length), mask))
+        const all = Buffer.concat(parts)
+        const ends = new Set<number>()
+        for (let at = 0, index = 0; index < parts.length; index++) ends.add((at += parts[index]?.length ?? 0))
+        const watched = createFrames()
+        for (let at = 0; at < all.length;) {
+          const end = Math.min(all.length, at + (cuts.next().value as number))
+          expect(watched.pass(all.subarray(at, end))).toBe(end - at)
+          at = end
+          expect(watched.isBetween()).toBe(ends.has(at))
+        }
+      }),
+      { numRuns: 200 },
+    )
+  })
+
+  test("are ended where one ends: the one under way arrives whole, and nothing behind the last word", async () => {
+    const [from, to] = [new PassThrough(), new PassThrough()]
+    const say = prepareFarewell(from, to, closeFrame())
+    from.pipe(to)
+    const [first, second] = [frameOf(Buffer.alloc(300, 1), false), frameOf(Buffer.alloc(10, 2), false)]
+    from.write(first.subarray(0, 100))
+    await vi.waitFor(() => expect(to.readableLength).toBe(100))
+    say()
+    from.write(Buffer.concat([first.subarray(100), second]))
+    expect(await buffer(to)).toEqual(Buffer.concat([first, closeFrame()]))
+  })
+})
+
+test("A WebSocket that the edge ends is told so on both ends, as going away", async () => {
+  const edge = await openTestEdge()
+  const server = new WebSocketServer({ port: 0, host: "127.0.0.1" })
+  await once(server, "listening")
+  const atServer = Promise.withResolvers<number>()
+  server.on("connection", (socket) => {
+    socket.on("message", (data: Buffer) => socket.send(data)).on("close", (code) => atServer.resolve(code))
+  })
+  const client = new WebSocket(`wss://${edge.vm.name}:${edge.edge.port}/`, {
+    ca: edge.ca,
+    headers: {
+      "x-aws-proxy-auth": edge.vm.token,
+      "x-aws-proxy-port": String((server.address() as { port: number }).port),
+    },
+  })
+  await once(client, "open")
+  client.send("hello")
+  expect(String((await once(client, "message"))[0])).toBe("hello")
+  const atClient = once(client, "close")
+  // Far longer than this takes: nothing is cut.
+  await edge.edge.close(60_000)
+  expect([await atServer.promise, (await atClient)[0]]).toEqual([1001, 1001])
+  server.close()
+  await edge[Symbol.asyncDispose]()
+})

@@ -1,5 +1,6 @@
 /** What the edge itself answers: one table, for requests and for upgrades that fail. Texts and statuses are AWS's. */
 import type { OutgoingHttpHeaders } from "node:http"
+import { toPage, wantsPage } from "./error-page.ts"
 
 const table = {
   MISSING_AUTHENTICATION: [403, "Request missing authentication", "UNAUTHORIZED"],
@@ -45,18 +46,22 @@ export interface EdgeAnswer {
   readonly headers: OutgoingHttpHeaders
 }
 
-/** The answer for a refusal. */
-export const toAnswer = (code: EdgeErrorCode, requestId: string): EdgeAnswer => {
-  const [status, body, name] = table[code]
+/** The answer for a refusal: a page for a client whose `Accept` asks for one, else AWS's plain text. */
+export const toAnswer = (code: EdgeErrorCode, requestId: string, accept?: string): EdgeAnswer => {
+  const [status, text, name] = table[code]
+  const isPage = wantsPage(accept)
+  const body = isPage ? toPage(code, status, name, requestId) : text
   return {
     status,
     body,
     headers: {
-      "content-type": "text/plain; charset=utf-8",
+      "content-type": `text/${isPage ? "html" : "plain"}; charset=utf-8`,
       "content-length": Buffer.byteLength(body),
       "cache-control": "private, no-store",
+      vary: "accept",
       "x-aws-proxy-error": name,
       "x-amzn-requestid": requestId,
+      ...(isPage ? { "content-security-policy": "default-src 'none'; style-src 'unsafe-inline'" } : {}),
       ...(status === 429 || status === 503 ? { "retry-after": "1" } : {}),
     },
   }

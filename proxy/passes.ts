@@ -67,7 +67,8 @@ export const createServe = ({ router, tokens, pools, maxRequestsPerVm, log }: Pa
     } catch (error) {
       if (exchange.isOver) return
       exchange.discardBody()
-      exchange.refuse(toAnswer(codeOf(error, exchange.requestId), exchange.requestId))
+      const { head, requestId } = exchange
+      exchange.refuse(toAnswer(codeOf(error, requestId), requestId, head.headers.accept))
     }
   }
 }

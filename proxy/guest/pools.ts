@@ -82,16 +82,18 @@ const createAgents = (options: ConstructorParameters<typeof HttpAgent>[0]): Agen
   tls: new HttpsAgent({ ...options, rejectUnauthorized: false }),
 })
 
-/** Ends a request whose connection isn't accepted in time. */
+/** Ends a request whose connection isn't accepted in time; one that gets a kept connection may take as long as it needs. */
 export const limitConnect = (outgoing: ClientRequest): void => {
-  const { socket } = outgoing
-  if (socket !== null && !socket.connecting) return
-  const timer = setTimeout(
-    () => outgoing.destroy(new Error("The guest did not accept the connection in time")),
-    CONNECT_TIMEOUT_MS,
-  )
-  const clear = () => clearTimeout(timer)
-  outgoing.once("close", clear)
-  if (socket === null) outgoing.once("socket", (given) => given.once("connect", clear))
-  else socket.once("connect", clear)
+  const limit = (socket: Socket) => {
+    if (!socket.connecting) return
+    const timer = setTimeout(
+      () => outgoing.destroy(new Error("The guest did not accept the connection in time")),
+      CONNECT_TIMEOUT_MS,
+    )
+    const clear = () => clearTimeout(timer)
+    outgoing.once("close", clear)
+    socket.once("connect", clear)
+  }
+  if (outgoing.socket === null) outgoing.once("socket", limit)
+  else limit(outgoing.socket)
 }

@@ -7,7 +7,10 @@ import { openTestEdge, type TestEdge } from "./test-edge.ts"
 
 let edge: TestEdge
 beforeEach(async () => void (edge = await openTestEdge()))
-afterEach(() => edge[Symbol.asyncDispose]())
+afterEach(async () => {
+  vi.useRealTimers()
+  await edge[Symbol.asyncDispose]()
+})
 
 const OK = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 const AGREED = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
@@ -56,6 +59,16 @@ describe("The connections to a VM", () => {
     await vi.waitFor(() => expect([edge.vm.activity.open, app.connections.size]).toEqual([0, 0]))
     expect(app.received).toHaveLength(4)
     expect(await edge.get({ ...app, path: "/kept" })).toMatchObject({ status: 200 })
+  })
+
+  test("may take their time to answer, new or kept: only a connection that isn't made is given up", async () => {
+    vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] })
+    await using app = await openRawApp((socket) => {
+      vi.advanceTimersByTime(3_600_000)
+      socket.write(OK)
+    })
+    for (let times = 0; times < 2; times++) expect(await edge.get(app)).toMatchObject({ status: 200, body: "ok" })
+    expect(app.received).toHaveLength(1)
   })
 
   test("are gone when the edge is closed", async () => {

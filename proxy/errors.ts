@@ -41,6 +41,8 @@ export class EdgeError extends Error {
 }
 
 export interface EdgeAnswer {
+  /** As `x-aws-proxy-error` says it. */
+  readonly name: string
   readonly status: number
   readonly body: string
   readonly headers: OutgoingHttpHeaders
@@ -52,6 +54,7 @@ export const toAnswer = (code: EdgeErrorCode, requestId: string, accept?: string
   const isPage = wantsPage(accept)
   const body = isPage ? toPage(code, status, name, requestId) : text
   return {
+    name,
     status,
     body,
     headers: {

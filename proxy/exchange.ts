@@ -6,6 +6,7 @@ import type { IncomingHttpHeaders } from "node:http"
 import type { Readable } from "node:stream"
 import type { RequestHead } from "./admission/request-head.ts"
 import type { EdgeAnswer } from "./errors.ts"
+import type { Protocol } from "./metrics.ts"
 
 export interface Exchange {
   readonly requestId: string
@@ -19,8 +20,9 @@ export interface Exchange {
   /** The client's side is closed, after the whole answer or before. */
   readonly isOver: boolean
   onOver(listener: () => void): void
-  /** The answer's head is said: nothing else can be answered any more. */
-  readonly isAnswered: boolean
+  readonly protocol: Protocol
+  /** Said in the answer's head: from then on nothing else can be answered. */
+  readonly status: number | undefined
   /** The answer went out whole. */
   readonly isAnsweredWhole: boolean
   /** Tells a client that waits to be asked (`Expect: 100-continue`) that its body is wanted. */

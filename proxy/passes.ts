@@ -9,6 +9,7 @@ import { goneSignal, type Exchange } from "./exchange.ts"
 import type { Pool, Pools } from "./guest/pools.ts"
 import type { GuestPlace } from "./guest/send.ts"
 import { prepareRequest } from "./headers.ts"
+import type { EdgeMetrics } from "./metrics.ts"
 import { RouteError, type Router } from "./route.ts"
 
 export interface PassOptions {
@@ -16,6 +17,7 @@ export interface PassOptions {
   readonly tokens: Tokens
   readonly pools: Pools
   readonly maxRequestsPerVm: number
+  readonly metrics: EdgeMetrics
   readonly log: Log
 }
 
@@ -26,13 +28,17 @@ export type Serve = (
   send: (at: GuestPlace, pool: Pool) => Promise<void>,
 ) => Promise<void>
 
-export const createServe = ({ router, tokens, pools, maxRequestsPerVm, log }: PassOptions): Serve => {
+export const createServe = ({ router, tokens, pools, maxRequestsPerVm, metrics, log }: PassOptions): Serve => {
   /** Counts the request as open and waits until its VM is awake; a client that gives up ends its wait. */
   const hold = async (exchange: Exchange, { target }: Admitted): Promise<{ address: string; end: () => void }> => {
     if (target.activity.open >= maxRequestsPerVm) throw new EdgeError("TOO_MANY_REQUESTS")
     const end = beginActivity(target.activity)
     try {
-      return { address: target.address ?? (await target.awake(goneSignal(exchange))), end }
+      if (target.address !== undefined) return { address: target.address, end }
+      const heldAt = performance.now()
+      const address = await target.awake(goneSignal(exchange))
+      metrics.held(performance.now() - heldAt)
+      return { address, end }
     } catch (error) {
       end()
       throw error instanceof RouteError ? new EdgeError(error.code, { cause: error }) : error
@@ -47,9 +53,11 @@ export const createServe = ({ router, tokens, pools, maxRequestsPerVm, log }: Pa
     const { address, end } = await hold(exchange, admitted)
     try {
       if (exchange.isOver) return
+      const meter = metrics.begin(admitted.target.vmId, exchange.protocol)
+      exchange.onOver(() => meter.end(exchange.status))
       const wantsHttp2 = asksForHttp2(head.headers)
       prepareRequest(head.headers, { host: head.host, remoteAddress, requestId })
-      await send({ address, port: admitted.port, requestId, wantsHttp2 }, pools.of(admitted.target.vmId))
+      await send({ address, port: admitted.port, requestId, meter, wantsHttp2 }, pools.of(admitted.target.vmId))
     } finally {
       end()
     }
@@ -68,7 +76,9 @@ export const createServe = ({ router, tokens, pools, maxRequestsPerVm, log }: Pa
       if (exchange.isOver) return
       exchange.discardBody()
       const { head, requestId } = exchange
-      exchange.refuse(toAnswer(codeOf(error, requestId), requestId, head.headers.accept))
+      const answer = toAnswer(codeOf(error, requestId), requestId, head.headers.accept)
+      metrics.refused(answer.name)
+      exchange.refuse(answer)
     }
   }
 }

@@ -28,6 +28,7 @@ import { createWork } from "../machines/work.ts"
 import { createVmVerbs } from "../machines/vm-life.ts"
 import { liveVms } from "../machines/vm-row.ts"
 import { ensureCertificates } from "../proxy/certificates.ts"
+import { createEdgeMetrics } from "../proxy/metrics.ts"
 import { RouteError } from "../proxy/route.ts"
 import { openEdge } from "../proxy/server.ts"
 import { createApi } from "./api/app.ts"
@@ -149,6 +150,10 @@ export const startDaemon = async (
       ? createBuiltInArtifacts(store, artifactLimits)
       : opened.use(createRemoteArtifacts({ endpoint: config.s3Endpoint, ...data.credentials, ...artifactLimits }))
 
+  const metrics = new Metrics()
+  collectDefaultMetrics({ register: metrics })
+  const edgeMetrics = createEdgeMetrics(metrics)
+
   const work = createWork()
   // Statecharts wait for their own rows, by way of the registry that will own them.
   const registries = {} as { microvms: Registry<MicrovmMachine>; imageVersions: Registry<ImageVersionMachine> }
@@ -221,7 +226,10 @@ export const startDaemon = async (
         )
         vmOwner.set(vmId, id)
         if (!snapshot.hasTag("connected")) dropConnections(id)
-        if (snapshot.hasTag("over")) vmOwner.delete(vmId)
+        if (snapshot.hasTag("over")) {
+          vmOwner.delete(vmId)
+          edgeMetrics.forget(id)
+        }
       },
     },
     log,
@@ -258,14 +266,13 @@ export const startDaemon = async (
     ...certificates,
     ...config.edge,
     maxRequestsPerVm: config.maxRequestsPerVm,
+    metrics: edgeMetrics,
     log,
   })
   opened.defer(() => edge.close(GRACE_MS))
   dropConnections = edge.drop
 
   const closing = new AbortController()
-  const metrics = new Metrics()
-  collectDefaultMetrics({ register: metrics })
   const api = await serveApi(
     createApi({
       microvms: createMicrovms({ db, hostId, places, registry: registries.microvms, ledger, logs }),

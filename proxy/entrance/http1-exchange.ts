@@ -39,8 +39,9 @@ export const createHttp1Exchange = (
       return response.closed
     },
     onOver: (listener) => void response.once("close", listener),
-    get isAnswered() {
-      return response.headersSent
+    protocol: "http/1.1",
+    get status() {
+      return response.headersSent ? response.statusCode : undefined
     },
     get isAnsweredWhole() {
       return response.writableFinished

@@ -50,7 +50,8 @@ export const serveHttp1 = (server: Server, serve: Serve, sendRequest: SendReques
       socket.destroy()
       return
     }
-    const exchange = createUpgradeExchange(request, socket, randomUUID())
+    let isAgreed = false
+    const exchange = createUpgradeExchange(request, socket, randomUUID(), () => isAgreed)
     let fallbackProtocol: string | undefined
     const toClaim = () => {
       checkHttp1(request)
@@ -59,6 +60,7 @@ export const serveHttp1 = (server: Server, serve: Serve, sendRequest: SendReques
       return claim
     }
     const onOpen = (sayFarewell: () => void) => {
+      isAgreed = true
       if (isRetired) sayFarewell()
       else upgraded.set(socket, sayFarewell)
     }

@@ -30,8 +30,9 @@ export const createHttp2Exchange = (
       return stream.closed || stream.destroyed
     },
     onOver: (listener) => void stream.once("close", listener),
-    get isAnswered() {
-      return stream.headersSent
+    protocol: "h2",
+    get status() {
+      return stream.headersSent ? Number(stream.sentHeaders[":status"]) : undefined
     },
     get isAnsweredWhole() {
       return stream.writableFinished && stream.rstCode === NGHTTP2_NO_ERROR

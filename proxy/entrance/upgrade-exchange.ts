@@ -3,8 +3,16 @@ import type { Socket } from "node:net"
 import type { Exchange } from "../exchange.ts"
 import { createHttp1Exchange, toRequestHead } from "./http1-exchange.ts"
 
-/** The exchange of an upgrade: it is answered only when it fails, and then that is the connection's last. */
-export const createUpgradeExchange = (request: IncomingMessage, socket: Socket, requestId: string): Exchange => {
+/**
+ * The exchange of an upgrade: it is answered only when it fails, and then that is the connection's last. `isAgreed` tells whether the
+ * application has agreed to it.
+ */
+export const createUpgradeExchange = (
+  request: IncomingMessage,
+  socket: Socket,
+  requestId: string,
+  isAgreed: () => boolean,
+): Exchange => {
   let answered: Exchange | undefined
   const toExchange = () => (answered ??= createHttp1Exchange(request, answerOn(socket, request), requestId, false))
   return {
@@ -18,8 +26,9 @@ export const createUpgradeExchange = (request: IncomingMessage, socket: Socket, 
       return socket.destroyed
     },
     onOver: (listener) => void socket.once("close", listener),
-    get isAnswered() {
-      return answered?.isAnswered ?? false
+    protocol: "websocket",
+    get status() {
+      return isAgreed() ? 101 : answered?.status
     },
     get isAnsweredWhole() {
       return answered?.isAnsweredWhole ?? false

@@ -9,7 +9,7 @@ import type { Exchange } from "../exchange.ts"
 import { prepareTrailers } from "../headers.ts"
 import { toGuestAnswer } from "./answer.ts"
 import { AttemptError, type Place } from "./place.ts"
-import { limitConnect, type Agents } from "./pools.ts"
+import { limitConnect, meterSocket, type Agents } from "./pools.ts"
 
 /** What an attempt is sent over, and who looks at its answer before it is passed on. */
 export interface Http1Options {
@@ -28,7 +28,7 @@ const proxy = createProxyServer({ selfHandleResponse: true, toProxy: true, secur
 /** Makes one attempt; resolves when the exchange is over, rejects with an {@link AttemptError} while nothing was answered. */
 export const sendHttp1 = (
   exchange: Exchange,
-  { address, port, requestId }: Place,
+  { address, port, requestId, meter }: Place,
   { agents, isTls, accept }: Http1Options,
 ): Promise<void> =>
   new Promise<void>((resolve, reject) => {
@@ -39,7 +39,8 @@ export const sendHttp1 = (
     const fail = (cause: unknown) => {
       outgoing?.destroy()
       // Once there is an answer, its end says how it went.
-      if (!exchange.isAnswered && !exchange.isOver) reject(new AttemptError(cause, outgoing?.reusedSocket ?? false))
+      if (exchange.status === undefined && !exchange.isOver)
+        reject(new AttemptError(cause, outgoing?.reusedSocket ?? false))
     }
     const onOver = () => {
       // An answer may be over before its request: the rest of the body still goes where it was going, or nowhere.
@@ -73,17 +74,18 @@ export const sendHttp1 = (
     /** Takes the outgoing request before anything of it is sent. */
     const feed = (made: ClientRequest) => {
       outgoing = made
-      limitConnect(made)
+      limitConnect(made, meter)
       // http-proxy-3 takes a path for a URL's.
       made.path = head.path
       let informed = 0
       made
+        .once("socket", (socket) => made.once("close", meterSocket(socket, meter)))
         .once("response", onAnswer)
         .once("close", () => {
-          if (exchange.isAnswered && !body.readableEnded) exchange.discardBody()
+          if (exchange.status !== undefined && !body.readableEnded) exchange.discardBody()
         })
         .on("information", ({ statusCode, headers }) => {
-          if (++informed <= MAX_INFORMED && !exchange.isAnswered && !exchange.isOver)
+          if (++informed <= MAX_INFORMED && exchange.status === undefined && !exchange.isOver)
             inform(exchange, statusCode, headers)
         })
       if (!hasBody) {

@@ -13,7 +13,7 @@ const MAX_INFORMED = 16
 /** Makes one attempt; resolves when the exchange is over, rejects with an {@link AttemptError} while nothing was answered. */
 export const sendHttp2 = (
   exchange: Exchange,
-  { address, port, requestId }: Place,
+  { address, port, requestId, meter }: Place,
   sessions: Sessions,
   isTls: boolean,
 ): Promise<void> =>
@@ -36,13 +36,14 @@ export const sendHttp2 = (
     let failure: Error | undefined
     stream
       .on("headers", ({ ":status": status = 0, ...early }) => {
-        if (status > 101 && ++informed <= MAX_INFORMED && !exchange.isAnswered && !exchange.isOver)
+        if (status > 101 && ++informed <= MAX_INFORMED && exchange.status === undefined && !exchange.isOver)
           exchange.inform(status, prepareTrailers(early))
       })
       .once("response", (answered, flags) => {
         const { ":status": status = 0, ...answerHeaders } = answered
         if (exchange.isOver) return
         prepareAnswer(answerHeaders, requestId)
+        stream.on("data", (chunk: Buffer) => meter.carried("out", chunk.length))
         try {
           exchange.answer({
             status,
@@ -61,7 +62,7 @@ export const sendHttp2 = (
       .once("wantTrailers", () => stream.sendTrailers(prepareTrailers(exchange.trailers())))
       .on("error", (error) => (failure ??= error))
       .once("close", () => {
-        if (!exchange.isAnswered && !exchange.isOver)
+        if (exchange.status === undefined && !exchange.isOver)
           reject(new AttemptError(failure ?? new Error(`The application reset the stream (${stream.rstCode})`), false))
         // The rest of a body that the application doesn't want goes nowhere.
         if (hasBody && !body.readableEnded) exchange.discardBody()
@@ -70,5 +71,5 @@ export const sendHttp2 = (
     exchange.onOver(() => {
       if (!exchange.isAnsweredWhole) stream.close(NGHTTP2_CANCEL)
     })
-    if (hasBody) body.pipe(stream)
+    if (hasBody) body.on("data", (chunk: Buffer) => meter.carried("in", chunk.length)).pipe(stream)
   })

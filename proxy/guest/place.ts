@@ -1,8 +1,11 @@
+import type { Meter } from "../metrics.ts"
+
 /** Where an exchange goes in a VM. */
 export interface Place {
   readonly address: string
   readonly port: number
   readonly requestId: string
+  readonly meter: Meter
 }
 
 /** An attempt that came to nothing, with nothing said to the client. */

@@ -2,6 +2,7 @@ import { Agent as HttpAgent, type ClientRequest } from "node:http"
 import { Agent as HttpsAgent } from "node:https"
 import type { Socket } from "node:net"
 import { LRUCache } from "lru-cache"
+import type { Meter } from "../metrics.ts"
 import { createSessions, type Sessions } from "./sessions.ts"
 import type { KnownSpeech, Speech } from "./speech.ts"
 
@@ -82,18 +83,37 @@ const createAgents = (options: ConstructorParameters<typeof HttpAgent>[0]): Agen
   tls: new HttpsAgent({ ...options, rejectUnauthorized: false }),
 })
 
-/** Ends a request whose connection isn't accepted in time; one that gets a kept connection may take as long as it needs. */
-export const limitConnect = (outgoing: ClientRequest): void => {
+/**
+ * Ends a request whose connection isn't accepted in time, and tells how long one took that is; one that gets a kept connection may take
+ * as long as it needs.
+ */
+export const limitConnect = (outgoing: ClientRequest, meter: Meter): void => {
   const limit = (socket: Socket) => {
     if (!socket.connecting) return
+    const startedAt = performance.now()
     const timer = setTimeout(
       () => outgoing.destroy(new Error("The guest did not accept the connection in time")),
       CONNECT_TIMEOUT_MS,
     )
     const clear = () => clearTimeout(timer)
     outgoing.once("close", clear)
-    socket.once("connect", clear)
+    socket.once("connect", () => {
+      clear()
+      meter.connected(performance.now() - startedAt)
+    })
   }
   if (outgoing.socket === null) outgoing.once("socket", limit)
   else limit(outgoing.socket)
+}
+
+/** Counts what a connection carries for one exchange, until what it returns is called. */
+export const meterSocket = (socket: Socket, meter: Meter): (() => void) => {
+  const { bytesWritten, bytesRead } = socket
+  let isConnected = !socket.connecting
+  if (!isConnected) socket.once("connect", () => (isConnected = true))
+  return () => {
+    if (!isConnected) return
+    meter.carried("in", socket.bytesWritten - bytesWritten)
+    meter.carried("out", socket.bytesRead - bytesRead)
+  }
 }

@@ -8,7 +8,7 @@ import { prepareAnswer } from "../headers.ts"
 import { toGuestAnswer } from "./answer.ts"
 import { closeFrame, maskedCloseFrame, prepareFarewell } from "./farewell.ts"
 import type { Place } from "./place.ts"
-import { limitConnect, type Pool } from "./pools.ts"
+import { limitConnect, meterSocket, type Pool } from "./pools.ts"
 import { speechOf } from "./speech.ts"
 
 /** The client's side of an upgrade. */
@@ -56,7 +56,7 @@ const attempt = (
       headers: { ...exchange.head.headers, connection: "Upgrade", upgrade: "websocket" },
       agent: isTls ? pool.fresh.tls : pool.fresh.plain,
     })
-    limitConnect(outgoing)
+    limitConnect(outgoing, at.meter)
     socket.once("close", () => {
       outgoing.destroy()
       resolve()
@@ -71,6 +71,7 @@ const attempt = (
         socket.write(toHead(answered, at.requestId, fallbackProtocol))
         if (guestHead.length > 0) guest.unshift(guestHead)
         if (head.length > 0) socket.unshift(head)
+        guest.once("close", meterSocket(guest, at.meter))
         onOpen(join(socket, guest, pool))
       })
       .once("response", (answered) => {

@@ -45,22 +45,18 @@ const responseOf = async (request: ReturnType<typeof ask>) => {
 const daemonMemory = async () => watchMemory(Number(await readFile(join(daemon.directory, "daemon.pid"), "utf8")))
 
 describe("Into and out of a guest", () => {
-  test(
-    "goes a large body, byte for byte, and the daemon holds none of it",
-    { timeout: 900_000 },
-    async () => {
-      const memory = await daemonMemory()
-      await memory.peakGrowthMiB()
-      const up = ask("POST", "/up")
-      const digest = await writeBody(up, BYTES)
-      expect(JSON.parse(await text(await responseOf(up)))).toEqual({ bytes: BYTES, digest })
-      expect(await memory.peakGrowthMiB()).toBeLessThan(MAX_GROWTH_MIB)
+  test("goes a large body, byte for byte, and the daemon holds none of it", { timeout: 900_000 }, async () => {
+    const memory = await daemonMemory()
+    await memory.peakGrowthMiB()
+    const up = ask("POST", "/up")
+    const digest = await writeBody(up, BYTES)
+    expect(JSON.parse(await text(await responseOf(up)))).toEqual({ bytes: BYTES, digest })
+    expect(await memory.peakGrowthMiB()).toBeLessThan(MAX_GROWTH_MIB)
 
-      const got = await readBody(await responseOf(ask("GET", `/down?bytes=${BYTES}`).end()))
-      expect(got).toEqual({ bytes: BYTES, digest: (await vm.get("/digest")).body })
-      expect(await memory.peakGrowthMiB()).toBeLessThan(MAX_GROWTH_MIB)
-    },
-  )
+    const got = await readBody(await responseOf(ask("GET", `/down?bytes=${BYTES}`).end()))
+    expect(got).toEqual({ bytes: BYTES, digest: (await vm.get("/digest")).body })
+    expect(await memory.peakGrowthMiB()).toBeLessThan(MAX_GROWTH_MIB)
+  })
 
   test("goes each event when it happens", async () => {
     const events = await responseOf(ask("GET", "/events").end())

@@ -11,7 +11,9 @@ import { setTimeout as sleep } from "node:timers/promises"
 import { connect, type TLSSocket } from "node:tls"
 import type { Activity } from "../../proxy/activity.ts"
 import { ensureCertificates } from "../../proxy/certificates.ts"
+import { createEdgeMetrics } from "../../proxy/metrics.ts"
 import { openEdge, type Edge } from "../../proxy/server.ts"
+import { Registry } from "prom-client"
 import { createLog } from "../../src/log.ts"
 import { openTokenKeys } from "../../src/tokens/keys.ts"
 import { createTokens, type Tokens } from "../../src/tokens/tokens.ts"
@@ -32,6 +34,8 @@ export interface EdgeVm {
 export interface TestEdge extends AsyncDisposable {
   readonly edge: Edge
   readonly tokens: Tokens
+  /** What it counts. */
+  readonly metrics: Registry
   readonly ca: string
   readonly caFile: string
   /** The one that requests without a choice go to. */
@@ -86,6 +90,7 @@ export const openTestEdge = async (limits: { maxRequestsPerVm?: number } = {}): 
     vms.set(vm.name, vm)
     return vm
   }
+  const metrics = new Registry()
   const edge = await openEdge({
     router: {
       find(host) {
@@ -108,6 +113,7 @@ export const openTestEdge = async (limits: { maxRequestsPerVm?: number } = {}): 
     address: "127.0.0.1",
     port: 0,
     maxRequestsPerVm: limits.maxRequestsPerVm ?? 100,
+    metrics: createEdgeMetrics(metrics),
     log: createLog("silent"),
   })
   const first = await addVm()
@@ -122,6 +128,7 @@ export const openTestEdge = async (limits: { maxRequestsPerVm?: number } = {}): 
   return {
     edge,
     tokens,
+    metrics,
     ca,
     caFile,
     vm: first,

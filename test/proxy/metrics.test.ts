@@ -1,0 +1,84 @@
+import { once } from "node:events"
+import type { IncomingMessage } from "node:http"
+import { Registry } from "prom-client"
+import { afterEach, beforeEach, expect, test, vi } from "vitest"
+import { createEdgeMetrics } from "../../proxy/metrics.ts"
+import { connectHttp2 } from "./protocols/http2-client.ts"
+import { openRawApp } from "./raw-app.ts"
+import { openTestEdge, type TestEdge } from "./test-edge.ts"
+
+let edge: TestEdge
+beforeEach(async () => void (edge = await openTestEdge()))
+afterEach(() => edge[Symbol.asyncDispose]())
+
+/** The value of a metric with labels, as Prometheus would read it. */
+const read = async (name: string, labels: Record<string, string> = {}): Promise<number | undefined> => {
+  const metric = (await edge.metrics.getMetricsAsJSON()).find((one) => one.name === name.replace(/_(?:count|sum)$/, ""))
+  const values = (metric?.values ?? []) as { value: number; labels: Record<string, unknown>; metricName?: string }[]
+  return values.find(
+    (one) =>
+      (one.metricName ?? name) === name &&
+      Object.entries(labels).every(([label, value]) => one.labels[label] === value),
+  )?.value
+}
+const eventually = (name: string, labels: Record<string, string>, value: number) =>
+  vi.waitFor(async () => expect(await read(name, labels)).toBe(value))
+
+const OK = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+
+test("Requests are counted by protocol, MicroVM and status, with their bytes; a refused one by its reason", async () => {
+  await using app = await openRawApp((socket) => socket.write(OK))
+  await using http2 = await connectHttp2(edge)
+  const microvm = edge.vm.id
+  await edge.get(app)
+  await edge.get(app)
+  await http2.get(app.port)
+  await edge.get({ port: 1 })
+  await edge.get(app, { headers: { "x-aws-proxy-auth": "none" } })
+  await eventually("torpor_edge_requests_total", { protocol: "http/1.1", status: "2xx" }, 2)
+  await eventually("torpor_edge_requests_total", { protocol: "h2", status: "2xx" }, 1)
+  await eventually("torpor_microvm_requests_total", { microvm, status: "2xx" }, 3)
+  await eventually("torpor_microvm_requests_total", { microvm, status: "5xx" }, 1)
+  await eventually("torpor_microvm_bytes_total", { microvm, direction: "out" }, 3 * OK.length)
+  await eventually("torpor_edge_refusals_total", { error: "UNAUTHORIZED" }, 1)
+  await eventually("torpor_edge_refusals_total", { error: "APP_CONNECT_FAILED" }, 1)
+  expect(await read("torpor_microvm_bytes_total", { microvm, direction: "in" })).toBe(app.received.join("").length)
+  expect(await read("torpor_edge_connect_seconds_count")).toBeGreaterThan(0)
+})
+
+test("What is open is told while it is, also when its client leaves; a wait for a wake is measured", async () => {
+  await using app = await openRawApp((socket) => socket.write("HTTP/1.1 200 OK\r\n\r\nan event"))
+  const microvm = edge.vm.id
+  edge.vm.address = undefined
+  const request = edge.open(app).end()
+  const [response] = (await once(request, "response")) as [IncomingMessage]
+  await once(response, "data")
+  expect(await read("torpor_microvm_open_requests", { microvm })).toBe(1)
+  expect(await read("torpor_edge_wake_wait_seconds_count")).toBe(1)
+  response.destroy()
+  await eventually("torpor_microvm_open_requests", { microvm }, 0)
+  await eventually("torpor_microvm_requests_total", { microvm, status: "2xx" }, 1)
+})
+
+test("A MicroVM that is over is no label any more", async () => {
+  const registry = new Registry()
+  const metrics = createEdgeMetrics(registry)
+  for (const [status, told] of [
+    [101, "1xx"],
+    [599, "5xx"],
+    [600, "other"],
+    [700, "other"],
+    [999, "other"],
+    [undefined, "none"],
+  ] as const) {
+    metrics.begin("one", "h2").end(status)
+    expect(await registry.metrics()).toContain(`torpor_microvm_requests_total{microvm="one",status="${told}"}`)
+  }
+  const late = metrics.begin("one", "websocket")
+  metrics.forget("one")
+  late.carried("in", 5)
+  late.end(101)
+  const text = await registry.metrics()
+  expect(text).not.toContain('microvm="one"')
+  expect(text).toContain('torpor_edge_bytes_total{protocol="websocket",direction="in"} 5')
+})

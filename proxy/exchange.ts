@@ -11,7 +11,8 @@ import type { Protocol } from "./metrics.ts"
 export interface Exchange {
   readonly requestId: string
   readonly head: RequestHead
-  readonly remoteAddress: string
+  readonly remoteAddress: string | undefined
+  readonly remotePort: number | undefined
   readonly body: Readable
   /** Whether a body may follow: that much is known from the head. */
   readonly hasBody: boolean

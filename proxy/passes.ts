@@ -9,6 +9,7 @@ import { goneSignal, type Exchange } from "./exchange.ts"
 import type { Pool, Pools } from "./guest/pools.ts"
 import type { GuestPlace } from "./guest/send.ts"
 import { prepareRequest } from "./headers.ts"
+import type { Limits } from "./limits/limits.ts"
 import type { EdgeMetrics } from "./metrics.ts"
 import { RouteError, type Router } from "./route.ts"
 
@@ -16,7 +17,7 @@ export interface PassOptions {
   readonly router: Router
   readonly tokens: Tokens
   readonly pools: Pools
-  readonly maxRequestsPerVm: number
+  readonly limits: Limits
   readonly metrics: EdgeMetrics
   readonly log: Log
 }
@@ -28,11 +29,19 @@ export type Serve = (
   send: (at: GuestPlace, pool: Pool) => Promise<void>,
 ) => Promise<void>
 
-export const createServe = ({ router, tokens, pools, maxRequestsPerVm, metrics, log }: PassOptions): Serve => {
+export const createServe = ({ router, tokens, pools, limits, metrics, log }: PassOptions): Serve => {
   /** Counts the request as open and waits until its VM is awake; a client that gives up ends its wait. */
-  const hold = async (exchange: Exchange, { target }: Admitted): Promise<{ address: string; end: () => void }> => {
-    if (target.activity.open >= maxRequestsPerVm) throw new EdgeError("TOO_MANY_REQUESTS")
-    const end = beginActivity(target.activity)
+  const hold = async (
+    exchange: Exchange,
+    { target }: Admitted,
+    token: string,
+  ): Promise<{ address: string; end: () => void }> => {
+    const leave = limits.enter(exchange, target.vmId, token)
+    const endActivity = beginActivity(target.activity)
+    const end = () => {
+      leave()
+      endActivity()
+    }
     try {
       if (target.address !== undefined) return { address: target.address, end }
       const heldAt = performance.now()
@@ -47,17 +56,20 @@ export const createServe = ({ router, tokens, pools, maxRequestsPerVm, metrics, 
 
   const pass = async (exchange: Exchange, toClaim: () => Claim, send: Parameters<Serve>[2]) => {
     const { head, requestId, remoteAddress } = exchange
-    const admitted = await admit(head, toClaim(), router, tokens)
+    const claim = toClaim()
+    const admitted = await admit(head, claim, router, tokens)
     // Nobody is woken, nothing is sent for one that left.
     if (exchange.isOver) return
-    const { address, end } = await hold(exchange, admitted)
+    const { address, end } = await hold(exchange, admitted, claim.token ?? admitted.target.vmId)
     try {
       if (exchange.isOver) return
       const meter = metrics.begin(admitted.target.vmId, exchange.protocol)
       exchange.onOver(() => meter.end(exchange.status))
       const wantsHttp2 = asksForHttp2(head.headers)
-      prepareRequest(head.headers, { host: head.host, remoteAddress, requestId })
-      await send({ address, port: admitted.port, requestId, meter, wantsHttp2 }, pools.of(admitted.target.vmId))
+      prepareRequest(head.headers, { host: head.host, remoteAddress: remoteAddress ?? "", requestId })
+      const { vmId } = admitted.target
+      const paces = limits.pacesOf(vmId)
+      await send({ address, port: admitted.port, requestId, meter, wantsHttp2, paces }, pools.of(vmId))
     } finally {
       end()
     }

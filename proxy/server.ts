@@ -1,16 +1,25 @@
 /** The edge: TLS in, and whatever an application speaks to a port of one guest. ALPN chooses the entrance, the passes are the same. */
 import { once } from "node:events"
 import { createServer } from "node:https"
-import type { AddressInfo } from "node:net"
+import type { AddressInfo, Socket } from "node:net"
 import type { TLSSocket } from "node:tls"
 import { OperatorError } from "../src/errors.ts"
 import { serveHttp1 } from "./entrance/http1.ts"
 import { openHttp2 } from "./entrance/http2.ts"
 import { createPools } from "./guest/pools.ts"
 import { createSendRequest } from "./guest/send.ts"
+import { createLimits, type RequestLimits } from "./limits/limits.ts"
 import { createServe, type PassOptions } from "./passes.ts"
 
-export interface EdgeOptions extends Omit<PassOptions, "pools"> {
+/** What strangers and users may take of the edge. */
+export interface EdgeLimits extends RequestLimits {
+  readonly maxHeaderKiB: number
+  readonly handshakeTimeoutSeconds: number
+  readonly headersTimeoutSeconds: number
+  readonly idleTimeoutSeconds: number
+}
+
+export interface EdgeOptions extends EdgeLimits, Omit<PassOptions, "pools" | "limits"> {
   readonly certificate: string
   readonly key: string
   readonly address: string
@@ -26,24 +35,28 @@ export interface Edge {
   close(graceMs: number): Promise<void>
 }
 
-const MAX_HEADER_BYTES = 32 * 1024
-const HEADERS_TIMEOUT_MS = 20_000
-const HANDSHAKE_TIMEOUT_MS = 20_000
 const KEEP_ALIVE_MS = 65_000
+/** How often connections are looked at for headers that don't come: Node's own half a minute would be added to every limit. */
+const MAX_CHECK_MS = 5000
 
 /** Serves the edge; the caller closes it. Throws an {@link OperatorError} when the port cannot be had. */
 export const openEdge = async ({ certificate, key, address, port, ...options }: EdgeOptions): Promise<Edge> => {
   const pools = createPools()
-  const serve = createServe({ ...options, pools })
+  const limits = createLimits(options)
+  const serve = createServe({ ...options, pools, limits })
   const sendRequest = createSendRequest()
+  const maxHeaderBytes = options.maxHeaderKiB * 1024
+  const headersTimeoutMs = options.headersTimeoutSeconds * 1000
+  const idleMs = options.idleTimeoutSeconds * 1000
   const server = createServer({
     key,
     cert: certificate,
     ALPNProtocols: ["h2", "http/1.1"],
-    maxHeaderSize: MAX_HEADER_BYTES,
-    handshakeTimeout: HANDSHAKE_TIMEOUT_MS,
-    headersTimeout: HEADERS_TIMEOUT_MS,
-    keepAliveTimeout: KEEP_ALIVE_MS,
+    maxHeaderSize: maxHeaderBytes,
+    handshakeTimeout: options.handshakeTimeoutSeconds * 1000,
+    headersTimeout: headersTimeoutMs,
+    connectionsCheckingInterval: Math.min(MAX_CHECK_MS, headersTimeoutMs / 2),
+    keepAliveTimeout: idleMs,
     // Streams and uploads may take as long as they need; the headers may not.
     requestTimeout: 0,
     // Who vanishes without a word would otherwise keep a VM awake for good.
@@ -54,7 +67,7 @@ export const openEdge = async ({ certificate, key, address, port, ...options }: 
     shouldUpgradeCallback: ({ method, headers }) => method === "GET" && headers.upgrade?.toLowerCase() === "websocket",
   })
   const http1 = serveHttp1(server, serve, sendRequest)
-  const http2 = openHttp2(serve, sendRequest, { maxHeaderBytes: MAX_HEADER_BYTES, idleMs: KEEP_ALIVE_MS })
+  const http2 = openHttp2(serve, sendRequest, { maxHeaderBytes, idleMs })
 
   // What Node would do with every connection is right for those of HTTP/1.1 only.
   const takeHttp1 = server.listeners("secureConnection") as ((socket: TLSSocket) => void)[]
@@ -62,7 +75,7 @@ export const openEdge = async ({ certificate, key, address, port, ...options }: 
     if (socket.alpnProtocol === "h2") http2.accept(socket)
     else for (const take of takeHttp1) take.call(server, socket)
   })
-  server.on("tlsClientError", () => {})
+  server.on("tlsClientError", () => {}).on("connection", (socket: Socket) => limits.connections.accept(socket))
 
   server.listen(port, address)
   await once(server, "listening").catch((error: NodeJS.ErrnoException) => {

@@ -22,7 +22,8 @@ export const createHttp2Exchange = (
   return {
     requestId,
     head,
-    remoteAddress: stream.session?.socket.remoteAddress ?? "",
+    remoteAddress: stream.session?.socket.remoteAddress,
+    remotePort: stream.session?.socket.remotePort,
     body: stream,
     hasBody: (flags & NGHTTP2_FLAG_END_STREAM) === 0,
     trailers: () => trailers,

@@ -61,16 +61,22 @@ export const openHttp2 = (serve: Serve, sendRequest: SendRequest, limits: Http2L
   server
     .on("session", (session) => {
       let open = 0
+      // Of requests, not of bytes: PINGs, or headers that never end, would keep a connection for good.
+      const close = () => session.close()
+      let idle = setTimeout(close, limits.idleMs)
       sessions.add(session)
       session
-        .once("close", () => sessions.delete(session))
+        .once("close", () => {
+          clearTimeout(idle)
+          sessions.delete(session)
+        })
         .on("error", () => {})
         .on("stream", (stream) => {
           open++
-          stream.once("close", () => open--)
-        })
-        .setTimeout(limits.idleMs, () => {
-          if (open === 0) session.close()
+          clearTimeout(idle)
+          stream.once("close", () => {
+            if (--open === 0 && !session.destroyed) idle = setTimeout(close, limits.idleMs)
+          })
         })
       session.setLocalWindowSize(SESSION_WINDOW)
     })

@@ -18,7 +18,8 @@ export const createUpgradeExchange = (
   return {
     requestId,
     head: toRequestHead(request),
-    remoteAddress: socket.remoteAddress ?? "",
+    remoteAddress: socket.remoteAddress,
+    remotePort: socket.remotePort,
     body: request,
     hasBody: false,
     trailers: () => ({}),

@@ -1,4 +1,5 @@
 import type { Meter } from "../metrics.ts"
+import type { Paces } from "../limits/limits.ts"
 
 /** Where an exchange goes in a VM. */
 export interface Place {
@@ -6,6 +7,8 @@ export interface Place {
   readonly port: number
   readonly requestId: string
   readonly meter: Meter
+  /** What the VM's bodies and WebSockets keep to, where a bandwidth is configured. */
+  readonly paces: Paces | undefined
 }
 
 /** An attempt that came to nothing, with nothing said to the client. */

@@ -2,6 +2,7 @@
 import type { IncomingMessage } from "node:http"
 import { EdgeError } from "../errors.ts"
 import type { Exchange } from "../exchange.ts"
+import { paceExchange } from "../limits/paced-exchange.ts"
 import { sendHttp1 } from "./http1.ts"
 import { sendHttp2 } from "./http2.ts"
 import { AttemptError, type Place } from "./place.ts"
@@ -52,7 +53,8 @@ export const createSendRequest = (): SendRequest => {
   const sendAs = ({ isTls, isHttp2 }: Speech, exchange: Exchange, at: Place, pool: Pool): Promise<void> =>
     isHttp2 ? sendHttp2(exchange, at, pool.sessions, isTls) : overHttp1(exchange, at, pool, { isTls })
 
-  return async (exchange, at, pool) => {
+  return async (exchange_, at, pool) => {
+    const exchange = at.paces === undefined ? exchange_ : paceExchange(exchange_, at.paces)
     try {
       const known = pool.speech.get(at.port)
       // Half a body may be gone before an application shows what it speaks: then it is asked first.

@@ -2,9 +2,12 @@
 import { request as requestPlain, type IncomingMessage } from "node:http"
 import { request as requestTls } from "node:https"
 import type { Socket } from "node:net"
+import type { Readable } from "node:stream"
 import { EdgeError } from "../errors.ts"
 import type { Exchange } from "../exchange.ts"
 import { prepareAnswer } from "../headers.ts"
+import { createPacedStream } from "../limits/bandwidth.ts"
+import type { Paces } from "../limits/limits.ts"
 import { toGuestAnswer } from "./answer.ts"
 import { closeFrame, maskedCloseFrame, prepareFarewell } from "./farewell.ts"
 import type { Place } from "./place.ts"
@@ -72,7 +75,7 @@ const attempt = (
         if (guestHead.length > 0) guest.unshift(guestHead)
         if (head.length > 0) socket.unshift(head)
         guest.once("close", meterSocket(guest, at.meter))
-        onOpen(join(socket, guest, pool))
+        onOpen(join(socket, guest, pool, at.paces))
       })
       .once("response", (answered) => {
         answer(answered).catch((error: unknown) => {
@@ -94,19 +97,36 @@ const toHead = ({ headers }: IncomingMessage, requestId: string, fallbackProtoco
 }
 
 /** Two ends that close together: what one has sent still reaches the other, unless the other is gone. Returns what ends both. */
-const join = (socket: Socket, guest: Socket, { upgraded }: Pool): (() => void) => {
+const join = (socket: Socket, guest: Socket, { upgraded }: Pool, paces: Paces | undefined): (() => void) => {
   for (const end of [socket, guest]) end.setTimeout(0).setNoDelay(true).setKeepAlive(true)
+  const [inward, outward] =
+    paces === undefined
+      ? [socket, guest]
+      : [socket.pipe(createPacedStream(paces.toGuest)), guest.pipe(createPacedStream(paces.toClient))]
   upgraded.add(guest)
   guest
     .on("error", () => {})
     .once("close", () => {
       upgraded.delete(guest)
-      socket.destroySoon()
+      whenPassed(guest, outward, () => socket.destroySoon())
     })
-  socket.once("close", () => (guest.writableEnded ? guest.destroySoon() : guest.destroy()))
-  const farewells = [prepareFarewell(socket, guest, maskedCloseFrame()), prepareFarewell(guest, socket, closeFrame())]
-  socket.pipe(guest).pipe(socket)
+  socket.once("close", () =>
+    whenPassed(socket, inward, () => (guest.writableEnded ? guest.destroySoon() : guest.destroy())),
+  )
+  const farewells = [prepareFarewell(inward, guest, maskedCloseFrame()), prepareFarewell(outward, socket, closeFrame())]
+  inward.pipe(guest)
+  outward.pipe(socket)
   return () => {
     for (const say of farewells) say()
+  }
+}
+
+/** Once what an end has sent is on its way to the other, which a pace may hold up. */
+const whenPassed = (end: Socket, passed: Readable, then: () => void): void => {
+  if (passed === end || passed.readableEnded) then()
+  else if (end.readableEnded) passed.once("close", then)
+  else {
+    passed.destroy()
+    then()
   }
 }

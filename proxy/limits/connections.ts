@@ -9,6 +9,9 @@ export interface ConnectionLimits {
   readonly maxConnections: number
 }
 
+/** The client's end of a connection, by which the socket that TLS is on and the one it is made of are known for the same. */
+export type ConnectionEnd = Pick<Socket, "remoteAddress" | "remotePort">
+
 export interface Connections {
   /** Counts a connection from its first byte on; when there are too many, one that is not in use makes way for it, or it is closed. */
   accept(socket: Socket): void
@@ -16,7 +19,7 @@ export interface Connections {
    * Says that a request was let in on a connection, or throws an {@link EdgeError}. A connection counts for a VM and a token from
    * their first request on it to its own end; it is in use until what this returns is called.
    */
-  use(socket: Pick<Socket, "remoteAddress" | "remotePort">, vmId: string, token: string): () => void
+  use(connection: ConnectionEnd, vmId: string, token: string): () => void
   readonly open: number
 }
 
@@ -29,7 +32,6 @@ interface Connection {
 }
 
 export const createConnections = (limits: ConnectionLimits): Connections => {
-  /** By the client's end: the socket that TLS is on and the one it is made of have it in common. */
   const connections = new Map<string, Connection>()
   /** Nobody was let in on them yet; and those that are kept for a next request. The longest idle come first. */
   const [strangers, idle] = [new Set<Connection>(), new Set<Connection>()]
@@ -65,8 +67,8 @@ export const createConnections = (limits: ConnectionLimits): Connections => {
       idle.delete(least)
       least.socket.destroy()
     },
-    use(socket, vmId, token) {
-      const connection = connections.get(keyOf(socket))
+    use(end, vmId, token) {
+      const connection = connections.get(keyOf(end))
       // It is closed already: whoever uses it will notice.
       if (connection === undefined || connection.isOver) return () => {}
       const { vms, tokens } = connection
@@ -96,5 +98,4 @@ export const createConnections = (limits: ConnectionLimits): Connections => {
   }
 }
 
-const keyOf = ({ remoteAddress, remotePort }: Pick<Socket, "remoteAddress" | "remotePort">) =>
-  `${remoteAddress} ${remotePort}`
+const keyOf = ({ remoteAddress, remotePort }: ConnectionEnd) => `${remoteAddress} ${remotePort}`

@@ -12,8 +12,9 @@ import { connect, type TLSSocket } from "node:tls"
 import type { Activity } from "../../proxy/activity.ts"
 import { ensureCertificates } from "../../proxy/certificates.ts"
 import { createEdgeMetrics } from "../../proxy/metrics.ts"
-import { openEdge, type Edge } from "../../proxy/server.ts"
+import { openEdge, type Edge, type EdgeLimits } from "../../proxy/server.ts"
 import { Registry } from "prom-client"
+import { parseConfig } from "../../src/config.ts"
 import { createLog } from "../../src/log.ts"
 import { openTokenKeys } from "../../src/tokens/keys.ts"
 import { createTokens, type Tokens } from "../../src/tokens/tokens.ts"
@@ -69,7 +70,7 @@ export interface Answer {
 }
 
 /** Opens one; disposing it closes it at once, and fails when it still counts a request as open. */
-export const openTestEdge = async (limits: { maxRequestsPerVm?: number } = {}): Promise<TestEdge> => {
+export const openTestEdge = async (limits: Partial<EdgeLimits> = {}): Promise<TestEdge> => {
   const directory = await mkdtemp(join(tmpdir(), "torpor-edge-"))
   const certificates = await ensureCertificates(directory, "localhost")
   const caFile = certificates.caFile ?? ""
@@ -110,9 +111,11 @@ export const openTestEdge = async (limits: { maxRequestsPerVm?: number } = {}): 
     },
     tokens,
     ...certificates,
+    ...parseConfig({}).edge,
+    maxRequestsPerVm: 100,
+    ...limits,
     address: "127.0.0.1",
     port: 0,
-    maxRequestsPerVm: limits.maxRequestsPerVm ?? 100,
     metrics: createEdgeMetrics(metrics),
     log: createLog("silent"),
   })

@@ -31,16 +31,20 @@ test("Fewer than one in a second are let in one by one", () => {
 
 test("However they come, no second has more than two seconds' worth", () => {
   fc.assert(
-    fc.property(fc.integer({ min: 1, max: 20 }), fc.array(fc.integer({ min: 0, max: 400 })), (perSecond, gaps) => {
-      let now = 0
-      const rate = createRate(perSecond, () => now)
-      const taken: number[] = []
-      for (const gap of gaps) {
-        now += gap
-        for (let tries = 0; tries < 3; tries++) if (rate.take("vm")) taken.push(now)
-      }
-      for (const at of taken)
-        expect(taken.filter((time) => time >= at && time < at + 1000).length).toBeLessThanOrEqual(2 * perSecond)
-    }),
+    fc.property(
+      fc.integer({ min: 1, max: 20 }),
+      fc.array(fc.integer({ min: 0, max: 400 }), { maxLength: 30 }),
+      (perSecond, gaps) => {
+        let now = 0
+        const rate = createRate(perSecond, () => now)
+        const taken: number[] = []
+        for (const gap of gaps) {
+          now += gap
+          for (let tries = 0; tries < 3; tries++) if (rate.take("vm")) taken.push(now)
+        }
+        const most = Math.max(0, ...taken.map((at) => taken.filter((time) => time >= at && time < at + 1000).length))
+        expect(most).toBeLessThanOrEqual(2 * perSecond)
+      },
+    ),
   )
 })

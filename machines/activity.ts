@@ -8,16 +8,18 @@ export interface Activity {
   open: number
   /** Those of them that are held until the VM is awake: each is a wish to wake it, withdrawn when its client gives up. */
   held: number
+  /** Those that end only when somebody ends them: WebSockets, streams of events. Nobody waits for them. */
+  endless: number
   /** When the last one began or ended, in ms since the epoch. */
   lastAt: number
-  /** Called when one has ended. */
-  onEnd: (() => void) | undefined
+  /** Called when one has ended, or turned out to be endless. */
+  onLess: (() => void) | undefined
 }
 
-export const createActivity = (): Activity => ({ open: 0, held: 0, lastAt: 0, onEnd: undefined })
+export const createActivity = (): Activity => ({ open: 0, held: 0, endless: 0, lastAt: 0, onLess: undefined })
 
 /** Nothing that was sent to the VM still waits for its answer. */
-export const isQuiet = ({ open, held }: Activity): boolean => open === held
+export const isQuiet = ({ open, held, endless }: Activity): boolean => open === held + endless
 
 /** Sends `{type: "IDLE"}` when nothing was open for `idleMs`; never when that is null. No timer moves with a request: the alarm looks when it fires, and arms again. */
 export const createIdleAlarm = (activityOf: (id: string) => Activity) =>
@@ -45,9 +47,9 @@ export const createQuietWatch = (activityOf: (id: string) => Activity) =>
     const look = () => {
       if (isQuiet(activity)) sendBack({ type: "QUIET" })
     }
-    activity.onEnd = look
+    activity.onLess = look
     look()
     return () => {
-      activity.onEnd = undefined
+      activity.onLess = undefined
     }
   })

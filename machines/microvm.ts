@@ -20,8 +20,9 @@
  *
  * No request is lost to a sleep. A request is counted before it asks for the VM's address, and there is none from the very tick in which
  * `running` is left: what is sent was counted, what comes later is held. Nothing is frozen before all that was sent is answered
- * (`draining`). For an idle VM that is at once; one suspended by the API while it is in use has DRAIN_MS, then streams and sockets
- * that go on and on are cut. Those held wake it as soon as it sleeps: the API asks for a sleep, not for its length.
+ * (`draining`). For an idle VM that is at once; one that the API suspends while it is in use has DRAIN_MS for that. What has no end of its
+ * own, WebSockets and streams of events, is cut and not waited for: its client comes again. Those held wake the VM as soon as it sleeps:
+ * the API asks for a sleep, not for its length.
  *
  * `resuming` is SUSPENDED to the outside, as it is on AWS. Why each life ended is in `cause` and `stateReason`.
  */
@@ -86,8 +87,8 @@ export interface VmVerbs {
   end(vmId: string): Promise<void>
 }
 
-/** How long what was sent to a VM may take to be answered when the API suspends it: as long as a daemon that stops waits, too. */
-const DRAIN_MS = 10_000
+/** How long what was sent to a VM may take to be answered when the API suspends it: for emulated guests on a busy host, and for long polls. */
+const DRAIN_MS = 60_000
 const LIFETIME_OVER = "MicroVM exceeded maximum lifetime."
 
 /** Why an alarm or a fact ended a life; both alarms answer with AWS's one sentence. */

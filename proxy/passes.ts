@@ -2,7 +2,7 @@
 import type { IncomingHttpHeaders } from "node:http"
 import type { Log } from "../src/log.ts"
 import type { Tokens } from "../src/tokens/tokens.ts"
-import { beginActivity } from "./activity.ts"
+import { beginActivity, type OpenActivity } from "./activity.ts"
 import { admit, type Admitted, type Claim } from "./admission/admission.ts"
 import { EdgeError, toAnswer, type EdgeErrorCode } from "./errors.ts"
 import { goneSignal, type Exchange } from "./exchange.ts"
@@ -35,21 +35,22 @@ export const createServe = ({ router, tokens, pools, limits, metrics, log }: Pas
     exchange: Exchange,
     { target }: Admitted,
     token: string,
-  ): Promise<{ address: string; end: () => void }> => {
+  ): Promise<{ address: string; open: OpenActivity }> => {
     const leave = limits.enter(exchange, target.vmId, token)
-    const endActivity = beginActivity(target.activity)
+    const activity = beginActivity(target.activity)
     const end = () => {
       leave()
-      endActivity()
+      activity.end()
     }
+    const open = { ...activity, end }
     try {
-      if (target.address !== undefined) return { address: target.address, end }
+      if (target.address !== undefined) return { address: target.address, open }
       const heldAt = performance.now()
       const address = await target.awake(goneSignal(exchange))
       metrics.held(performance.now() - heldAt)
-      return { address, end }
+      return { address, open }
     } catch (error) {
-      end()
+      open.end()
       throw error instanceof RouteError ? new EdgeError(error.code, { cause: error }) : error
     }
   }
@@ -60,7 +61,7 @@ export const createServe = ({ router, tokens, pools, limits, metrics, log }: Pas
     const admitted = await admit(head, claim, router, tokens)
     // Nobody is woken, nothing is sent for one that left.
     if (exchange.isOver) return
-    const { address, end } = await hold(exchange, admitted, claim.token ?? admitted.target.vmId)
+    const { address, open } = await hold(exchange, admitted, claim.token ?? admitted.target.vmId)
     try {
       if (exchange.isOver) return
       const meter = metrics.begin(admitted.target.vmId, exchange.protocol)
@@ -69,9 +70,10 @@ export const createServe = ({ router, tokens, pools, limits, metrics, log }: Pas
       prepareRequest(head.headers, { host: head.host, remoteAddress: remoteAddress ?? "", requestId })
       const { vmId } = admitted.target
       const paces = limits.pacesOf(vmId)
-      await send({ address, port: admitted.port, requestId, meter, wantsHttp2, paces }, pools.of(vmId))
+      const at = { address, port: admitted.port, requestId, meter, wantsHttp2, paces, onEndless: open.isEndless }
+      await send(at, pools.of(vmId))
     } finally {
-      end()
+      open.end()
     }
   }
 

@@ -1,4 +1,4 @@
-import type { IncomingMessage } from "node:http"
+import type { IncomingHttpHeaders, IncomingMessage } from "node:http"
 import type { GuestAnswer } from "../exchange.ts"
 import { prepareAnswer } from "../headers.ts"
 
@@ -20,6 +20,10 @@ export const toGuestAnswer = (answer: IncomingMessage, method: string, requestId
     trailers: () => answer.trailers,
   }
 }
+
+/** An answer that is open until somebody closes it: its client, an EventSource, comes again by itself. */
+export const isEventStream = (headers: IncomingHttpHeaders) =>
+  /^text\/event-stream(?:$|[ ;])/i.test(headers["content-type"] ?? "")
 
 /** Those that end with their head, whatever it says: RFC 9110, 6.4.1. */
 export const isBodiless = (status: number, method: string) => method === "HEAD" || status === 204 || status === 304

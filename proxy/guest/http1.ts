@@ -7,7 +7,7 @@ import type { Stream } from "node:stream"
 import { createProxyServer } from "http-proxy-3"
 import type { Exchange } from "../exchange.ts"
 import { prepareTrailers } from "../headers.ts"
-import { toGuestAnswer } from "./answer.ts"
+import { isEventStream, toGuestAnswer } from "./answer.ts"
 import { AttemptError, type Place } from "./place.ts"
 import { limitConnect, meterSocket, type Agents } from "./pools.ts"
 
@@ -28,7 +28,7 @@ const proxy = createProxyServer({ selfHandleResponse: true, toProxy: true, secur
 /** Makes one attempt; resolves when the exchange is over, rejects with an {@link AttemptError} while nothing was answered. */
 export const sendHttp1 = (
   exchange: Exchange,
-  { address, port, requestId, meter }: Place,
+  { address, port, requestId, meter, onEndless }: Place,
   { agents, isTls, accept }: Http1Options,
 ): Promise<void> =>
   new Promise<void>((resolve, reject) => {
@@ -60,7 +60,9 @@ export const sendHttp1 = (
     const onAnswer = (answer: IncomingMessage) => {
       const pass = () => {
         if (answer.destroyed) throw new Error("The application broke off its answer")
-        if (!exchange.isOver) exchange.answer(toGuestAnswer(answer, head.method, requestId))
+        if (exchange.isOver) return
+        exchange.answer(toGuestAnswer(answer, head.method, requestId))
+        if (isEventStream(answer.headers)) onEndless()
       }
       try {
         const accepted = accept?.(answer)

@@ -2,7 +2,7 @@
 import { constants, type IncomingHttpHeaders, type OutgoingHttpHeaders } from "node:http2"
 import type { Exchange } from "../exchange.ts"
 import { prepareAnswer, prepareTrailers } from "../headers.ts"
-import { isBodiless } from "./answer.ts"
+import { isBodiless, isEventStream } from "./answer.ts"
 import { AttemptError, type Place } from "./place.ts"
 import type { Sessions } from "./sessions.ts"
 
@@ -13,7 +13,7 @@ const MAX_INFORMED = 16
 /** Makes one attempt; resolves when the exchange is over, rejects with an {@link AttemptError} while nothing was answered. */
 export const sendHttp2 = (
   exchange: Exchange,
-  { address, port, requestId, meter }: Place,
+  { address, port, requestId, meter, onEndless }: Place,
   sessions: Sessions,
   isTls: boolean,
 ): Promise<void> =>
@@ -53,6 +53,7 @@ export const sendHttp2 = (
             isBodiless: (flags & NGHTTP2_FLAG_END_STREAM) !== 0 || isBodiless(status, head.method),
             trailers: () => trailers,
           })
+          if (isEventStream(answerHeaders)) onEndless()
         } catch (error) {
           failure = error as Error
           stream.close(NGHTTP2_CANCEL)

@@ -9,6 +9,8 @@ export interface Place {
   readonly meter: Meter
   /** What the VM's bodies and WebSockets keep to, where a bandwidth is configured. */
   readonly paces: Paces | undefined
+  /** Called when the answer is one that ends only when somebody ends it: a WebSocket, a stream of events. */
+  readonly onEndless: () => void
 }
 
 /** An attempt that came to nothing, with nothing said to the client. */

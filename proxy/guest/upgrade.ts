@@ -75,6 +75,7 @@ const attempt = (
         if (guestHead.length > 0) guest.unshift(guestHead)
         if (head.length > 0) socket.unshift(head)
         guest.once("close", meterSocket(guest, at.meter))
+        at.onEndless()
         onOpen(join(socket, guest, pool, at.paces))
       })
       .once("response", (answered) => {

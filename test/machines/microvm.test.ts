@@ -105,14 +105,14 @@ describe("A MicroVM", () => {
     expect(toMicrovmState(actor.getSnapshot())).toBe("SUSPENDING")
     expect([actor.getSnapshot().hasTag("awake"), actor.getSnapshot().hasTag("connected")]).toEqual([false, true])
     host.activity.open = 1
-    host.activity.onEnd?.()
+    host.activity.onLess?.()
     await new Promise((resolve) => setImmediate(resolve))
     expect(host.done).toEqual(["launch"])
     host.activity.open = 0
-    host.activity.onEnd?.()
+    host.activity.onLess?.()
     expect(actor.getSnapshot().hasTag("connected")).toBe(false)
     await reaches(actor, "SUSPENDED")
-    expect(host.activity.onEnd).toBeUndefined()
+    expect(host.activity.onLess).toBeUndefined()
     actor.stop()
   })
 
@@ -221,7 +221,7 @@ describe("Whatever happens to a MicroVM, with a crash and a restore between any 
             if (next === "give up" ? activity.held === 0 : isQuiet(activity)) continue
             if (next === "give up") activity.held--
             activity.open--
-            activity.onEnd?.()
+            activity.onLess?.()
           } else if (next === "crash") {
             Object.assign(activity, createActivity())
             const snapshot = actor.getSnapshot()

@@ -84,7 +84,7 @@ export const openTestEdge = async (limits: Partial<EdgeLimits> = {}): Promise<Te
       id,
       name: `${id}.vm.localhost`,
       token,
-      activity: { open: 0, lastAt: 0 },
+      activity: { open: 0, endless: 0, lastAt: 0 },
       address: "127.0.0.1",
       awake: () => Promise.resolve("127.0.0.1"),
     }

@@ -37,6 +37,16 @@ const words: Readonly<Record<EdgeErrorCode, Words>> = {
     happened: "Your token is good for this machine, but not for the port that this address leads to.",
     advice: "Ask for a link to this port.",
   },
+  FOREIGN_PAGE: {
+    title: "Not from another page",
+    happened: "A page of another address sent this request with your access to this machine, and was stopped.",
+    advice: "If you meant to come here, open the address yourself.",
+  },
+  LINK_OVER: {
+    title: "This link is over",
+    happened: "A link is good once, and for a minute: this one was used before, or waited longer.",
+    advice: OPEN_AGAIN,
+  },
   BAD_PORT: MALFORMED,
   BAD_SUBPROTOCOL: MALFORMED,
   BAD_REQUEST: MALFORMED,

@@ -6,6 +6,8 @@ const table = {
   MISSING_AUTHENTICATION: [403, "Request missing authentication", "UNAUTHORIZED"],
   AUTHENTICATION_FAILED: [403, "Token authentication failed", "UNAUTHORIZED"],
   PORT_DENIED: [403, "Access to port denied", "UNAUTHORIZED"],
+  FOREIGN_PAGE: [403, "Requests by other pages than the MicroVM's own are refused", "UNAUTHORIZED"],
+  LINK_OVER: [403, "This link was used before, or is over: it is good once, for a minute", "UNAUTHORIZED"],
   BAD_PORT: [400, "The port must be a number from 1 to 65535", "BAD_REQUEST"],
   BAD_SUBPROTOCOL: [
     400,
@@ -41,15 +43,18 @@ export class EdgeError extends Error {
 }
 
 export interface EdgeAnswer {
-  /** As `x-aws-proxy-error` says it. */
-  readonly name: string
   readonly status: number
   readonly body: string
   readonly headers: OutgoingHttpHeaders
 }
 
+export interface Refusal extends EdgeAnswer {
+  /** As `x-aws-proxy-error` says it. */
+  readonly name: string
+}
+
 /** The answer for a refusal: a page for a client whose `Accept` asks for one, else AWS's plain text. */
-export const toAnswer = (code: EdgeErrorCode, requestId: string, accept?: string): EdgeAnswer => {
+export const toAnswer = (code: EdgeErrorCode, requestId: string, accept?: string): Refusal => {
   const [status, text, name] = table[code]
   const isPage = wantsPage(accept)
   const body = isPage ? toPage(code, status, name, requestId) : text

@@ -1,5 +1,6 @@
 /** What a request and an answer may not carry through the edge, and what only the edge may say. */
 import type { IncomingHttpHeaders } from "node:http"
+import { confineCookies } from "./browser/set-cookie.ts"
 
 const OURS = /^(?:x-aws-proxy-.*|x-forwarded-.*|forwarded|x-amzn-requestid|expect)$/
 
@@ -59,6 +60,7 @@ export const prepareRequest = (headers: IncomingHttpHeaders, { host, remoteAddre
 export const prepareAnswer = (headers: IncomingHttpHeaders, requestId: string): void => {
   removeHopByHop(headers)
   for (const name of Object.keys(headers)) if (name.startsWith("x-aws-proxy-")) delete headers[name]
+  confineCookies(headers)
   headers["x-amzn-requestid"] = requestId
 }
 

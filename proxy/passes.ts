@@ -3,7 +3,9 @@ import type { IncomingHttpHeaders } from "node:http"
 import type { Log } from "../src/log.ts"
 import type { Tokens } from "../src/tokens/tokens.ts"
 import { beginActivity, type OpenActivity } from "./activity.ts"
-import { admit, type Admitted, type Claim } from "./admission/admission.ts"
+import { admit, type Admitted } from "./admission/admission.ts"
+import type { Claim } from "./admission/claim.ts"
+import { enter, isForEntrance } from "./browser/enter.ts"
 import { EdgeError, toAnswer, type EdgeErrorCode } from "./errors.ts"
 import { goneSignal, type Exchange } from "./exchange.ts"
 import type { Pool, Pools } from "./guest/pools.ts"
@@ -33,8 +35,7 @@ export const createServe = ({ router, tokens, pools, limits, metrics, log }: Pas
   /** Counts the request as open and waits until its VM is awake; a client that gives up ends its wait. */
   const hold = async (
     exchange: Exchange,
-    { target }: Admitted,
-    token: string,
+    { target, token }: Admitted,
   ): Promise<{ address: string; open: OpenActivity }> => {
     const leave = limits.enter(exchange, target.vmId, token)
     const activity = beginActivity(target.activity)
@@ -58,10 +59,16 @@ export const createServe = ({ router, tokens, pools, limits, metrics, log }: Pas
   const pass = async (exchange: Exchange, toClaim: () => Claim, send: Parameters<Serve>[2]) => {
     const { head, requestId, remoteAddress } = exchange
     const claim = toClaim()
+    if (isForEntrance(head)) {
+      const answer = await enter(head, requestId, router, tokens)
+      exchange.discardBody()
+      exchange.refuse(answer)
+      return
+    }
     const admitted = await admit(head, claim, router, tokens)
     // Nobody is woken, nothing is sent for one that left.
     if (exchange.isOver) return
-    const { address, open } = await hold(exchange, admitted, claim.token ?? admitted.target.vmId)
+    const { address, open } = await hold(exchange, admitted)
     try {
       if (exchange.isOver) return
       const meter = metrics.begin(admitted.target.vmId, exchange.protocol)

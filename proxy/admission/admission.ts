@@ -1,49 +1,50 @@
 /** Who may go where: Host, token, port. The same for requests and upgrades of every version; nothing of the body is read before. */
-import { allowsPort, type Tokens } from "../../src/tokens/tokens.ts"
+import { allowsPort, type Grant, type Tokens } from "../../src/tokens/tokens.ts"
+import { isOwnPage } from "../browser/own-page.ts"
 import { EdgeError } from "../errors.ts"
 import type { Router, VmTarget } from "../route.ts"
+import type { Claim } from "./claim.ts"
+import { parseHost } from "./host.ts"
 import type { RequestHead } from "./request-head.ts"
-
-/** What a request says about itself. */
-export interface Claim {
-  readonly token: string | undefined
-  /** As sent; `undefined` is the default. */
-  readonly port: string | undefined
-}
 
 export interface Admitted {
   readonly target: VmTarget
   readonly port: number
+  /** What it was let in by. */
+  readonly token: string
 }
 
 const DEFAULT_PORT = 8080
 const PORT = /^[1-9]\d{0,4}$/
 
-/** The claim of a request's headers. */
-export const claimOf = ({ headers }: RequestHead): Claim => ({
-  token: single(headers["x-aws-proxy-auth"]),
-  port: single(headers["x-aws-proxy-port"]),
-})
-
-const single = (value: string | string[] | undefined) => (Array.isArray(value) ? value.join(",") : value)
-
-/** Lets a request in, or throws an {@link EdgeError}. */
+/**
+ * Lets a request in, or throws an {@link EdgeError}. Its port is what the header says, else the subprotocol, else the host, else the
+ * cookie: what a client says for one request goes before what its address says for all of them.
+ */
 export const admit = async (head: RequestHead, claim: Claim, router: Router, tokens: Tokens): Promise<Admitted> => {
-  if (claim.token === undefined) throw new EdgeError("MISSING_AUTHENTICATION")
-  const grant = await tokens.verify(claim.token)
+  const isByCookie = claim.token === undefined && claim.cookie !== undefined
+  const token = claim.token ?? claim.cookie
+  if (token === undefined) throw new EdgeError("MISSING_AUTHENTICATION")
+  if (isByCookie && !isOwnPage(head)) throw new EdgeError("FOREIGN_PAGE")
+  const grant = await tokens.verify(token, isByCookie ? "cookie" : "proxy")
   if (grant === undefined) throw new EdgeError("MISSING_AUTHENTICATION")
   if (grant === "expired") throw new EdgeError("AUTHENTICATION_FAILED")
-  const target = await router.find(nameOf(head.host))
+  const host = parseHost(head.host)
+  const target = await router.find(host.name)
   if (target === undefined || target.vmId !== grant.vmId) throw new EdgeError("AUTHENTICATION_FAILED")
-  const port = claim.port === undefined ? DEFAULT_PORT : parsePort(claim.port)
+  const port =
+    claim.port === undefined
+      ? (host.port ?? (isByCookie ? portOf(grant) : undefined) ?? DEFAULT_PORT)
+      : parsePort(claim.port)
   if (!allowsPort(grant, port)) throw new EdgeError("PORT_DENIED")
-  return { target, port }
+  return { target, port, token }
 }
 
-const parsePort = (text: string): number => {
+/** A cookie is for one port. */
+const portOf = ({ ports: [range] }: Grant) => range?.from
+
+/** Reads a port as a client says it. */
+export const parsePort = (text: string): number => {
   if (!PORT.test(text) || Number(text) > 65535) throw new EdgeError("BAD_PORT")
   return Number(text)
 }
-
-/** The name that a Host is about, without its port. */
-const nameOf = (host: string) => host.replace(/:\d+$/, "").replace(/\.$/, "").toLowerCase()

@@ -1,6 +1,6 @@
 /** AWS's WebSocket subprotocols: how a client that cannot set headers, a browser, says token and port. */
-import { claimOf, type Claim } from "./admission.ts"
 import { EdgeError } from "../errors.ts"
+import { claimOf, type Claim } from "./claim.ts"
 import type { RequestHead } from "./request-head.ts"
 
 const BASE = "lambda-microvms"
@@ -32,5 +32,5 @@ export const claimOfUpgrade = (head: RequestHead): UpgradeClaim => {
   if (theirs.length > 0) headers["sec-websocket-protocol"] = theirs.join(", ")
   else delete headers["sec-websocket-protocol"]
   const claim = claimOf(head)
-  return { token: claim.token ?? tokens[0], port: claim.port ?? ports[0], fallbackProtocol: BASE }
+  return { ...claim, token: claim.token ?? tokens[0], port: claim.port ?? ports[0], fallbackProtocol: BASE }
 }

@@ -2,7 +2,7 @@
 import { randomUUID } from "node:crypto"
 import type { IncomingMessage, Server, ServerResponse } from "node:http"
 import type { Socket } from "node:net"
-import { claimOf } from "../admission/admission.ts"
+import { claimOf } from "../admission/claim.ts"
 import { claimOfUpgrade } from "../admission/subprotocols.ts"
 import { checkHttp1 } from "../admission/well-formed.ts"
 import type { SendRequest } from "../guest/send.ts"

@@ -2,7 +2,7 @@
 import { randomUUID } from "node:crypto"
 import { createServer, type IncomingHttpHeaders, type ServerHttp2Session, type ServerHttp2Stream } from "node:http2"
 import type { TLSSocket } from "node:tls"
-import { claimOf } from "../admission/admission.ts"
+import { claimOf } from "../admission/claim.ts"
 import { checkHttp2 } from "../admission/well-formed.ts"
 import type { SendRequest } from "../guest/send.ts"
 import type { Serve } from "../passes.ts"

@@ -1,8 +1,10 @@
 /** Tokens for a MicroVM's endpoint: EdDSA JWTs bound to the VM, its ports, a purpose and a time. */
-import { errors, jwtVerify, SignJWT } from "jose"
+import { errors } from "jose"
 import { LRUCache } from "lru-cache"
 import { z } from "zod"
-import { ALGORITHM, MAX_TOKEN_SECONDS, type TokenKeys } from "./keys.ts"
+import type { TokenKeys } from "./keys.ts"
+import { createLinks, type Links } from "./links.ts"
+import { signClaims, verifyClaims } from "./signing.ts"
 
 export interface PortRange {
   readonly from: number
@@ -28,18 +30,10 @@ export interface Tokens {
   }): Promise<string>
   /** What a token grants; `undefined` when it is forged, of another purpose, or no token at all. */
   verify(token: string, purpose?: Purpose): Promise<Grant | "expired" | undefined>
+  readonly links: Links
 }
 
-const ISSUER = "torpor"
-/** AWS's own limit of a token. */
-const MAX_TOKEN_CHARACTERS = 8000
 const CACHED_TOKENS = 10_000
-
-/**
- * A JWT as we write it, to the letter. Decoders overlook padding, white space and the bits that the last letter of a signature has too
- * many: one token would have many names, and a limit for each.
- */
-const WRITTEN = /^[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]{85}[AQgw]$/
 
 const Port = z.number().int().min(1).max(65535)
 const Claims = z.object({
@@ -48,41 +42,6 @@ const Claims = z.object({
   purpose: z.enum(["proxy", "cookie"]),
   ports: z.array(z.tuple([Port, Port])).max(64),
 })
-
-/** The claims of what we signed and is good at `now`; throws for anything else, jose's JWTExpired for what was good once. */
-export const verifyClaims = async (token: string, keys: TokenKeys, now: () => number): Promise<unknown> => {
-  if (token.length > MAX_TOKEN_CHARACTERS || !WRITTEN.test(token)) throw new Error("No token of ours is written so")
-  const { payload } = await jwtVerify(
-    token,
-    async ({ kid }) => {
-      const key = await keys.verifying(kid ?? "")
-      if (key === undefined) throw new Error("The token was signed with another key")
-      return key
-    },
-    { algorithms: [ALGORITHM], issuer: ISSUER, requiredClaims: ["sub", "exp"], currentDate: new Date(now()) },
-  )
-  return payload
-}
-
-/** Signs claims for a time that begins now; keys are kept for no longer one than {@link MAX_TOKEN_SECONDS}. */
-export const signClaims = async (
-  claims: Record<string, unknown>,
-  { subject, expirationSeconds }: { subject: string; expirationSeconds: number },
-  keys: TokenKeys,
-  now: () => number,
-): Promise<string> => {
-  if (expirationSeconds > MAX_TOKEN_SECONDS)
-    throw new RangeError(`A token of ${expirationSeconds} s would outlive its key`)
-  const { kid, privateKey } = await keys.signing()
-  const issuedAt = Math.floor(now() / 1000)
-  return new SignJWT(claims)
-    .setProtectedHeader({ alg: ALGORITHM, kid, typ: "JWT" })
-    .setIssuer(ISSUER)
-    .setSubject(subject)
-    .setIssuedAt(issuedAt)
-    .setExpirationTime(issuedAt + expirationSeconds)
-    .sign(privateKey)
-}
 
 interface Verified {
   readonly grant: Grant
@@ -126,6 +85,8 @@ export const createTokens = (keys: TokenKeys, now: () => number = Date.now): Tok
       if (found === "expired") return found
       return found?.purpose === purpose ? found.grant : undefined
     },
+
+    links: createLinks(keys, now),
   }
 }
 

@@ -8,12 +8,13 @@ import type { Bench, Claim } from "./bench.ts"
 import { boots } from "./boots.ts"
 import { builds } from "./builds.ts"
 import { deltas } from "./deltas.ts"
+import { edge } from "./edge.ts"
 import { idle } from "./idle.ts"
 import { life } from "./life.ts"
 import { suspends } from "./suspends.ts"
 import { summarise, timed, type Samples, type Summary } from "./samples.ts"
 
-const benches: Readonly<Record<string, Bench>> = { life, boots, deltas, idle, builds, suspends }
+const benches: Readonly<Record<string, Bench>> = { life, boots, deltas, idle, builds, suspends, edge }
 
 const usage = `Usage: npm run bench [NAME …] [-- --json] [-- --rounds N]
 
@@ -49,13 +50,20 @@ const print = (line: string) => void (values.json || process.stdout.write(`${lin
 const progress = (line: string) => void process.stderr.write(`${line}\n`)
 
 /** Which claims the medians bear out, as lines. */
-const judge = ({ of, by, most }: Claim, results: Readonly<Record<string, Summary>>): string => {
+const judge = (claim: Claim, results: Readonly<Record<string, Summary>>): string => {
+  const { of, by } = claim
   const first = results[of]?.p50 ?? Number.NaN
   const value = by === undefined ? first : first / (results[by]?.p50 ?? Number.NaN)
-  const limit = most < 1 ? `1/${Math.round(1 / most)}` : String(most)
-  const shown = by !== undefined && value < 1 ? `1/${(1 / value).toFixed(1)}` : value.toFixed(2)
+  const [isTrue, limit] =
+    "most" in claim
+      ? [
+          value <= claim.most,
+          `at most ${by !== undefined && claim.most < 1 ? `1/${Math.round(1 / claim.most)}` : claim.most}`,
+        ]
+      : [value >= claim.least, `at least ${claim.least}`]
+  const shown = by !== undefined && value < 1 && "most" in claim ? `1/${(1 / value).toFixed(1)}` : value.toFixed(2)
   const what = by === undefined ? of : `${of} ÷ ${by}`
-  return `${value <= most ? "ok  " : "MISS"} ${what.padEnd(54)} ${shown} (at most ${limit})`
+  return `${isTrue ? "ok  " : "MISS"} ${what.padEnd(54)} ${shown} (${limit})`
 }
 
 await using opened = new AsyncDisposableStack()
@@ -77,6 +85,7 @@ const results = Object.fromEntries(Object.entries(samples).map(([name, found]) =
 for (const [name, { unit, n, p50, p95, p99 }] of Object.entries(results))
   print(`${name.padEnd(36)} n ${String(n).padEnd(3)} p50 ${p50}  p95 ${p95}  p99 ${p99}  ${unit}`)
 for (const claim of chosen.flatMap(({ claims }) => claims)) print(judge(claim, results))
+for (const note of chosen.flatMap(({ notes = [] }) => notes)) print(note)
 
 const { accelerator } = (await (await fetch(`http://127.0.0.1:${daemon.apiPort}/healthz`)).json()) as {
   accelerator: string

@@ -1,0 +1,116 @@
+/** What the edge itself costs: beside nginx, beside the least that Node can do, and beside nobody at all. */
+import { openArena, LOAD_CORE, type Arena } from "./edge/arena.ts"
+import type { Bench } from "./bench.ts"
+import { runClient } from "./edge/client.ts"
+import { askGuest } from "./edge/guest.ts"
+import { download, h2load, upload, wrk, type Driven, type Rate } from "./edge/load.ts"
+import { LARGE_MIB } from "./edge/nginx.ts"
+import { checkPrograms } from "./edge/programs.ts"
+import { busyPercent } from "./edge/quiet.ts"
+import { summarise, type Unit } from "./samples.ts"
+
+const ROUNDS = 5
+const WARM_UP_SECONDS = 8
+const SECONDS = 3
+const PACED = { count: 3000, rate: 1000 }
+const MESSAGES = 2000
+const WEBSOCKETS = 5000
+const QUIET_PERCENT = 10
+
+export const edge: Bench = {
+  summary: "the edge beside nginx and bare Node: latency, throughput, large bodies, WebSockets; and a VM behind it",
+  claims: [
+    { of: "added latency, p50", most: 0.5 },
+    { of: "added latency, p99", most: 2 },
+    { of: "HTTP/1.1: edge", by: "HTTP/1.1: nginx", least: 0.4 },
+    { of: "HTTP/1.1: edge", by: "HTTP/1.1: bare Node", least: 0.5 },
+    { of: "HTTP/2: edge", by: "HTTP/2: nginx", least: 0.1 },
+    { of: "down: edge", by: "down: nginx", least: 0.7 },
+    { of: "up: edge", by: "up: nginx", least: 0.7 },
+    { of: `${WEBSOCKETS} idle WebSockets`, most: 250 },
+    { of: "WebSocket echo: edge", by: "WebSocket echo: direct", most: 1.3 },
+    { of: "WebSocket echo: edge", by: "WebSocket echo: nginx", most: 1.3 },
+    { of: "a VM's answer: edge", by: "a VM's answer: direct", most: 1.3 },
+    { of: "a VM's WebSocket echo: edge", by: "a VM's WebSocket echo: direct", most: 1.3 },
+  ],
+  notes: [
+    "edge: everyone gets the same request, with a token; latency is counted from the time at which a request was due, direct is the",
+    "same nginx that is the upstream, asked over TLS. Proxies have one core, upstream and load generator the other.",
+  ],
+  async run({ daemon, progress }) {
+    await checkPrograms()
+    const found: Record<string, { unit: Unit; values: number[] }> = {}
+    const add = (name: string, unit: Unit, value: number) => {
+      const samples = (found[name] ??= { unit, values: [] })
+      samples.values.push(value)
+      progress(`edge: ${name} ${value.toFixed(2)} ${unit}`)
+    }
+    const busy = await busyPercent()
+    if (busy > QUIET_PERCENT)
+      progress(`edge: this machine is ${busy.toFixed(0)} % busy with other work: what follows is disturbed`)
+
+    await using stack = new AsyncDisposableStack()
+    const arena = await openArena(stack)
+    for (const way of [arena.node, arena.edge]) await wrk(way, LOAD_CORE, WARM_UP_SECONDS)
+    for (let round = 1; round <= ROUNDS; round++) {
+      progress(`edge: round ${round} of ${ROUNDS}`)
+      await latency(arena, add)
+      await throughput(arena, add)
+      await echoes(arena, add)
+    }
+    add(`${WEBSOCKETS} idle WebSockets`, "MiB", await idleWebSockets(arena))
+
+    for (const [name, values] of Object.entries(await askGuest(daemon))) found[name] = { unit: "ms", values }
+    return found
+  },
+}
+
+type Add = (name: string, unit: Unit, value: number) => void
+
+const latency = async ({ ca, direct, edge: ours, node }: Arena, add: Add) => {
+  const ask = async (to: Parameters<typeof runClient>[2]["to"]) =>
+    summarise({ unit: "ms", values: await runClient("pace", LOAD_CORE, { to, ca, ...PACED }) })
+  const [alone, through, bare] = [await ask(direct.app), await ask(ours), await ask(node)]
+  for (const rank of ["p50", "p99"] as const) {
+    add(`direct latency, ${rank}`, "ms", alone[rank])
+    add(`added latency, ${rank}`, "ms", through[rank] - alone[rank])
+    add(`added latency of bare Node, ${rank}`, "ms", bare[rank] - alone[rank])
+  }
+}
+
+const throughput = async ({ nginx, node, edge: ours, caFile, largeFile, toEcho }: Arena, add: Add) => {
+  const ways = { nginx, "bare Node": node, edge: ours }
+  const rates: Record<string, (way: Driven) => Promise<Rate>> = {
+    "HTTP/1.1": (way) => wrk(way, LOAD_CORE, SECONDS),
+    down: (way) => download(way, LOAD_CORE, caFile, LARGE_MIB),
+    up: (way) => upload(toEcho(way), LOAD_CORE, caFile, largeFile, LARGE_MIB),
+  }
+  for (const [what, rateOf] of Object.entries(rates))
+    for (const [who, way] of Object.entries(ways)) {
+      const { perSecond, microseconds } = await rateOf(way)
+      add(`${what}: ${who}`, what === "HTTP/1.1" ? "requests/s" : "MiB/s", perSecond)
+      add(`${what}: ${who}, processor time`, "µs", microseconds)
+    }
+  for (const [who, way] of Object.entries({ nginx, edge: ours }))
+    add(`HTTP/2: ${who}`, "requests/s", (await h2load(way, LOAD_CORE, SECONDS)).perSecond)
+}
+
+const echoes = async ({ ca, direct, nginx, node, edge: ours, toEcho }: Arena, add: Add) => {
+  const ways = { direct: direct.echo, nginx, "bare Node": node, edge: ours }
+  for (const [who, way] of Object.entries(ways)) {
+    const values = await runClient("echo", LOAD_CORE, { to: toEcho(way), ca, count: MESSAGES })
+    add(`WebSocket echo: ${who}`, "ms", summarise({ unit: "ms", values }).p50)
+  }
+}
+
+/** How much more an edge of its own holds with them than before. */
+const idleWebSockets = async ({ ca, startEdge, toEcho }: Arena): Promise<number> => {
+  await using alone = await startEdge()
+  const to = toEcho(alone)
+  // What is loaded and compiled at the first ones is not theirs.
+  await runClient("hold", LOAD_CORE, { to, ca, count: 100 })
+  const before = await alone.memoryMiB()
+  let after = Number.NaN
+  await runClient("hold", LOAD_CORE, { to, ca, count: WEBSOCKETS }, async () => void (after = await alone.memoryMiB()))
+  return after - before
+}

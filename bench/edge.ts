@@ -1,6 +1,7 @@
 /** What the edge itself costs: beside nginx, beside the least that Node can do, and beside nobody at all. */
 import { openArena, LOAD_CORE, type Arena } from "./edge/arena.ts"
 import type { Bench } from "./bench.ts"
+import type { Kind } from "./edge/contestant.ts"
 import { runClient } from "./edge/client.ts"
 import { askGuest } from "./edge/guest.ts"
 import { download, h2load, upload, wrk, type Driven, type Rate } from "./edge/load.ts"
@@ -58,7 +59,11 @@ export const edge: Bench = {
       await throughput(arena, add)
       await echoes(arena, add)
     }
-    add(`${WEBSOCKETS} idle WebSockets`, "MiB", await idleWebSockets(arena))
+    for (const [name, kind] of [
+      [`${WEBSOCKETS} idle WebSockets`, "edge"],
+      [`${WEBSOCKETS} idle WebSockets of bare Node`, "node"],
+    ] as const)
+      add(name, "MiB", await idleWebSockets(arena, kind))
 
     for (const [name, values] of Object.entries(await askGuest(daemon))) found[name] = { unit: "ms", values }
     return found
@@ -103,10 +108,13 @@ const echoes = async ({ ca, direct, nginx, node, edge: ours, toEcho }: Arena, ad
   }
 }
 
-/** How much more an edge of its own holds with them than before. */
-const idleWebSockets = async ({ ca, startEdge, toEcho }: Arena): Promise<number> => {
-  await using alone = await startEdge()
-  const to = toEcho(alone)
+/** How much more a proxy of its own holds with them than before. */
+const idleWebSockets = async (
+  { ca, startAlone, toEcho, edge: { host, headers } }: Arena,
+  kind: Kind,
+): Promise<number> => {
+  await using alone = await startAlone(kind)
+  const to = toEcho(kind === "edge" ? alone : { ...alone, host, headers })
   // What is loaded and compiled at the first ones is not theirs.
   await runClient("hold", LOAD_CORE, { to, ca, count: 100 })
   const before = await alone.memoryMiB()

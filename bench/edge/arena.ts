@@ -5,7 +5,7 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { promisify } from "node:util"
 import { ensureCertificates } from "../../proxy/certificates.ts"
-import { startContestant, type Contestant, type Entrance } from "./contestant.ts"
+import { startContestant, type Contestant, type Entrance, type Kind } from "./contestant.ts"
 import { startEcho } from "./echo.ts"
 import type { Driven } from "./load.ts"
 import { BODY, LARGE_MIB, startNginxProxy, startUpstream } from "./nginx.ts"
@@ -25,8 +25,8 @@ export interface Arena {
   readonly direct: Readonly<Record<"app" | "echo", Entrance>>
   /** The way to the application of uploads and WebSockets. */
   toEcho<Way extends Entrance>(way: Way): Way
-  /** Another edge, alone: for its memory. */
-  startEdge(): Promise<Contestant>
+  /** Another one: for its memory. */
+  startAlone(kind: Kind): Promise<Contestant>
 }
 
 /** Opens one, and checks that every way answers and that the edge refuses a request without a token. */
@@ -47,10 +47,10 @@ export const openArena = async (opened: AsyncDisposableStack): Promise<Arena> =>
   // Where a proxy would be: a client on the application's own core would be answered without another core's waking up.
   const near = opened.use(await startEcho(PROXY_CORE, tls))
   const ports = { app: upstream.ports["plain"] ?? 0, echo: echo.ports.plain }
-  const startEdge = () => startContestant("edge", PROXY_CORE, tls, ports)
+  const startAlone = (kind: Kind) => startContestant(kind, PROXY_CORE, tls, ports)
   const nginx = opened.use(await startNginxProxy(PROXY_CORE, tls, ports.app, ports.echo))
-  const node = opened.use(await startContestant("node", PROXY_CORE, tls, ports))
-  const edge = opened.use(await startEdge())
+  const node = opened.use(await startAlone("node"))
+  const edge = opened.use(await startAlone("edge"))
 
   const { host, headers } = edge
   const arena: Arena = {
@@ -65,7 +65,7 @@ export const openArena = async (opened: AsyncDisposableStack): Promise<Arena> =>
       echo: { port: near.ports.direct, host, headers },
     },
     toEcho: (way) => ({ ...way, headers: { ...way.headers, "X-aws-proxy-port": String(ports.echo) } }),
-    startEdge,
+    startAlone,
   }
   for (const way of [arena.nginx, arena.node, edge, arena.direct.app]) await check(way, caFile, `200 ${BODY}`)
   await check({ ...edge, headers: {} }, caFile, "403 Request missing authentication")

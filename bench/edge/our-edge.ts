@@ -24,7 +24,7 @@ export const openOurEdge = async (
     vmId,
     address: "127.0.0.1",
     awake: () => Promise.resolve("127.0.0.1"),
-    activity: { open: 0, lastAt: 0 },
+    activity: { open: 0, endless: 0, lastAt: 0 },
   }
   const host = `${vmId}.vm.localhost`
   const config = parseConfig({})

@@ -12,9 +12,15 @@ export const checkHttp1 = ({ url, headers, rawHeaders }: IncomingMessage): void 
   if (!/^chunked$/i.test(headers["transfer-encoding"] ?? "chunked")) throw new EdgeError("BAD_REQUEST")
 }
 
+/** Throws for an upgrade with a body: to some applications that is a body, to others a WebSocket's first frames. */
+export const checkUpgrade = ({ headers }: IncomingMessage): void => {
+  if (headers["transfer-encoding"] !== undefined || Number(headers["content-length"] ?? 0) > 0)
+    throw new EdgeError("BAD_REQUEST")
+}
+
 /** Throws for a request of HTTP/2 that is none of ours to pass on; `authority` is the pseudo-header, `host` the field. */
 export const checkHttp2 = ({ method, path }: RequestHead, authority?: string, host?: string): void => {
-  if (method === "CONNECT" || (!path.startsWith("/") && path !== "*")) throw new EdgeError("BAD_REQUEST")
+  if (method.toUpperCase() === "CONNECT" || (!path.startsWith("/") && path !== "*")) throw new EdgeError("BAD_REQUEST")
   // Two names: RFC 9113, 8.3.1.
   if (authority !== undefined && host !== undefined && authority !== host) throw new EdgeError("BAD_REQUEST")
 }

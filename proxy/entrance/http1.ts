@@ -4,7 +4,7 @@ import type { IncomingMessage, Server, ServerResponse } from "node:http"
 import type { Socket } from "node:net"
 import { claimOf } from "../admission/claim.ts"
 import { claimOfUpgrade } from "../admission/subprotocols.ts"
-import { checkHttp1 } from "../admission/well-formed.ts"
+import { checkHttp1, checkUpgrade } from "../admission/well-formed.ts"
 import type { SendRequest } from "../guest/send.ts"
 import { sendUpgrade } from "../guest/upgrade.ts"
 import type { Serve } from "../passes.ts"
@@ -30,7 +30,8 @@ export const serveHttp1 = (server: Server, serve: Serve, sendRequest: SendReques
     const { socket } = request
     openOn.set(socket, (openOn.get(socket) ?? 0) + 1)
     response.once("close", () => openOn.set(socket, (openOn.get(socket) ?? 1) - 1))
-    if (isRetired) response.shouldKeepAlive = false
+    // Node's parser stops behind an upgrade: what came with one that is declined is lost, maybe half of a next request.
+    if (isRetired || request.headers.upgrade !== undefined) response.shouldKeepAlive = false
     const exchange = createHttp1Exchange(request, response, randomUUID(), expectsContinue)
     const toClaim = () => {
       checkHttp1(request)
@@ -55,6 +56,7 @@ export const serveHttp1 = (server: Server, serve: Serve, sendRequest: SendReques
     let fallbackProtocol: string | undefined
     const toClaim = () => {
       checkHttp1(request)
+      checkUpgrade(request)
       const claim = claimOfUpgrade(exchange.head)
       fallbackProtocol = claim.fallbackProtocol
       return claim

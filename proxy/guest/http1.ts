@@ -37,10 +37,10 @@ export const sendHttp1 = (
     const isOfUnknownLength = hasBody && head.headers["content-length"] === undefined
 
     const fail = (cause: unknown) => {
+      // Once there is an answer, its end says how it went; destroying its request would drop what of it waits to be read.
+      if (exchange.status !== undefined || exchange.isOver) return
       outgoing?.destroy()
-      // Once there is an answer, its end says how it went.
-      if (exchange.status === undefined && !exchange.isOver)
-        reject(new AttemptError(cause, outgoing?.reusedSocket ?? false))
+      reject(new AttemptError(cause, outgoing?.reusedSocket ?? false))
     }
     const onOver = () => {
       // An answer may be over before its request: the rest of the body still goes where it was going, or nowhere.

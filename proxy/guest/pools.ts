@@ -78,10 +78,28 @@ export const createPools = (): Pools => {
 }
 
 const createAgents = (options: ConstructorParameters<typeof HttpAgent>[0]): Agents => ({
-  plain: new HttpAgent(options),
+  plain: watchIdle(new HttpAgent(options)),
   // A guest has no name that anybody vouches for: TLS is what it speaks, not what protects it.
-  tls: new HttpsAgent({ ...options, rejectUnauthorized: false }),
+  tls: watchIdle(new HttpsAgent({ ...options, rejectUnauthorized: false })),
 })
+
+/** Closes a connection on which an application speaks unasked: what it says would be taken for the next request's answer. */
+const watchIdle = <Kind extends HttpAgent>(agent: Kind): Kind => {
+  const close = function (this: Socket) {
+    this.destroy()
+  }
+  const [keep, reuse] = [agent.keepSocketAlive.bind(agent), agent.reuseSocket.bind(agent)]
+  return Object.assign(agent, {
+    keepSocketAlive(socket: Socket) {
+      socket.on("data", close)
+      return keep(socket)
+    },
+    reuseSocket(socket: Socket, request: ClientRequest) {
+      socket.off("data", close)
+      reuse(socket, request)
+    },
+  })
+}
 
 /**
  * Ends a request whose connection isn't accepted in time, and tells how long one took that is; one that gets a kept connection may take

@@ -62,6 +62,8 @@ export const createSendRequest = (): SendRequest => {
       if (speech === undefined) await tryHttp1(exchange, at, pool)
       else {
         const { isTls, isHttp2 } = await speech
+        // Its end is past: nobody would ever tell the attempt of it.
+        if (exchange.isOver) return
         await sendAs({ isTls, isHttp2: isHttp2 || (at.wantsHttp2 && !isTls) }, exchange, at, pool)
       }
     } catch (error) {

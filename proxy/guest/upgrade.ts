@@ -31,6 +31,7 @@ export interface Upgrading {
 export const sendUpgrade = async (upgrading: Upgrading, at: Place, pool: Pool): Promise<void> => {
   const { socket } = upgrading
   const known = await pool.speech.get(at.port)
+  if (socket.destroyed) return
   try {
     await attempt(upgrading, at, pool, known?.isTls ?? false).catch(async (error: unknown) => {
       if (known !== undefined || socket.destroyed || pool.isDropped) throw error

@@ -1,5 +1,7 @@
 #!/usr/bin/env node
 /** The program: it alone reads the environment and the signals, and hands both on as values. */
+// Before anything that imports it.
+import "./resolve-drizzle.ts"
 import { readFile } from "node:fs/promises"
 import { commands } from "./cli/commands.ts"
 import { helpOf, overview, version } from "./cli/help.ts"

@@ -21,6 +21,8 @@ export interface Http1Options {
 
 /** Answers before the answer that are passed on; an application may send them without end. */
 const MAX_INFORMED = 16
+/** And those that are taken at all. */
+const MAX_TAKEN = 1000
 
 // Certificates of guests are nobody's word for anything: TLS is what an application speaks, not what protects it.
 const proxy = createProxyServer({ selfHandleResponse: true, toProxy: true, secure: false })
@@ -87,7 +89,9 @@ export const sendHttp1 = (
           if (exchange.status !== undefined && !body.readableEnded) exchange.discardBody()
         })
         .on("information", ({ statusCode, headers }) => {
-          if (++informed <= MAX_INFORMED && exchange.status === undefined && !exchange.isOver)
+          if (++informed > MAX_TAKEN)
+            made.destroy(new Error("The application sends answers before its answer without end"))
+          else if (informed <= MAX_INFORMED && exchange.status === undefined && !exchange.isOver)
             inform(exchange, statusCode, headers)
         })
       if (!hasBody) {

@@ -1,0 +1,173 @@
+/** Applications that break off, flood or say nothing: what their clients are told, and that nothing of them stays behind. */
+import { readdir, readlink } from "node:fs/promises"
+import type { Socket } from "node:net"
+import { text } from "node:stream/consumers"
+import { setTimeout as sleep } from "node:timers/promises"
+import { isDeepStrictEqual } from "node:util"
+import { setFlagsFromString } from "node:v8"
+import { runInNewContext } from "node:vm"
+import { afterAll, beforeAll, describe, expect, test, vi } from "vitest"
+import { openRawApp } from "../raw-app.ts"
+import { openTestEdge, type TestEdge } from "../test-edge.ts"
+
+let edge: TestEdge
+beforeAll(async () => void (edge = await openTestEdge()))
+afterAll(() => edge[Symbol.asyncDispose]())
+
+const HEAD = "HTTP/1.1 200 OK\r\n"
+const MIB = 1024 * 1024
+
+/** Writes on and on, as fast as it is read. */
+const flood = (socket: Socket, piece: string) => {
+  const more = () => {
+    while (socket.writable && socket.write(piece));
+  }
+  socket.on("drain", more)
+  more()
+}
+/** Says something, and is gone without a word once it was heard. */
+const sayAndReset = (socket: Socket, said: string) => {
+  socket.write(said)
+  setTimeout(() => socket.resetAndDestroy(), 5)
+}
+
+type Guest = readonly [does: string, answer: (socket: Socket) => void]
+
+const refused: readonly Guest[] = [
+  ["resets at once", (socket) => socket.resetAndDestroy()],
+  ["resets in its head", (socket) => sayAndReset(socket, "HTTP/1.1 200 OK\r\nX-")],
+  ["hangs up in its head", (socket) => socket.end(`${HEAD}X-`)],
+  ["answers garbage", (socket) => socket.end("\0\x01\x02garbage\r\n\r\n")],
+  ["answers a mebibyte of one header", (socket) => socket.write(`${HEAD}X: ${"x".repeat(MIB)}\r\n\r\n`)],
+  ["answers 100,000 headers", (socket) => socket.write(`${HEAD}${"X: y\r\n".repeat(100_000)}\r\n`)],
+  [
+    "never ends its head",
+    (socket) => {
+      socket.write(HEAD)
+      flood(socket, "X: y\r\n".repeat(100))
+    },
+  ],
+  ["hints without end", (socket) => flood(socket, "HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n".repeat(100))],
+]
+const brokenOff: readonly Guest[] = [
+  ["resets behind its head", (socket) => sayAndReset(socket, `${HEAD}Content-Length: 9\r\n\r\n`)],
+  ["resets in its body", (socket) => sayAndReset(socket, `${HEAD}Content-Length: 9\r\n\r\nhalf`)],
+  ["hangs up in its body", (socket) => socket.end(`${HEAD}Content-Length: 9\r\n\r\nhalf`)],
+  ["hangs up between chunks", (socket) => socket.end(`${HEAD}Transfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n`)],
+  [
+    "goes on with garbage for a chunk",
+    (socket) => socket.write(`${HEAD}Transfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\nzzz\r\n`),
+  ],
+]
+
+const openGuest = (answer: Guest[1]) =>
+  openRawApp((socket, received) => void (received.endsWith("\r\n\r\n") && answer(socket)))
+/** Asks on a connection of its own and reads until that is closed. */
+const ask = async (port: number, line = "GET /"): Promise<string> => {
+  const socket = await edge.raw()
+  socket.setEncoding("latin1").write(edge.head(line, port, "Connection: close"))
+  return text(socket).catch(() => "")
+}
+
+describe("A guest's client", () => {
+  test.for(refused)("is told that the application failed, when it %s", async ([, answer]) => {
+    await using app = await openGuest(answer)
+    const told = await ask(app.port)
+    expect(told.replace(/^(HTTP\/1.1 10\d [^]*?\r\n\r\n)*/, "")).toMatch(
+      /^HTTP\/1.1 502 [^]*x-aws-proxy-error: APP_CONNECT_FAILED/,
+    )
+    await vi.waitFor(() => expect([app.connections.size, edge.vm.activity.open]).toEqual([0, 0]))
+  })
+
+  test.for(brokenOff)("is broken off where the answer is, when it %s", async ([, answer]) => {
+    await using app = await openGuest(answer)
+    const told = await ask(app.port)
+    expect(told).toMatch(/^(HTTP\/1.1 200 |$)/)
+    expect(told).not.toMatch(/\r\n0\r\n\r\n$/)
+    await vi.waitFor(() => expect([app.connections.size, edge.vm.activity.open]).toEqual([0, 0]))
+  })
+
+  test.for([
+    ["HEAD /", `${HEAD}Content-Length: 6\r\n\r\npoison`],
+    ["GET /", "HTTP/1.1 204 No Content\r\n\r\npoison"],
+    ["GET /", "HTTP/1.1 304 Not Modified\r\nContent-Length: 6\r\n\r\npoison"],
+  ] as const)("gets no body where there is none: %s %j", async ([line, said]) => {
+    await using app = await openGuest((socket) => socket.write(said))
+    for (let round = 0; round < 3; round++) {
+      const told = await ask(app.port, line)
+      expect(told).toMatch(/^HTTP\/1.1 (200|204|304) /)
+      expect(told).not.toContain("poison")
+      await vi.waitFor(() => expect(app.connections.size).toBe(0))
+    }
+  })
+
+  test("may wait as long as it likes, and takes the guest's connection with it when it leaves", async () => {
+    await using app = await openGuest(() => {})
+    const socket = await edge.raw()
+    socket.write(edge.head("GET /", app.port))
+    await vi.waitFor(() => expect(app.received).toHaveLength(1))
+    expect(edge.vm.activity.open).toBe(1)
+    socket.reset()
+    await vi.waitFor(() => expect([app.connections.size, edge.vm.activity.open]).toEqual([0, 0]))
+  })
+})
+
+/** What this process holds open, on both sides of the edge. */
+const held = async () => {
+  const files = await Promise.all(
+    (await readdir("/proc/self/fd")).map((fd) => readlink(`/proc/self/fd/${fd}`).catch(() => "")),
+  )
+  const resources = process.getActiveResourcesInfo()
+  const count = (name: string) => resources.filter((one) => one === name).length
+  return {
+    sockets: files.filter((name) => name.startsWith("socket:")).length,
+    connections: count("TCPSocketWrap"),
+    connecting: count("TCPConnectWrap"),
+    timers: count("Timeout"),
+  }
+}
+setFlagsFromString("--expose-gc")
+const collectGarbage = runInNewContext("gc") as () => void
+const heapMiB = async () => {
+  // What a socket's end has deferred goes first.
+  for (let turn = 0; turn < 3; turn++) {
+    await new Promise(setImmediate)
+    collectGarbage()
+  }
+  return process.memoryUsage().heapUsed / MIB
+}
+
+test("Nothing stays of any of them: no socket, no timer, no memory", async () => {
+  const round = async ([, answer]: Guest) => {
+    await using app = await openGuest(answer)
+    await ask(app.port)
+  }
+  const guests = [...refused, ...brokenOff]
+  // Code, caches and pools that the first ones need.
+  for (const guest of guests) await round(guest)
+  const before = await held()
+  const heapBefore = await heapMiB()
+  for (let rounds = 0; rounds < 5; rounds++) await Promise.all(guests.map(round))
+  let after = await held()
+  // By hand: vitest's own waiting has timers of its own.
+  for (let tries = 0; tries < 500 && !isDeepStrictEqual(after, before); tries++) {
+    await sleep(10)
+    after = await held()
+  }
+  expect(after).toEqual(before)
+  // 65 exchanges, ten of them with a mebibyte or more in their heads.
+  expect((await heapMiB()) - heapBefore).toBeLessThan(5)
+})
+
+test("A kept connection that the application closes just when a request comes is nobody's loss", async () => {
+  await using app = await openRawApp((socket, received) => {
+    if (!received.endsWith("\r\n\r\n")) return
+    socket.write(`${HEAD}Content-Length: 2\r\n\r\nok`)
+    // Some before the next request, some under it.
+    setImmediate(() => socket.destroy())
+  })
+  const statuses = new Set<number>()
+  for (let count = 0; count < 200; count++) statuses.add((await edge.get(app)).status)
+  expect([...statuses]).toEqual([200])
+  expect(app.received.length).toBeGreaterThan(0)
+})

@@ -287,6 +287,7 @@ export const startDaemon = async (
       }),
       keys,
       mint: tokens,
+      links: tokens.links,
       store,
       storage: createImageStorage({ dataDirectory: data.path, layers, registry, snapshots }),
       tokenKeys,

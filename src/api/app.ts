@@ -4,6 +4,7 @@ import type { Registry } from "prom-client"
 import { notFound } from "../errors.ts"
 import type { Log } from "../log.ts"
 import type { ArtifactStore } from "../store/artifact-store.ts"
+import type { Links } from "../tokens/links.ts"
 import { claimedService } from "./aws/authorization.ts"
 import type { ServiceContext } from "./aws/json-service.ts"
 import { parseMicrovmId, parseUuid } from "./aws/microvms/identifiers.ts"
@@ -14,6 +15,7 @@ import { createVerifier, type AccessKeys } from "./aws/sigv4.ts"
 import { toErrorAnswer } from "./aws/wire.ts"
 import type { ImageStorage } from "../../machines/resources.ts"
 import { createCancelRoute } from "./torpor/cancel.ts"
+import { createLinksRoute } from "./torpor/links.ts"
 import { createLogRoute, type FindLog } from "./torpor/log.ts"
 import { createRotateRoute } from "./torpor/keys.ts"
 import { createStorageRoute } from "./torpor/storage.ts"
@@ -28,6 +30,8 @@ export interface ApiParts extends MicrovmsParts {
   readonly keys: AccessKeys
   readonly store: ArtifactStore
   readonly storage: ImageStorage
+  /** Makes links for browsers. */
+  readonly links: Pick<Links, "mint">
   /** What tokens are signed with: shown, and replaced. */
   readonly tokenKeys: { jwks(): Promise<{ keys: readonly object[] }>; rotate(): Promise<string> }
   readonly health: () => Promise<Health>
@@ -64,6 +68,7 @@ export const createApi = (parts: ApiParts): Hono<ApiEnv> => {
   const cancelBuild = createCancelRoute(parts.images, context)
   const usage = createStorageRoute(parts.storage, "usage", context)
   const prune = createStorageRoute(parts.storage, "prune", context)
+  const createLink = createLinksRoute(parts.microvms, parts.links, parts.config, context)
   const rotateKeys = createRotateRoute(parts.tokenKeys, context)
   const microvmLog = logRoute(async (identifier, caller) => ({
     reader: await parts.microvms.log(parseMicrovmId(identifier), caller),
@@ -92,6 +97,7 @@ export const createApi = (parts: ApiParts): Hono<ApiEnv> => {
   app.post("/torpor/v1/builds/:buildId/cancel", (c) => cancelBuild(c, randomUUID()))
   app.get("/torpor/v1/images/usage", (c) => usage(c, randomUUID()))
   app.post("/torpor/v1/images/prune", (c) => prune(c, randomUUID()))
+  app.post("/torpor/v1/microvms/:microvmId/links", (c) => createLink(c, randomUUID()))
   app.post("/torpor/v1/keys/rotate", (c) => rotateKeys(c, randomUUID()))
   app.get("/torpor/v1/microvms/:microvmId/logs", (c) => microvmLog(c, randomUUID()))
   app.all("*", (c) => microvms(c, randomUUID()))

@@ -20,6 +20,7 @@ export interface ApiClient extends Disposable {
     path: string,
     signal: AbortSignal,
     query?: Readonly<Record<string, string>>,
+    body?: object,
   ): Promise<Response>
 }
 
@@ -37,7 +38,8 @@ export const openClient = async (config: Config): Promise<ApiClient> => {
     region,
     microvms,
     s3,
-    async send(method, path, signal, query = {}) {
+    async send(method, path, signal, query = {}, given) {
+      const body = given === undefined ? {} : { body: JSON.stringify(given) }
       const { headers } = await signer.sign({
         method,
         protocol: url.protocol,
@@ -46,10 +48,11 @@ export const openClient = async (config: Config): Promise<ApiClient> => {
         path,
         query: { ...query },
         headers: { host: url.host },
+        ...body,
       })
       const target = new URL(path, url)
       for (const [name, value] of Object.entries(query)) target.searchParams.set(name, value)
-      const response = await fetch(target, { method, headers, signal })
+      const response = await fetch(target, { method, headers, signal, ...body })
       if (response.ok) return response
       const { message } = (await response.json().catch(() => ({}))) as { message?: string }
       throw new OperatorError(message ?? `The daemon answered ${response.status}.`)

@@ -146,6 +146,22 @@ export const commands: Readonly<Record<string, Command>> = {
     asRoot: false,
     run: async (input) => (await import("./run.ts")).run(input),
   },
+  open: {
+    summary: "print a link that lets a browser into a virtual machine",
+    description: [
+      "The link is good once and for a minute; the browser that opens it stays let in",
+      "for as long as is asked for.",
+    ],
+    args: { ID: { what: "the MicroVM's id", required: true } },
+    options: {
+      port: { what: "the one that the application listens on; 8080 by default", value: "PORT", short: "p" },
+      path: { what: "the page; / by default", value: "PATH" },
+      minutes: { what: "how long, at most 60, which is the default", value: "MINUTES" },
+    },
+    examples: { "torpor open microvm-…": "its first page", "torpor open microvm-… -p 3000 --path /admin": "another" },
+    asRoot: false,
+    run: async (input) => (await import("./open.ts")).open(input),
+  },
   "images df": {
     summary: "show what images and builds take on the daemon's disk",
     description: ["Reclaimable is what nothing that is there needs: `torpor images prune` removes it."],

@@ -12,6 +12,7 @@ import type { AccessKeys } from "../../src/api/aws/sigv4.ts"
 import { serveApi } from "../../src/api/server.ts"
 import { openArtifactStore, type ArtifactStoreLimits } from "../../src/store/artifact-store.ts"
 import { openTokenKeys } from "../../src/tokens/keys.ts"
+import { createLinks } from "../../src/tokens/links.ts"
 import { createMemoryKeyStore } from "../tokens/memory-key-store.ts"
 import { createMemoryImages, createMemoryMicrovms, createMemoryStorage } from "./memory-resources.ts"
 
@@ -45,6 +46,7 @@ export const startApi = async (
   const logged: string[] = []
   const images = createMemoryImages()
   const store = await openArtifactStore(join(directory, "store"), options.limits)
+  const tokenKeys = await openTokenKeys(createMemoryKeyStore())
   const app = createApi({
     images,
     microvms: createMemoryMicrovms(images),
@@ -52,7 +54,8 @@ export const startApi = async (
     mint: { mint: async (grant: Grant) => JSON.stringify(grant) },
     store,
     storage: createMemoryStorage(),
-    tokenKeys: await openTokenKeys(createMemoryKeyStore()),
+    tokenKeys,
+    links: createLinks(tokenKeys),
     health: async () => ({ ok: true }),
     metrics: new Registry(),
     config: {

@@ -31,7 +31,7 @@ export interface Pace {
 }
 
 const SMALL = randomBytes(4 * 1024)
-const LARGE = randomBytes(256 * 1024)
+const LARGE = randomBytes(128 * 1024)
 
 /** One client that goes on until `over`; resolves when its last request has come to its end. */
 export const runClient = async (

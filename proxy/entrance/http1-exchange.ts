@@ -82,9 +82,8 @@ const relay = (answer: GuestAnswer, response: ServerResponse): void => {
   if (PRINTABLE.test(statusMessage)) response.writeHead(status, statusMessage, headers as OutgoingHttpHeaders)
   else response.writeHead(status, headers as OutgoingHttpHeaders)
   body.once("end", () => {
-    const trailers = prepareTrailers(answer.trailers())
-    // It sends them behind chunks only, which is where HTTP/1.1 has a place for them.
-    for (const [name, value] of Object.entries(trailers)) response.addTrailers({ [name]: value as string })
+    // All at once, since each call forgets the one before. It sends them behind chunks only, which is where HTTP/1.1 has a place for them.
+    response.addTrailers(prepareTrailers(answer.trailers()))
   })
   // Either side's end is the other's. By hand: stream.pipeline() makes an AbortController and a DOMException for every answer.
   body

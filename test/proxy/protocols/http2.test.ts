@@ -219,7 +219,7 @@ test("A client of HTTP/1.1 gets trailers and hints too", async () => {
     response.writeEarlyHints({ link: "</a.css>; rel=preload" })
     response.writeHead(200, { trailer: "x-sum" }).write("some")
     await text(request)
-    response.addTrailers({ "x-sum": request.trailers["x-sum"] ?? "none" })
+    response.addTrailers({ "x-sum": request.trailers["x-sum"] ?? "none", "x-more": "than one" })
     response.end()
   })
   const request = edge.open(app, { method: "POST" })
@@ -229,5 +229,5 @@ test("A client of HTTP/1.1 gets trailers and hints too", async () => {
   request.end()
   const [response] = (await once(request, "response")) as [IncomingMessage]
   expect(await text(response)).toBe("some")
-  expect([(await hints)[0].statusCode, response.trailers]).toEqual([103, { "x-sum": "4" }])
+  expect([(await hints)[0].statusCode, response.trailers]).toEqual([103, { "x-sum": "4", "x-more": "than one" }])
 })

@@ -65,7 +65,7 @@ export const commands: Readonly<Record<string, Command>> = {
       "kernel, agent and managed base image into the cache. What is there already is",
       "left as it is. With TORPOR_NO_INSTALL=1 it prints the exact command and stops.",
     ],
-    options: {},
+    options: { tests: { what: "install what the tests and benches need as well" } },
     examples: {
       "torpor setup": "install and build",
       "TORPOR_NO_INSTALL=1 torpor setup": "only say what would be installed",

@@ -54,7 +54,7 @@ describe("On a machine that lacks nearly everything", () => {
   // In an overlay and namespaces of its own, so that it is only there that it lacks it.
   const BREAK = `
 rm -rf /usr/bin/qemu-system-x86_64 /usr/bin/dmesg /usr/lib/postgresql
-sed -i '/^Package: mmdebstrap$/,/^$/d' /var/lib/dpkg/status
+for name in mmdebstrap runc; do sed -i "/^Package: $name$/,/^$/d" /var/lib/dpkg/status; done
 sed -i 's/^hosts:.*/hosts: files/' /etc/nsswitch.conf
 printf 'MemTotal: 1048576 kB\\nMemFree: 1024 kB\\nMemAvailable: 1024 kB\\n' > /meminfo
 mount --bind /meminfo /proc/meminfo

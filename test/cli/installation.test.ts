@@ -116,6 +116,27 @@ describe("Packages that are missing", () => {
   })
 })
 
+describe("What only the tests need", () => {
+  const missing = async (system: string | undefined, ...options: string[]) => {
+    const prelude = bare(["runc", "chromium-headless-shell"], local("bookworm"), system)
+    const command = torpor("setup", ...options)
+    return root.run(`${prelude}\n"$@"`, command, { ...PLAIN, TORPOR_NO_INSTALL: "1" })
+  }
+
+  test("is not missed by a set-up for the daemon alone", async () => {
+    expect(await missing(undefined)).toEqual({ code: 0, stdout: "Set-up is complete.\n", stderr: "" })
+  })
+
+  test.each([
+    ["Debian", undefined, "runc, chromium-headless-shell"],
+    ["Ubuntu, whose browser is no package", "ID=ubuntu\\nVERSION_CODENAME=noble", "runc"],
+  ])("is missed by one for the tests: on %s", async (_, system, names) => {
+    const { code, stderr } = await missing(system, "--tests")
+    expect(stderr).toContain(`These packages are missing: ${names}. TORPOR_NO_INSTALL is set`)
+    expect(code).toBe(1)
+  })
+})
+
 describe("With TORPOR_NO_INSTALL=1", () => {
   const once = { TORPOR_NO_INSTALL: "1" }
 

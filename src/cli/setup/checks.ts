@@ -15,7 +15,7 @@ import { complaintOf, readGivenCertificate } from "../../given-certificate.ts"
 import { probeAccelerator, TCG_WARNING } from "../../vmm/accelerator.ts"
 import { detectCgroups } from "../../vmm/cgroup.ts"
 import { qemuVersion, tscKHz } from "../../vmm/host-facts.ts"
-import { distribution, isNewEnough, missingPackages } from "./packages.ts"
+import { distribution, isNewEnough, missingPackages, neededPackages } from "./packages.ts"
 import { NEEDED_DISK_BYTES } from "./setup.ts"
 
 export interface Verdict {
@@ -51,7 +51,7 @@ export const checks: Readonly<Record<string, Check>> = {
   system: { run: async () => ok((await distribution()).name || "unknown"), remedy: SET_UP },
   packages: {
     async run(_, signal) {
-      const missing = await missingPackages(signal)
+      const missing = await missingPackages(neededPackages, signal)
       return missing.length === 0
         ? ok("all installed")
         : fail(`missing or too old: ${missing.map(({ name }) => name).join(", ")}`, SET_UP)

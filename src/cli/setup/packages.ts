@@ -1,10 +1,12 @@
-/** The Debian packages that Torpor needs on its host, each with the reason that set-up gives. */
+/** The Debian packages that Torpor needs on its host, and those that its tests need besides, each with the reason that set-up gives. */
 import { readFile } from "node:fs/promises"
 import { runCommand } from "../../command.ts"
 
 export interface NeededPackage {
   readonly name: string
   readonly why: string
+  /** The one distribution that has it; by default all do. */
+  readonly onlyOn?: string
 }
 
 export const neededPackages: readonly NeededPackage[] = [
@@ -25,10 +27,26 @@ export const neededPackages: readonly NeededPackage[] = [
   { name: "skopeo", why: "fetches base images from registries" },
   { name: "ca-certificates", why: "tells whether a registry is who it says it is" },
   { name: "libnss-myhostname", why: "resolves *.localhost" },
+]
+
+/** What only the tests and benches use. */
+const testPackages: readonly NeededPackage[] = [
   { name: "runc", why: "is what the bench compares with" },
   { name: "curl", why: "asks the edge in the tests, as a client that is not ours" },
   { name: "libarchive-tools", why: "reads image layers in the tests as a guest does" },
   { name: "python3", why: "stands in for a process of the monitor in the tests" },
+  {
+    name: "chromium-headless-shell",
+    why: "opens pages of guests in the tests, as a person's browser does",
+    // Ubuntu has Chromium as a snap only: there that test is skipped.
+    onlyOn: "debian",
+  },
+]
+
+/** Those that the tests need on this distribution: all of the daemon's, and their own. */
+export const packagesForTests = ({ id }: Distribution): readonly NeededPackage[] => [
+  ...neededPackages,
+  ...testPackages.filter(({ onlyOn = id }) => onlyOn === id),
 ]
 
 /** The oldest QEMU whose guests' memory can be mapped privately from a read-only file. */
@@ -40,9 +58,12 @@ export const isNewEnough = (version: string): boolean => {
   return Number(major) > OLDEST_QEMU[0] || (Number(major) === OLDEST_QEMU[0] && Number(minor) >= OLDEST_QEMU[1])
 }
 
-/** The packages that are not installed, or are too old. */
-export const missingPackages = async (signal: AbortSignal): Promise<NeededPackage[]> => {
-  const names = neededPackages.map(({ name }) => name)
+/** Those of some packages that are not installed, or are too old. */
+export const missingPackages = async (
+  packages: readonly NeededPackage[],
+  signal: AbortSignal,
+): Promise<NeededPackage[]> => {
+  const names = packages.map(({ name }) => name)
   // It fails when it doesn't know one of them; what it knows it says all the same.
   const output = await runCommand(
     "sh",
@@ -56,7 +77,7 @@ export const missingPackages = async (signal: AbortSignal): Promise<NeededPackag
       .filter(([, status]) => status === "ii")
       .map(([name = "", , version = ""]) => [name, version]),
   )
-  return neededPackages.filter(({ name }) => {
+  return packages.filter(({ name }) => {
     const version = installed.get(name)
     return version === undefined || (name.startsWith("qemu-") && !isNewEnough(version))
   })

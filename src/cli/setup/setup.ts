@@ -8,27 +8,32 @@ import { OperatorError } from "../../errors.ts"
 import { lock } from "../../file-lock.ts"
 import type { CommandInput } from "../commands.ts"
 import { carryOut, planInstallation, toShell } from "./installation.ts"
-import { distribution, missingPackages, type NeededPackage } from "./packages.ts"
+import { distribution, missingPackages, neededPackages, packagesForTests, type NeededPackage } from "./packages.ts"
 
 /** What artefacts, images and the first VMs take. */
 export const NEEDED_DISK_BYTES = 6 * 1024 ** 3
 
 /** Installs what is missing; resolves with 0 when all of it is there. Run again it only looks. */
-export const setup = async ({ config, print, signal }: CommandInput): Promise<number> => {
-  await runSetup(config, print, signal)
+export const setup = async ({ config, options, print, signal }: CommandInput): Promise<number> => {
+  await runSetup(config, print, signal, options.has("tests") ? packagesForTests(await distribution()) : neededPackages)
   print("Set-up is complete.")
   return 0
 }
 
 /** As {@link setup}, without the last line. Throws an {@link OperatorError} with what to do. */
-export const runSetup = async (config: Config, print: (line: string) => void, signal: AbortSignal): Promise<void> => {
+export const runSetup = async (
+  config: Config,
+  print: (line: string) => void,
+  signal: AbortSignal,
+  packages: readonly NeededPackage[] = neededPackages,
+): Promise<void> => {
   await refuseUnfit(config)
-  const missing = await missingPackages(signal)
+  const missing = await missingPackages(packages, signal)
   if (missing.length > 0) {
     await using _ = await lock("/run/torpor-setup.lock", signal, () =>
       print("Waiting for another set-up on this machine"),
     )
-    const stillMissing = await missingPackages(signal)
+    const stillMissing = await missingPackages(packages, signal)
     if (stillMissing.length > 0) await install(stillMissing, config, print, signal)
   }
   await ensureArtifacts({ cacheDirectory: config.cacheDirectory, debian: config.debian }, print, signal)
@@ -64,7 +69,7 @@ const install = async (
     )
   for (const { name, why } of missing) print(`${name.padEnd(24)} ${why}`)
   await carryOut(installation, print, signal)
-  const left = await missingPackages(signal)
+  const left = await missingPackages(missing, signal)
   if (left.length > 0)
     throw new OperatorError(
       `apt-get succeeded, and these are still missing or too old: ${left.map(({ name }) => name).join(", ")}.`,

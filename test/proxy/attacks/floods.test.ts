@@ -1,0 +1,227 @@
+/** More than anybody should ask for: what floods is refused or cut, and another MicroVM's requests are all answered meanwhile. */
+import { once } from "node:events"
+import { createServer, type Server } from "node:http"
+import { connect, type Socket } from "node:net"
+import { text } from "node:stream/consumers"
+import { afterAll, beforeAll, describe, expect, test, vi } from "vitest"
+import type { EdgeLimits } from "../../../proxy/server.ts"
+import { listen, openTestEdge, type TestEdge } from "../test-edge.ts"
+import {
+  block,
+  CONTINUATION,
+  END_HEADERS,
+  END_STREAM,
+  frame,
+  GOAWAY,
+  HEADERS,
+  openHttp2Connection,
+  PING,
+  requestFields,
+  RST_STREAM,
+  SETTINGS,
+  type Http2Connection,
+} from "./frames.ts"
+
+/** Answers all at once but what is asked to hang; a server without any limit is the careless one. */
+let app: Server
+let port: number
+let asked = 0
+beforeAll(async () => {
+  app = createServer({ headersTimeout: 0, requestTimeout: 0, maxHeaderSize: 2 ** 20 }, (request, response) => {
+    asked++
+    if (request.url !== "/hang") response.end("ok")
+  })
+  app.maxHeadersCount = 0
+  port = await listen(app)
+})
+afterAll(() => {
+  app.closeAllConnections()
+  app.close()
+})
+
+const isClosed = (socket: Socket) =>
+  vi.waitFor(() => expect(socket.closed || socket.destroyed).toBe(true), { timeout: 20_000 })
+const others = async (edge: TestEdge) => {
+  const vm = await edge.addVm()
+  const answers = await Promise.all(Array.from({ length: 20 }, () => edge.get({ port, vm })))
+  expect(new Set(answers.map(({ status }) => status))).toEqual(new Set([200]))
+}
+/** While these are open, so many more of one MicroVM's are refused; another's are not. */
+const refusals = async (edge: TestEdge, text_: string, status = 429) => {
+  const answers = await Promise.all(Array.from({ length: 10 }, () => edge.get({ port })))
+  for (const { status: got, body, headers } of answers)
+    expect([got, body, headers["retry-after"]]).toEqual([status, text_, "1"])
+}
+const hang = async (edge: TestEdge, count: number) => {
+  const requests = Array.from({ length: count }, () =>
+    edge
+      .open({ port, path: "/hang" })
+      .on("error", () => {})
+      .end(),
+  )
+  await vi.waitFor(() => expect(edge.vm.activity.open).toBe(count))
+  return () => requests.forEach((request) => request.destroy())
+}
+
+describe("Requests that stay open", () => {
+  test.for<[whose: string, limits: Partial<EdgeLimits>, told: string]>([
+    ["a MicroVM", { maxRequestsPerVm: 5 }, "Too many requests are open to this MicroVM"],
+    ["a token", { maxRequestsPerToken: 5 }, "Too many requests are open with this token"],
+    ["a MicroVM's connections", { maxConnectionsPerVm: 5 }, "Too many connections are open to this MicroVM"],
+    ["a token's connections", { maxConnectionsPerToken: 5 }, "Too many connections are open with this token"],
+  ])("up to the limit of %s are refused from there on, and another's answered", async ([, limits, told]) => {
+    await using edge = await openTestEdge(limits)
+    const stop = await hang(edge, 5)
+    await refusals(edge, told)
+    if (!("maxConnectionsPerVm" in limits || "maxConnectionsPerToken" in limits)) await others(edge)
+    stop()
+    await vi.waitFor(() => expect(edge.vm.activity.open).toBe(0))
+    expect(await edge.get({ port })).toMatchObject({ status: 200 })
+  })
+
+  test("in all are the edge's own limit, and it says that it is", async () => {
+    await using edge = await openTestEdge({ maxRequests: 5 })
+    const stop = await hang(edge, 5)
+    await refusals(edge, "Too many requests are open to all MicroVMs together", 503)
+    stop()
+  })
+
+  test("or come too fast are refused where a rate is set, and another's answered", async () => {
+    await using edge = await openTestEdge({ requestsPerSecondPerVm: 20 })
+    const answers = await Promise.all(Array.from({ length: 100 }, () => edge.get({ port })))
+    expect(answers.filter(({ status }) => status === 429).length).toBeGreaterThan(0)
+    expect(answers.filter(({ status }) => status === 200).length).toBeGreaterThanOrEqual(20)
+    await others(edge)
+  })
+
+  test("one behind the other on one connection are no more than on many", async () => {
+    await using edge = await openTestEdge({ maxRequestsPerVm: 5 })
+    const socket = await edge.raw()
+    const before = asked
+    socket.write(edge.head("GET /hang", port).repeat(200))
+    await vi.waitFor(() => expect(asked - before).toBe(5))
+    await others(edge)
+    expect(edge.vm.activity.open).toBe(5)
+    socket.destroy()
+  })
+})
+
+describe("A connection", () => {
+  test("without an end to its headers, or to its handshake, is kept by a careless server and closed by the edge", async () => {
+    const slow = connect(port, "127.0.0.1").on("error", () => {})
+    slow.write("GET / HTTP/1.1\r\nX: ")
+    await using edge = await openTestEdge({
+      headersTimeoutSeconds: 1,
+      handshakeTimeoutSeconds: 1,
+      idleTimeoutSeconds: 1,
+    })
+    const loris = await edge.raw()
+    loris.write("GET / HTTP/1.1\r\nX: ")
+    const drip = setInterval(() => [loris, slow].forEach((socket) => socket.writable && socket.write("y")), 50)
+    const shy = connect(edge.edge.port, "127.0.0.1").on("error", () => {})
+    const mute = await edge.raw()
+    const idle = await openHttp2Connection(edge)
+    const ping = setInterval(() => idle.writable && idle.write(frame(PING, 0, 0, "12345678")), 50)
+    for (const socket of [loris, shy, mute, idle]) {
+      socket.resume()
+      await isClosed(socket)
+    }
+    expect(slow.readyState).toBe("open")
+    clearInterval(drip)
+    clearInterval(ping)
+    slow.destroy()
+  })
+
+  test.for([
+    ["an endless URL", `GET /${"x".repeat(40_000)}`, []],
+    ["an endless header", "GET /", [`X: ${"x".repeat(40_000)}`]],
+    ["headers without number", "GET /", Array.from({ length: 5000 }, (_, index) => `X-${index}: y`)],
+  ] as const)("with %s is refused, which a careless server takes", async ([, line, fields]) => {
+    await using edge = await openTestEdge()
+    const before = asked
+    const naive = connect(port, "127.0.0.1").setEncoding("latin1")
+    naive.write([`${line} HTTP/1.1`, "Host: x", "Connection: close", ...fields, "\r\n"].join("\r\n"))
+    expect(await text(naive)).toMatch(/^HTTP\/1.1 200 /)
+    const socket = await edge.raw()
+    socket.setEncoding("latin1").write(edge.head(line, port, "Connection: close", ...fields))
+    expect(await text(socket)).toMatch(/^HTTP\/1.1 431 /)
+    expect(asked).toBe(before + 1)
+  })
+
+  test("of a stranger makes way for others, one in use does not", async () => {
+    await using edge = await openTestEdge({ maxConnections: 10 })
+    const used = edge
+      .open({ port, path: "/hang" })
+      .on("error", () => {})
+      .end()
+    await vi.waitFor(() => expect(edge.vm.activity.open).toBe(1))
+    const strangers = Array.from({ length: 30 }, () => connect(edge.edge.port, "127.0.0.1").on("error", () => {}))
+    await vi.waitFor(() => expect(strangers.filter(({ closed }) => closed).length).toBeGreaterThanOrEqual(21))
+    expect(await edge.get({ port, vm: await edge.addVm() })).toMatchObject({ status: 200 })
+    expect(edge.vm.activity.open).toBe(1)
+    used.destroy()
+    for (const stranger of strangers) stranger.destroy()
+  })
+})
+
+describe("HTTP/2", () => {
+  const stop = (socket: Http2Connection) =>
+    vi.waitFor(() => expect(socket.destroyed || socket.frames.some(({ type }) => type === GOAWAY)).toBe(true), {
+      timeout: 20_000,
+    })
+
+  test.for<[what: string, send: (edge: TestEdge, round: number) => Buffer[]]>([
+    [
+      "requests taken back as soon as they are made",
+      (edge, round) => [
+        frame(HEADERS, END_HEADERS | END_STREAM, 2 * round + 1, block(requestFields(edge, port, [[":path", "/hang"]]))),
+        frame(RST_STREAM, 0, 2 * round + 1, Buffer.from([0, 0, 0, 8])),
+      ],
+    ],
+    [
+      "headers that go on and on",
+      (edge, round) => [
+        round === 0
+          ? frame(HEADERS, END_STREAM, 1, block(requestFields(edge, port)))
+          : frame(CONTINUATION, 0, 1, block([["x", "y".repeat(1000)]])),
+      ],
+    ],
+    [
+      "a settings frame of many",
+      () => [frame(SETTINGS, 0, 0, Buffer.alloc(6 * 1000, Buffer.from([0, 4, 0, 0, 0, 1])))],
+    ],
+  ])("floods of %s end their connection, and another's requests are answered", async ([, send]) => {
+    await using edge = await openTestEdge({ maxRequestsPerVm: 50 })
+    const socket = await openHttp2Connection(edge)
+    const before = asked
+    const over = stop(socket)
+    // What it is answered isn't read: it would have to be kept.
+    for (
+      let round = 0;
+      round < 20_000 && !socket.destroyed && !socket.frames.some(({ type }) => type === GOAWAY);
+      round++
+    ) {
+      for (const bytes of send(edge, round)) socket.write(bytes)
+      if (round % 50 === 0) await new Promise(setImmediate)
+    }
+    await over
+    await others(edge)
+    expect(asked - before).toBeLessThan(1000)
+    socket.destroy()
+    await vi.waitFor(() => expect(edge.vm.activity.open).toBe(0))
+  })
+
+  test("opens no more streams than the edge allows, and a MicroVM's limit is for all of them", async () => {
+    await using edge = await openTestEdge({ maxRequestsPerVm: 5 })
+    const socket = await openHttp2Connection(edge)
+    const before = asked
+    const headers = block(requestFields(edge, port, [[":path", "/hang"]]))
+    for (let stream = 1; stream < 400; stream += 2)
+      socket.write(frame(HEADERS, END_HEADERS | END_STREAM, stream, headers))
+    await vi.waitFor(() => expect(new Set(socket.frames.map(({ stream }) => stream)).size).toBeGreaterThan(100))
+    expect([asked - before, edge.vm.activity.open]).toEqual([5, 5])
+    await others(edge)
+    socket.destroy()
+    await once(socket, "close")
+  })
+})

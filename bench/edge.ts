@@ -6,12 +6,13 @@ import { runClient } from "./edge/client.ts"
 import { askGuest } from "./edge/guest.ts"
 import { download, h2load, upload, wrk, type Driven, type Rate } from "./edge/load.ts"
 import { LARGE_MIB } from "./edge/nginx.ts"
+import { notes } from "./edge/notes.ts"
 import { checkPrograms } from "./edge/programs.ts"
 import { busyPercent } from "./edge/quiet.ts"
 import { summarise, type Unit } from "./samples.ts"
 
-const ROUNDS = 5
-const WARM_UP_SECONDS = 8
+const ROUNDS = 3
+const WARM_UP_SECONDS = 5
 const SECONDS = 3
 const PACED = { count: 3000, rate: 1000 }
 const MESSAGES = 2000
@@ -34,10 +35,7 @@ export const edge: Bench = {
     { of: "a VM's answer: edge", by: "a VM's answer: direct", most: 1.3 },
     { of: "a VM's WebSocket echo: edge", by: "a VM's WebSocket echo: direct", most: 1.3 },
   ],
-  notes: [
-    "edge: everyone gets the same request, with a token; latency is counted from the time at which a request was due, direct is the",
-    "same nginx that is the upstream, asked over TLS. Proxies have one core, upstream and load generator the other.",
-  ],
+  notes,
   async run({ daemon, progress }) {
     await checkPrograms()
     const found: Record<string, { unit: Unit; values: number[] }> = {}

@@ -35,7 +35,8 @@ describe("The connections to a VM", () => {
     await using app = await openRawApp((socket, received) => {
       const request = received.split("GET ").at(-1) ?? ""
       if (request.startsWith("/kept")) socket.write(OK)
-      if (request.startsWith("/stream")) socket.write("HTTP/1.1 200 OK\r\n\r\nan event")
+      if (request.startsWith("/stream"))
+        socket.write("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\nan event")
       if (request.startsWith("/socket")) socket.write(AGREED)
     })
     await edge.get({ ...app, path: "/kept" })
@@ -50,6 +51,7 @@ describe("The connections to a VM", () => {
     const pending = await edge.raw()
     pending.write(edge.head("GET /pending", app.port, "Connection: Upgrade", "Upgrade: websocket"))
     await vi.waitFor(() => expect([edge.vm.activity.open, app.connections.size]).toEqual([4, 4]))
+    expect(edge.vm.activity.endless, "the events and the WebSocket").toBe(2)
 
     edge.edge.drop(edge.vm.id)
     expect(await waiting).toMatchObject({ status: 502 })
@@ -57,6 +59,7 @@ describe("The connections to a VM", () => {
     expect(await text(socket)).toBe("")
     expect(await text(pending)).toMatch(/^HTTP\/1.1 502 /)
     await vi.waitFor(() => expect([edge.vm.activity.open, app.connections.size]).toEqual([0, 0]))
+    expect(edge.vm.activity.endless).toBe(0)
     expect(app.received).toHaveLength(4)
     expect(await edge.get({ ...app, path: "/kept" })).toMatchObject({ status: 200 })
   })

@@ -1,0 +1,55 @@
+/** Real clients, each as its own people wrote it, against real MicroVMs: one image, whose application speaks every protocol. */
+import { SuspendMicrovmCommand } from "@aws-sdk/client-lambda-microvms"
+import { join } from "node:path"
+import { afterAll, beforeAll, expect } from "vitest"
+import { ports } from "../fixtures/clients-app/ports.ts"
+import { selfSigned } from "../fixtures/clients-app/self-signed.ts"
+import { startTestDaemon, type TestDaemon } from "../fixtures/daemon.ts"
+import { toGuestApp } from "../fixtures/guest-app.ts"
+import { describeCurl } from "./clients/curl.ts"
+import { describeEvents } from "./clients/events.ts"
+import { describeGrpc } from "./clients/grpc.ts"
+import { describeGuests } from "./clients/guests.ts"
+import { UNUSED_PORT, type Ground } from "./clients/ground.ts"
+import { describeUndici } from "./clients/undici.ts"
+import { describeWebSockets } from "./clients/websockets.ts"
+
+let daemon: TestDaemon
+let ground: Ground
+beforeAll(async () => {
+  // All the clients' servers are a megabyte of JavaScript, which an emulated guest on a busy machine takes a minute to read.
+  daemon = await startTestDaemon({}, { readyTimeoutSeconds: 300 })
+  await daemon.build("clients", await toGuestApp("clients-app/main.ts", { "tls.pem": await selfSigned() }))
+  const run = async () => {
+    const vm = await daemon.run({ image: "clients" })
+    expect((await vm.get("/empty")).status).toBe(200)
+    vm.close()
+    return {
+      id: vm.id,
+      name: vm.name,
+      token: await daemon.token(
+        vm.id,
+        [...Object.values(ports), UNUSED_PORT].map((port) => ({ port })),
+      ),
+    }
+  }
+  const [vm, neighbour] = await Promise.all([run(), run()])
+  ground = {
+    ca: daemon.ca,
+    caFile: join(daemon.directory, "tls/ca.pem"),
+    vm,
+    neighbour,
+    sleep: async () => void (await daemon.client.send(new SuspendMicrovmCommand({ microvmIdentifier: vm.id }))),
+  }
+})
+afterAll(() => daemon[Symbol.asyncDispose]())
+
+for (const describeClient of [
+  describeCurl,
+  describeUndici,
+  describeEvents,
+  describeWebSockets,
+  describeGuests,
+  describeGrpc,
+])
+  describeClient(() => ground)

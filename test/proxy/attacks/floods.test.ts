@@ -43,8 +43,8 @@ const isClosed = (socket: Socket) =>
   vi.waitFor(() => expect(socket.closed || socket.destroyed).toBe(true), { timeout: 20_000 })
 const others = async (edge: TestEdge) => {
   const vm = await edge.addVm()
-  const answers = await Promise.all(Array.from({ length: 20 }, () => edge.get({ port, vm })))
-  expect(new Set(answers.map(({ status }) => status))).toEqual(new Set([200]))
+  // One by one: it has the same limits.
+  for (let count = 0; count < 20; count++) expect(await edge.get({ port, vm })).toMatchObject({ status: 200 })
 }
 /** While these are open, so many more of one MicroVM's are refused; another's are not. */
 const refusals = async (edge: TestEdge, text_: string, status = 429) => {

@@ -36,7 +36,8 @@ export const createHttp2Exchange = (
       return stream.headersSent ? Number(stream.sentHeaders[":status"]) : undefined
     },
     get isAnsweredWhole() {
-      return stream.writableFinished && stream.rstCode === NGHTTP2_NO_ERROR
+      // A client may take its request back with no error (undici does): Node then ends what we would have written.
+      return stream.writableFinished && !stream.aborted && stream.rstCode === NGHTTP2_NO_ERROR
     },
     askForBody() {
       if (!isAskedFor) stream.additionalHeaders({ ":status": 100 })

@@ -156,16 +156,22 @@ describe("A client of HTTP/2", () => {
     await noneOpen()
   })
 
-  test("that takes its request back ends it at the application, and its connection goes on", async () => {
-    await using app = await openRawApp((socket) => socket.write("HTTP/1.1 200 OK\r\n\r\nan event"))
-    const stream = client.open(app.port)
-    await once(stream, "data")
-    expect(edge.vm.activity.open).toBe(1)
-    stream.close(constants.NGHTTP2_CANCEL)
-    await vi.waitFor(() => expect([app.connections.size, edge.vm.activity.open]).toEqual([0, 0]))
-    await using other = await openApp(echo)
-    expect(await client.get(other.port)).toMatchObject({ status: 200 })
-  })
+  test.for(["NGHTTP2_CANCEL", "NGHTTP2_NO_ERROR"] as const)(
+    "that takes its request back with %s ends it at the application, answered or not, and its connection goes on",
+    async (code) => {
+      for (const said of ["", "HTTP/1.1 200 OK\r\n\r\nan event"]) {
+        await using app = await openRawApp((socket) => void socket.write(said))
+        const stream = client.open(app.port)
+        if (said === "") await vi.waitFor(() => expect(app.received).toHaveLength(1))
+        else await once(stream, "data")
+        expect(edge.vm.activity.open).toBe(1)
+        stream.close(constants[code])
+        await vi.waitFor(() => expect([app.connections.size, edge.vm.activity.open]).toEqual([0, 0]))
+        await using other = await openApp(echo)
+        expect(await client.get(other.port)).toMatchObject({ status: 200 })
+      }
+    },
+  )
 
   test("that takes its request back while the VM wakes ends the wait", async () => {
     const vm = await edge.addVm()

@@ -21,5 +21,6 @@ export default defineConfig({
     // For tests that hang: a machine may be many times slower than another, and a slow one has failed nothing.
     testTimeout: 600_000,
     hookTimeout: 600_000,
+    expect: { poll: { timeout: 60_000 } },
   },
 })

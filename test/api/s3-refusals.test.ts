@@ -4,7 +4,8 @@ import { readdir } from "node:fs/promises"
 import { connect } from "node:net"
 import { join } from "node:path"
 import type { S3 } from "@aws-sdk/client-s3"
-import { afterAll, beforeAll, describe, expect, it, vi } from "vitest"
+import { afterAll, beforeAll, describe, expect, it } from "vitest"
+import { eventually } from "../fixtures/eventually.ts"
 import { refusalOf, startApi, type ApiUnderTest } from "./api-under-test.ts"
 import { send, sign, signedSend } from "./signed-fetch.ts"
 
@@ -106,9 +107,9 @@ describe("The artifact store refuses", () => {
       ([name, value]) => `${name}: ${value}`,
     )
     socket.write(`${method} ${path} HTTP/1.1\r\n${lines.join("\r\n")}\r\n\r\n${"x".repeat(300_000)}`)
-    await vi.waitFor(async () => expect(await temporaryFiles()).toHaveLength(1))
+    await eventually(async () => expect(await temporaryFiles()).toHaveLength(1))
     socket.destroy()
-    await vi.waitFor(async () => expect(await temporaryFiles()).toHaveLength(0))
+    await eventually(async () => expect(await temporaryFiles()).toHaveLength(0))
     expect(await refusalOf(s3.headObject({ Bucket, Key: "refused" }))).toMatchObject({ status: 404 })
     expect(api.logged.filter((line) => line.includes('"level":50'))).toEqual([])
   })

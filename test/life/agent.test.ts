@@ -6,7 +6,8 @@ import {
 } from "@aws-sdk/client-lambda-microvms"
 import { request, type IncomingMessage } from "node:http"
 import { createInterface } from "node:readline"
-import { afterAll, beforeAll, describe, expect, test, vi } from "vitest"
+import { afterAll, beforeAll, describe, expect, test } from "vitest"
+import { eventually } from "../fixtures/eventually.ts"
 import type { LogEntry } from "../../src/logs/entry.ts"
 import { sign } from "../api/signed-fetch.ts"
 import { arnOf, REGION, startTestDaemon, type TestDaemon, type TestVm } from "../fixtures/daemon.ts"
@@ -151,7 +152,7 @@ describe("The log of a MicroVM", () => {
   test("tells how much of a flood is lost, and where; the application doesn't wait for it", async () => {
     const vm = await daemon.run({ image: "talker" })
     expect((await vm.get("/flood")).body).toBe("flooded")
-    await vi.waitFor(async () => expect(await all(vm.id)).toContainEqual(LOST), { timeout: 120_000, interval: 500 })
+    await eventually(async () => expect(await all(vm.id)).toContainEqual(LOST), { timeout: 120_000, interval: 500 })
     const kept = (await all(vm.id)).filter((line) => /^stdout \d+$/.test(line))
     expect(kept.length).toBeGreaterThan(100)
     // Nothing of what is kept is there twice; what was cut through by the loss may be the end of any number.

@@ -2,10 +2,12 @@
 import { SuspendMicrovmCommand } from "@aws-sdk/client-lambda-microvms"
 import { join } from "node:path"
 import { afterAll, beforeAll, expect } from "vitest"
+import { PLAIN, runToEnd, torpor } from "../cli/torpor.ts"
 import { ports } from "../fixtures/clients-app/ports.ts"
 import { selfSigned } from "../fixtures/clients-app/self-signed.ts"
 import { startTestDaemon, type TestDaemon } from "../fixtures/daemon.ts"
 import { toGuestApp } from "../fixtures/guest-app.ts"
+import { describeBrowser } from "./clients/browser.ts"
 import { describeCurl } from "./clients/curl.ts"
 import { describeEvents } from "./clients/events.ts"
 import { describeGrpc } from "./clients/grpc.ts"
@@ -39,6 +41,16 @@ beforeAll(async () => {
     caFile: join(daemon.directory, "tls/ca.pem"),
     vm,
     neighbour,
+    link: async (to, path) => {
+      const { id } = to === "vm" ? vm : neighbour
+      const { stdout, stderr } = await runToEnd(torpor("open", id, "--path", path), {
+        ...PLAIN,
+        TORPOR_DATA_DIR: daemon.directory,
+        TORPOR_API_PORT: String(daemon.apiPort),
+      })
+      expect(stderr).toBe("")
+      return stdout.trim()
+    },
     sleep: async () => void (await daemon.client.send(new SuspendMicrovmCommand({ microvmIdentifier: vm.id }))),
   }
 })
@@ -51,5 +63,6 @@ for (const describeClient of [
   describeWebSockets,
   describeGuests,
   describeGrpc,
+  describeBrowser,
 ])
   describeClient(() => ground)

@@ -9,7 +9,8 @@ import {
 } from "@aws-sdk/client-lambda-microvms"
 import { once } from "node:events"
 import { connect } from "node:net"
-import { afterAll, beforeAll, describe, expect, test, vi } from "vitest"
+import { afterAll, beforeAll, describe, expect, test } from "vitest"
+import { eventually } from "../fixtures/eventually.ts"
 import { createEndpoint } from "../../src/cli/endpoint.ts"
 import { parseRange, slotAddresses } from "../../src/net/address.ts"
 import { inspectorApp } from "../fixtures/app.ts"
@@ -60,10 +61,10 @@ const nameOf = (refused: Promise<unknown>) =>
 /** Lets one act while the other's VM is asked on and on: nothing of the other's changes, and none of its answers is missing. */
 const untouchedBy = async (act: () => Promise<unknown>, { daemon, awake }: Neighbour = other) => {
   // Its pool of two is filled again in the background.
-  await vi.waitFor(() => {
+  await eventually(() => {
     expect(slotsOf(daemon.hostId)).toHaveLength(2 + 1)
     expect(namespacesOf(daemon.hostId)).toHaveLength(2 + 1)
-  }, 30_000)
+  })
   const before = await tracesOf(daemon)
   const first = await count(awake)
   let acts = true

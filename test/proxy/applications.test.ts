@@ -1,7 +1,8 @@
 import { once } from "node:events"
 import type { IncomingMessage } from "node:http"
 import { text } from "node:stream/consumers"
-import { afterAll, beforeAll, describe, expect, test, vi } from "vitest"
+import { afterAll, beforeAll, describe, expect, test } from "vitest"
+import { eventually } from "../fixtures/eventually.ts"
 import { openRawApp } from "./raw-app.ts"
 import { openTestEdge, type TestEdge } from "./test-edge.ts"
 
@@ -10,7 +11,7 @@ beforeAll(async () => void (edge = await openTestEdge()))
 afterAll(() => edge[Symbol.asyncDispose]())
 
 const OK = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
-const noneOpen = () => vi.waitFor(() => expect(edge.vm.activity.open).toBe(0))
+const noneOpen = () => eventually(() => expect(edge.vm.activity.open).toBe(0))
 
 describe("An application that answers what HTTP doesn't know", () => {
   test.for([
@@ -67,7 +68,7 @@ describe("An application that breaks off", () => {
     expect(await edge.get({ ...app, path: "/again" })).toMatchObject({ status: 200, body: "ok" })
     expect(app.received.map((text_) => text_.match(/(?<=GET )\S+/g))).toEqual([["/reset"], ["/", "/again"], ["/again"]])
     // What was asked again is not kept: it would be a connection that nobody counts.
-    await vi.waitFor(() => expect(app.connections.size).toBe(0))
+    await eventually(() => expect(app.connections.size).toBe(0))
   })
 
   test("a kept connection under a request with a body gets it only once", async () => {
@@ -135,7 +136,7 @@ describe("An application that answers", () => {
     expect(await text(response)).toBe("ok")
     expect(edge.vm.activity.open, "the rest is under way").toBe(1)
     request.end("last")
-    await vi.waitFor(() => expect(app.received[0]).toMatch(/4\r\nlast\r\n0\r\n\r\n$/))
+    await eventually(() => expect(app.received[0]).toMatch(/4\r\nlast\r\n0\r\n\r\n$/))
     await noneOpen()
   })
 })

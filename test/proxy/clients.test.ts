@@ -1,7 +1,8 @@
 import { once } from "node:events"
 import type { IncomingMessage } from "node:http"
-import { afterEach, beforeEach, describe, expect, test, vi } from "vitest"
+import { afterEach, beforeEach, describe, expect, test } from "vitest"
 import { WebSocket } from "ws"
+import { eventually } from "../fixtures/eventually.ts"
 import { runCommand } from "../../src/command.ts"
 import { openRawApp, type RawApp } from "./raw-app.ts"
 import { openTestEdge, type TestEdge } from "./test-edge.ts"
@@ -14,10 +15,10 @@ const OK = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 const UPGRADE = ["Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: AAAA"]
 
 /** Resolves when a number of requests is counted as open. */
-const open = (count: number) => vi.waitFor(() => expect(edge.vm.activity.open).toBe(count))
+const open = (count: number) => eventually(() => expect(edge.vm.activity.open).toBe(count))
 /** Resolves when nothing is left of what was open. */
 const nothingLeft = (app?: RawApp) =>
-  vi.waitFor(() => expect([edge.vm.activity.open, app?.connections.size ?? 0]).toEqual([0, 0]))
+  eventually(() => expect([edge.vm.activity.open, app?.connections.size ?? 0]).toEqual([0, 0]))
 
 /** Lets the VM sleep; tells whether the edge waits for it, and whether it gave that up. */
 const fallAsleep = () => {
@@ -77,7 +78,7 @@ describe("A client that leaves", () => {
     await using app = await openRawApp(() => {})
     const request = edge.open(app, { method: "POST" }).on("error", () => {})
     request.write("some")
-    await vi.waitFor(() => expect(app.received[0]).toContain("some"))
+    await eventually(() => expect(app.received[0]).toContain("some"))
     request.destroy()
     await nothingLeft(app)
     expect(app.received[0]).not.toContain("0\r\n\r\n")
@@ -105,12 +106,12 @@ describe("A client that leaves", () => {
     const socket = await edge.raw()
     socket.pause().write(edge.head("GET /", app.port))
     // Every buffer between them is full when the application is held back for good.
-    const [upstream] = await vi.waitFor(() => {
+    const [upstream] = await eventually(() => {
       expect(app.connections.size).toBe(1)
       return [...app.connections]
     })
     let before = -1
-    await vi.waitFor(
+    await eventually(
       () => {
         const now = upstream?.bytesWritten ?? 0
         const stands = now === before
@@ -137,7 +138,7 @@ describe("A client that leaves", () => {
     for (const how of ["end", "reset"] as const) {
       const socket = await edge.raw()
       socket.write(edge.head("GET /", app.port, ...UPGRADE))
-      await vi.waitFor(() => expect(app.connections.size).toBe(1))
+      await eventually(() => expect(app.connections.size).toBe(1))
       socket[how]()
       await nothingLeft(app)
     }
@@ -174,12 +175,12 @@ describe("A client that stays", () => {
   test("is asked now and then by the kernel whether it is there, since one that vanished says nothing", async () => {
     const socket = await edge.raw()
     // The edge's end may be accepted, or have its handshake on the way, a moment later than the client's is there.
-    await vi.waitFor(async () => {
+    await eventually(async () => {
       const connections = await runCommand("ss", ["-tnoH", "state", "established", `( sport = :${edge.edge.port} )`], {
         signal: AbortSignal.timeout(10_000),
       })
       expect(connections).toMatch(/timer:\(keepalive/)
-    }, 20_000)
+    })
     socket.destroy()
   })
 
@@ -188,7 +189,7 @@ describe("A client that stays", () => {
     await using app = await openRawApp((socket, received) => void (received.includes("/now") && socket.write(OK)))
     const held = [1, 2].map(() => few.open(app).on("error", () => {}))
     for (const request of held) request.end()
-    await vi.waitFor(() => expect(few.vm.activity.open).toBe(2))
+    await eventually(() => expect(few.vm.activity.open).toBe(2))
     const { status, headers } = await few.get({ ...app, path: "/now" })
     expect([status, headers["retry-after"], headers["x-aws-proxy-error"]]).toEqual([429, "1", "TOO_MANY_REQUESTS"])
     const socket = new WebSocket(`wss://${few.vm.name}:${few.edge.port}/`, {
@@ -199,7 +200,7 @@ describe("A client that stays", () => {
     const vm = await few.addVm()
     expect(await few.get({ ...app, path: "/now", vm })).toMatchObject({ status: 200 })
     for (const request of held) request.destroy()
-    await vi.waitFor(() => expect(few.vm.activity.open).toBe(0))
+    await eventually(() => expect(few.vm.activity.open).toBe(0))
     expect(await few.get({ ...app, path: "/now" })).toMatchObject({ status: 200 })
   })
 })

@@ -2,8 +2,9 @@ import { once } from "node:events"
 import { PassThrough } from "node:stream"
 import { buffer } from "node:stream/consumers"
 import fc from "fast-check"
-import { describe, expect, test, vi } from "vitest"
+import { describe, expect, test } from "vitest"
 import * as ws from "ws"
+import { eventually } from "../fixtures/eventually.ts"
 import { closeFrame, createFrames, prepareFarewell } from "../../proxy/guest/farewell.ts"
 import { openTestEdge } from "./test-edge.ts"
 
@@ -46,7 +47,7 @@ describe("The frames of a WebSocket", () => {
     from.pipe(to)
     const [first, second] = [frameOf(Buffer.alloc(300, 1), false), frameOf(Buffer.alloc(10, 2), false)]
     from.write(first.subarray(0, 100))
-    await vi.waitFor(() => expect(to.readableLength).toBe(100))
+    await eventually(() => expect(to.readableLength).toBe(100))
     say()
     from.write(Buffer.concat([first.subarray(100), second]))
     expect(await buffer(to)).toEqual(Buffer.concat([first, closeFrame()]))

@@ -1,8 +1,9 @@
 import { once } from "node:events"
 import type { IncomingMessage } from "node:http"
 import { Registry } from "prom-client"
-import { afterEach, beforeEach, expect, test, vi } from "vitest"
+import { afterEach, beforeEach, expect, test } from "vitest"
 import { createEdgeMetrics } from "../../proxy/metrics.ts"
+import { eventually } from "../fixtures/eventually.ts"
 import { connectHttp2 } from "./protocols/http2-client.ts"
 import { openRawApp } from "./raw-app.ts"
 import { openTestEdge, type TestEdge } from "./test-edge.ts"
@@ -21,8 +22,8 @@ const read = async (name: string, labels: Record<string, string> = {}): Promise<
       Object.entries(labels).every(([label, value]) => one.labels[label] === value),
   )?.value
 }
-const eventually = (name: string, labels: Record<string, string>, value: number) =>
-  vi.waitFor(async () => expect(await read(name, labels)).toBe(value))
+const becomes = (name: string, labels: Record<string, string>, value: number) =>
+  eventually(async () => expect(await read(name, labels)).toBe(value))
 
 const OK = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
@@ -35,13 +36,13 @@ test("Requests are counted by protocol, MicroVM and status, with their bytes; a 
   await http2.get(app.port)
   await edge.get({ port: 1 })
   await edge.get(app, { headers: { "x-aws-proxy-auth": "none" } })
-  await eventually("torpor_edge_requests_total", { protocol: "http/1.1", status: "2xx" }, 2)
-  await eventually("torpor_edge_requests_total", { protocol: "h2", status: "2xx" }, 1)
-  await eventually("torpor_microvm_requests_total", { microvm, status: "2xx" }, 3)
-  await eventually("torpor_microvm_requests_total", { microvm, status: "5xx" }, 1)
-  await eventually("torpor_microvm_bytes_total", { microvm, direction: "out" }, 3 * OK.length)
-  await eventually("torpor_edge_refusals_total", { error: "UNAUTHORIZED" }, 1)
-  await eventually("torpor_edge_refusals_total", { error: "APP_CONNECT_FAILED" }, 1)
+  await becomes("torpor_edge_requests_total", { protocol: "http/1.1", status: "2xx" }, 2)
+  await becomes("torpor_edge_requests_total", { protocol: "h2", status: "2xx" }, 1)
+  await becomes("torpor_microvm_requests_total", { microvm, status: "2xx" }, 3)
+  await becomes("torpor_microvm_requests_total", { microvm, status: "5xx" }, 1)
+  await becomes("torpor_microvm_bytes_total", { microvm, direction: "out" }, 3 * OK.length)
+  await becomes("torpor_edge_refusals_total", { error: "UNAUTHORIZED" }, 1)
+  await becomes("torpor_edge_refusals_total", { error: "APP_CONNECT_FAILED" }, 1)
   expect(await read("torpor_microvm_bytes_total", { microvm, direction: "in" })).toBe(app.received.join("").length)
   expect(await read("torpor_edge_connect_seconds_count")).toBeGreaterThan(0)
 })
@@ -56,8 +57,8 @@ test("What is open is told while it is, also when its client leaves; a wait for 
   expect(await read("torpor_microvm_open_requests", { microvm })).toBe(1)
   expect(await read("torpor_edge_wake_wait_seconds_count")).toBe(1)
   response.destroy()
-  await eventually("torpor_microvm_open_requests", { microvm }, 0)
-  await eventually("torpor_microvm_requests_total", { microvm, status: "2xx" }, 1)
+  await becomes("torpor_microvm_open_requests", { microvm }, 0)
+  await becomes("torpor_microvm_requests_total", { microvm, status: "2xx" }, 1)
 })
 
 test("A MicroVM that is over is no label any more", async () => {

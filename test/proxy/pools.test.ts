@@ -2,6 +2,7 @@ import { once } from "node:events"
 import type { IncomingMessage } from "node:http"
 import { text } from "node:stream/consumers"
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest"
+import { eventually } from "../fixtures/eventually.ts"
 import { openRawApp } from "./raw-app.ts"
 import { openTestEdge, type TestEdge } from "./test-edge.ts"
 
@@ -26,7 +27,7 @@ describe("The connections to a VM", () => {
     ])
     // The first one's address is given to the other: only its own are closed.
     edge.edge.drop(edge.vm.id)
-    await vi.waitFor(() => expect(app.connections.size).toBe(1))
+    await eventually(() => expect(app.connections.size).toBe(1))
     await edge.get({ ...app, vm: other })
     expect(app.received).toHaveLength(2)
   })
@@ -42,7 +43,7 @@ describe("The connections to a VM", () => {
     await edge.get({ ...app, path: "/kept" })
     // On the kept connection: that it was cut is no reason to ask again, where another VM may be by now.
     const waiting = edge.get({ ...app, path: "/waiting" })
-    await vi.waitFor(() => expect(app.received[0]).toContain("/waiting"))
+    await eventually(() => expect(app.received[0]).toContain("/waiting"))
     const [stream] = (await once(edge.open({ ...app, path: "/stream" }).end(), "response")) as [IncomingMessage]
     await once(stream, "data")
     const socket = await edge.raw()
@@ -50,7 +51,7 @@ describe("The connections to a VM", () => {
     await once(socket, "data")
     const pending = await edge.raw()
     pending.write(edge.head("GET /pending", app.port, "Connection: Upgrade", "Upgrade: websocket"))
-    await vi.waitFor(() => expect([edge.vm.activity.open, app.connections.size]).toEqual([4, 4]))
+    await eventually(() => expect([edge.vm.activity.open, app.connections.size]).toEqual([4, 4]))
     expect(edge.vm.activity.endless, "the events and the WebSocket").toBe(2)
 
     edge.edge.drop(edge.vm.id)
@@ -58,7 +59,7 @@ describe("The connections to a VM", () => {
     await expect(text(stream)).rejects.toThrow("aborted")
     expect(await text(socket)).toBe("")
     expect(await text(pending)).toMatch(/^HTTP\/1.1 502 /)
-    await vi.waitFor(() => expect([edge.vm.activity.open, app.connections.size]).toEqual([0, 0]))
+    await eventually(() => expect([edge.vm.activity.open, app.connections.size]).toEqual([0, 0]))
     expect(edge.vm.activity.endless).toBe(0)
     expect(app.received).toHaveLength(4)
     expect(await edge.get({ ...app, path: "/kept" })).toMatchObject({ status: 200 })
@@ -79,6 +80,6 @@ describe("The connections to a VM", () => {
     await edge.get(app)
     expect(app.connections.size).toBe(1)
     await edge.edge.close(0)
-    await vi.waitFor(() => expect(app.connections.size).toBe(0))
+    await eventually(() => expect(app.connections.size).toBe(0))
   })
 })

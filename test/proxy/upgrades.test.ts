@@ -4,6 +4,7 @@ import { text } from "node:stream/consumers"
 import { setImmediate } from "node:timers/promises"
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest"
 import { WebSocket, WebSocketServer } from "ws"
+import { eventually } from "../fixtures/eventually.ts"
 import { openRawApp } from "./raw-app.ts"
 import { listen, openTestEdge, type TestEdge } from "./test-edge.ts"
 
@@ -42,7 +43,7 @@ describe("An upgrade", () => {
     const got = await exchange(upgradeTo(app.port))
     expect(got).toMatch(/^HTTP\/1.1 401 Who\r\n(?=[^]*x-amzn-requestid: )(?=[^]*connection: close)/i)
     expect(got.replaceAll(/\r\n|[20]/g, "")).toMatch(/no$/)
-    await vi.waitFor(() => expect(app.connections.size).toBe(0))
+    await eventually(() => expect(app.connections.size).toBe(0))
   })
 
   test.for([
@@ -58,7 +59,7 @@ describe("An upgrade", () => {
     const ahead = upgradeTo(1, "X-Second: 1")
     await using agrees = await openRawApp((socket, received) => void (received.includes("X-Second") && socket.end()))
     const answer = exchange(upgradeTo(agrees.port) + ahead)
-    await vi.waitFor(() => expect(agrees.received.join("")).toMatch(/\r\n\r\n$/))
+    await eventually(() => expect(agrees.received.join("")).toMatch(/\r\n\r\n$/))
     // Time for more to arrive: another whole exchange.
     await using passes = await openRawApp((socket) => socket.end("HTTP/1.1 204 None\r\n\r\n"))
     await edge.get(passes)
@@ -79,7 +80,7 @@ describe("An upgrade", () => {
     )
     expect(await exchange(edge.head("GET /slow", app.port) + upgradeTo(app.port))).toBe("")
     expect(app.received.join("")).not.toContain("/socket")
-    await vi.waitFor(() => expect(app.connections.size).toBe(0))
+    await eventually(() => expect(app.connections.size).toBe(0))
   })
 
   test("answers without the application's forged words, with the id of the request", async () => {
@@ -151,9 +152,9 @@ describe("A WebSocket", () => {
     await using app = await openRawApp(() => {})
     const many = await Promise.all(Array.from({ length: 30 }, () => edge.raw()))
     for (const socket of many) socket.write(upgradeTo(app.port))
-    await vi.waitFor(() => expect(app.received.filter((text_) => text_ !== "")).toHaveLength(30))
+    await eventually(() => expect(app.received.filter((text_) => text_ !== "")).toHaveLength(30))
     for (const socket of many) socket.destroy()
-    await vi.waitFor(() => expect([app.connections.size, edge.vm.activity.open]).toEqual([0, 0]))
+    await eventually(() => expect([app.connections.size, edge.vm.activity.open]).toEqual([0, 0]))
     process.off("warning", warned)
     expect(warned.mock.calls.filter(([{ name }]) => name === "MaxListenersExceededWarning")).toEqual([])
   })

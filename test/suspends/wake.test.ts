@@ -2,7 +2,8 @@ import { once } from "node:events"
 import { request as send } from "node:https"
 import type { IncomingMessage } from "node:http"
 import { text } from "node:stream/consumers"
-import { afterAll, beforeAll, expect, test, vi } from "vitest"
+import { afterAll, beforeAll, expect, test } from "vitest"
+import { eventually } from "../fixtures/eventually.ts"
 import { openSleepers, type Sleeper, type Sleepers } from "./sleepers.ts"
 
 let sleepers: Sleepers
@@ -16,7 +17,7 @@ const answerOf = async (request: ReturnType<typeof ask>) => {
   return text(response)
 }
 const isIn = (vm: Sleeper, state: string) =>
-  vi.waitFor(
+  eventually(
     () =>
       expect(
         sleepers.registry
@@ -29,7 +30,7 @@ const isIn = (vm: Sleeper, state: string) =>
     },
   )
 const held = (vm: Sleeper, count: number) =>
-  vi.waitFor(() => expect(sleepers.router.activityOf(vm.id)).toMatchObject({ open: count, held: count }))
+  eventually(() => expect(sleepers.router.activityOf(vm.id)).toMatchObject({ open: count, held: count }))
 
 /** Stops a verb at its beginning until it is let go. */
 const gate = (at: "sleep" | "wake") => {

@@ -1,7 +1,8 @@
 import { EventSource } from "eventsource"
 import { afterAll, beforeAll, describe, expect, test } from "vitest"
 import { Agent, fetch } from "undici"
-import { eventually, headersTo, type Ground } from "./ground.ts"
+import { eventually } from "../../fixtures/eventually.ts"
+import { headersTo, type Ground } from "./ground.ts"
 
 export const describeEvents = (ground: () => Ground): void => {
   describe.for([

@@ -1,5 +1,4 @@
 /** What real clients are tried on: MicroVMs of one image, whose application speaks every protocol. */
-import { vi } from "vitest"
 import type { Seen } from "../../fixtures/clients-app/routes.ts"
 
 /** One that the tokens are for and nobody listens on. */
@@ -19,6 +18,8 @@ export interface Ground {
   readonly vm: Reached
   /** Another one, of the same image. */
   readonly neighbour: Reached
+  /** A link by which a browser enters one of them, at a path. */
+  link(to: "vm" | "neighbour", path: string): Promise<string>
   /** Puts the first one to sleep; resolves when it was asked to. */
   sleep(): Promise<void>
 }
@@ -31,7 +32,3 @@ export const headersTo = ({ token }: Reached, port?: number): Record<string, str
 
 /** What the application says that it saw. */
 export const parseSeen = (text: string): Seen => JSON.parse(text) as Seen
-
-/** Waits for what must come true; how fast says nothing, since a guest may be emulated. */
-export const eventually = <Result>(check: () => Result | Promise<Result>): Promise<Result> =>
-  vi.waitFor(check, { timeout: 60_000, interval: 50 })

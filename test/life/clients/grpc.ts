@@ -15,7 +15,8 @@ import { once } from "node:events"
 import { afterAll, beforeAll, describe, expect, test } from "vitest"
 import { words, type Message } from "../../fixtures/clients-app/grpc-service.ts"
 import { ports } from "../../fixtures/clients-app/ports.ts"
-import { eventually, headersTo, UNUSED_PORT, type Ground, type Reached } from "./ground.ts"
+import { eventually } from "../../fixtures/eventually.ts"
+import { headersTo, UNUSED_PORT, type Ground, type Reached } from "./ground.ts"
 
 type Answered = (error: ServiceError | null, message?: Message) => void
 /** As protoc would type it. */

@@ -1,7 +1,8 @@
 import { createHash } from "node:crypto"
 import { afterAll, beforeAll, describe, expect, test } from "vitest"
 import { Agent, fetch, request, type Dispatcher } from "undici"
-import { eventually, headersTo, parseSeen, type Ground } from "./ground.ts"
+import { eventually } from "../../fixtures/eventually.ts"
+import { headersTo, parseSeen, type Ground } from "./ground.ts"
 
 export const describeUndici = (ground: () => Ground): void => {
   describe.for([

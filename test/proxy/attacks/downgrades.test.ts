@@ -1,6 +1,7 @@
 /** Requests of HTTP/2 that would be two in HTTP/1.1: each is first seen to be two behind a proxy that only rewrites it. */
 import { connect } from "node:net"
-import { afterAll, afterEach, beforeAll, expect, test, vi } from "vitest"
+import { afterAll, afterEach, beforeAll, expect, test } from "vitest"
+import { eventually } from "../../fixtures/eventually.ts"
 import { openTestEdge, type TestEdge } from "../test-edge.ts"
 import { PLAIN } from "./dialect.ts"
 import {
@@ -19,7 +20,7 @@ import { openLenientApp } from "./lenient-app.ts"
 let edge: TestEdge
 beforeAll(async () => void (edge = await openTestEdge()))
 afterAll(() => edge[Symbol.asyncDispose]())
-afterEach(() => vi.waitFor(() => expect(edge.vm.activity.open).toBe(0)))
+afterEach(() => eventually(() => expect(edge.vm.activity.open).toBe(0)))
 
 const SMUGGLED = "GET /smuggled HTTP/1.1\r\nHost: x\r\n\r\n"
 const CHUNKS = { ...PLAIN, prefers: "chunks" } as const
@@ -44,7 +45,7 @@ test.for<[what: string, fields: Field[], body: string]>([
   await using app = await openLenientApp({ ...CHUNKS, lineEnd: /\r?\n/ })
   const naive = connect(app.port, "127.0.0.1")
   naive.write(rewrite(requestFields(edge, app.port, fields), body), "latin1")
-  await vi.waitFor(() => expect(app.requests.map(({ line }) => line)).toContain("GET /smuggled HTTP/1.1"))
+  await eventually(() => expect(app.requests.map(({ line }) => line)).toContain("GET /smuggled HTTP/1.1"))
   naive.destroy()
   app.requests.length = 0
 
@@ -52,7 +53,7 @@ test.for<[what: string, fields: Field[], body: string]>([
   const headers = block(requestFields(edge, app.port, fields))
   socket.write(frame(HEADERS, END_HEADERS | (body === "" ? END_STREAM : 0), 1, headers))
   if (body !== "") socket.write(frame(DATA, END_STREAM, 1, body))
-  await vi.waitFor(() => expect(socket.frames.some(({ type, stream }) => stream === 1 || type === 7)).toBe(true))
+  await eventually(() => expect(socket.frames.some(({ type, stream }) => stream === 1 || type === 7)).toBe(true))
   socket.destroy()
   expect(app.requests.filter(({ line }) => line.includes("smuggled"))).toEqual([])
 })
@@ -79,7 +80,7 @@ test.for<[what: string, fields: Field[], isOver: boolean]>([
   const socket = await openHttp2Connection(edge)
   socket.write(frame(HEADERS, END_HEADERS | (isOver ? END_STREAM : 0), 1, block(requestFields(edge, app.port, fields))))
   if (!isOver) socket.write(frame(DATA, END_STREAM, 1, "short"))
-  await vi.waitFor(() => expect(socket.frames.some(({ type, stream }) => stream === 1 || type === 7)).toBe(true))
+  await eventually(() => expect(socket.frames.some(({ type, stream }) => stream === 1 || type === 7)).toBe(true))
   // The next request on whatever connection is left to the application is its own.
   expect(await edge.get({ ...app, path: "/next" })).toMatchObject({ status: 200, body: "GET /next HTTP/1.1" })
   expect(app.requests.map(({ line }) => line)).toEqual(["GET /next HTTP/1.1"])

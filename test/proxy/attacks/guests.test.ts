@@ -6,7 +6,8 @@ import { setTimeout as sleep } from "node:timers/promises"
 import { isDeepStrictEqual } from "node:util"
 import { setFlagsFromString } from "node:v8"
 import { runInNewContext } from "node:vm"
-import { afterAll, beforeAll, describe, expect, test, vi } from "vitest"
+import { afterAll, beforeAll, describe, expect, test } from "vitest"
+import { eventually } from "../../fixtures/eventually.ts"
 import { openRawApp } from "../raw-app.ts"
 import { openTestEdge, type TestEdge } from "../test-edge.ts"
 
@@ -76,7 +77,7 @@ describe("A guest's client", () => {
     expect(told.replace(/^(HTTP\/1.1 10\d [^]*?\r\n\r\n)*/, "")).toMatch(
       /^HTTP\/1.1 502 [^]*x-aws-proxy-error: APP_CONNECT_FAILED/,
     )
-    await vi.waitFor(() => expect([app.connections.size, edge.vm.activity.open]).toEqual([0, 0]))
+    await eventually(() => expect([app.connections.size, edge.vm.activity.open]).toEqual([0, 0]))
   })
 
   test.for(brokenOff)("is broken off where the answer is, when it %s", async ([, answer]) => {
@@ -84,7 +85,7 @@ describe("A guest's client", () => {
     const told = await ask(app.port)
     expect(told).toMatch(/^(HTTP\/1.1 200 |$)/)
     expect(told).not.toMatch(/\r\n0\r\n\r\n$/)
-    await vi.waitFor(() => expect([app.connections.size, edge.vm.activity.open]).toEqual([0, 0]))
+    await eventually(() => expect([app.connections.size, edge.vm.activity.open]).toEqual([0, 0]))
   })
 
   test.for([
@@ -97,7 +98,7 @@ describe("A guest's client", () => {
       const told = await ask(app.port, line)
       expect(told).toMatch(/^HTTP\/1.1 (200|204|304) /)
       expect(told).not.toContain("poison")
-      await vi.waitFor(() => expect(app.connections.size).toBe(0))
+      await eventually(() => expect(app.connections.size).toBe(0))
     }
   })
 
@@ -105,10 +106,10 @@ describe("A guest's client", () => {
     await using app = await openGuest(() => {})
     const socket = await edge.raw()
     socket.write(edge.head("GET /", app.port))
-    await vi.waitFor(() => expect(app.received).toHaveLength(1))
+    await eventually(() => expect(app.received).toHaveLength(1))
     expect(edge.vm.activity.open).toBe(1)
     socket.reset()
-    await vi.waitFor(() => expect([app.connections.size, edge.vm.activity.open]).toEqual([0, 0]))
+    await eventually(() => expect([app.connections.size, edge.vm.activity.open]).toEqual([0, 0]))
   })
 })
 

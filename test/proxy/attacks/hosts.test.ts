@@ -3,7 +3,8 @@ import { connect as connectPlain } from "node:net"
 import { once } from "node:events"
 import { connect as connectHttp2 } from "node:http2"
 import { text } from "node:stream/consumers"
-import { afterAll, beforeAll, describe, expect, test, vi } from "vitest"
+import { afterAll, beforeAll, describe, expect, test } from "vitest"
+import { eventually } from "../../fixtures/eventually.ts"
 import { openTestEdge, type EdgeVm, type TestEdge } from "../test-edge.ts"
 import { PLAIN } from "./dialect.ts"
 import { openLenientApp, type LenientApp } from "./lenient-app.ts"
@@ -88,7 +89,7 @@ describe("Two requests on one connection, for two MicroVMs,", () => {
       await using proxy = await openNaiveProxy(app.port, { dialect: PLAIN })
       const socket = connectPlain(proxy.port, "127.0.0.1")
       socket.write(first + second)
-      await vi.waitFor(() => expect(app.requests).toHaveLength(2))
+      await eventually(() => expect(app.requests).toHaveLength(2))
       socket.destroy()
     }
     app.requests.length = 0

@@ -2,7 +2,8 @@
 import { once } from "node:events"
 import { connect } from "node:net"
 import { text } from "node:stream/consumers"
-import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from "vitest"
+import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest"
+import { eventually } from "../../fixtures/eventually.ts"
 import { openRawApp } from "../raw-app.ts"
 import { openTestEdge, type TestEdge } from "../test-edge.ts"
 import { PLAIN, type Dialect } from "./dialect.ts"
@@ -12,7 +13,7 @@ import { openNaiveProxy } from "./naive-proxy.ts"
 let edge: TestEdge
 beforeAll(async () => void (edge = await openTestEdge()))
 afterAll(() => edge[Symbol.asyncDispose]())
-afterEach(() => vi.waitFor(() => expect(edge.vm.activity.open).toBe(0)))
+afterEach(() => eventually(() => expect(edge.vm.activity.open).toBe(0)))
 
 const SMUGGLED = "GET /smuggled HTTP/1.1\r\nHost: x\r\n\r\n"
 const hex = (length: number) => length.toString(16)
@@ -122,7 +123,7 @@ describe("A request inside a request's body arrives behind a proxy that reads it
     {
       await using proxy = await openNaiveProxy(app.port, { dialect: proxyReads })
       const socket = await plainExchange(proxy.port, headOf("POST /", ...fields) + body)
-      await vi.waitFor(() => expect(pathsOf(app.requests)).toContain("/smuggled"))
+      await eventually(() => expect(pathsOf(app.requests)).toContain("/smuggled"))
       expect(proxy.lines.join()).not.toContain("/smuggled")
       socket.destroy()
     }
@@ -141,7 +142,7 @@ describe("What Connection names", () => {
     {
       await using proxy = await openNaiveProxy(app.port, { dialect: PLAIN, dropsNamed: true })
       const socket = await plainExchange(proxy.port, headOf("POST /", ...fields) + SMUGGLED)
-      await vi.waitFor(() => expect(pathsOf(app.requests)).toEqual(["/", "/smuggled"]))
+      await eventually(() => expect(pathsOf(app.requests)).toEqual(["/", "/smuggled"]))
       socket.destroy()
     }
     app.requests.length = 0
@@ -156,7 +157,7 @@ describe("What Connection names", () => {
       await using proxy = await openNaiveProxy(app.port, { dialect: PLAIN, dropsNamed: true })
       const told = named.map((name) => `${name}: 1`)
       const socket = await plainExchange(proxy.port, headOf("GET /", `Connection: ${named.join(", ")}`, ...told))
-      await vi.waitFor(() => expect(app.requests).toHaveLength(1))
+      await eventually(() => expect(app.requests).toHaveLength(1))
       expect(app.requests[0]?.bytes).not.toMatch(/^x-/im)
       socket.destroy()
     }
@@ -185,7 +186,7 @@ describe("An upgrade that the application did not agree to is a tunnel behind a 
     {
       await using proxy = await openNaiveProxy(app.port, { dialect: PLAIN, tunnels: true })
       const socket = await plainExchange(proxy.port, headOf("GET /", ...fields) + SMUGGLED)
-      await vi.waitFor(() => expect(pathsOf(app.requests)).toEqual(["/", "/smuggled"]))
+      await eventually(() => expect(pathsOf(app.requests)).toEqual(["/", "/smuggled"]))
       expect(proxy.lines).toHaveLength(1)
       socket.destroy()
     }
@@ -243,7 +244,7 @@ describe("An answer too many is the next client's behind a careless proxy, and n
     await using app = await openApp()
     for (let round = 0; round < 3; round++) {
       expect(await edge.get({ ...app, path: "/first" })).toMatchObject({ status: 200, body: "/first" })
-      if (closes) await vi.waitFor(() => expect(app.connections.size).toBe(0))
+      if (closes) await eventually(() => expect(app.connections.size).toBe(0))
       expect(await edge.get({ ...app, path: "/second" })).toMatchObject({ status: 200, body: "/second" })
     }
   })
@@ -252,7 +253,7 @@ describe("An answer too many is the next client's behind a careless proxy, and n
     await using app = await openLenientApp(PLAIN)
     const socket = await edge.raw()
     socket.write(`${edge.head("POST /half", app.port, "Content-Length: 100")}GET /poison HTTP/1.1\r\n`)
-    await vi.waitFor(() => expect(app.received.join("")).toContain("/poison"))
+    await eventually(() => expect(app.received.join("")).toContain("/poison"))
     socket.reset()
     expect(await edge.get({ ...app, path: "/whole" })).toMatchObject({ status: 200, body: "GET /whole HTTP/1.1" })
     expect(pathsOf(app.requests)).toEqual(["/whole"])

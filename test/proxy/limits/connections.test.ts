@@ -1,6 +1,7 @@
 import { once } from "node:events"
 import { connect, createServer, type AddressInfo, type Socket } from "node:net"
-import { afterEach, beforeEach, expect, test, vi } from "vitest"
+import { afterEach, beforeEach, expect, test } from "vitest"
+import { eventually } from "../../fixtures/eventually.ts"
 import { createConnections, type Connections } from "../../../proxy/limits/connections.ts"
 
 /** Real connections to a server that counts them, with the server's end of each. */
@@ -30,7 +31,7 @@ const isOpen = ({ socket }: { socket: Socket }) => !socket.destroyed
 test("One too many takes the place of the stranger who has waited longest", async () => {
   const [first, second, third, fourth] = [await open(), await open(), await open(), await open()]
   expect([first, second, third, fourth].map(isOpen)).toEqual([false, true, true, true])
-  await vi.waitFor(() => expect(connections.open).toBe(3))
+  await eventually(() => expect(connections.open).toBe(3))
 })
 
 test("Where there is no stranger the longest idle one goes, and one in use never", async () => {
@@ -62,7 +63,7 @@ test("A VM and a token have so many connections and no more, until one is closed
   )
   connections.use(third.socket, "other", "c")()
   first.client.destroy()
-  await vi.waitFor(() => expect(connections.open).toBe(2))
+  await eventually(() => expect(connections.open).toBe(2))
   connections.use(third.socket, "vm", "a")()
 })
 
@@ -70,7 +71,7 @@ test("The use of a connection that is closed counts nowhere", async () => {
   const gone = await open()
   const end = connections.use(gone.socket, "vm", "a")
   gone.client.destroy()
-  await vi.waitFor(() => expect(connections.open).toBe(0))
+  await eventually(() => expect(connections.open).toBe(0))
   end()
   connections.use(gone.socket, "vm", "a")()
   const [next, another, third, fourth] = [await open(), await open(), await open(), await open()]

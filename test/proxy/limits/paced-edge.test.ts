@@ -1,8 +1,9 @@
 import { once } from "node:events"
 import { createServer, type IncomingMessage } from "node:http"
 import { buffer } from "node:stream/consumers"
-import { expect, test, vi } from "vitest"
+import { expect, test } from "vitest"
 import { WebSocket, WebSocketServer } from "ws"
+import { eventually } from "../../fixtures/eventually.ts"
 import { openRawApp } from "../raw-app.ts"
 import { listen, openTestEdge } from "../test-edge.ts"
 
@@ -27,7 +28,7 @@ test("Where a bandwidth is set, bodies and WebSockets arrive whole, and half an 
 
   await using half = await openRawApp((guest) => guest.end("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf"))
   await expect(edge.get(half)).rejects.toThrow("aborted")
-  await vi.waitFor(() => expect(edge.vm.activity.open).toBe(0))
+  await eventually(() => expect(edge.vm.activity.open).toBe(0))
   app.closeAllConnections()
   app.close()
 })

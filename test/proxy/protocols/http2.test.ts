@@ -2,7 +2,8 @@ import { once } from "node:events"
 import { createServer, type IncomingMessage, type RequestListener } from "node:http"
 import { constants } from "node:http2"
 import { text } from "node:stream/consumers"
-import { afterAll, beforeAll, describe, expect, test, vi } from "vitest"
+import { afterAll, beforeAll, describe, expect, test } from "vitest"
+import { eventually } from "../../fixtures/eventually.ts"
 import { openRawApp } from "../raw-app.ts"
 import { listen, openTestEdge, type TestEdge } from "../test-edge.ts"
 import { answerOf, connectHttp2, type Http2Client } from "./http2-client.ts"
@@ -18,7 +19,7 @@ afterAll(async () => {
   await edge[Symbol.asyncDispose]()
 })
 
-const noneOpen = () => vi.waitFor(() => expect(edge.vm.activity.open).toBe(0))
+const noneOpen = () => eventually(() => expect(edge.vm.activity.open).toBe(0))
 /** An application that speaks HTTP/1.1, as Node serves it. */
 const openApp = async (listener: RequestListener) => {
   const server = createServer(listener)
@@ -162,11 +163,11 @@ describe("A client of HTTP/2", () => {
       for (const said of ["", "HTTP/1.1 200 OK\r\n\r\nan event"]) {
         await using app = await openRawApp((socket) => void socket.write(said))
         const stream = client.open(app.port)
-        if (said === "") await vi.waitFor(() => expect(app.received).toHaveLength(1))
+        if (said === "") await eventually(() => expect(app.received).toHaveLength(1))
         else await once(stream, "data")
         expect(edge.vm.activity.open).toBe(1)
         stream.close(constants[code])
-        await vi.waitFor(() => expect([app.connections.size, edge.vm.activity.open]).toEqual([0, 0]))
+        await eventually(() => expect([app.connections.size, edge.vm.activity.open]).toEqual([0, 0]))
         await using other = await openApp(echo)
         expect(await client.get(other.port)).toMatchObject({ status: 200 })
       }
@@ -186,10 +187,10 @@ describe("A client of HTTP/2", () => {
         }),
       )
     const stream = other.open(1).on("error", () => {})
-    await vi.waitFor(() => expect(vm.activity.open).toBe(1))
+    await eventually(() => expect(vm.activity.open).toBe(1))
     stream.close(constants.NGHTTP2_CANCEL)
     await gaveUp.promise
-    await vi.waitFor(() => expect(vm.activity.open).toBe(0))
+    await eventually(() => expect(vm.activity.open).toBe(0))
   })
 
   test("gets an answer that comes before its upload is over, and is told to stop", async () => {
@@ -209,7 +210,7 @@ describe("A client of HTTP/2", () => {
     await using other = await connectHttp2(closing)
     await using app = await openRawApp(() => {})
     const stream = other.open(app.port)
-    await vi.waitFor(() => expect(app.connections.size).toBe(1))
+    await eventually(() => expect(app.connections.size).toBe(1))
     const goaway = once(stream.session ?? stream, "goaway")
     const closed = closing.edge.close(60_000)
     await goaway

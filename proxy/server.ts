@@ -7,7 +7,6 @@ import { OperatorError } from "../src/errors.ts"
 import { serveHttp1 } from "./entrance/http1.ts"
 import { openHttp2 } from "./entrance/http2.ts"
 import { createPools } from "./guest/pools.ts"
-import { createSendRequest } from "./guest/send.ts"
 import { createLimits, type RequestLimits } from "./limits/limits.ts"
 import { createServe, type PassOptions } from "./passes.ts"
 
@@ -44,7 +43,6 @@ export const openEdge = async ({ certificate, key, address, port, ...options }: 
   const pools = createPools()
   const limits = createLimits(options)
   const serve = createServe({ ...options, pools, limits })
-  const sendRequest = createSendRequest()
   const maxHeaderBytes = options.maxHeaderKiB * 1024
   const headersTimeoutMs = options.headersTimeoutSeconds * 1000
   const idleMs = options.idleTimeoutSeconds * 1000
@@ -66,8 +64,8 @@ export const openEdge = async ({ certificate, key, address, port, ...options }: 
     // Any other protocol is declined by answering the request: RFC 9110, 7.8.
     shouldUpgradeCallback: ({ method, headers }) => method === "GET" && headers.upgrade?.toLowerCase() === "websocket",
   })
-  const http1 = serveHttp1(server, serve, sendRequest)
-  const http2 = openHttp2(serve, sendRequest, { maxHeaderBytes, idleMs })
+  const http1 = serveHttp1(server, serve)
+  const http2 = openHttp2(serve, { maxHeaderBytes, idleMs })
 
   // What Node would do with every connection is right for those of HTTP/1.1 only.
   const takeHttp1 = server.listeners("secureConnection") as ((socket: TLSSocket) => void)[]

@@ -5,7 +5,7 @@ import type { Socket } from "node:net"
 import { claimOf } from "../admission/claim.ts"
 import { claimOfUpgrade } from "../admission/subprotocols.ts"
 import { checkHttp1, checkUpgrade } from "../admission/well-formed.ts"
-import type { SendRequest } from "../guest/send.ts"
+import { sendRequest } from "../guest/send.ts"
 import { sendUpgrade } from "../guest/upgrade.ts"
 import type { Serve } from "../passes.ts"
 import { createHttp1Exchange } from "./http1-exchange.ts"
@@ -19,7 +19,7 @@ export interface Http1Entrance {
 }
 
 /** Serves what a server of HTTP/1.1 takes in. */
-export const serveHttp1 = (server: Server, serve: Serve, sendRequest: SendRequest): Http1Entrance => {
+export const serveHttp1 = (server: Server, serve: Serve): Http1Entrance => {
   /** With what ends them, once they are WebSockets. */
   const upgraded = new Map<Socket, () => void>()
   /** How many requests a connection has that are not answered yet. */

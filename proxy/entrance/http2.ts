@@ -4,7 +4,7 @@ import { createServer, type IncomingHttpHeaders, type ServerHttp2Session, type S
 import type { TLSSocket } from "node:tls"
 import { claimOf } from "../admission/claim.ts"
 import { checkHttp2 } from "../admission/well-formed.ts"
-import type { SendRequest } from "../guest/send.ts"
+import { sendRequest } from "../guest/send.ts"
 import type { Serve } from "../passes.ts"
 import { createHttp2Exchange } from "./http2-exchange.ts"
 
@@ -27,7 +27,7 @@ const MAX_CONCURRENT_STREAMS = 128
 /** Bodies of a connection that wait to be read: HTTP/2's own 64 KiB would make each large upload wait for the way there and back. */
 const [STREAM_WINDOW, SESSION_WINDOW] = [512 * 1024, 2 * 1024 * 1024]
 
-export const openHttp2 = (serve: Serve, sendRequest: SendRequest, limits: Http2Limits): Http2Entrance => {
+export const openHttp2 = (serve: Serve, limits: Http2Limits): Http2Entrance => {
   const sessions = new Set<ServerHttp2Session>()
   const server = createServer({
     settings: {

@@ -1,6 +1,9 @@
 import type { Meter } from "../metrics.ts"
 import type { Paces } from "../limits/limits.ts"
 
+/** How long a connection to a guest may take: it is on this host, so a full second is a sign. */
+export const CONNECT_TIMEOUT_MS = 5000
+
 /** Where an exchange goes in a VM. */
 export interface Place {
   readonly address: string

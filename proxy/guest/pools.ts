@@ -3,6 +3,7 @@ import { Agent as HttpsAgent } from "node:https"
 import type { Socket } from "node:net"
 import { LRUCache } from "lru-cache"
 import type { Meter } from "../metrics.ts"
+import { CONNECT_TIMEOUT_MS } from "./place.ts"
 import { createSessions, type Sessions } from "./sessions.ts"
 import type { KnownSpeech, Speech } from "./speech.ts"
 
@@ -37,8 +38,6 @@ export interface Pools {
 const MAX_IDLE_CONNECTIONS = 256
 const IDLE_MS = 60_000
 const KNOWN_PORTS = 256
-/** How long a connection to a guest may take: it is on this host, so a full second is a sign. */
-const CONNECT_TIMEOUT_MS = 5000
 
 /** Pools of connections to guests, one for each VM. */
 export const createPools = (): Pools => {

@@ -17,62 +17,60 @@ export interface GuestPlace extends Place {
   readonly wantsHttp2: boolean
 }
 
-export const createSendRequest = (): SendRequest => {
-  /** HTTP/1.1 to an application that nobody has asked: what it says to a request without a body may show that it speaks otherwise. */
-  const tryHttp1 = async (exchange: Exchange, at: Place, pool: Pool): Promise<void> => {
-    const accept = ({ statusCode }: IncomingMessage) => {
-      // Servers of TLS that know what HTTP looks like say so in it.
-      if (statusCode === 400)
-        return speechOf(pool.speech, at).then((speech) => {
-          if (speech.isTls) throw new Error("The application speaks TLS")
-        })
-      pool.speech.set(at.port, Promise.resolve(HTTP1))
-      return undefined
+export const sendRequest: SendRequest = async (exchange_, at, pool) => {
+  const exchange = at.paces === undefined ? exchange_ : paceExchange(exchange_, at.paces)
+  try {
+    const known = pool.speech.get(at.port)
+    // Half a body may be gone before an application shows what it speaks: then it is asked first.
+    const speech = known ?? (exchange.hasBody || at.wantsHttp2 ? speechOf(pool.speech, at) : undefined)
+    if (speech === undefined) await tryHttp1(exchange, at, pool)
+    else {
+      const { isTls, isHttp2 } = await speech
+      // Its end is past: nobody would ever tell the attempt of it.
+      if (exchange.isOver) return
+      await sendAs({ isTls, isHttp2: isHttp2 || (at.wantsHttp2 && !isTls) }, exchange, at, pool)
     }
-    try {
-      await overHttp1(exchange, at, pool, { ...HTTP1, accept })
-    } catch (error) {
-      const speech = pool.isDropped || isUnreachable(error) ? HTTP1 : await speechOf(pool.speech, at)
-      if (speech === HTTP1 || exchange.isOver || pool.isDropped) throw error
-      // It took none of it for a request.
-      await sendAs(speech, exchange, at, pool)
-    }
-  }
-
-  const overHttp1 = (
-    exchange: Exchange,
-    at: Place,
-    pool: Pool,
-    options: { isTls: boolean; accept?: (answer: IncomingMessage) => Promise<void> | undefined },
-  ): Promise<void> =>
-    sendHttp1(exchange, at, { ...options, agents: pool.kept }).catch((error: AttemptError) => {
-      if (!error.isStale || pool.isDropped || exchange.isOver || !isRepeatable(exchange)) throw error
-      return sendHttp1(exchange, at, { ...options, agents: pool.fresh })
-    })
-
-  const sendAs = ({ isTls, isHttp2 }: Speech, exchange: Exchange, at: Place, pool: Pool): Promise<void> =>
-    isHttp2 ? sendHttp2(exchange, at, pool.sessions, isTls) : overHttp1(exchange, at, pool, { isTls })
-
-  return async (exchange_, at, pool) => {
-    const exchange = at.paces === undefined ? exchange_ : paceExchange(exchange_, at.paces)
-    try {
-      const known = pool.speech.get(at.port)
-      // Half a body may be gone before an application shows what it speaks: then it is asked first.
-      const speech = known ?? (exchange.hasBody || at.wantsHttp2 ? speechOf(pool.speech, at) : undefined)
-      if (speech === undefined) await tryHttp1(exchange, at, pool)
-      else {
-        const { isTls, isHttp2 } = await speech
-        // Its end is past: nobody would ever tell the attempt of it.
-        if (exchange.isOver) return
-        await sendAs({ isTls, isHttp2: isHttp2 || (at.wantsHttp2 && !isTls) }, exchange, at, pool)
-      }
-    } catch (error) {
-      // It may have been restarted as something else.
-      if (error instanceof AttemptError) pool.speech.delete(at.port)
-      throw new EdgeError("APP_CONNECT_FAILED", { cause: error instanceof AttemptError ? error.cause : error })
-    }
+  } catch (error) {
+    // It may have been restarted as something else.
+    if (error instanceof AttemptError) pool.speech.delete(at.port)
+    throw new EdgeError("APP_CONNECT_FAILED", { cause: error instanceof AttemptError ? error.cause : error })
   }
 }
+
+/** HTTP/1.1 to an application that nobody has asked: what it says to a request without a body may show that it speaks otherwise. */
+const tryHttp1 = async (exchange: Exchange, at: Place, pool: Pool): Promise<void> => {
+  const accept = ({ statusCode }: IncomingMessage) => {
+    // Servers of TLS that know what HTTP looks like say so in it.
+    if (statusCode === 400)
+      return speechOf(pool.speech, at).then((speech) => {
+        if (speech.isTls) throw new Error("The application speaks TLS")
+      })
+    pool.speech.set(at.port, Promise.resolve(HTTP1))
+    return undefined
+  }
+  try {
+    await overHttp1(exchange, at, pool, { ...HTTP1, accept })
+  } catch (error) {
+    const speech = pool.isDropped || isUnreachable(error) ? HTTP1 : await speechOf(pool.speech, at)
+    if (speech === HTTP1 || exchange.isOver || pool.isDropped) throw error
+    // It took none of it for a request.
+    await sendAs(speech, exchange, at, pool)
+  }
+}
+
+const overHttp1 = (
+  exchange: Exchange,
+  at: Place,
+  pool: Pool,
+  options: { isTls: boolean; accept?: (answer: IncomingMessage) => Promise<void> | undefined },
+): Promise<void> =>
+  sendHttp1(exchange, at, { ...options, agents: pool.kept }).catch((error: AttemptError) => {
+    if (!error.isStale || pool.isDropped || exchange.isOver || !isRepeatable(exchange)) throw error
+    return sendHttp1(exchange, at, { ...options, agents: pool.fresh })
+  })
+
+const sendAs = ({ isTls, isHttp2 }: Speech, exchange: Exchange, at: Place, pool: Pool): Promise<void> =>
+  isHttp2 ? sendHttp2(exchange, at, pool.sessions, isTls) : overHttp1(exchange, at, pool, { isTls })
 
 const isUnreachable = (error: unknown) =>
   ["ECONNREFUSED", "EHOSTUNREACH"].includes(((error as Error).cause as NodeJS.ErrnoException | undefined)?.code ?? "")

@@ -5,6 +5,7 @@ import {
   type ClientSessionRequestOptions,
   type OutgoingHttpHeaders,
 } from "node:http2"
+import { CONNECT_TIMEOUT_MS } from "./place.ts"
 
 /** The HTTP/2 connections to one VM: one for each port, and more of one whose application allows no more streams at once. */
 export interface Sessions {
@@ -27,7 +28,6 @@ interface Session {
 }
 
 const IDLE_MS = 60_000
-const CONNECT_TIMEOUT_MS = 5000
 /** To all ports of a VM: whoever may send to one may often send to any. */
 const MAX_SESSIONS = 64
 /** HTTP/2's own default is 64 KiB for a whole connection: one large body would hold up all others. */

@@ -5,7 +5,7 @@
 import { connect } from "node:net"
 import { connect as connectTls } from "node:tls"
 import type { LRUCache } from "lru-cache"
-import type { Place } from "./place.ts"
+import { CONNECT_TIMEOUT_MS, type Place } from "./place.ts"
 
 export interface Speech {
   readonly isTls: boolean
@@ -19,7 +19,6 @@ export const HTTP1: Speech = { isTls: false, isHttp2: false }
 
 /** How long an application may look at a greeting: one that reads it as a line has an opinion at once. */
 const SILENCE_MS = 1000
-const CONNECT_TIMEOUT_MS = 5000
 
 /** What is known, or what the application says when it is asked. */
 export const speechOf = (known: KnownSpeech, { address, port }: Place): Promise<Speech> => {

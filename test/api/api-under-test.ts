@@ -93,6 +93,17 @@ export const startApi = async (
 
 export type ApiUnderTest = Awaited<ReturnType<typeof startApi>>
 
+/** Creates an image called `app`, as its own account in a region; resolves with its ARN. */
+export const createApp = async (client: LambdaMicrovms, at = region): Promise<string> => {
+  await client.createMicrovmImage({
+    name: "app",
+    baseImageArn: `arn:aws:lambda:${at}:aws:microvm-image:debian-13`,
+    buildRoleArn: "arn:aws:iam::000000000000:role/build",
+    codeArtifact: { uri: "s3://artifacts/app.zip" },
+  })
+  return `arn:aws:lambda:${at}:${account}:microvm-image:app`
+}
+
 /** The hash of a body as SigV4 wants it. */
 export const sha256Hex = (body: string | Uint8Array) => createHash("sha256").update(body).digest("hex")
 

@@ -6,18 +6,12 @@ import { Counter, Registry } from "prom-client"
 import { describe, expect, it } from "vitest"
 import type { ApiEnv } from "../../src/api/aws/request-body.ts"
 import { serveApi } from "../../src/api/server.ts"
-import { account, otherCredentials, region, startApi, type ApiUnderTest } from "./api-under-test.ts"
+import { createApp, otherCredentials, startApi, type ApiUnderTest } from "./api-under-test.ts"
 import { send, signedSend } from "./signed-fetch.ts"
 
 const buildOf = async (api: ApiUnderTest) => {
   const client = api.client()
-  await client.createMicrovmImage({
-    name: "app",
-    baseImageArn: `arn:aws:lambda:${region}:aws:microvm-image:debian-13`,
-    buildRoleArn: "arn:aws:iam::000000000000:role/build",
-    codeArtifact: { uri: "s3://artifacts/app.zip" },
-  })
-  const imageIdentifier = `arn:aws:lambda:${region}:${account}:microvm-image:app`
+  const imageIdentifier = await createApp(client)
   const { items } = await client.listMicrovmImageBuilds({ imageIdentifier, imageVersion: "1.0" })
   return items?.[0]?.buildId ?? ""
 }

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest"
 import type { Destination } from "../../src/tokens/links.ts"
-import { account, otherCredentials, region, startApi, type ApiUnderTest } from "./api-under-test.ts"
+import { createApp, otherCredentials, startApi, type ApiUnderTest } from "./api-under-test.ts"
 import { send, signedSend, type SignedRequest } from "./signed-fetch.ts"
 
 const expiresAt = Date.UTC(2026, 0, 1) / 1000
@@ -17,13 +17,7 @@ beforeAll(async () => {
   }
   api = await startApi({ links })
   const client = api.client()
-  await client.createMicrovmImage({
-    name: "app",
-    baseImageArn: `arn:aws:lambda:${region}:aws:microvm-image:debian-13`,
-    buildRoleArn: "arn:aws:iam::000000000000:role/build",
-    codeArtifact: { uri: "s3://artifacts/app.zip" },
-  })
-  const imageIdentifier = `arn:aws:lambda:${region}:${account}:microvm-image:app`
+  const imageIdentifier = await createApp(client)
   const { microvmId = "", endpoint = "" } = await client.runMicrovm({ imageIdentifier })
   vm = { microvmId, endpoint }
 })

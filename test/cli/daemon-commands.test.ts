@@ -1,5 +1,5 @@
 import { expect, it } from "vitest"
-import { account, credentials, startApi } from "../api/api-under-test.ts"
+import { createApp, credentials, startApi } from "../api/api-under-test.ts"
 import { PLAIN, runToEnd, torpor } from "./torpor.ts"
 
 /** What a command is told that has no configuration. */
@@ -8,13 +8,7 @@ const region = "us-east-1"
 it("torpor open prints a link and nothing else, or the daemon's sentence; torpor keys rotate the key that signs from now on", async () => {
   await using api = await startApi()
   const client = api.client({ region })
-  await client.createMicrovmImage({
-    name: "app",
-    baseImageArn: `arn:aws:lambda:${region}:aws:microvm-image:debian-13`,
-    buildRoleArn: "arn:aws:iam::000000000000:role/build",
-    codeArtifact: { uri: "s3://artifacts/app.zip" },
-  })
-  const imageIdentifier = `arn:aws:lambda:${region}:${account}:microvm-image:app`
+  const imageIdentifier = await createApp(client, region)
   const { microvmId = "", endpoint } = await client.runMicrovm({ imageIdentifier })
   const run = (...words: string[]) =>
     runToEnd(torpor(...words), {

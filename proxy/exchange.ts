@@ -35,8 +35,8 @@ export interface Exchange {
    * taken for a whole one. Throws, with nothing said to the client, when it is no answer that HTTP knows.
    */
   answer(answer: GuestAnswer): void
-  /** Answers for the edge itself; an answer that has begun is broken off instead. */
-  refuse(answer: EdgeAnswer): void
+  /** The edge answers, and no application; an answer that has begun is broken off. */
+  answerInstead(answer: EdgeAnswer): void
   /** Lets what is left of a body go nowhere, once the answer is out. */
   discardBody(): void
 }

@@ -62,7 +62,7 @@ export const createServe = ({ router, tokens, pools, limits, metrics, log }: Pas
     if (isForEntrance(head)) {
       const answer = await enter(head, requestId, router, tokens)
       exchange.discardBody()
-      exchange.refuse(answer)
+      exchange.answerInstead(answer)
       return
     }
     const admitted = await admit(head, claim, router, tokens)
@@ -99,7 +99,7 @@ export const createServe = ({ router, tokens, pools, limits, metrics, log }: Pas
       const { head, requestId } = exchange
       const answer = toAnswer(codeOf(error, requestId), requestId, head.headers.accept)
       metrics.refused(answer.name)
-      exchange.refuse(answer)
+      exchange.answerInstead(answer)
     }
   }
 }

@@ -58,14 +58,14 @@ export const createHttp1Exchange = (
         response.writeEarlyHints(informed as Record<string, string | string[]>)
     },
     answer: (answer) => relay(answer, response),
-    refuse({ status, headers: refused, body }) {
+    answerInstead({ status, headers: own, body }) {
       if (response.headersSent || response.destroyed) {
         response.destroy()
         return
       }
       // Nobody can tell whether a body follows that was never asked for: the connection ends here.
       if (!isAskedFor) response.shouldKeepAlive = false
-      response.writeHead(status, refused).end(body)
+      response.writeHead(status, own).end(body)
     },
     discardBody() {
       if (request.complete) request.resume()

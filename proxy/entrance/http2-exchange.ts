@@ -47,13 +47,13 @@ export const createHttp2Exchange = (
       if (!stream.headersSent) stream.additionalHeaders({ ...(informed as OutgoingHttpHeaders), ":status": status })
     },
     answer: (answer) => relay(answer, stream),
-    refuse({ status, headers: refused, body }) {
+    answerInstead({ status, headers: own, body }) {
       if (stream.destroyed || stream.closed) return
       if (stream.headersSent) {
         stream.close(NGHTTP2_INTERNAL_ERROR)
         return
       }
-      stream.respond({ ...refused, ":status": status })
+      stream.respond({ ...own, ":status": status })
       stream.end(body)
     },
     discardBody() {

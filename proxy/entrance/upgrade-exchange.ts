@@ -37,7 +37,7 @@ export const createUpgradeExchange = (
     askForBody() {},
     inform() {},
     answer: (answer) => toExchange().answer(answer),
-    refuse: (answer) => toExchange().refuse(answer),
+    answerInstead: (answer) => toExchange().answerInstead(answer),
     discardBody() {},
   }
 }

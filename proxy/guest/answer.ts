@@ -1,6 +1,11 @@
 import type { IncomingHttpHeaders, IncomingMessage } from "node:http"
-import type { GuestAnswer } from "../exchange.ts"
-import { prepareAnswer } from "../headers.ts"
+import type { Exchange, GuestAnswer } from "../exchange.ts"
+import { prepareAnswer, prepareTrailers } from "../headers.ts"
+
+/** Answers before the answer that are passed on; an application may send them without end. */
+const MAX_INFORMED = 16
+/** And those that are taken at all. */
+const MAX_TAKEN = 1000
 
 /** An answer in HTTP/1.1, prepared for the client. Throws when it is no answer that HTTP knows. */
 export const toGuestAnswer = (answer: IncomingMessage, method: string, requestId: string): GuestAnswer => {
@@ -27,3 +32,10 @@ export const isEventStream = (headers: IncomingHttpHeaders) =>
 
 /** Those that end with their head, whatever it says: RFC 9110, 6.4.1. */
 export const isBodiless = (status: number, method: string) => method === "HEAD" || status === 204 || status === 304
+
+/** Passes on the `count`th answer before the answer (102, 103); false when the application sends them without end. */
+export const inform = (exchange: Exchange, count: number, status: number, headers: IncomingHttpHeaders): boolean => {
+  if (count <= MAX_INFORMED && status > 101 && exchange.status === undefined && !exchange.isOver)
+    exchange.inform(status, prepareTrailers(headers))
+  return count <= MAX_TAKEN
+}

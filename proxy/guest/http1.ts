@@ -2,12 +2,12 @@
  * The way of a request to an application that speaks HTTP/1.1. http-proxy-3 makes the outgoing request; how it is framed, fed, answered
  * and given up is done here. (Not http-proxy: it leaves the guest's connection open when a client leaves, and a `Trailer` ends it.)
  */
-import type { ClientRequest, IncomingHttpHeaders, IncomingMessage, ServerResponse } from "node:http"
+import type { ClientRequest, IncomingMessage, ServerResponse } from "node:http"
 import type { Stream } from "node:stream"
 import { createProxyServer } from "http-proxy-3"
 import type { Exchange } from "../exchange.ts"
 import { prepareTrailers } from "../headers.ts"
-import { isEventStream, toGuestAnswer } from "./answer.ts"
+import { inform, isEventStream, toGuestAnswer } from "./answer.ts"
 import { AttemptError, type Place } from "./place.ts"
 import { limitConnect, meterSocket, type Agents } from "./pools.ts"
 
@@ -18,11 +18,6 @@ export interface Http1Options {
   /** Whether an answer may be passed on; what it throws ends the attempt. */
   readonly accept?: (answer: IncomingMessage) => Promise<void> | undefined
 }
-
-/** Answers before the answer that are passed on; an application may send them without end. */
-const MAX_INFORMED = 16
-/** And those that are taken at all. */
-const MAX_TAKEN = 1000
 
 // Certificates of guests are nobody's word for anything: TLS is what an application speaks, not what protects it.
 const proxy = createProxyServer({ selfHandleResponse: true, toProxy: true, secure: false })
@@ -89,10 +84,8 @@ export const sendHttp1 = (
           if (exchange.status !== undefined && !body.readableEnded) exchange.discardBody()
         })
         .on("information", ({ statusCode, headers }) => {
-          if (++informed > MAX_TAKEN)
+          if (!inform(exchange, ++informed, statusCode, headers))
             made.destroy(new Error("The application sends answers before its answer without end"))
-          else if (informed <= MAX_INFORMED && exchange.status === undefined && !exchange.isOver)
-            inform(exchange, statusCode, headers)
         })
       if (!hasBody) {
         body.resume()
@@ -133,7 +126,3 @@ const toSource = ({ body, head }: Exchange): IncomingMessage =>
 
 /** What it looks at of a response that it doesn't write. */
 const UNTOUCHED = { finished: false, headersSent: false, on: () => UNTOUCHED } as unknown as ServerResponse
-
-const inform = (exchange: Exchange, status: number, headers: IncomingHttpHeaders) => {
-  if (status === 102 || status === 103) exchange.inform(status, prepareTrailers(headers))
-}

@@ -2,16 +2,11 @@
 import { constants, type IncomingHttpHeaders, type OutgoingHttpHeaders } from "node:http2"
 import type { Exchange } from "../exchange.ts"
 import { prepareAnswer, prepareTrailers } from "../headers.ts"
-import { isBodiless, isEventStream } from "./answer.ts"
+import { inform, isBodiless, isEventStream } from "./answer.ts"
 import { AttemptError, type Place } from "./place.ts"
 import type { Sessions } from "./sessions.ts"
 
 const { NGHTTP2_CANCEL, NGHTTP2_FLAG_END_STREAM } = constants
-/** Answers before the answer that are passed on; an application may send them without end. */
-const MAX_INFORMED = 16
-/** And those that are taken at all. */
-const MAX_TAKEN = 1000
-
 /** Makes one attempt; resolves when the exchange is over, rejects with an {@link AttemptError} while nothing was answered. */
 export const sendHttp2 = (
   exchange: Exchange,
@@ -38,9 +33,7 @@ export const sendHttp2 = (
     let failure: Error | undefined
     stream
       .on("headers", ({ ":status": status = 0, ...early }) => {
-        if (++informed > MAX_TAKEN) stream.close(NGHTTP2_CANCEL)
-        else if (status > 101 && informed <= MAX_INFORMED && exchange.status === undefined && !exchange.isOver)
-          exchange.inform(status, prepareTrailers(early))
+        if (!inform(exchange, ++informed, status, early)) stream.close(NGHTTP2_CANCEL)
       })
       .once("response", (answered, flags) => {
         const { ":status": status = 0, ...answerHeaders } = answered

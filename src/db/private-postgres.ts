@@ -3,7 +3,7 @@
  * scope) of its own, so that it outlives the daemon and is taken over by the next one.
  */
 import { spawn } from "node:child_process"
-import { existsSync } from "node:fs"
+import { constants, existsSync } from "node:fs"
 import { chmod, open, readFile, rm, rmdir } from "node:fs/promises"
 import { join } from "node:path"
 import { setTimeout as sleep } from "node:timers/promises"
@@ -19,6 +19,7 @@ import {
   POSTGRES_USER,
   runDirectory,
 } from "./cluster.ts"
+import { endLeftBehind } from "./left-behind.ts"
 
 export interface PrivatePostgres {
   /** The socket itself. */
@@ -82,14 +83,14 @@ const start = async (data: string, hostId: string, signal: AbortSignal) => {
   for (;;) {
     const said = await startOnce(data, hostId, deadline, signal)
     if (said === undefined) return
-    // A killed postmaster's children finish what they are at before they notice.
     if (!said.includes("is still in use") || Date.now() > deadline)
-      throw new OperatorError(`The private Postgres did not start: ${said}`)
+      throw new OperatorError(`The private Postgres did not start: ${lastWords(said)}`)
+    await endLeftBehind(data)
     await sleep(RETRY_MS, undefined, { signal })
   }
 }
 
-/** Resolves when it serves; or, with what it said, when it has ended. */
+/** Resolves when it serves; or, with all that it said, when it has ended. */
 const startOnce = async (
   data: string,
   hostId: string,
@@ -104,7 +105,9 @@ const startOnce = async (
   // After a crash it names a process that is gone, or by now is another's, for which Postgres would refuse to start.
   await rm(join(data, "postmaster.pid"), { force: true })
   const settings = { ...SETTINGS, unix_socket_directories: runDirectory(hostId), unix_socket_permissions: "0700" }
-  const logFile = await open(join(data, "postgres.log"), "w", 0o600)
+  // Appended to: what a killed one left behind may still write to it, too.
+  const { O_WRONLY, O_CREAT, O_TRUNC, O_APPEND } = constants
+  const logFile = await open(join(data, "postgres.log"), O_WRONLY | O_CREAT | O_TRUNC | O_APPEND, 0o600)
   const command = asAccount(data, hostId, [
     join(binaries, "postgres"),
     "-D",
@@ -125,10 +128,10 @@ const startOnce = async (
   }).then(() => (hasEnded = true))
   try {
     while (!(await isReady(data))) {
-      if (hasEnded) return await lastWords(data)
+      if (hasEnded) return await logOf(data)
       if (Date.now() > deadline)
         throw new OperatorError(
-          `The private Postgres did not start within ${START_TIMEOUT_MS / 1000} s: ${await lastWords(data)}`,
+          `The private Postgres did not start within ${START_TIMEOUT_MS / 1000} s: ${lastWords(await logOf(data))}`,
         )
       await sleep(POLL_MS, undefined, { signal })
     }
@@ -148,9 +151,8 @@ const isReady = (data: string): Promise<boolean> =>
     () => false,
   )
 
-const lastWords = async (data: string) =>
-  (await readFile(join(data, "postgres.log"), "utf8").catch(() => "")).trim().split("\n").slice(-3).join(" | ") ||
-  "it said nothing"
+const logOf = (data: string) => readFile(join(data, "postgres.log"), "utf8").catch(() => "")
+const lastWords = (log: string) => log.trim().split("\n").slice(-3).join(" | ") || "it said nothing"
 
 /** The postmaster's pid, if the one that the cluster's lock file names is really it. */
 const postmasterOf = async (data: string, hostId: string): Promise<number | undefined> => {

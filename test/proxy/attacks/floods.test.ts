@@ -221,8 +221,10 @@ describe("HTTP/2", () => {
     for (let stream = 1; stream < 400; stream += 2)
       socket.write(frame(HEADERS, END_HEADERS | END_STREAM, stream, headers))
     await eventually(() => expect(new Set(socket.frames.map(({ stream }) => stream)).size).toBeGreaterThan(100))
-    expect([asked - before, edge.vm.activity.open]).toEqual([5, 5])
+    // What is refused is answered by the edge alone, and may be so before the application has heard of the others.
+    await eventually(() => expect(asked - before).toBe(5))
     await others(edge)
+    expect([asked - before, edge.vm.activity.open]).toEqual([25, 5])
     socket.destroy()
     await once(socket, "close")
   })

@@ -5,6 +5,7 @@ import { waitFor } from "xstate"
 import { hosts, imageBuilds, images, imageVersions } from "../src/db/schema.ts"
 import { conflict, notFound, quotaExceeded, validationError } from "../src/errors.ts"
 import type { Logs } from "../src/logs/logs.ts"
+import { BUILD_VERSION, imageGroup, placeLog, streamName } from "../src/logs/names.ts"
 import { imageArn } from "./arn.ts"
 import { claimClientToken } from "./client-token.ts"
 import { recordChange } from "./history.ts"
@@ -131,7 +132,13 @@ export const createImages = (options: ImagesOptions): Images => {
     await tx
       .insert(imageBuilds)
       .values({ id: ids.build, imageVersionId: row.id, state: "PENDING", architecture, createdAt: new Date() })
-    if (request.settings.logging?.kind !== "disabled") await logs.create(tx, ids.build)
+    const address = placeLog(request.settings.logging, {
+      account: caller.account,
+      region: caller.region,
+      group: imageGroup(image.name),
+      stream: streamName(new Date(), BUILD_VERSION, ids.build),
+    })
+    if (address !== undefined) await logs.create(tx, ids.build, address)
     await recordChange(tx, {
       scope: caller,
       resource: imageArn(caller, image.name),

@@ -6,6 +6,7 @@ import { conflict, notFound, ServiceError, validationError } from "../src/errors
 import type { Ledger } from "../src/capacity/ledger.ts"
 import { VMM_OVERHEAD_MIB } from "../src/capacity/ledger.ts"
 import type { Logs } from "../src/logs/logs.ts"
+import { imageGroup, placeLog, streamName } from "../src/logs/names.ts"
 import { imageArn, microvmArn } from "./arn.ts"
 import { claimClientToken } from "./client-token.ts"
 import { refuseLostDisk, type Places } from "./disks.ts"
@@ -144,8 +145,14 @@ const insertMicrovm = async (
   await tx
     .insert(vms)
     .values({ id: vmId, hostId, kind: "microvm", baseId: base.id, memoryMiB: base.memoryMiB, vcpus: base.vcpus })
-  if ((request.logging ?? version.version.settings.logging)?.kind !== "disabled") await logs.create(tx, vmId)
   const startedAt = new Date()
+  const address = placeLog(request.logging ?? version.version.settings.logging, {
+    account: caller.account,
+    region: caller.region,
+    group: imageGroup(request.imageName),
+    stream: streamName(startedAt, version.version.version, `microvm-${id}`),
+  })
+  if (address !== undefined) await logs.create(tx, vmId, address)
   const [row] = await tx
     .insert(microvms)
     .values({

@@ -135,8 +135,10 @@ const File = z.strictObject({
   /** What applications and builds say is kept as long as all three allow. */
   logs: z
     .strictObject({
-      /** Of one VM or build; what is more loses its middle. */
+      /** Of one VM or build. What is more loses its oldest lines, and a build its middle. */
       maxMiBEach: z.number().int().min(1).max(1024).default(8),
+      /** Of one group, such as an image's; the oldest go first. */
+      maxMiBPerGroup: z.number().int().min(1).default(256),
       /** Of all together; the oldest go first. */
       maxMiB: z.number().int().min(1).default(1024),
       days: z.number().int().min(1).max(3650).default(7),

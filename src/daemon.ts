@@ -100,6 +100,7 @@ export const startDaemon = async (
       hostId,
       limits: {
         bytesPerLog: config.logs.maxMiBEach * 1024 ** 2,
+        bytesPerGroup: config.logs.maxMiBPerGroup * 1024 ** 2,
         bytesPerHost: config.logs.maxMiB * 1024 ** 2,
         days: config.logs.days,
       },

@@ -9,7 +9,7 @@ export interface BuildLog {
 
 /** The log of one build. */
 export const createBuildLog = (logs: Logs, buildId: string): BuildLog => {
-  const writer = logs.writer(buildId)
+  const writer = logs.writer(buildId, "both ends")
   return {
     add: (text) => writer.add("build", `${text}\n`),
     async end() {

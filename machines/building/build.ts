@@ -13,6 +13,7 @@ import { messageOf } from "../../src/errors.ts"
 import type { Registry } from "../../images/registry/registry.ts"
 import { bases, imageBuilds, images, imageVersions, vms } from "../../src/db/schema.ts"
 import type { Logs } from "../../src/logs/logs.ts"
+import { imageGroup, placeLog, streamName } from "../../src/logs/names.ts"
 import type { Artifact, Artifacts } from "../../src/store/artifact.ts"
 import type { Drive } from "../../src/vmm/vmm.ts"
 import { imageArn } from "../arn.ts"
@@ -122,6 +123,15 @@ export const createBuildVerbs = (options: BuildOptions): BuildVerbs => {
       build.patience = AbortSignal.timeout(options.timeoutMs)
       await db.insert(vms).values({ id: vmId, hostId: host.hostId, kind: "build", memoryMiB, vcpus: 1 })
       await db.update(imageBuilds).set({ vmId }).where(eq(imageBuilds.id, build.buildId))
+      // What the application says while its memory is being taken, in a stream of its own.
+      const { account, region } = build.scope
+      const address = placeLog(build.version.settings.logging, {
+        account,
+        region,
+        group: imageGroup(build.imageName),
+        stream: streamName(new Date(), build.version.version, build.buildId),
+      })
+      if (address !== undefined) await options.logs.create(db, vmId, address)
     }),
 
     fetch: phase(async (id, signal) => {

@@ -1,8 +1,10 @@
 /**
  * Logs: lines of text by the id of what said them (a VM, a build), in Postgres, so that they outlive it and any daemon can read them.
- * A stranger makes them grow. So each has a limit, and loses its middle when it is more: the beginning and the end tell most. All of a
- * host's together have one, and the oldest goes; and nothing is kept longer than its time. Limits are of bytes as stored, of which
- * every line costs some 70 beside its text: they bound lines too.
+ * Each is in a stream of a group, which are names that clients read by; logs of one name are one stream to them.
+ *
+ * A stranger makes logs grow. So each has a limit, and loses its oldest lines when it is more; a build's loses its middle, since its
+ * beginning and its end tell most. A group has a limit, and all of a host's together, and the oldest goes; and nothing is kept longer than
+ * its time. Limits are of bytes as stored, of which every line costs some 70 beside its text: they bound lines too.
  *
  * A log is kept if it was created. What is written to one that wasn't goes nowhere.
  */
@@ -10,6 +12,8 @@ import { and, eq, isNull, sql } from "drizzle-orm"
 import type { PostgresJsDatabase } from "drizzle-orm/postgres-js"
 import { logs } from "../db/schema.ts"
 import type { Log } from "../log.ts"
+import { createLog } from "./groups.ts"
+import type { LogAddress } from "./names.ts"
 import { createLogReader, type LogReader } from "./reader.ts"
 import { createRetention } from "./retention.ts"
 import { createLogWriter, type LogWriter } from "./writer.ts"
@@ -18,6 +22,7 @@ export type LogDatabase = Pick<PostgresJsDatabase, "select" | "insert" | "update
 
 export interface LogLimits {
   readonly bytesPerLog: number
+  readonly bytesPerGroup: number
   readonly bytesPerHost: number
   readonly days: number
 }
@@ -29,11 +34,14 @@ export interface LogsOptions {
   readonly log: Log
 }
 
+/** What is left of a log that was too long. */
+export type Kept = "end" | "both ends"
+
 export interface Logs extends AsyncDisposable {
-  /** Begins a log, in the caller's transaction. */
-  create(db: LogDatabase, id: string): Promise<void>
-  /** One at a time for each log; the caller closes it. */
-  writer(id: string): LogWriter
+  /** Begins a log, and its group when it is the first there, in the caller's transaction. */
+  create(db: LogDatabase, id: string, address: LogAddress): Promise<void>
+  /** One at a time for each log; the caller closes it. What it loses when it is too long is its oldest lines, unless it `keeps` both ends. */
+  writer(id: string, keeps?: Kept): LogWriter
   reader(id: string): LogReader
   /** Nothing will be written to it any more: who follows it is at its end. Idempotent. */
   end(id: string): Promise<void>
@@ -57,9 +65,9 @@ export const createLogs = (options: LogsOptions): Logs => {
   }
 
   return {
-    create: async (tx, id) => void (await tx.insert(logs).values({ id, hostId })),
-    writer(id) {
-      const writer = createLogWriter(id, options, {
+    create: (tx, id, address) => createLog(tx, { id, hostId, address }),
+    writer(id, keeps = "end") {
+      const writer = createLogWriter({ id, keeps }, options, {
         written(bytes) {
           announce(id)
           retention.note(bytes)

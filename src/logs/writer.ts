@@ -2,7 +2,7 @@ import { and, eq, isNull, sql } from "drizzle-orm"
 import { logChunks, logs } from "../db/schema.ts"
 import type { LogStream } from "./entry.ts"
 import { createLines, type Lines } from "./lines.ts"
-import type { LogDatabase, LogLimits, LogsOptions } from "./logs.ts"
+import type { Kept, LogDatabase, LogLimits, LogsOptions } from "./logs.ts"
 
 export interface LogWriter {
   /** Pieces of what was said, wherever they were cut: lines are made of each stream's. */
@@ -21,8 +21,11 @@ interface Pending {
 
 /** What the log has already. */
 interface State {
+  readonly groupId: string
   nextLine: number
   bytes: number
+  /** A clock may be set back; a log's lines stay in the order of their times. */
+  lastAt: number
 }
 
 const FLUSH_AFTER_MS = 250
@@ -33,10 +36,12 @@ const [CHUNK_BYTES, CHUNKS_PER_LOG] = [64 * 1024, 16]
 const ROW_BYTES = 100
 /** While Postgres doesn't take it. */
 const MAX_PENDING_CHARACTERS = 4 * 1024 * 1024
+/** From a row's first line to its last: who looks for a time need not look at rows that began longer before it. */
+export const CHUNK_SPAN_MS = 60_000
 
 /** Writes one log in batches; the first of them finds out whether it is kept. Nothing waits for it but `close`. */
 export const createLogWriter = (
-  id: string,
+  { id, keeps }: { id: string; keeps: Kept },
   { db, limits, log }: LogsOptions,
   on: { written(bytes: number): void; closed(): void },
 ): LogWriter => {
@@ -70,16 +75,17 @@ export const createLogWriter = (
   const drain = async () => {
     const found = await open()
     while (pending.length > 0 && found !== undefined) {
-      const chunk = toChunk(pending, found.nextLine, Math.min(CHUNK_BYTES, limits.bytesPerLog / CHUNKS_PER_LOG))
+      const chunk = toChunk(pending, found, Math.min(CHUNK_BYTES, limits.bytesPerLog / CHUNKS_PER_LOG))
       // A try whose answer was lost may have written it.
       await db
         .insert(logChunks)
-        .values({ logId: id, firstLine: found.nextLine, ...chunk })
+        .values({ logId: id, groupId: found.groupId, firstLine: found.nextLine, ...chunk })
         .onConflictDoNothing()
       for (const { text } of pending.splice(0, chunk.lines)) characters -= text.length
       found.nextLine += chunk.lines
       found.bytes += chunk.bytes
-      if (found.bytes > limits.bytesPerLog) found.bytes = await cutMiddle(db, id, limits)
+      found.lastAt = chunk.lastAt.getTime()
+      if (found.bytes > limits.bytesPerLog) found.bytes = await cut(db, id, keeps, limits)
       on.written(chunk.bytes)
     }
     if (found === undefined) pending.length = characters = 0
@@ -119,25 +125,31 @@ export const createLogWriter = (
 }
 
 /** As many of the pending lines as make a chunk; the first in any case. */
-const toChunk = (pending: readonly Pending[], firstLine: number, maxBytes: number) => {
+const toChunk = (pending: readonly Pending[], { nextLine, lastAt: after }: State, maxBytes: number) => {
   let [entries, bytes, lines] = ["", ROW_BYTES, 0]
-  for (const { at, stream, text } of pending) {
-    const entry = `${JSON.stringify({ line: firstLine + lines, at: at.toISOString(), stream, text })}\n`
+  const firstAt = Math.max(after, pending[0]?.at.getTime() ?? 0)
+  let lastAt = firstAt
+  for (const { at: heardAt, stream, text } of pending) {
+    const at = Math.max(lastAt, heardAt.getTime())
+    const entry = `${JSON.stringify({ line: nextLine + lines, at: new Date(at).toISOString(), stream, text })}\n`
     const entryBytes = Buffer.byteLength(entry)
-    if (lines > 0 && bytes + entryBytes > maxBytes) break
+    if (lines > 0 && (bytes + entryBytes > maxBytes || at - firstAt > CHUNK_SPAN_MS)) break
+    lastAt = at
     entries += entry
     bytes += entryBytes
     lines++
   }
-  return { lines, bytes, entries, at: pending[0]?.at ?? new Date() }
+  return { lines, bytes, entries, at: new Date(firstAt), lastAt: new Date(lastAt) }
 }
 
 /** Where a log goes on; `undefined` when it isn't kept, or has ended. */
 const openLog = async (db: LogDatabase, id: string): Promise<State | undefined> => {
   const [row] = await db
     .select({
+      groupId: logs.groupId,
       nextLine: sql<number>`coalesce(max(${logChunks.firstLine} + ${logChunks.lines}), 0)::int`,
       bytes: sql<number>`coalesce(sum(${logChunks.bytes}), 0)::float8`,
+      lastAt: sql<number>`coalesce(extract(epoch from max(${logChunks.lastAt})) * 1000, 0)::float8`,
     })
     .from(logs)
     .leftJoin(logChunks, eq(logChunks.logId, logs.id))
@@ -146,9 +158,10 @@ const openLog = async (db: LogDatabase, id: string): Promise<State | undefined> 
   return row
 }
 
-/** Cuts a log to 7/8 of its limit: a quarter of the limit at its beginning stays, and the rest at its end. Resolves with the bytes left. */
-const cutMiddle = async (db: LogDatabase, id: string, { bytesPerLog }: LogLimits): Promise<number> => {
-  const [head, tail] = [Math.floor(bytesPerLog / 4), Math.floor((bytesPerLog * 5) / 8)]
+/** Cuts a log to 7/8 of its limit, a quarter of the limit at its beginning if that is kept, and the rest at its end. Resolves with the bytes left. */
+const cut = async (db: LogDatabase, id: string, keeps: Kept, { bytesPerLog }: LogLimits): Promise<number> => {
+  const head = keeps === "both ends" ? Math.floor(bytesPerLog / 4) : 0
+  const tail = Math.floor((bytesPerLog * 7) / 8) - head
   await db.execute(sql`
     delete from log_chunks using (
       select first_line, sum(bytes) over (order by first_line) as upto, sum(bytes) over (order by first_line desc) as onward

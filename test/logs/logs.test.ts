@@ -3,7 +3,7 @@ import { eq, sql } from "drizzle-orm"
 import { pino } from "pino"
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest"
 import { registerHost } from "../../src/db/identity.ts"
-import { logChunks, logs as logTable } from "../../src/db/schema.ts"
+import { logChunks, logGroups, logs as logTable } from "../../src/db/schema.ts"
 import type { LogEntry } from "../../src/logs/entry.ts"
 import { createLogs, type LogLimits, type Logs } from "../../src/logs/logs.ts"
 import { openTestDatabase, type TestDatabase } from "../db/database.ts"
@@ -15,23 +15,25 @@ beforeAll(async () => {
 })
 afterAll(() => database[Symbol.asyncDispose]())
 
-const limits: LogLimits = { bytesPerLog: 8 * 1024 ** 2, bytesPerHost: 1024 ** 3, days: 7 }
+const limits: LogLimits = { bytesPerLog: 8 * 1024 ** 2, bytesPerGroup: 1024 ** 3, bytesPerHost: 1024 ** 3, days: 7 }
 const warnings: string[] = []
 const operatorLog = pino({ level: "warn" }, { write: (line: string) => void warnings.push(line) })
 const open = (more: Partial<LogLimits> = {}) =>
   createLogs({ ...database, limits: { ...limits, ...more }, log: operatorLog })
 const { signal } = new AbortController()
+const address = (group: string, stream = "s") => ({ account: "000000000000", region: "eu-central-1", group, stream })
 
 let logs: Logs
 let id: string
 beforeEach(async () => {
   logs = open()
   id = randomUUID()
-  await logs.create(database.db, id)
+  await logs.create(database.db, id, address("a"))
 })
 afterEach(async () => {
   await logs[Symbol.asyncDispose]()
   await database.db.delete(logTable)
+  await database.db.delete(logGroups)
 })
 
 /** All of a log, read in pages. */
@@ -45,6 +47,13 @@ const readAll = async (of: Logs, log: string, page = 1000): Promise<LogEntry[]> 
   }
 }
 const texts = async (log = id, of = logs) => (await readAll(of, log)).map(({ stream, text }) => `${stream} ${text}`)
+const storedBytes = async (log = id) => {
+  const [row] = await database.db
+    .select({ bytes: sql<number>`coalesce(sum(octet_length(entries)), 0)::int` })
+    .from(logChunks)
+    .where(eq(logChunks.logId, log))
+  return row?.bytes
+}
 const write = async (of: Logs, log: string, ...words: string[]) => {
   const writer = of.writer(log)
   for (const text of words) writer.add("stdout", text)
@@ -110,9 +119,21 @@ describe("A log", () => {
     expect(await logs.reader(id).read(2 ** 30, 3)).toEqual({ entries: [], next: 2 ** 30 })
   })
 
-  test("that grows past its limit keeps its beginning and its end, and says how much is missing", async () => {
+  test("that grows past its limit loses its oldest lines, and says how many", async () => {
     await using small = open({ bytesPerLog: 100_000 })
     const writer = small.writer(id)
+    for (let line = 0; line < 20_000; line++) writer.add("stdout", `line ${line}\n`)
+    await writer.close()
+    const [notice, ...kept] = await readAll(small, id)
+    expect(notice?.text).toBe(`[${20_000 - kept.length} lines are not kept]`)
+    expect(kept.map(({ text }) => text)).toEqual(kept.map((_, index) => `line ${20_000 - kept.length + index}`))
+    expect(await storedBytes()).toBeLessThan(100_000)
+    expect(await storedBytes()).toBeGreaterThan(80_000)
+  })
+
+  test("of a build that grows past its limit keeps its beginning and its end, and says how much is missing", async () => {
+    await using small = open({ bytesPerLog: 100_000 })
+    const writer = small.writer(id, "both ends")
     for (let line = 0; line < 20_000; line++) writer.add("stdout", `line ${line}\n`)
     await writer.close()
     const all = await readAll(small, id)
@@ -128,11 +149,7 @@ describe("A log", () => {
     )
     expect(gap).toBeGreaterThan(0)
     expect(all.length - gap).toBeGreaterThan(gap)
-    const [row] = await database.db
-      .select({ bytes: sql<number>`sum(octet_length(entries))::int` })
-      .from(logChunks)
-      .where(eq(logChunks.logId, id))
-    expect(row?.bytes).toBeLessThan(100_000)
+    expect(await storedBytes()).toBeLessThan(100_000)
     // From the middle of what is missing, and page by page over it.
     expect((await small.reader(id).read(gap + 10, 2)).entries.map(({ line }) => line)).toEqual([
       gap + 10,
@@ -185,12 +202,13 @@ describe("Who follows a log", () => {
 describe("A host's logs", () => {
   const age = async (log: string, days: number) => {
     const past = sql`now() - make_interval(days => ${days})`
-    await database.db.update(logChunks).set({ at: past }).where(eq(logChunks.logId, log))
+    await database.db.update(logChunks).set({ at: past, lastAt: past }).where(eq(logChunks.logId, log))
     await database.db.execute(sql`update logs set ended_at = ${past} where id = ${log} and ended_at is not null`)
   }
-  const another = async (...words: string[]) => {
+  const another = (...words: string[]) => inGroup("b", ...words)
+  const inGroup = async (group: string, ...words: string[]) => {
     const log = randomUUID()
-    await logs.create(database.db, log)
+    await logs.create(database.db, log, address(group, log))
     for (const text of words) await write(logs, log, text)
     return log
   }
@@ -224,5 +242,46 @@ describe("A host's logs", () => {
     const kept = await texts(first)
     expect(kept[0]).toMatch(/^notice \[\d lines are not kept\]$/)
     expect(kept.length).toBeLessThan(8)
+  })
+
+  test("share a limit with those of their group alone", async () => {
+    const line = `${"x".repeat(1000)}\n`
+    const [old, fresh] = [
+      await inGroup("loud", ...Array(10).fill(line)),
+      await inGroup("loud", ...Array(10).fill(line)),
+    ]
+    const neighbour = await inGroup("quiet", ...Array(10).fill(line))
+    await age(old, 2)
+    await age(neighbour, 3)
+    for (const log of [old, fresh, neighbour]) await logs.end(log)
+    await (async () => {
+      await using _ = open({ bytesPerGroup: 16_000 })
+    })()
+    expect((await texts(fresh)).length).toBe(10)
+    expect((await texts(neighbour)).length).toBe(10)
+    const kept = await texts(old)
+    expect(kept[0]).toMatch(/^notice \[\d lines are not kept\]$/)
+    expect(kept.length).toBeLessThan(8)
+  })
+
+  test("are swept by the writing of a flood itself, while it goes on", async () => {
+    await using small = open({ bytesPerGroup: 100_000 })
+    const writer = small.writer(id)
+    for (let line = 0; line < 5000; line++) writer.add("stdout", `${line} ${"x".repeat(200)}\n`)
+    await writer.close()
+    await expect.poll(() => storedBytes()).toBeLessThan(100_000)
+    expect((await texts(id, small)).at(-1)).toMatch(/^stdout 4999 /)
+  })
+
+  test("leave no group behind that is empty and old", async () => {
+    const [old] = [await inGroup("gone", "old\n")]
+    await logs.end(old)
+    await age(old, 8)
+    await database.db.execute(sql`update log_groups set created_at = now() - interval '8 days'`)
+    await (async () => {
+      await using _ = open()
+    })()
+    const rows = await database.db.select({ name: logGroups.name }).from(logGroups)
+    expect(rows.map(({ name }) => name)).toEqual(["a"])
   })
 })

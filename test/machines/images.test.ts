@@ -1,3 +1,4 @@
+import { eq } from "drizzle-orm"
 import { afterAll, beforeAll, describe, expect, test } from "vitest"
 import { pino } from "pino"
 import { createImageVersionMachine, type BuildVerbs } from "../../machines/image-version.ts"
@@ -6,7 +7,8 @@ import { createImages } from "../../machines/images.ts"
 import { createRegistry } from "../../machines/registry.ts"
 import type { Images, RecipeRequest } from "../../machines/resources.ts"
 import { registerHost } from "../../src/db/identity.ts"
-import { audit } from "../../src/db/schema.ts"
+import { audit, logGroups, logs as logTable } from "../../src/db/schema.ts"
+import type { LoggingTarget } from "../../src/db/values.ts"
 import { createLogs } from "../../src/logs/logs.ts"
 import { openTestDatabase, type TestDatabase } from "../db/database.ts"
 
@@ -39,7 +41,7 @@ beforeAll(async () => {
   database = await openTestDatabase()
   const { db, hostId } = database
   await registerHost(db, hostId, "test")
-  const limits = { bytesPerLog: 1e6, bytesPerHost: 1e6, days: 1 }
+  const limits = { bytesPerLog: 1e6, bytesPerGroup: 1e6, bytesPerHost: 1e6, days: 1 }
   const logs = createLogs({ db, hostId, limits, log })
   const done = () => Promise.resolve()
   const verbs: BuildVerbs = {
@@ -200,6 +202,31 @@ describe("An image that is updated", () => {
       ]),
     )
   })
+})
+
+test("A build's log is in its image's group, or where its author wants it, or nowhere", async () => {
+  const placeOf = async (name: string, logging: LoggingTarget | null) => {
+    begin().resolve()
+    await images.create({ ...recipe, name, tags: {}, settings: { ...recipe.settings, logging } }, caller)
+    await untilState(name, "CREATED")
+    const id = (await images.listBuilds(name, "1.0", { limit: 1, after: undefined }, caller)).items[0]!.id
+    const [row] = await database.db
+      .select({ account: logGroups.account, region: logGroups.region, group: logGroups.name, stream: logTable.stream })
+      .from(logTable)
+      .innerJoin(logGroups, eq(logGroups.id, logTable.groupId))
+      .where(eq(logTable.id, id))
+    return row === undefined ? undefined : { ...row, stream: row.stream.replace(id, "BUILD") }
+  }
+  const { account, region } = caller
+  expect(await placeOf("usual", null)).toEqual({
+    account,
+    region,
+    group: "/aws/lambda-microvms/usual",
+    stream: expect.stringMatching(/^\d{4}\/\d\d\/\d\d\[0\.0\]BUILD$/) as string,
+  })
+  const mine = { kind: "group", group: "/mine", stream: "builds" } as const
+  expect(await placeOf("elsewhere", mine)).toEqual({ account, region, group: "/mine", stream: "builds" })
+  expect(await placeOf("silent", { kind: "disabled" })).toBeUndefined()
 })
 
 test("More builds than may run and wait are refused until one has ended, and leave nothing", async () => {

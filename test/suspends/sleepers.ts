@@ -139,7 +139,7 @@ export const openSleepers = async (): Promise<Sleepers> => {
   })
   opened.defer(() => edge.close(0))
   drop = edge.drop
-  const limits = { bytesPerLog: 2 ** 20, bytesPerHost: 2 ** 20, days: 1 }
+  const limits = { bytesPerLog: 2 ** 20, bytesPerGroup: 2 ** 20, bytesPerHost: 2 ** 20, days: 1 }
   const logs = opened.use(createLogs({ db, hostId, limits, log }))
 
   const held = opened.move()

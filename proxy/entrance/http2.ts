@@ -1,6 +1,12 @@
 /** HTTP/2's way in: its connections, each with many requests at once, and what a connection may make us do. */
 import { randomUUID } from "node:crypto"
-import { createServer, type IncomingHttpHeaders, type ServerHttp2Session, type ServerHttp2Stream } from "node:http2"
+import {
+  constants,
+  createServer,
+  type IncomingHttpHeaders,
+  type ServerHttp2Session,
+  type ServerHttp2Stream,
+} from "node:http2"
 import type { TLSSocket } from "node:tls"
 import { claimOf } from "../admission/claim.ts"
 import { checkHttp2 } from "../admission/well-formed.ts"
@@ -23,6 +29,7 @@ export interface Http2Limits {
   readonly idleMs: number
 }
 
+const { NGHTTP2_ENHANCE_YOUR_CALM, NGHTTP2_FLAG_END_STREAM } = constants
 const MAX_CONCURRENT_STREAMS = 128
 /** Bodies of a connection that wait to be read: HTTP/2's own 64 KiB would make each large upload wait for the way there and back. */
 const [STREAM_WINDOW, SESSION_WINDOW] = [512 * 1024, 2 * 1024 * 1024]
@@ -45,7 +52,20 @@ export const openHttp2 = (serve: Serve, limits: Http2Limits): Http2Entrance => {
     streamResetRate: 20,
   })
 
-  const onStream = (stream: ServerHttp2Stream, headers: IncomingHttpHeaders, flags: number) => {
+  const onStream = (stream: ServerHttp2Stream, headers: IncomingHttpHeaders, flags: number, raw: string[]) => {
+    // Our settings bind a client from when it says that it has them, which it need never say.
+    const isTooLong = (fields: string[]) => sizeOf(fields) > limits.maxHeaderBytes
+    if (isTooLong(raw)) {
+      stream.on("error", () => {}).close(NGHTTP2_ENHANCE_YOUR_CALM)
+      return
+    }
+    if ((flags & NGHTTP2_FLAG_END_STREAM) === 0)
+      stream.on("trailers", (_trailers, _flags, fields: string[]) => {
+        if (!isTooLong(fields)) return
+        stream.close(NGHTTP2_ENHANCE_YOUR_CALM)
+        // At once: the application would be sent the rest, and get a whole request.
+        stream.destroy()
+      })
     const { ":authority": authority, host } = headers
     const exchange = createHttp2Exchange(stream, headers, flags, randomUUID())
     const toClaim = () => {
@@ -92,4 +112,11 @@ export const openHttp2 = (serve: Serve, limits: Http2Limits): Http2Entrance => {
       for (const session of sessions) session.destroy()
     },
   }
+}
+
+/** Of names and values in turn, as HTTP/2 counts them: RFC 9113, 6.5.2. */
+const sizeOf = (fields: readonly string[]): number => {
+  let size = 0
+  for (const text of fields) size += text.length + 16
+  return size
 }

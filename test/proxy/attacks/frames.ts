@@ -1,10 +1,15 @@
 /** HTTP/2's frames, written byte by byte: what no client library would send. RFC 9113, 4.1; headers as RFC 7541, 6.2.2 has them plainest. */
-import { connect, type TLSSocket } from "node:tls"
 import { once } from "node:events"
-import type { TestEdge } from "../test-edge.ts"
+import { connect as connectPlain, type Socket } from "node:net"
+import { connect } from "node:tls"
+import type { EdgeVm, TestEdge } from "../test-edge.ts"
 
 export const [DATA, HEADERS, RST_STREAM, SETTINGS, PING, GOAWAY, CONTINUATION] = [0, 1, 3, 4, 6, 7, 9]
-export const [END_STREAM, END_HEADERS] = [1, 4]
+export const [END_STREAM, END_HEADERS, ACK] = [1, 4, 1]
+/** What a setting is about. */
+export const HEADER_TABLE_SIZE = 1
+/** What every peer takes. */
+const MAX_FRAME = 16_384
 
 export const frame = (type: number, flags: number, stream: number, payload: Uint8Array | string = ""): Buffer => {
   const body = Buffer.from(payload as string, "latin1")
@@ -31,13 +36,55 @@ const literal = (text: string): Buffer => {
   return Buffer.concat([Buffer.from([...length, rest]), bytes])
 }
 
-export interface Http2Connection extends TLSSocket {
+/** A field that both sides keep, in the first place behind those that are always there: RFC 7541, 6.2.1. */
+export const kept = (name: string, value: string): Buffer =>
+  Buffer.concat([Buffer.from([0x40]), literal(name), literal(value)])
+/** So many times the one that was kept last, each of them one byte: 6.1. */
+export const again = (times: number): Buffer => Buffer.alloc(times, 0x80 | 62)
+
+/** A block as one HEADERS frame and as many CONTINUATIONs as it needs. */
+export const headerFrames = (flags: number, stream: number, bytes: Buffer): Buffer => {
+  const parts = Array.from({ length: Math.ceil(bytes.length / MAX_FRAME) }, (_, index) =>
+    bytes.subarray(index * MAX_FRAME, (index + 1) * MAX_FRAME),
+  )
+  return Buffer.concat(
+    parts.map((part, index) => {
+      const end = index === parts.length - 1 ? END_HEADERS : 0
+      return index === 0 ? frame(HEADERS, flags | end, stream, part) : frame(CONTINUATION, end, stream, part)
+    }),
+  )
+}
+
+/** Settings of 16 bits for what, 32 for how much each. */
+export const settings = (...values: readonly (readonly [id: number, value: number])[]): Buffer =>
+  frame(
+    SETTINGS,
+    0,
+    0,
+    Buffer.concat(
+      values.map(([id, value]) => {
+        const one = Buffer.alloc(6)
+        one.writeUInt16BE(id, 0)
+        one.writeUInt32BE(value, 2)
+        return one
+      }),
+    ),
+  )
+
+/** Where an edge is, and whose token is sent. */
+export interface EdgeAt {
+  readonly edge: Pick<TestEdge["edge"], "port">
+  readonly vm: Pick<EdgeVm, "name" | "token">
+  readonly ca: string
+}
+
+export interface Http2Connection extends Socket {
   /** Of each frame that came: its type, its stream, and its first four bytes as a number. */
   readonly frames: { type: number; stream: number; code: number }[]
 }
 
-/** A connection that has agreed on HTTP/2 and said nothing but its preface and empty settings. */
-export const openHttp2Connection = async (edge: TestEdge): Promise<Http2Connection> => {
+/** A connection that has agreed on HTTP/2 and said nothing but its preface and its settings. */
+export const openHttp2Connection = async (edge: EdgeAt, first = settings()): Promise<Http2Connection> => {
   const socket = connect({
     host: "127.0.0.1",
     port: edge.edge.port,
@@ -45,6 +92,17 @@ export const openHttp2Connection = async (edge: TestEdge): Promise<Http2Connecti
     ca: edge.ca,
     ALPNProtocols: ["h2"],
   })
+  await once(socket, "secureConnect")
+  return speak(socket, first)
+}
+/** The same in clear, to a server of the test's own. */
+export const openPlainHttp2Connection = async (port: number, first = settings()): Promise<Http2Connection> => {
+  const socket = connectPlain(port, "127.0.0.1")
+  await once(socket, "connect")
+  return speak(socket, first)
+}
+
+const speak = (socket: Socket, first: Buffer): Http2Connection => {
   const frames: Http2Connection["frames"] = []
   let received = Buffer.alloc(0)
   socket
@@ -63,20 +121,19 @@ export const openHttp2Connection = async (edge: TestEdge): Promise<Http2Connecti
         received = received.subarray(end)
       }
     })
-  await once(socket, "secureConnect")
   socket.write("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
-  socket.write(frame(SETTINGS, 0, 0))
+  socket.write(first)
   return Object.assign(socket, { frames })
 }
 
 /** A request with token and port; `fields` come behind those of its own name's, which they replace. */
-export const requestFields = (edge: TestEdge, port: number, fields: readonly Field[] = []): Field[] => {
+export const requestFields = ({ vm }: Pick<EdgeAt, "vm">, port: number, fields: readonly Field[] = []): Field[] => {
   const own: Field[] = [
     [":method", "GET"],
     [":scheme", "https"],
     [":path", "/"],
-    [":authority", edge.vm.name],
-    ["x-aws-proxy-auth", edge.vm.token],
+    [":authority", vm.name],
+    ["x-aws-proxy-auth", vm.token],
     ["x-aws-proxy-port", String(port)],
   ]
   const given = new Set(fields.map(([name]) => name))

@@ -20,8 +20,10 @@ import { copyIntoImage } from "./copy.ts"
 import { download } from "./download.ts"
 import { mountDrive, pathOnDrive } from "./drives.ts"
 import { createFileRoutes } from "./file-routes.ts"
+import { createFunctionRoutes } from "./functions/routes.ts"
 import { IMAGE_ROOT, makeDirectory } from "./image-root.ts"
 import { applyLayer, refuseDevices } from "./layer.ts"
+import { bodyOf } from "./json-body.ts"
 import { untilListening } from "./listening.ts"
 import { openPort } from "./port.ts"
 import { createProcessTable } from "./process-table.ts"
@@ -29,7 +31,8 @@ import { createRouteServer, type Handler } from "./route-server.ts"
 import { run } from "./run.ts"
 import { findUser } from "./user.ts"
 
-const MAX_BODY_BYTES = 4 * 1024 * 1024
+/** Where every runtime of AWS finds it, too. */
+const RUNTIME_API_PORT = 9001
 const tell = openPort("/dev/virtio-ports/torpor.agent")
 const processes = createProcessTable(tell)
 
@@ -38,17 +41,6 @@ const isHost = (request: Http2ServerRequest): boolean => {
   const expected = Buffer.from(`Bearer ${readFileSync("/run/torpor/secret", "utf8")}`)
   const given = Buffer.from(request.headers.authorization ?? "")
   return expected.length > 16 && given.length === expected.length && timingSafeEqual(given, expected)
-}
-
-const bodyOf = async <Body>(request: Http2ServerRequest): Promise<Body> => {
-  const chunks: Buffer[] = []
-  let bytes = 0
-  for await (const chunk of request) {
-    bytes += (chunk as Buffer).length
-    if (bytes > MAX_BODY_BYTES) throw new Error("The request is too large")
-    chunks.push(chunk as Buffer)
-  }
-  return JSON.parse(Buffer.concat(chunks).toString("utf8")) as Body
 }
 
 const sendOutput: Handler = async (_, response, url) => {
@@ -105,6 +97,7 @@ const routes: Record<string, Handler> = {
     await untilListening(Number(url.searchParams.get("port")), gone.signal)
   },
   ...createFileRoutes(),
+  ...createFunctionRoutes({ address: "127.0.0.1", port: RUNTIME_API_PORT }),
 }
 
 const server = createRouteServer(routes, isHost)

@@ -27,6 +27,14 @@
  *     PUT    /files?path=&max=&mode=&owner=&parents              replaces or makes a file, whole or not at all
  *     DELETE /files?path=                                        removes a file, a link or an empty directory
  *     GET    /files?path=&list&after=&limit=  {@link FileList}   a page of a directory
+ *     PUT    /function                  {@link FunctionSpec}     opens the APIs of a runtime and its extensions, in place of those before
+ *     GET    /function/registered       {@link FunctionStep}     answers when its extensions have registered
+ *     GET    /function/initialised      {@link FunctionStep}     answers when runtime and extensions wait for their first event
+ *     POST   /function/invocation       {@link InvocationSpec}, in a header; the body is the event; answered with answer-frames.ts
+ *     POST   /function/restore                                   the runtime may go on, after the restore of a snapshot
+ *     POST   /function/failure          {@link FailureSpec}      its process, or its time, has ended
+ *     POST   /function/shutdown         {@link EndSpec}          its extensions are told
+ *     DELETE /function                                           closes its APIs
  *
  * Paths are of the image's root file system, links in them followed inside it.
  */
@@ -223,3 +231,46 @@ export type FileList = z.infer<typeof FileList>
 /** Why a file was refused, as far as a caller may want to tell apart. */
 export const FileErrorCode = z.enum(["ENOENT", "ENOTDIR", "EISDIR", "EINVAL", "ENOTEMPTY", "EFBIG", "ENOSPC", "ELOOP"])
 export type FileErrorCode = z.infer<typeof FileErrorCode>
+
+export interface FunctionSpec {
+  readonly identity: {
+    readonly functionName: string
+    readonly functionVersion: string
+    readonly handler: string
+    readonly accountId: string
+  }
+  /** The names of the extensions that are started as programs of their own. */
+  readonly extensions: readonly string[]
+  /** Its runtime may wait for the restore of a snapshot. */
+  readonly isSnapshotted: boolean
+}
+
+/** Whether it came so far; `failed` is the kind of the failure that came before. */
+export interface FunctionStep {
+  readonly failed: string | null
+}
+
+export interface InvocationSpec {
+  readonly requestId: string
+  /** Milliseconds since 1970. */
+  readonly deadlineMs: number
+  readonly functionArn: string
+  readonly mode: "buffered" | "streaming"
+  readonly contentType?: string
+  readonly traceId?: string
+  /** JSON. */
+  readonly clientContext?: string
+  /** JSON. */
+  readonly cognitoIdentity?: string
+  readonly tenantId?: string
+}
+
+export interface FailureSpec {
+  readonly errorType: string
+  readonly errorMessage: string
+}
+
+export interface EndSpec {
+  readonly reason: "SPINDOWN" | "TIMEOUT" | "FAILURE"
+  readonly deadlineMs: number
+}

@@ -1,0 +1,101 @@
+/** One invocation: the event that a runtime is given, and its answer, as a stream to whoever invoked. */
+import { PassThrough, type Readable } from "node:stream"
+
+export interface InvocationEvent {
+  readonly requestId: string
+  /** Milliseconds since 1970. */
+  readonly deadlineMs: number
+  /** As it was called, with its qualifier. */
+  readonly functionArn: string
+  readonly payload: Buffer
+  /** `buffered`: who invoked takes the answer whole, or not at all. */
+  readonly mode: "buffered" | "streaming"
+  readonly contentType?: string | undefined
+  readonly traceId?: string | undefined
+  /** JSON. */
+  readonly clientContext?: string | undefined
+  /** JSON. */
+  readonly cognitoIdentity?: string | undefined
+  readonly tenantId?: string | undefined
+}
+
+/** How an invocation, or a life, failed: a name for logs and metrics, and the JSON that who invoked is given. */
+export interface Failure {
+  readonly errorType: string
+  readonly body: Buffer
+}
+
+export interface AnswerHead {
+  readonly contentType: string
+  /** The runtime said that it streams. */
+  readonly isStreamed: boolean
+}
+
+export interface Answer {
+  /** Resolves with the response's first byte or before it; `undefined` when it failed without a response. */
+  readonly head: Promise<AnswerHead | undefined>
+  /** The response's bytes, at the reader's pace; ends also when it fails. Whoever does not want them destroys it. */
+  readonly body: Readable
+  /** Resolves when the answer is whole: `undefined`, or how it failed. */
+  readonly end: Promise<Failure | undefined>
+  /** Resolves when the runtime and the extensions are done with it: from then on the environment may be frozen. */
+  readonly settled: Promise<void>
+}
+
+/** The answer's other side, for the runtime's requests. */
+export interface Invocation {
+  readonly event: InvocationEvent
+  readonly answer: Answer
+  /** Its end is known: nothing more is taken. */
+  readonly isEnded: boolean
+  readonly producedBytes: number
+  begin(head: AnswerHead): void
+  /** Resolves when more may follow; at once when nobody reads any more. */
+  write(chunk: Buffer): Promise<void>
+  finish(failure?: Failure): void
+  settle(): void
+}
+
+/** An invocation of this event, not yet given to anyone. */
+export const createInvocation = (event: InvocationEvent): Invocation => {
+  const head = Promise.withResolvers<AnswerHead | undefined>()
+  const end = Promise.withResolvers<Failure | undefined>()
+  const settled = Promise.withResolvers<void>()
+  const body = new PassThrough()
+  // Who doesn't want the rest has heard its own reasons.
+  body.on("error", () => {})
+  const closed = new Promise<void>((resolve) => body.once("close", resolve))
+  let isEnded = false
+  let producedBytes = 0
+  return {
+    event,
+    answer: { head: head.promise, body, end: end.promise, settled: settled.promise },
+    get isEnded() {
+      return isEnded
+    },
+    get producedBytes() {
+      return producedBytes
+    },
+    begin: (what) => head.resolve(what),
+    async write(chunk) {
+      if (isEnded) return
+      producedBytes += chunk.length
+      if (body.destroyed || body.write(chunk)) return
+      await Promise.race([new Promise((resolve) => body.once("drain", resolve)), closed, end.promise])
+    },
+    finish(failure) {
+      if (isEnded) return
+      isEnded = true
+      head.resolve(undefined)
+      body.end()
+      end.resolve(failure)
+    },
+    settle: () => settled.resolve(),
+  }
+}
+
+/** A failure in the words that callers of AWS know. */
+export const toFailure = (errorType: string, errorMessage: string): Failure => ({
+  errorType,
+  body: Buffer.from(JSON.stringify({ errorType, errorMessage })),
+})

@@ -1,0 +1,124 @@
+/**
+ * The APIs that a runtime and its extensions know of Lambda, on one port: Runtime, Extensions and Telemetry. One of these serves one
+ * life of an environment's processes; whoever owns them starts the processes, gives the events, and ends it all when a life has failed.
+ */
+import type { AddressInfo } from "node:net"
+import { createExchangeServer } from "./exchange.ts"
+import { createExtensions, type FunctionIdentity, type ShutdownReason } from "./extensions.ts"
+import { createInvocation, type Answer, type Failure, type Invocation, type InvocationEvent } from "./invocation.ts"
+import { createRuntime } from "./runtime.ts"
+
+const MAX_STREAMED_BYTES = 200 * 1024 ** 2
+
+export interface RuntimeApiOptions {
+  readonly address: string
+  /** 0 for any that is free. */
+  readonly port: number
+  readonly identity: FunctionIdentity
+  /** The names of the extensions that are started as programs of their own. */
+  readonly extensions: readonly string[]
+  /** Its runtime may wait for a restore, and run hooks around it. */
+  readonly isSnapshotted: boolean
+  readonly maxStreamedBytes?: number
+}
+
+export interface RuntimeApi extends AsyncDisposable {
+  readonly port: number
+  /** Resolves when every external extension has registered: now the runtime may be started. */
+  readonly registered: Promise<void>
+  /** Resolves when the runtime and all extensions asked for their first event; the restore of a snapshot is not yet in it. */
+  readonly initialised: Promise<void>
+  /** Resolves with why this life is over: what the runtime or an extension said, or its owner. */
+  readonly failed: Promise<Failure>
+  /** Gives the runtime and the extensions an event, as soon as they ask. One at a time: throws when the last is not settled. */
+  invoke(event: InvocationEvent): Answer
+  /** A restored runtime goes on. */
+  restore(): void
+  /** Its process has ended, or its time: the invocation in progress ends with this, and there is no other. */
+  fail(failure: Failure): void
+  /** Tells the extensions that want to know; their processes end themselves, or are ended. */
+  shutdown(reason: ShutdownReason, deadlineMs: number): void
+}
+
+/** Listens, for a runtime and extensions that are about to be started. Whoever opens it disposes it, which closes every connection. */
+export const openRuntimeApi = async (options: RuntimeApiOptions): Promise<RuntimeApi> => {
+  const registered = Promise.withResolvers<void>()
+  const initialised = Promise.withResolvers<void>()
+  const failed = Promise.withResolvers<Failure>()
+  let current: Invocation | undefined
+  let failure: Failure | undefined
+  let isInitialised = false
+
+  const fail = (reason: Failure) => {
+    failure ??= reason
+    current?.finish(failure)
+    current?.settle()
+    current = undefined
+    failed.resolve(failure)
+  }
+
+  const moved = () => {
+    if (extensions.areRegistered) registered.resolve()
+    // An invocation that came before the end of init waits for all of them, as one does that follows another.
+    if (!runtime.isWaiting || !extensions.areWaiting || !extensions.areRegistered) return
+    isInitialised = true
+    initialised.resolve()
+    if (current === undefined) return
+    if (!current.isEnded) return runtime.invoke(current)
+    current.settle()
+    current = undefined
+  }
+
+  const events = {
+    onMoved: moved,
+    onFailure: fail,
+    onRegistered: moved,
+    onGiven: ({ event }: Invocation) => extensions.invoke(event),
+    onAnswered: () => {},
+  }
+  const runtime = createRuntime(events, {
+    maxStreamedBytes: options.maxStreamedBytes ?? MAX_STREAMED_BYTES,
+    isSnapshotted: options.isSnapshotted,
+  })
+  const extensions = createExtensions(options.identity, options.extensions, () => !isInitialised, events)
+  moved()
+
+  const server = createExchangeServer({
+    ...runtime.routes,
+    ...extensions.routes,
+    "GET /2018-06-01/ping": ({ response }) => {
+      response.writeHead(200, { "content-type": "text/plain" })
+      response.end("pong")
+    },
+  })
+  await new Promise<void>((resolve, reject) => {
+    server.once("error", reject).listen(options.port, options.address, resolve)
+  })
+
+  return {
+    port: (server.address() as AddressInfo).port,
+    registered: registered.promise,
+    initialised: initialised.promise,
+    failed: failed.promise,
+    invoke(event) {
+      if (current !== undefined) throw new Error(`Invocation ${current.event.requestId} is not over`)
+      const invocation = createInvocation(event)
+      if (failure !== undefined) {
+        invocation.finish(failure)
+        invocation.settle()
+        return invocation.answer
+      }
+      current = invocation
+      moved()
+      return invocation.answer
+    },
+    restore: () => runtime.restore(),
+    fail,
+    shutdown: (reason, deadlineMs) => extensions.shutdown(reason, deadlineMs),
+    async [Symbol.asyncDispose]() {
+      const closed = new Promise<void>((resolve) => server.close(() => resolve()))
+      server.closeAllConnections()
+      await closed
+    },
+  }
+}

@@ -1,0 +1,82 @@
+/** A runtime or an extension: a program of its own, as it is started in a guest, against a Runtime API of the test's. */
+import { spawn } from "node:child_process"
+import { once } from "node:events"
+import { chmod, mkdtemp, rm, writeFile } from "node:fs/promises"
+import { tmpdir } from "node:os"
+import { dirname, join } from "node:path"
+import { mkdir } from "node:fs/promises"
+import { openRuntimeApi, type RuntimeApi, type RuntimeApiOptions } from "../../../images/agent/functions/runtime-api.ts"
+import type { Answer, InvocationEvent } from "../../../images/agent/functions/invocation.ts"
+
+export const openApi = (options: Partial<RuntimeApiOptions> = {}): Promise<RuntimeApi> =>
+  openRuntimeApi({
+    address: "127.0.0.1",
+    port: 0,
+    identity: { functionName: "greet", functionVersion: "3", handler: "index.handler", accountId: "000000000000" },
+    extensions: [],
+    isSnapshotted: false,
+    ...options,
+  })
+
+export const ARN = "arn:aws:lambda:eu-west-1:000000000000:function:greet:live"
+
+let invocations = 0
+export const eventOf = (content: unknown, more: Partial<InvocationEvent> = {}): InvocationEvent => ({
+  requestId: `00000000-0000-4000-8000-${String(++invocations).padStart(12, "0")}`,
+  deadlineMs: Date.now() + 60_000,
+  functionArn: ARN,
+  payload: Buffer.from(JSON.stringify(content)),
+  mode: "buffered",
+  ...more,
+})
+
+export const textOf = async (answer: Answer): Promise<string> => {
+  const chunks: Buffer[] = []
+  for await (const chunk of answer.body) chunks.push(chunk as Buffer)
+  return Buffer.concat(chunks).toString("utf8")
+}
+
+/** What a caller of the function gets: a response, or the kind of its failure and the failure's JSON. */
+export const resultOf = async (answer: Answer) => {
+  const text = await textOf(answer)
+  const failure = await answer.end
+  return failure === undefined
+    ? { response: text }
+    : { response: text, errorType: failure.errorType, error: JSON.parse(failure.body.toString("utf8")) as unknown }
+}
+
+/** A directory with these files, executable; disposing it removes it. */
+export const openFiles = async (files: Readonly<Record<string, string>>) => {
+  const path = await mkdtemp(join(tmpdir(), "function-"))
+  for (const [name, content] of Object.entries(files)) {
+    await mkdir(dirname(join(path, name)), { recursive: true })
+    await writeFile(join(path, name), content)
+    await chmod(join(path, name), 0o755)
+  }
+  return {
+    path,
+    [Symbol.asyncDispose]: () => rm(path, { recursive: true, force: true }),
+  }
+}
+
+/** Starts a program; disposing it kills it. `output` is all that it said so far. */
+export const startProgram = (api: RuntimeApi, argv: readonly string[], env: Readonly<Record<string, string>> = {}) => {
+  const [file = "", ...rest] = argv
+  const child = spawn(file, rest, {
+    cwd: env["LAMBDA_TASK_ROOT"],
+    stdio: ["ignore", "pipe", "pipe"],
+    env: { PATH: process.env["PATH"], AWS_LAMBDA_RUNTIME_API: `127.0.0.1:${api.port}`, ...env },
+  })
+  const said = { stdout: "", stderr: "" }
+  child.stdout.setEncoding("utf8").on("data", (data: string) => (said.stdout += data))
+  child.stderr.setEncoding("utf8").on("data", (data: string) => (said.stderr += data))
+  const closed = once(child, "close") as Promise<[code: number | null, signal: string | null]>
+  return {
+    said,
+    closed,
+    async [Symbol.asyncDispose]() {
+      child.kill("SIGKILL")
+      await closed
+    },
+  }
+}

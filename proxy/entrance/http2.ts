@@ -12,6 +12,7 @@ import { claimOf } from "../admission/claim.ts"
 import { checkHttp2 } from "../admission/well-formed.ts"
 import { sendRequest } from "../guest/send.ts"
 import type { Serve } from "../passes.ts"
+import { limitControlFrames } from "./control-frames.ts"
 import { createHttp2Exchange } from "./http2-exchange.ts"
 
 export interface Http2Entrance {
@@ -99,6 +100,7 @@ export const openHttp2 = (serve: Serve, limits: Http2Limits): Http2Entrance => {
           })
         })
       session.setLocalWindowSize(SESSION_WINDOW)
+      limitControlFrames(session, session.socket)
     })
     .on("stream", onStream)
     .on("sessionError", () => {})

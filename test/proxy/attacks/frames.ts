@@ -79,8 +79,8 @@ export interface EdgeAt {
 }
 
 export interface Http2Connection extends Socket {
-  /** Of each frame that came: its type, its stream, and its first four bytes as a number. */
-  readonly frames: { type: number; stream: number; code: number }[]
+  /** Of each frame that came: its type, flags and stream, and its first four bytes as a number. */
+  readonly frames: { type: number; flags: number; stream: number; code: number }[]
 }
 
 /** A connection that has agreed on HTTP/2 and said nothing but its preface and its settings. */
@@ -115,6 +115,7 @@ const speak = (socket: Socket, first: Buffer): Http2Connection => {
         const at = received[3] === GOAWAY ? 4 : 0
         frames.push({
           type: received[3] ?? 0,
+          flags: received[4] ?? 0,
           stream: received.readUInt32BE(5),
           code: payload.length >= at + 4 ? payload.readUInt32BE(at) : 0,
         })

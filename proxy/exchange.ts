@@ -47,7 +47,8 @@ export interface GuestAnswer {
   /** HTTP/1.1's words for it. */
   readonly statusMessage: string
   readonly headers: IncomingHttpHeaders
-  readonly body: Readable
+  /** As it comes; or all of it, where it came with the head. */
+  readonly body: Readable | Buffer
   /** Nothing of a body follows: the head was all. */
   readonly isBodiless: boolean
   trailers(): IncomingHttpHeaders

@@ -290,7 +290,6 @@ export const startDaemon = async (
       mint: tokens,
       links: tokens.links,
       store,
-      archive: logs.archive,
       storage: createImageStorage({ dataDirectory: data.path, layers, registry, snapshots }),
       tokenKeys,
       health: () => Promise.resolve({ ok: true, accelerator: verdict.accelerator }),

@@ -25,5 +25,11 @@ export const checkHttp2 = ({ method, path }: RequestHead, authority?: string, ho
   if (authority !== undefined && host !== undefined && authority !== host) throw new EdgeError("BAD_REQUEST")
 }
 
-const countOf = (rawHeaders: readonly string[], name: string) =>
-  rawHeaders.filter((text, index) => index % 2 === 0 && text.toLowerCase() === name).length
+const countOf = (rawHeaders: readonly string[], name: string) => {
+  let count = 0
+  for (let index = 0; index < rawHeaders.length; index += 2) {
+    const text = rawHeaders[index] ?? ""
+    if (text.length === name.length && text.toLowerCase() === name) count++
+  }
+  return count
+}

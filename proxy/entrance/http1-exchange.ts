@@ -4,6 +4,8 @@ import type { Exchange, GuestAnswer } from "../exchange.ts"
 import { prepareTrailers } from "../headers.ts"
 import { discardRest } from "./discard.ts"
 
+/** What fits into one record of TLS with a head. */
+const MAX_TEXT_BYTES = 8192
 const PRINTABLE = /^[\t\x20-\x7e\x80-\xff]*$/
 
 export interface Http1Exchange extends Exchange {
@@ -27,6 +29,10 @@ export const createHttp1Exchange = (
 ): Http1Exchange => {
   const { headers } = request
   let isAskedFor = !expectsContinue
+  const listeners: (() => void)[] = []
+  response.once("close", () => {
+    for (const listener of listeners) listener()
+  })
   return {
     request,
     requestId,
@@ -39,7 +45,7 @@ export const createHttp1Exchange = (
     get isOver() {
       return response.closed
     },
-    onOver: (listener) => void response.once("close", listener),
+    onOver: (listener) => void listeners.push(listener),
     protocol: "http/1.1",
     get status() {
       return response.headersSent ? response.statusCode : undefined
@@ -81,6 +87,12 @@ const relay = (answer: GuestAnswer, response: ServerResponse): void => {
   const { status, statusMessage, headers, body } = answer
   if (PRINTABLE.test(statusMessage)) response.writeHead(status, statusMessage, headers as OutgoingHttpHeaders)
   else response.writeHead(status, headers as OutgoingHttpHeaders)
+  if (Buffer.isBuffer(body)) {
+    // As text Node sends it with the head in one write and one record of TLS.
+    if (body.length <= MAX_TEXT_BYTES) response.end(body.toString("latin1"), "latin1")
+    else response.end(body)
+    return
+  }
   body.once("end", () => {
     // All at once, since each call forgets the one before. It sends them behind chunks only, which is where HTTP/1.1 has a place for them.
     response.addTrailers(prepareTrailers(answer.trailers()))

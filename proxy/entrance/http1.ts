@@ -29,10 +29,10 @@ export const serveHttp1 = (server: Server, serve: Serve): Http1Entrance => {
   const onRequest = (request: IncomingMessage, response: ServerResponse, expectsContinue: boolean) => {
     const { socket } = request
     openOn.set(socket, (openOn.get(socket) ?? 0) + 1)
-    response.once("close", () => openOn.set(socket, (openOn.get(socket) ?? 1) - 1))
     // Node's parser stops behind an upgrade: what came with one that is declined is lost, maybe half of a next request.
     if (isRetired || request.headers.upgrade !== undefined) response.shouldKeepAlive = false
     const exchange = createHttp1Exchange(request, response, randomUUID(), expectsContinue)
+    exchange.onOver(() => openOn.set(socket, (openOn.get(socket) ?? 1) - 1))
     const toClaim = () => {
       checkHttp1(request)
       return claimOf(exchange.head)

@@ -18,14 +18,17 @@ export const createHttp2Exchange = (
   for (const name of Object.keys(headers)) if (name.startsWith(":")) delete headers[name]
   headers.host = head.host
   let trailers: IncomingHttpHeaders = {}
+  const hasBody = (flags & NGHTTP2_FLAG_END_STREAM) === 0
   stream.on("trailers", (late: IncomingHttpHeaders) => (trailers = late)).on("error", () => {})
+  // A stream whose end nobody reads doesn't close.
+  if (!hasBody) stream.resume()
   return {
     requestId,
     head,
     remoteAddress: stream.session?.socket.remoteAddress,
     remotePort: stream.session?.socket.remotePort,
     body: stream,
-    hasBody: (flags & NGHTTP2_FLAG_END_STREAM) === 0,
+    hasBody,
     trailers: () => trailers,
     get isOver() {
       return stream.closed || stream.destroyed
@@ -69,8 +72,12 @@ const relay = (answer: GuestAnswer, stream: ServerHttp2Stream): void => {
   const { status, headers, body } = answer
   stream.respond(
     { ...(headers as OutgoingHttpHeaders), ":status": status },
-    { endStream: answer.isBodiless, waitForTrailers: !answer.isBodiless },
+    { endStream: answer.isBodiless, waitForTrailers: !answer.isBodiless && !Buffer.isBuffer(body) },
   )
+  if (Buffer.isBuffer(body)) {
+    if (!answer.isBodiless) stream.end(body)
+    return
+  }
   if (answer.isBodiless) {
     body.resume()
     return

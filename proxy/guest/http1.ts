@@ -1,22 +1,20 @@
 /**
- * The way of a request to an application that speaks HTTP/1.1. http-proxy-3 makes the outgoing request; how it is framed, fed, answered
- * and given up is done here. (Not http-proxy: it leaves the guest's connection open when a client leaves, and a `Trailer` ends it.)
+ * The way of a request with a body to an application that speaks HTTP/1.1. http-proxy-3 makes the outgoing request; how it is framed,
+ * fed, answered and given up is done here. (Not http-proxy: it leaves the guest's connection open when a client leaves, and a `Trailer` ends it.)
  */
 import type { ClientRequest, IncomingMessage, ServerResponse } from "node:http"
 import type { Stream } from "node:stream"
 import { createProxyServer } from "http-proxy-3"
 import type { Exchange } from "../exchange.ts"
 import { prepareTrailers } from "../headers.ts"
-import { inform, isEventStream, toGuestAnswer } from "./answer.ts"
+import { inform, isEventStream, toAnswerOfNode } from "./answer.ts"
 import { AttemptError, type Place } from "./place.ts"
 import { limitConnect, meterSocket, type Agents } from "./pools.ts"
 
-/** What an attempt is sent over, and who looks at its answer before it is passed on. */
+/** What an attempt is sent over. */
 export interface Http1Options {
   readonly agents: Agents
   readonly isTls: boolean
-  /** Whether an answer may be passed on; what it throws ends the attempt. */
-  readonly accept?: (answer: IncomingMessage) => Promise<void> | undefined
 }
 
 // Certificates of guests are nobody's word for anything: TLS is what an application speaks, not what protects it.
@@ -26,12 +24,12 @@ const proxy = createProxyServer({ selfHandleResponse: true, toProxy: true, secur
 export const sendHttp1 = (
   exchange: Exchange,
   { address, port, requestId, meter, onEndless }: Place,
-  { agents, isTls, accept }: Http1Options,
+  { agents, isTls }: Http1Options,
 ): Promise<void> =>
   new Promise<void>((resolve, reject) => {
     let outgoing: ClientRequest | undefined
-    const { body, head, hasBody } = exchange
-    const isOfUnknownLength = hasBody && head.headers["content-length"] === undefined
+    const { body, head } = exchange
+    const isOfUnknownLength = head.headers["content-length"] === undefined
 
     const fail = (cause: unknown) => {
       // Once there is an answer, its end says how it went; destroying its request would drop what of it waits to be read.
@@ -55,16 +53,10 @@ export const sendHttp1 = (
     })
 
     const onAnswer = (answer: IncomingMessage) => {
-      const pass = () => {
-        if (answer.destroyed) throw new Error("The application broke off its answer")
-        if (exchange.isOver) return
-        exchange.answer(toGuestAnswer(answer, head.method, requestId))
-        if (isEventStream(answer.headers)) onEndless()
-      }
+      if (exchange.isOver) return
       try {
-        const accepted = accept?.(answer)
-        if (accepted === undefined) pass()
-        else accepted.then(pass).catch(fail)
+        exchange.answer(toAnswerOfNode(answer, head.method, requestId))
+        if (isEventStream(answer.headers)) onEndless()
       } catch (error) {
         fail(error)
       }
@@ -87,11 +79,6 @@ export const sendHttp1 = (
           if (!inform(exchange, ++informed, statusCode, headers))
             made.destroy(new Error("The application sends answers before its answer without end"))
         })
-      if (!hasBody) {
-        body.resume()
-        made.end()
-        return
-      }
       // http-proxy-3 takes a DELETE or OPTIONS without a length to have no body: what follows would be the next request.
       if (isOfUnknownLength) {
         made.removeHeader("content-length")

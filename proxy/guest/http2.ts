@@ -2,7 +2,7 @@
 import { constants, type IncomingHttpHeaders, type OutgoingHttpHeaders } from "node:http2"
 import type { Exchange } from "../exchange.ts"
 import { prepareAnswer, prepareTrailers } from "../headers.ts"
-import { inform, isBodiless, isEventStream } from "./answer.ts"
+import { endsWithHead, inform, isEventStream } from "./answer.ts"
 import { AttemptError, type Place } from "./place.ts"
 import type { Sessions } from "./sessions.ts"
 
@@ -46,7 +46,7 @@ export const sendHttp2 = (
             statusMessage: "",
             headers: answerHeaders,
             body: stream,
-            isBodiless: (flags & NGHTTP2_FLAG_END_STREAM) !== 0 || isBodiless(status, head.method),
+            isBodiless: (flags & NGHTTP2_FLAG_END_STREAM) !== 0 || endsWithHead(status, head.method),
             trailers: () => trailers,
           })
           if (isEventStream(answerHeaders)) onEndless()

@@ -2,6 +2,7 @@ import { Agent as HttpAgent, type ClientRequest } from "node:http"
 import { Agent as HttpsAgent } from "node:https"
 import type { Socket } from "node:net"
 import { LRUCache } from "lru-cache"
+import { createConnections, type Connections } from "./bodiless/connections.ts"
 import type { Meter } from "../metrics.ts"
 import { CONNECT_TIMEOUT_MS } from "./place.ts"
 import { createSessions, type Sessions } from "./sessions.ts"
@@ -9,9 +10,11 @@ import type { KnownSpeech, Speech } from "./speech.ts"
 
 /** The connections to one VM, each of a kind. */
 export interface Pool {
-  /** Kept open for the next request. */
+  /** For requests without a body. */
+  readonly connections: Connections
+  /** For requests with one; kept open for the next. */
   readonly kept: Agents
-  /** New for each request: an upgrade's, or one that must not meet a connection that the application closes just now. */
+  /** New for each upgrade. */
   readonly fresh: Agents
   /** Of HTTP/2. */
   readonly sessions: Sessions
@@ -51,6 +54,7 @@ export const createPools = (): Pools => {
       plain.destroy()
       tls.destroy()
     }
+    pool.connections.destroy()
     pool.sessions.destroy()
     for (const socket of pool.upgraded) socket.destroy()
   }
@@ -59,6 +63,7 @@ export const createPools = (): Pools => {
       const known = pools.get(vmId)
       if (known !== undefined) return known
       const pool = {
+        connections: createConnections(),
         kept: createAgents({ keepAlive: true, maxFreeSockets: MAX_IDLE_CONNECTIONS, timeout: IDLE_MS }),
         fresh: createAgents({ keepAlive: false }),
         sessions: createSessions(),

@@ -1,8 +1,8 @@
 /** The way of a request into a guest, in the protocol that the application on the port speaks. */
-import type { IncomingMessage } from "node:http"
 import { EdgeError } from "../errors.ts"
 import type { Exchange } from "../exchange.ts"
 import { paceExchange } from "../limits/paced-exchange.ts"
+import { sendBodiless } from "./bodiless/send.ts"
 import { sendHttp1 } from "./http1.ts"
 import { sendHttp2 } from "./http2.ts"
 import { AttemptError, type Place } from "./place.ts"
@@ -33,15 +33,16 @@ export const sendRequest: SendRequest = async (exchange_, at, pool) => {
   } catch (error) {
     // It may have been restarted as something else.
     if (error instanceof AttemptError) pool.speech.delete(at.port)
+    if (error instanceof EdgeError) throw error
     throw new EdgeError("APP_CONNECT_FAILED", { cause: error instanceof AttemptError ? error.cause : error })
   }
 }
 
 /** HTTP/1.1 to an application that nobody has asked: what it says to a request without a body may show that it speaks otherwise. */
 const tryHttp1 = async (exchange: Exchange, at: Place, pool: Pool): Promise<void> => {
-  const accept = ({ statusCode }: IncomingMessage) => {
+  const accept = (status: number) => {
     // Servers of TLS that know what HTTP looks like say so in it.
-    if (statusCode === 400)
+    if (status === 400)
       return speechOf(pool.speech, at).then((speech) => {
         if (speech.isTls) throw new Error("The application speaks TLS")
       })
@@ -49,8 +50,9 @@ const tryHttp1 = async (exchange: Exchange, at: Place, pool: Pool): Promise<void
     return undefined
   }
   try {
-    await overHttp1(exchange, at, pool, { ...HTTP1, accept })
+    await withoutBody(exchange, at, pool, false, accept)
   } catch (error) {
+    if (!(error instanceof AttemptError)) throw error
     const speech = pool.isDropped || isUnreachable(error) ? HTTP1 : await speechOf(pool.speech, at)
     if (speech === HTTP1 || exchange.isOver || pool.isDropped) throw error
     // It took none of it for a request.
@@ -58,22 +60,27 @@ const tryHttp1 = async (exchange: Exchange, at: Place, pool: Pool): Promise<void
   }
 }
 
-const overHttp1 = (
+const withoutBody = (
   exchange: Exchange,
   at: Place,
   pool: Pool,
-  options: { isTls: boolean; accept?: (answer: IncomingMessage) => Promise<void> | undefined },
+  isTls: boolean,
+  accept?: (status: number) => Promise<void> | undefined,
 ): Promise<void> =>
-  sendHttp1(exchange, at, { ...options, agents: pool.kept }).catch((error: AttemptError) => {
-    if (!error.isStale || pool.isDropped || exchange.isOver || !isRepeatable(exchange)) throw error
-    return sendHttp1(exchange, at, { ...options, agents: pool.fresh })
+  sendBodiless(exchange, at, { connections: pool.connections, isTls, accept }).catch((error: unknown) => {
+    const isStale = error instanceof AttemptError && error.isStale
+    if (!isStale || pool.isDropped || exchange.isOver || !isRepeatable(exchange)) throw error
+    return sendBodiless(exchange, at, { connections: pool.connections, isTls, isFresh: true, accept })
   })
 
-const sendAs = ({ isTls, isHttp2 }: Speech, exchange: Exchange, at: Place, pool: Pool): Promise<void> =>
-  isHttp2 ? sendHttp2(exchange, at, pool.sessions, isTls) : overHttp1(exchange, at, pool, { isTls })
+const sendAs = ({ isTls, isHttp2 }: Speech, exchange: Exchange, at: Place, pool: Pool): Promise<void> => {
+  if (isHttp2) return sendHttp2(exchange, at, pool.sessions, isTls)
+  if (exchange.hasBody) return sendHttp1(exchange, at, { agents: pool.kept, isTls })
+  return withoutBody(exchange, at, pool, isTls)
+}
 
 const isUnreachable = (error: unknown) =>
   ["ECONNREFUSED", "EHOSTUNREACH"].includes(((error as Error).cause as NodeJS.ErrnoException | undefined)?.code ?? "")
 
-/** It has no body to lose, and asking twice changes nothing. */
-const isRepeatable = ({ head: { method }, hasBody }: Exchange) => (method === "GET" || method === "HEAD") && !hasBody
+/** Asking twice changes nothing. */
+const isRepeatable = ({ head: { method } }: Exchange) => method === "GET" || method === "HEAD"

@@ -8,7 +8,7 @@ import type { Exchange } from "../exchange.ts"
 import { prepareAnswer } from "../headers.ts"
 import { createPacedStream } from "../limits/bandwidth.ts"
 import type { Paces } from "../limits/limits.ts"
-import { toGuestAnswer } from "./answer.ts"
+import { toAnswerOfNode } from "./answer.ts"
 import { closeFrame, maskedCloseFrame, prepareFarewell } from "./farewell.ts"
 import type { Place } from "./place.ts"
 import { limitConnect, meterSocket, type Pool } from "./pools.ts"
@@ -68,7 +68,7 @@ const attempt = (
     const answer = async (answered: IncomingMessage) => {
       if (!isTls && answered.statusCode === 400 && (await speechOf(pool.speech, at)).isTls)
         throw new Error("The application speaks TLS")
-      exchange.answer(toGuestAnswer(answered, "GET", at.requestId))
+      exchange.answer(toAnswerOfNode(answered, "GET", at.requestId))
     }
     outgoing
       .once("upgrade", (answered, guest: Socket, guestHead) => {

@@ -1,4 +1,4 @@
-import type { Readable } from "node:stream"
+import { Readable } from "node:stream"
 import type { Exchange } from "../exchange.ts"
 import { createPacedStream, type Pace } from "./bandwidth.ts"
 import type { Paces } from "./limits.ts"
@@ -15,7 +15,8 @@ export const paceExchange = (exchange: Exchange, { toGuest, toClient }: Paces): 
   }) as Exchange
 
 /** What is read from a body at a pace; it breaks off when the body does, with the reason that HTTP/2 gave for it. */
-const pace = (body: Readable, at: Pace): Readable => {
+const pace = (whole: Readable | Buffer, at: Pace): Readable => {
+  const body = Buffer.isBuffer(whole) ? Readable.from([whole]) : whole
   const paced = createPacedStream(at)
   body
     .on("error", () => {})

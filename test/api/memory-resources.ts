@@ -13,7 +13,6 @@ import {
   type Scope,
 } from "../../machines/resources.ts"
 import { conflict, notFound, validationError } from "../../src/errors.ts"
-import type { LogArchive } from "../../src/logs/archive.ts"
 import type { LogEntry } from "../../src/logs/entry.ts"
 import type { LogReader } from "../../src/logs/reader.ts"
 
@@ -195,13 +194,3 @@ export const createMemoryStorage = (): ImageStorage => {
     },
   }
 }
-
-/** The archive of who keeps no logs. */
-export const createMemoryArchive = (): LogArchive => ({
-  days: 7,
-  groups: async () => [],
-  streams: async () => [],
-  async *forward() {},
-  async *backward() {},
-  async *follow() {},
-})

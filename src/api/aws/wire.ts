@@ -2,16 +2,14 @@ import { ServiceError } from "../../errors.ts"
 import type { Log } from "../../log.ts"
 import { SignatureRefusal, toJsonRefusal } from "./signature-refusal.ts"
 
-/** How a service of JSON writes what AWS's services write differently. */
+/** How a rest-json service writes what AWS's services write differently. */
 export interface Dialect {
   /** Members without a value: MicroVMs write `null`, others leave them out. */
   readonly absent: "null" | "omitted"
-  /** By default `application/json`. */
-  readonly contentType?: string
   /** The member of an error's body that holds its sentence. */
   readonly messageMember: (code: string) => "message" | "Message"
   /** Members of every error's body. */
-  readonly errorMembers: (status: number, code: string) => Readonly<Record<string, unknown>>
+  readonly errorMembers: (status: number) => Readonly<Record<string, unknown>>
 }
 
 /** Epoch seconds with milliseconds as a fraction, the only form of a time that the SDKs take. */
@@ -29,7 +27,7 @@ const respond = (
     ? new Response(null, { status, headers })
     : new Response(JSON.stringify(body, dialect.absent === "omitted" ? withoutAbsent : undefined), {
         status,
-        headers: { "content-type": dialect.contentType ?? "application/json", ...headers },
+        headers: { "content-type": "application/json", ...headers },
       })
 
 /** The answer of an operation that went well; no body at all when there is none. */
@@ -54,7 +52,7 @@ export const toErrorAnswer = (thrown: unknown, dialect: Dialect, requestId: stri
   if (known !== error) log.error({ err: error, requestId }, "a request failed inside")
   const headers = { "x-amzn-requestid": requestId, "x-amzn-errortype": known.code }
   const body = {
-    ...dialect.errorMembers(known.status, known.code),
+    ...dialect.errorMembers(known.status),
     [dialect.messageMember(known.code)]: known.message,
     ...known.members,
   }

@@ -8,6 +8,8 @@ import { Registry as Metrics, collectDefaultMetrics } from "prom-client"
 import { ensureArtifacts } from "../images/artifacts.ts"
 import { fetchUid, openRegistry } from "../images/registry/open-registry.ts"
 import { ACCOUNT } from "../machines/arn.ts"
+import { defaultFunctionLimits } from "../machines/functions/ground.ts"
+import { openFunctions } from "../machines/functions/open-functions.ts"
 import { createBuildVerbs } from "../machines/building/build.ts"
 import { createBootSnapshots } from "../machines/building/boot-snapshots.ts"
 import { createImages } from "../machines/images.ts"
@@ -32,6 +34,7 @@ import { createEdgeMetrics } from "../proxy/metrics.ts"
 import { RouteError } from "../proxy/route.ts"
 import { openEdge } from "../proxy/server.ts"
 import { createApi } from "./api/app.ts"
+import { createCodeLinks } from "./api/aws/functions/code-links.ts"
 import { serveApi } from "./api/server.ts"
 import { createLedger } from "./capacity/ledger.ts"
 import type { Config } from "./config.ts"
@@ -150,6 +153,19 @@ export const startDaemon = async (
     config.s3Endpoint === undefined
       ? createBuiltInArtifacts(store, artifactLimits)
       : opened.use(createRemoteArtifacts({ endpoint: config.s3Endpoint, ...data.credentials, ...artifactLimits }))
+
+  const functions = opened.use(
+    await openFunctions({
+      db,
+      hostId,
+      secrets,
+      store,
+      artifacts,
+      artifactDirectory,
+      limits: defaultFunctionLimits,
+      log,
+    }),
+  )
 
   const metrics = new Metrics()
   collectDefaultMetrics({ register: metrics })
@@ -290,6 +306,10 @@ export const startDaemon = async (
       mint: tokens,
       links: tokens.links,
       store,
+      functions: {
+        functions: functions.verbs,
+        links: createCodeLinks(secrets.derive("function-code-links").toString("hex"), functions.codes.keyOf),
+      },
       storage: createImageStorage({ dataDirectory: data.path, layers, registry, snapshots }),
       tokenKeys,
       health: () => Promise.resolve({ ok: true, accelerator: verdict.accelerator }),

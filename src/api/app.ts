@@ -6,6 +6,7 @@ import type { Log } from "../log.ts"
 import type { ArtifactStore } from "../store/artifact-store.ts"
 import type { Links } from "../tokens/links.ts"
 import { claimedService } from "./aws/authorization.ts"
+import { createFunctionsService, type FunctionsParts } from "./aws/functions/service.ts"
 import type { ServiceContext } from "./aws/json-service.ts"
 import { parseMicrovmId, parseUuid } from "./aws/microvms/identifiers.ts"
 import { createMicrovmsService, microvmsDialect, type MicrovmsParts } from "./aws/microvms/service.ts"
@@ -30,6 +31,8 @@ export interface ApiParts extends MicrovmsParts {
   readonly keys: AccessKeys
   readonly store: ArtifactStore
   readonly storage: ImageStorage
+  /** Left out where there is no database: Lambda's functions are then unknown. */
+  readonly functions?: FunctionsParts
   /** Makes links for browsers. */
   readonly links: Pick<Links, "mint">
   /** What tokens are signed with: shown, and replaced. */
@@ -52,9 +55,11 @@ const maxTargetLength = 8 * 1024
  * then our few open paths, then our own signed ones, and all else is AWS Lambda's.
  */
 export const createApi = (parts: ApiParts): Hono<ApiEnv> => {
-  const context: ServiceContext = { verifier: createVerifier(parts.keys, parts.now), log: parts.log, maxBodyBytes }
+  const keys = parts.functions?.links.withKey(parts.keys) ?? parts.keys
+  const context: ServiceContext = { verifier: createVerifier(keys, parts.now), log: parts.log, maxBodyBytes }
   const s3 = createS3Service(parts.store, context)
   const microvms = createMicrovmsService(parts, context)
+  const functions = parts.functions && createFunctionsService(parts.functions, context)
   const closing = parts.closing ?? new AbortController().signal
   const logRoute = (find: FindLog) => createLogRoute(find, context, closing)
   const buildLog = logRoute(async (identifier, caller) => {
@@ -100,6 +105,9 @@ export const createApi = (parts: ApiParts): Hono<ApiEnv> => {
   app.post("/torpor/v1/microvms/:microvmId/links", (c) => createLink(c, randomUUID()))
   app.post("/torpor/v1/keys/rotate", (c) => rotateKeys(c, randomUUID()))
   app.get("/torpor/v1/microvms/:microvmId/logs", (c) => microvmLog(c, randomUUID()))
-  app.all("*", (c) => microvms(c, randomUUID()))
+  app.all("*", (c) => {
+    const serve = functions?.owns(c.req.method, rawTarget(c)) === true ? functions.serve : microvms
+    return serve(c, randomUUID())
+  })
   return app
 }

@@ -8,18 +8,16 @@ import {
   bigint,
   bigserial,
   check,
-  customType,
   index,
   integer,
   jsonb,
   pgTable,
   primaryKey,
   text,
-  timestamp,
   unique,
   uuid,
-  type AnyPgColumn,
 } from "drizzle-orm/pg-core"
+import { at, bytea, oneOf } from "./columns.ts"
 import type { Cause, IdlePolicy, ImageSettings, LoggingTarget, RunSettings } from "./values.ts"
 import {
   buildStates,
@@ -31,11 +29,6 @@ import {
   versionStatuses,
   vmKinds,
 } from "./values.ts"
-
-const bytea = customType<{ data: Buffer }>({ dataType: () => "bytea" })
-const at = (name: string) => timestamp(name, { withTimezone: true, mode: "date" })
-const oneOf = (name: string, column: AnyPgColumn, values: readonly string[]) =>
-  check(name, sql`${column} in (${sql.raw(values.map((value) => `'${value}'`).join(", "))})`)
 
 /** Columns of everything that an actor owns. `machine` is the statechart's persisted snapshot, of version `machineVersion`. */
 const owned = {

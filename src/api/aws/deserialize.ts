@@ -43,6 +43,16 @@ export const deserialize = (shape: Shape, json: unknown): unknown => {
       if (typeof json !== "number") throw cannotBe(json, "Integer")
       if (!Number.isSafeInteger(json)) throw wrongType("DECIMAL_VALUE can not be converted to Integer")
       return json
+    case "number":
+      if (typeof json !== "number") throw cannotBe(json, "Double")
+      return json
+    case "blob": {
+      if (typeof json !== "string") throw cannotBe(json, "Blob")
+      const bytes = Buffer.from(json, "base64")
+      if (Math.ceil(bytes.length / 3) * 4 !== Math.ceil(json.replace(/=+$/, "").length / 4) * 4)
+        throw wrongType("Invalid base64")
+      return bytes
+    }
     case "boolean":
       if (typeof json !== "boolean") throw cannotBe(json, "Boolean")
       return json

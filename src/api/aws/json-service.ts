@@ -29,11 +29,12 @@ export const openSignedCall = async (
   context: ServiceContext,
   services: readonly string[],
   requestId: string,
+  maxBodyBytes = context.maxBodyBytes,
 ): Promise<SignedCall> => {
   const target = parseTarget(rawTarget(c))
   const { headers } = c.req.raw
   const candidate = await context.verifier.open({ method: c.req.method, target, headers }, services)
-  const body = await readBody(c, context.maxBodyBytes)
+  const body = await readBody(c, maxBodyBytes)
   const payloadHash = sha256Hex(body)
   const claimed = headers.get("x-amz-content-sha256")
   if (claimed !== null && claimed !== payloadHash) {
@@ -44,16 +45,30 @@ export const openSignedCall = async (
   }
   const identity = candidate.confirm(payloadHash)
   const { accessKeyId, account, region } = identity
-  return { target, body, identity, caller: { accessKeyId, account, region, requestId } }
+  const host = headers.get("host") ?? ""
+  return { target, body, identity, host, caller: { accessKeyId, account, region, requestId } }
 }
+
+/** An operation with a limit of its own names itself when it is passed. */
+const tooLargeFor = (name: string, maxBytes: number, error: unknown) =>
+  error instanceof ServiceError && error.status === 413
+    ? new ServiceError(
+        "RequestEntityTooLargeException",
+        413,
+        `Request must be smaller than ${maxBytes} bytes for the ${name} operation`,
+      )
+    : error
 
 /** Serves a rest-json service's operations, whatever its dialect: verified, dispatched by method and path, answered. */
 export const createJsonService =
   (services: readonly string[], dialect: Dialect, operations: readonly Operation[], context: ServiceContext) =>
   async (c: Context<ApiEnv>, requestId: string): Promise<Response> => {
     try {
-      const call = await openSignedCall(c, context, services, requestId)
-      const found = findOperation(operations, c.req.method, call.target.path)
+      const found = findOperation(operations, c.req.method, parseTarget(rawTarget(c)))
+      const maxBytes = found?.operation.maxBodyBytes
+      const call = await openSignedCall(c, context, services, requestId, maxBytes).catch((error: unknown) => {
+        throw found && maxBytes !== undefined ? tooLargeFor(found.operation.name, maxBytes, error) : error
+      })
       if (!found) {
         throw new ServiceError(
           "UnknownOperationException",

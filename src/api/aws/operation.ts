@@ -10,6 +10,8 @@ import { validate } from "./validation.ts"
 export interface Call {
   readonly caller: Caller
   readonly identity: Identity
+  /** Under which name the client reached us. */
+  readonly host: string
 }
 
 export type Labels = Readonly<Record<string, string>>
@@ -18,8 +20,10 @@ export type Body = Record<string, unknown> | undefined
 export interface Operation {
   readonly name: string
   readonly method: "GET" | "POST" | "PUT" | "PATCH" | "DELETE"
-  /** With labels in braces, as in the model. */
+  /** With labels in braces, as in the model; with the query that makes this operation of it, where there is one. */
   readonly path: string
+  /** The largest body, where it isn't the service's. */
+  readonly maxBodyBytes?: number
   /** Of the answer when it goes well. */
   readonly status: number
   /** Takes the request apart, throwing what is wrong with it, and answers. */
@@ -37,6 +41,7 @@ const parseJson = (body: Buffer): unknown => {
 
 const fromText = (kind: string, text: string): unknown => {
   if (kind === "integer") return /^-?\d{1,15}$/.test(text) ? Number(text) : text
+  if (kind === "number") return text !== "" && Number.isFinite(Number(text)) ? Number(text) : text
   if (kind === "boolean") return text === "true" ? true : text === "false" ? false : text
   return text
 }
@@ -50,10 +55,10 @@ const readInput = <Members extends StructureShape>(
   const members = Object.entries(shape.members)
   const given = members.some(([, member]) => member.from === "body") ? parseJson(body) : {}
   const input = deserialize(shape, given) as Record<string, unknown>
-  for (const [name, { shape: inner, from }] of members) {
+  for (const [name, { shape: inner, from, as = name }] of members) {
     if (from === "body") continue
     const texts =
-      from === "path" ? [labels[name] ?? ""] : target.query.filter(([key]) => key === name).map(([, value]) => value)
+      from === "path" ? [labels[name] ?? ""] : target.query.filter(([key]) => key === as).map(([, value]) => value)
     const [first] = texts
     input[name] =
       first === undefined ? undefined : deserialize(inner, inner.kind === "list" ? texts : fromText(inner.kind, first))
@@ -65,7 +70,7 @@ const readInput = <Members extends StructureShape>(
 /** Makes an operation of its place, its input's shape and what it answers. */
 export const operation = <Members extends StructureShape>(
   name: string,
-  at: Pick<Operation, "method" | "path" | "status">,
+  at: Pick<Operation, "method" | "path" | "status" | "maxBodyBytes">,
   input: Members,
   answer: (input: ValueOf<Members>, call: Call) => Promise<Body>,
 ): Operation => ({
@@ -74,16 +79,21 @@ export const operation = <Members extends StructureShape>(
   run: async (labels, target, body, call) => answer(readInput(input, labels, target, body), call),
 })
 
-/** Finds the operation at a method and path, and the decoded labels of its path. */
+/** Old clients write some paths with a slash at their end that newer ones leave out. */
+const segmentsOf = (path: string) => path.replace(/(?<=.)\/$/, "").split("/")
+
+/** Finds the operation at a method and target, and the decoded labels of its path. One that wants a query comes before one that doesn't. */
 export const findOperation = (
   operations: readonly Operation[],
   method: string,
-  path: string,
+  { path, query }: Target,
 ): { operation: Operation; labels: Record<string, string> } | undefined => {
-  const segments = path.split("/")
+  const segments = segmentsOf(path)
   for (const candidate of operations) {
-    const template = candidate.path.split("/")
+    const [place = "", wanted] = candidate.path.split("?")
+    const template = segmentsOf(place)
     if (candidate.method !== method || template.length !== segments.length) continue
+    if (wanted !== undefined && !query.some(([name, value]) => `${name}=${value}` === wanted)) continue
     const labels: Record<string, string> = {}
     const fits = template.every((part, index) => {
       const segment = segments[index] ?? ""

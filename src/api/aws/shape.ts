@@ -18,6 +18,18 @@ interface IntegerShape {
   readonly max?: number
 }
 
+interface NumberShape {
+  readonly kind: "number"
+  readonly min?: number
+  readonly max?: number
+}
+
+/** Bytes, base64 in JSON. Never repeated in an error. */
+interface BlobShape {
+  readonly kind: "blob"
+  readonly max?: number
+}
+
 interface BooleanShape {
   readonly kind: "boolean"
 }
@@ -29,10 +41,10 @@ interface ListShape<Item extends Shape = Shape> {
   readonly max?: number
 }
 
-interface MapShape {
+interface MapShape<Value extends StringShape | NumberShape = StringShape | NumberShape> {
   readonly kind: "map"
   readonly key: StringShape
-  readonly value: StringShape
+  readonly value: Value
   readonly min?: number
   readonly max?: number
 }
@@ -41,6 +53,8 @@ export interface Member<Of extends Shape = Shape, Required extends boolean = boo
   readonly shape: Of
   readonly required: Required
   readonly from: "body" | "path" | "query"
+  /** Its name on the wire, where that isn't the member's own. */
+  readonly as?: string
 }
 
 export interface StructureShape<Members extends Readonly<Record<string, Member>> = Readonly<Record<string, Member>>> {
@@ -56,6 +70,8 @@ interface UnionShape<Choices extends Readonly<Record<string, Shape>> = Readonly<
 export type Shape =
   | StringShape
   | IntegerShape
+  | NumberShape
+  | BlobShape
   | BooleanShape
   | MapShape
   | { readonly kind: "list"; readonly item: Shape; readonly min?: number; readonly max?: number }
@@ -65,14 +81,14 @@ export type Shape =
 /** The type of a value that satisfies a shape. A member that is left out, or `null`, is `undefined`. */
 export type ValueOf<Of> = Of extends { kind: "string"; values?: readonly (infer Value)[] }
   ? Value
-  : Of extends { kind: "integer" }
+  : Of extends { kind: "integer" | "number" }
     ? number
     : Of extends { kind: "boolean" }
       ? boolean
       : Of extends { kind: "list"; item: infer Item }
         ? ValueOf<Item>[]
-        : Of extends { kind: "map" }
-          ? Record<string, string>
+        : Of extends { kind: "map"; value: infer Value }
+          ? Record<string, ValueOf<Value>>
           : Of extends { kind: "structure"; members: infer Members }
             ? {
                 [Name in keyof Members]: Members[Name] extends { shape: infer Inner; required: true }
@@ -83,7 +99,9 @@ export type ValueOf<Of> = Of extends { kind: "string"; values?: readonly (infer 
               }
             : Of extends { kind: "union"; choices: infer Choices }
               ? { [Name in keyof Choices]: ValueOf<Choices[Name]> | undefined }
-              : never
+              : Of extends { kind: "blob" }
+                ? Buffer
+                : never
 
 type Bounds = { min?: number; max?: number }
 
@@ -96,13 +114,19 @@ export const oneOf = <const Value extends string>(...values: Value[]): StringSha
   values,
 })
 export const integer = (constraints: Bounds = {}): IntegerShape => ({ kind: "integer", ...constraints })
+export const number = (constraints: Bounds = {}): NumberShape => ({ kind: "number", ...constraints })
+export const blob = (constraints: { max?: number } = {}): BlobShape => ({ kind: "blob", ...constraints })
 export const boolean = (): BooleanShape => ({ kind: "boolean" })
 export const list = <Item extends Shape>(item: Item, constraints: Bounds = {}): ListShape<Item> => ({
   kind: "list",
   item,
   ...constraints,
 })
-export const map = (key: StringShape, value: StringShape, constraints: Bounds = {}): MapShape => ({
+export const map = <Value extends StringShape | NumberShape>(
+  key: StringShape,
+  value: Value,
+  constraints: Bounds = {},
+): MapShape<Value> => ({
   kind: "map",
   key,
   value,
@@ -121,10 +145,15 @@ export const union = <const Choices extends Readonly<Record<string, Shape>>>(
   kind: "union",
   choices,
 })
-export const required = <Of extends Shape>(shape: Of, from: Member["from"] = "body"): Member<Of, true> => ({
+export const required = <Of extends Shape>(
+  shape: Of,
+  from: Member["from"] = "body",
+  as?: string,
+): Member<Of, true> => ({
   shape,
   required: true,
   from,
+  ...(as === undefined ? {} : { as }),
 })
 export const optional = <Of extends Shape>(shape: Of, from: Member["from"] = "body"): Member<Of, false> => ({
   shape,

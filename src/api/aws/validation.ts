@@ -22,6 +22,7 @@ const textOf = (value: unknown): string => {
 }
 
 const isSensitive = (shape: Shape): boolean =>
+  shape.kind === "blob" ||
   (shape.kind === "string" && shape.sensitive === true) ||
   (shape.kind === "list" && isSensitive(shape.item)) ||
   (shape.kind === "map" && isSensitive(shape.value))
@@ -37,7 +38,7 @@ const boundsBroken = (size: number, shape: { min?: number; max?: number }, noun:
 
 /** Everything that holds for a scalar, in the order in which AWS lists it for a list's items or a map's keys. */
 const constraintsOf = (shape: Shape): string[] => {
-  if (shape.kind === "integer") {
+  if (shape.kind === "integer" || shape.kind === "number") {
     const bounds = []
     if (shape.max !== undefined) bounds.push(`Member must have value less than or equal to ${shape.max}`)
     if (shape.min !== undefined) bounds.push(`Member must have value greater than or equal to ${shape.min}`)
@@ -52,9 +53,13 @@ const constraintsOf = (shape: Shape): string[] => {
   return all
 }
 
+/** AWS's services name members in their errors as their Java code does, whatever they are called on the wire. */
+const toPathName = (name: string) => name.slice(0, 1).toLowerCase() + name.slice(1)
+
 const scalarBroken = (shape: Shape, value: unknown): string[] => {
   if (value === null) return ["Member must not be null"]
-  if (shape.kind === "integer") return boundsBroken(value as number, shape, "value")
+  if (shape.kind === "integer" || shape.kind === "number") return boundsBroken(value as number, shape, "value")
+  if (shape.kind === "blob") return boundsBroken((value as Buffer).length, shape, "length")
   if (shape.kind !== "string") return []
   const text = value as string
   const broken = boundsBroken(text.length, shape, "length")
@@ -74,11 +79,13 @@ export const failuresOf = (shape: Shape, value: unknown, path: string): string[]
     const shown = text.length > maxEchoLength ? `${text.slice(0, maxEchoLength)}…` : text
     return `Value '${shown}' at '${path}' failed to satisfy constraint: ${constraint}`
   }
-  const inside = (name: string) => (path === "" ? name : `${path}.${name}`)
+  const inside = (name: string) => (path === "" ? toPathName(name) : `${path}.${toPathName(name)}`)
 
   switch (shape.kind) {
     case "string":
     case "integer":
+    case "number":
+    case "blob":
     case "boolean":
       return scalarBroken(shape, value).map(saying)
     case "list": {
@@ -103,7 +110,7 @@ export const failuresOf = (shape: Shape, value: unknown, path: string): string[]
       return failures
     }
     case "map": {
-      const entries = Object.entries(value as Record<string, string>)
+      const entries = Object.entries(value as Record<string, unknown>)
       const failures = boundsBroken(entries.length, shape, "length").map(saying)
       if (entries.some(([key]) => scalarBroken(shape.key, key).length > 0)) {
         failures.push(saying(`Map keys must satisfy constraint: [${constraintsOf(shape.key).join(", ")}]`))

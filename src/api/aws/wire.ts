@@ -8,8 +8,10 @@ export interface Dialect {
   readonly absent: "null" | "omitted"
   /** The member of an error's body that holds its sentence. */
   readonly messageMember: (code: string) => "message" | "Message"
-  /** Members of every error's body. */
-  readonly errorMembers: (status: number) => Readonly<Record<string, unknown>>
+  /** Members of an error's body. */
+  readonly errorMembers: (status: number, code: string) => Readonly<Record<string, unknown>>
+  /** The code of what went wrong inside. */
+  readonly internalError: string
 }
 
 /** Epoch seconds with milliseconds as a fraction, the only form of a time that the SDKs take. */
@@ -45,14 +47,14 @@ export const toErrorAnswer = (thrown: unknown, dialect: Dialect, requestId: stri
     error instanceof ServiceError
       ? error
       : new ServiceError(
-          "InternalServerException",
+          dialect.internalError,
           500,
           `Internal server error. The log has more under request id ${requestId}.`,
         )
   if (known !== error) log.error({ err: error, requestId }, "a request failed inside")
   const headers = { "x-amzn-requestid": requestId, "x-amzn-errortype": known.code }
   const body = {
-    ...dialect.errorMembers(known.status),
+    ...dialect.errorMembers(known.status, known.code),
     [dialect.messageMember(known.code)]: known.message,
     ...known.members,
   }

@@ -9,6 +9,7 @@ import { createMicrovmOperations, type MicrovmOperationsConfig, type TokenMint }
 export const microvmsDialect: Dialect = {
   absent: "null",
   messageMember: (code) => (code === "SerializationException" ? "Message" : "message"),
+  internalError: "InternalServerException",
   errorMembers: (status) =>
     status === 402 ? { resourceId: null, resourceType: null, serviceCode: null, quotaCode: null } : {},
 }

@@ -1,0 +1,43 @@
+/** What every verb about functions stands on. */
+import type { Log } from "../../src/log.ts"
+import type { Artifacts } from "../../src/store/artifact.ts"
+import type { SecretBox } from "../images.ts"
+import type { Database } from "../vm-row.ts"
+import type { CodeStore } from "./code-store.ts"
+import type { Settling } from "./settling.ts"
+
+/** What an account may have in a region. */
+export interface FunctionLimits {
+  /** Zips of all versions of functions and layers together, each counted. */
+  readonly codeBytes: number
+  /** Versions of functions and layers together: the rows that callers can make without end. */
+  readonly versions: number
+  /** Of one function. */
+  readonly aliases: number
+  readonly concurrentExecutions: number
+  /** What reserved concurrency must leave to functions that have none. */
+  readonly unreservedExecutions: number
+}
+
+export const defaultFunctionLimits: FunctionLimits = {
+  codeBytes: 80_530_636_800,
+  versions: 50_000,
+  aliases: 1000,
+  concurrentExecutions: 1000,
+  unreservedExecutions: 100,
+}
+
+export interface FunctionsGround {
+  readonly db: Database & { transaction<T>(work: (tx: Database) => Promise<T>): Promise<T> }
+  readonly hostId: string
+  readonly secrets: SecretBox
+  readonly codes: CodeStore
+  readonly artifacts: Artifacts
+  /** Where zips are put down while they are looked through. */
+  readonly artifactDirectory: string
+  readonly settling: Settling
+  readonly limits: FunctionLimits
+  readonly log: Log
+  /** Aborted when the daemon closes. */
+  readonly signal: AbortSignal
+}

@@ -1,0 +1,22 @@
+/** How functions, their versions and aliases, and layers are named. */
+import type { Scope } from "../resources.ts"
+
+export const LATEST = "$LATEST"
+
+/** A function, or one version or alias of it; the API has parsed it from the forms that AWS takes. */
+export interface FunctionReference {
+  readonly name: string
+  /** `undefined`: none was said. */
+  readonly qualifier: string | undefined
+}
+
+/** A function's ARN, or that of a version or alias of it. */
+export const functionArn = (scope: Scope, name: string, qualifier?: string): string =>
+  `arn:aws:lambda:${scope.region}:${scope.account}:function:${name}${qualifier === undefined || qualifier === "" ? "" : `:${qualifier}`}`
+
+/** A version's number as callers name it. */
+export const versionName = (number: number): string => (number === 0 ? LATEST : String(number))
+
+/** A version's number, `undefined` when the qualifier names none. */
+export const parseVersion = (qualifier: string): number | undefined =>
+  qualifier === LATEST ? 0 : /^[1-9]\d{0,8}$/.test(qualifier) ? Number(qualifier) : undefined

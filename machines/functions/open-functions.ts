@@ -1,0 +1,31 @@
+import type { ArtifactStore } from "../../src/store/artifact-store.ts"
+import { openCodeStore, type CodeStore } from "./code-store.ts"
+import type { FunctionsGround } from "./ground.ts"
+import { createFunctions, type Functions } from "./resources.ts"
+import { createSettling, type Settling } from "./settling.ts"
+
+export interface OpenFunctions extends AsyncDisposable {
+  readonly verbs: Functions
+  readonly codes: CodeStore
+  readonly settling: Settling
+}
+
+/** Opens the functions of this host, and takes up what was unsettled. Disposing waits for what is at work, which is aborted. */
+export const openFunctions = async (
+  options: Omit<FunctionsGround, "codes" | "settling" | "signal"> & { readonly store: ArtifactStore },
+): Promise<OpenFunctions> => {
+  const { db, hostId, log, store } = options
+  const codes = await openCodeStore(db, store, hostId)
+  const closing = new AbortController()
+  const settling = createSettling({ db, hostId, codes, log, signal: closing.signal })
+  await settling.resume()
+  return {
+    verbs: createFunctions({ ...options, codes, settling, signal: closing.signal }),
+    codes,
+    settling,
+    async [Symbol.asyncDispose]() {
+      closing.abort()
+      await settling[Symbol.asyncDispose]()
+    },
+  }
+}

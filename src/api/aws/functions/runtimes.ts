@@ -1,0 +1,41 @@
+/** Which runtimes there are, and AWS's words for those there aren't. */
+import { createHash } from "node:crypto"
+import { invalid } from "../../../../machines/functions/refusals.ts"
+
+/** The runtimes that functions can be made with here. */
+export const RUNTIMES = ["nodejs22.x", "nodejs24.x", "python3.13", "java21", "provided.al2", "provided.al2023"] as const
+
+/** Those that AWS has retired, by the one that it recommends instead. */
+const retired: Record<string, string> = {
+  nodejs: "nodejs24.x",
+  "nodejs4.3": "nodejs24.x",
+  "nodejs4.3-edge": "nodejs24.x",
+  "nodejs6.10": "nodejs24.x",
+  "nodejs8.10": "nodejs24.x",
+  "nodejs10.x": "nodejs24.x",
+  "nodejs12.x": "nodejs24.x",
+  "nodejs14.x": "nodejs24.x",
+  "python2.7": "python3.13",
+  "python3.6": "python3.13",
+  "python3.7": "python3.13",
+  java8: "java21",
+  "go1.x": "provided.al2023",
+  provided: "provided.al2023",
+}
+
+/** Refuses a runtime that there isn't, in AWS's words. */
+export const parseRuntime = (runtime: string): string => {
+  if (RUNTIMES.some((known) => known === runtime)) return runtime
+  const instead = Object.hasOwn(retired, runtime) ? retired[runtime] : undefined
+  if (instead !== undefined)
+    throw invalid(
+      `The runtime parameter of ${runtime} is no longer supported for creating or updating AWS Lambda functions. We recommend you use a supported runtime (${instead}) while creating or updating functions.`,
+    )
+  throw invalid(
+    `Value ${runtime.slice(0, 256)} at 'runtime' failed to satisfy constraint: Member must satisfy enum value set: [${RUNTIMES.join(", ")}] or be a valid ARN`,
+  )
+}
+
+/** The ARN of the one version that a runtime has here. */
+export const runtimeVersionArn = (runtime: string, region: string): string =>
+  `arn:aws:lambda:${region}::runtime:${createHash("sha256").update(`torpor ${runtime}`).digest("hex")}`

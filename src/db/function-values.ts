@@ -1,0 +1,59 @@
+/** The words and documents that columns about functions hold. States are AWS's own. */
+export const functionStates = ["Pending", "Active", "Failed"] as const
+export const updateStates = ["InProgress", "Successful", "Failed"] as const
+export const recursiveLoops = ["Allow", "Terminate"] as const
+export const urlAuthTypes = ["NONE", "AWS_IAM"] as const
+export const invokeModes = ["BUFFERED", "RESPONSE_STREAM"] as const
+export const runtimeUpdates = ["Auto", "FunctionUpdate", "Manual"] as const
+
+export interface FunctionLogging {
+  format: "Text" | "JSON"
+  applicationLevel: string | null
+  systemLevel: string | null
+  /** `null`: the function's own, `/aws/lambda/<name>`. */
+  group: string | null
+}
+
+/** How a version runs, beside its code and its environment variables. */
+export interface FunctionSettings {
+  runtime: string
+  handler: string
+  role: string
+  description: string
+  timeoutSeconds: number
+  memoryMiB: number
+  temporaryMiB: number
+  architectures: string[]
+  /** ARNs of layer versions, the lowest first. */
+  layers: string[]
+  logging: FunctionLogging
+  tracing: "Active" | "PassThrough"
+  deadLetterArn: string | null
+  kmsKeyArn: string | null
+  /** Whether a VpcConfig was given; ours are empty. */
+  vpc: boolean
+}
+
+export interface EventDestinations {
+  onSuccess: string | null
+  onFailure: string | null
+}
+
+export interface UrlCors {
+  AllowCredentials?: boolean | undefined
+  AllowHeaders?: string[] | undefined
+  AllowMethods?: string[] | undefined
+  AllowOrigins?: string[] | undefined
+  ExposeHeaders?: string[] | undefined
+  MaxAge?: number | undefined
+}
+
+/** One statement of a resource policy, as AWS writes it. */
+export interface PolicyStatement {
+  Sid: string
+  Effect: "Allow"
+  Principal: "*" | { Service: string } | { AWS: string }
+  Action: string
+  Resource: string
+  Condition?: Record<string, Record<string, string>>
+}

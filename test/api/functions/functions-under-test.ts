@@ -1,0 +1,80 @@
+import { Lambda, type CreateFunctionCommandInput } from "@aws-sdk/client-lambda"
+import { mkdtemp, rm } from "node:fs/promises"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { pino } from "pino"
+import { createCodeLinks } from "../../../src/api/aws/functions/code-links.ts"
+import { registerHost } from "../../../src/db/identity.ts"
+import { zipOf } from "../../../src/cli/sample.ts"
+import { createSecrets } from "../../../src/secrets.ts"
+import { openArtifactStore } from "../../../src/store/artifact-store.ts"
+import { createBuiltInArtifacts } from "../../../src/store/built-in-artifacts.ts"
+import { defaultFunctionLimits, type FunctionLimits } from "../../../machines/functions/ground.ts"
+import { openFunctions } from "../../../machines/functions/open-functions.ts"
+import { openTestDatabase } from "../../db/database.ts"
+import { credentials, region, startApi } from "../api-under-test.ts"
+
+export const role = "arn:aws:iam::000000000000:role/lambda"
+
+/** Serves the API with functions over a real Postgres and a store in a directory of its own. */
+export const startFunctions = async (limits: Partial<FunctionLimits> = {}) => {
+  await using opened = new AsyncDisposableStack()
+  const { db, hostId } = opened.use(await openTestDatabase())
+  await registerHost(db, hostId, "here")
+  const directory = await mkdtemp(join(tmpdir(), "torpor-functions-"))
+  opened.defer(() => rm(directory, { recursive: true, force: true }))
+  const store = await openArtifactStore(join(directory, "store"))
+  const open = () =>
+    openFunctions({
+      db,
+      hostId,
+      secrets: createSecrets(Buffer.alloc(32, 7)),
+      store,
+      artifacts: createBuiltInArtifacts(store, { directory, maxBytes: 300 * 1024 ** 2 }),
+      artifactDirectory: directory,
+      limits: { ...defaultFunctionLimits, ...limits },
+      log: pino({ level: "silent" }),
+    })
+  const functions = opened.use(await open())
+  const links = createCodeLinks("a secret of the daemon's own", functions.codes.keyOf)
+  const api = opened.use(await startApi({ store, functions: { functions: functions.verbs, links } }))
+  const clients: Lambda[] = []
+  opened.defer(() => {
+    for (const client of clients) client.destroy()
+  })
+  const held = opened.move()
+  return {
+    api,
+    db,
+    store,
+    hostId,
+    settling: functions.settling,
+    /** Another daemon's start on the same database and store. */
+    open,
+    client: (config: { region?: string; credentials?: typeof credentials } = {}) => {
+      const client = new Lambda({ endpoint: api.url, region, credentials, maxAttempts: 1, ...config })
+      clients.push(client)
+      return client
+    },
+    [Symbol.asyncDispose]: () => held.disposeAsync(),
+  }
+}
+
+export type FunctionsUnderTest = Awaited<ReturnType<typeof startFunctions>>
+
+/** A zip with one handler that says `text`. */
+export const codeOf = (text = "hello"): Promise<Buffer> =>
+  zipOf({ "index.mjs": `export const handler = async () => ${JSON.stringify(text)}\n` })
+
+/** What a small Node function is made with. */
+export const functionInput = async (
+  name: string,
+  more: Partial<CreateFunctionCommandInput> = {},
+): Promise<CreateFunctionCommandInput> => ({
+  FunctionName: name,
+  Role: role,
+  Runtime: "nodejs24.x",
+  Handler: "index.handler",
+  Code: { ZipFile: await codeOf() },
+  ...more,
+})

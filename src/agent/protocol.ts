@@ -34,6 +34,7 @@
  *     POST   /function/restore                                   the runtime may go on, after the restore of a snapshot
  *     POST   /function/failure          {@link FailureSpec}      its process, or its time, has ended
  *     POST   /function/shutdown         {@link EndSpec}          its extensions are told
+ *     POST   /function/record           {@link RecordSpec}       what the host knows, for the extensions that subscribed
  *     DELETE /function                                           closes its APIs
  *
  * Paths are of the image's root file system, links in them followed inside it.
@@ -241,8 +242,8 @@ export interface FunctionSpec {
   }
   /** The names of the extensions that are started as programs of their own. */
   readonly extensions: readonly string[]
-  /** Its runtime may wait for the restore of a snapshot. */
-  readonly isSnapshotted: boolean
+  /** The runtime of a `snap-start` may wait for its restore. */
+  readonly initializationType: "on-demand" | "provisioned-concurrency" | "snap-start"
 }
 
 /** Whether it came so far; `failed` is the kind of the failure that came before. */
@@ -273,4 +274,10 @@ export interface FailureSpec {
 export interface EndSpec {
   readonly reason: "SPINDOWN" | "TIMEOUT" | "FAILURE"
   readonly deadlineMs: number
+}
+
+export interface RecordSpec {
+  /** `platform.report` and the like. */
+  readonly type: `platform.${string}`
+  readonly record: Readonly<Record<string, unknown>>
 }

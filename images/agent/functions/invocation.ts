@@ -39,7 +39,12 @@ export interface Answer {
   /** Resolves when the answer is whole: `undefined`, or how it failed. */
   readonly end: Promise<Failure | undefined>
   /** Resolves when the runtime and the extensions are done with it: from then on the environment may be frozen. */
-  readonly settled: Promise<void>
+  readonly settled: Promise<Settlement>
+}
+
+export interface Settlement {
+  /** From when the runtime was given the event; 0 when it never was. */
+  readonly durationMs: number
 }
 
 /** The answer's other side, for the runtime's requests. */
@@ -49,6 +54,10 @@ export interface Invocation {
   /** Its end is known: nothing more is taken. */
   readonly isEnded: boolean
   readonly producedBytes: number
+  /** Since it was given; 0 before. */
+  readonly durationMs: number
+  /** The runtime has it. */
+  give(): void
   begin(head: AnswerHead): void
   /** Resolves when more may follow; at once when nobody reads any more. */
   write(chunk: Buffer): Promise<void>
@@ -60,13 +69,15 @@ export interface Invocation {
 export const createInvocation = (event: InvocationEvent): Invocation => {
   const head = Promise.withResolvers<AnswerHead | undefined>()
   const end = Promise.withResolvers<Failure | undefined>()
-  const settled = Promise.withResolvers<void>()
+  const settled = Promise.withResolvers<Settlement>()
   const body = new PassThrough()
   // Who doesn't want the rest has heard its own reasons.
   body.on("error", () => {})
   const closed = new Promise<void>((resolve) => body.once("close", resolve))
   let isEnded = false
   let producedBytes = 0
+  let givenAt: number | undefined
+  const durationMs = () => (givenAt === undefined ? 0 : performance.now() - givenAt)
   return {
     event,
     answer: { head: head.promise, body, end: end.promise, settled: settled.promise },
@@ -76,6 +87,10 @@ export const createInvocation = (event: InvocationEvent): Invocation => {
     get producedBytes() {
       return producedBytes
     },
+    get durationMs() {
+      return durationMs()
+    },
+    give: () => void (givenAt = performance.now()),
     begin: (what) => head.resolve(what),
     async write(chunk) {
       if (isEnded) return
@@ -90,7 +105,7 @@ export const createInvocation = (event: InvocationEvent): Invocation => {
       body.end()
       end.resolve(failure)
     },
-    settle: () => settled.resolve(),
+    settle: () => settled.resolve({ durationMs: durationMs() }),
   }
 }
 

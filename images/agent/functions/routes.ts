@@ -1,7 +1,14 @@
 import { once } from "node:events"
 import type { Http2ServerRequest, Http2ServerResponse } from "node:http2"
 import { toFailureContent, toFrame } from "../../../src/agent/answer-frames.ts"
-import type { EndSpec, FailureSpec, FunctionSpec, FunctionStep, InvocationSpec } from "../../../src/agent/protocol.ts"
+import type {
+  EndSpec,
+  FailureSpec,
+  FunctionSpec,
+  FunctionStep,
+  InvocationSpec,
+  RecordSpec,
+} from "../../../src/agent/protocol.ts"
 import { INVOCATION_HEADER } from "../../../src/agent/version.ts"
 import { bodyOf } from "../json-body.ts"
 import type { Handler } from "../route-server.ts"
@@ -59,6 +66,10 @@ export const createFunctionRoutes = (listening: Listening): Record<string, Handl
       const { reason, deadlineMs } = await bodyOf<EndSpec>(request)
       now().shutdown(reason, deadlineMs)
     },
+    "POST /function/record": async (request) => {
+      const { type, record } = await bodyOf<RecordSpec>(request)
+      now().record(type, record)
+    },
     "DELETE /function": end,
   }
 }
@@ -94,7 +105,6 @@ const sendAnswer = async ({ head, body, end, settled }: Answer, response: Http2S
   await send(
     failure === undefined ? toFrame("done") : toFrame("failure", toFailureContent(failure.errorType, failure.body)),
   )
-  await settled
-  await send(toFrame("settled"))
+  await send(toFrame("settled", Buffer.from(JSON.stringify(await settled))))
   response.end()
 }

@@ -4,9 +4,10 @@
  */
 import type { AddressInfo } from "node:net"
 import { createExchangeServer } from "./exchange.ts"
-import { createExtensions, type FunctionIdentity, type ShutdownReason } from "./extensions.ts"
+import { createExtensions, type Extension, type FunctionIdentity, type ShutdownReason } from "./extensions.ts"
 import { createInvocation, type Answer, type Failure, type Invocation, type InvocationEvent } from "./invocation.ts"
 import { createRuntime } from "./runtime.ts"
+import { createTelemetry } from "./telemetry.ts"
 
 const MAX_STREAMED_BYTES = 200 * 1024 ** 2
 
@@ -17,8 +18,8 @@ export interface RuntimeApiOptions {
   readonly identity: FunctionIdentity
   /** The names of the extensions that are started as programs of their own. */
   readonly extensions: readonly string[]
-  /** Its runtime may wait for a restore, and run hooks around it. */
-  readonly isSnapshotted: boolean
+  /** The runtime of a `snap-start` may wait for a restore, and run hooks around it. */
+  readonly initializationType: "on-demand" | "provisioned-concurrency" | "snap-start"
   readonly maxStreamedBytes?: number
 }
 
@@ -36,7 +37,11 @@ export interface RuntimeApi extends AsyncDisposable {
   restore(): void
   /** Its process has ended, or its time: the invocation in progress ends with this, and there is no other. */
   fail(failure: Failure): void
-  /** Tells the extensions that want to know; their processes end themselves, or are ended. */
+  /** A record of what its owner knows, for the extensions that subscribed. */
+  record(type: `platform.${string}`, record: object): void
+  /** A line that a program said. */
+  line(kind: "function" | "extension", line: string): void
+  /** Tells the extensions that want to know, and sends them what is held; their processes end themselves, or are ended. */
   shutdown(reason: ShutdownReason, deadlineMs: number): void
 }
 
@@ -49,7 +54,20 @@ export const openRuntimeApi = async (options: RuntimeApiOptions): Promise<Runtim
   let failure: Failure | undefined
   let isInitialised = false
 
+  const openedAt = performance.now()
+  const init = { initializationType: options.initializationType, phase: "init" }
+  const { functionName, functionVersion } = options.identity
+
+  const runtimeDone = ({ event: { requestId }, durationMs, producedBytes }: Invocation, status: object) =>
+    telemetry.platform("platform.runtimeDone", { requestId, ...status, metrics: { durationMs, producedBytes } })
+
   const fail = (reason: Failure) => {
+    if (failure === undefined && !isInitialised)
+      telemetry.platform("platform.initRuntimeDone", { ...init, status: "error", errorType: reason.errorType })
+    if (failure === undefined && current !== undefined && !current.isEnded) {
+      const status = reason.errorType === "Sandbox.Timedout" ? "timeout" : "failure"
+      runtimeDone(current, { status, errorType: reason.errorType })
+    }
     failure ??= reason
     current?.finish(failure)
     current?.settle()
@@ -61,8 +79,12 @@ export const openRuntimeApi = async (options: RuntimeApiOptions): Promise<Runtim
     if (extensions.areRegistered) registered.resolve()
     // An invocation that came before the end of init waits for all of them, as one does that follows another.
     if (!runtime.isWaiting || !extensions.areWaiting || !extensions.areRegistered) return
-    isInitialised = true
-    initialised.resolve()
+    if (!isInitialised) {
+      isInitialised = true
+      telemetry.platform("platform.initRuntimeDone", { ...init, status: "success" })
+      telemetry.platform("platform.initReport", { ...init, metrics: { durationMs: performance.now() - openedAt } })
+      initialised.resolve()
+    }
     if (current === undefined) return
     if (!current.isEnded) return runtime.invoke(current)
     current.settle()
@@ -72,20 +94,38 @@ export const openRuntimeApi = async (options: RuntimeApiOptions): Promise<Runtim
   const events = {
     onMoved: moved,
     onFailure: fail,
-    onRegistered: moved,
-    onGiven: ({ event }: Invocation) => extensions.invoke(event),
-    onAnswered: () => {},
+    onRegistered(extension: Extension) {
+      const { name, events: subscribed } = extension
+      telemetry.platform("platform.extension", { name, state: "Registered", events: [...subscribed] })
+      moved()
+    },
+    onGiven({ event }: Invocation) {
+      const { requestId, functionArn } = event
+      telemetry.platform("platform.start", { requestId, functionArn, version: functionVersion })
+      extensions.invoke(event)
+    },
+    onAnswered: (invocation: Invocation, why: Failure | undefined) =>
+      runtimeDone(
+        invocation,
+        why === undefined ? { status: "success" } : { status: "error", errorType: why.errorType },
+      ),
   }
   const runtime = createRuntime(events, {
     maxStreamedBytes: options.maxStreamedBytes ?? MAX_STREAMED_BYTES,
-    isSnapshotted: options.isSnapshotted,
+    isSnapshotted: options.initializationType === "snap-start",
   })
   const extensions = createExtensions(options.identity, options.extensions, () => !isInitialised, events)
+  const telemetry = createTelemetry(
+    ({ request }) => extensions.find(request),
+    () => !isInitialised,
+  )
+  telemetry.platform("platform.initStart", { ...init, functionName, functionVersion })
   moved()
 
   const server = createExchangeServer({
     ...runtime.routes,
     ...extensions.routes,
+    ...telemetry.routes,
     "GET /2018-06-01/ping": ({ response }) => {
       response.writeHead(200, { "content-type": "text/plain" })
       response.end("pong")
@@ -114,8 +154,14 @@ export const openRuntimeApi = async (options: RuntimeApiOptions): Promise<Runtim
     },
     restore: () => runtime.restore(),
     fail,
-    shutdown: (reason, deadlineMs) => extensions.shutdown(reason, deadlineMs),
+    record: telemetry.platform,
+    line: telemetry.line,
+    shutdown(reason, deadlineMs) {
+      extensions.shutdown(reason, deadlineMs)
+      void telemetry.flush()
+    },
     async [Symbol.asyncDispose]() {
+      telemetry.close()
       const closed = new Promise<void>((resolve) => server.close(() => resolve()))
       server.closeAllConnections()
       await closed

@@ -54,6 +54,7 @@ export const createRuntime = (events: RuntimeEvents, limits: RuntimeLimits) => {
     const response = asking
     asking = undefined
     move("Running")
+    current.give()
     events.onGiven(current)
     answer(response, 200, event.payload, headersOf(current))
   }
@@ -66,8 +67,8 @@ export const createRuntime = (events: RuntimeEvents, limits: RuntimeLimits) => {
 
   const sent = (invocation: Invocation, failure: Failure | undefined) => {
     if (invocation.isEnded) return
-    events.onAnswered(invocation, failure)
     invocation.finish(failure)
+    events.onAnswered(invocation, failure)
     move("ResponseSent")
   }
 

@@ -14,7 +14,7 @@ export const openApi = (options: Partial<RuntimeApiOptions> = {}): Promise<Runti
     port: 0,
     identity: { functionName: "greet", functionVersion: "3", handler: "index.handler", accountId: "000000000000" },
     extensions: [],
-    isSnapshotted: false,
+    initializationType: "on-demand",
     ...options,
   })
 

@@ -58,7 +58,7 @@ const respond = (body: Buffer, what = "response", headers = {}) =>
 describe("The host", () => {
   test("opens a function's APIs, invokes, and hears head, bytes, end and that it may freeze, each when it is so", async () => {
     expect(await ask("GET", "/function/initialised")).toEqual({ message: "There is no function here" })
-    await ask("PUT", "/function", { identity, extensions: [], isSnapshotted: false })
+    await ask("PUT", "/function", { identity, extensions: [], initializationType: "on-demand" })
     expect(await ask("GET", "/function/registered")).toEqual({ failed: null })
     const first = next()
     expect(await ask("GET", "/function/initialised")).toEqual({ failed: null })
@@ -76,7 +76,9 @@ describe("The host", () => {
     expect((await frames.next()).value).toEqual({ kind: "done", content: Buffer.alloc(0) })
     // Only when the runtime asks again.
     const second = next()
-    expect((await frames.next()).value).toEqual({ kind: "settled", content: Buffer.alloc(0) })
+    const settled = (await frames.next()).value
+    expect(settled?.kind).toBe("settled")
+    expect(JSON.parse(String(settled?.content))).toEqual({ durationMs: expect.any(Number) })
 
     const failing = framesOf(invoke(Buffer.from("2")))
     await second
@@ -90,7 +92,7 @@ describe("The host", () => {
   })
 
   test("ends an invocation by saying why, and begins a new life on the same port", async () => {
-    await ask("PUT", "/function", { identity, extensions: ["one"], isSnapshotted: false })
+    await ask("PUT", "/function", { identity, extensions: ["one"], initializationType: "on-demand" })
     const frames = framesOf(invoke(Buffer.from("1")))
     await ask("POST", "/function/failure", { errorType: "Runtime.ExitError", errorMessage: "it exited" })
     const failure = (await frames.next()).value
@@ -99,7 +101,7 @@ describe("The host", () => {
     expect((await frames.next()).value?.kind).toBe("settled")
     expect(await ask("GET", "/function/initialised")).toEqual({ failed: "Runtime.ExitError" })
 
-    await ask("PUT", "/function", { identity, extensions: [], isSnapshotted: false })
+    await ask("PUT", "/function", { identity, extensions: [], initializationType: "on-demand" })
     const given = next()
     const again = framesOf(invoke(Buffer.from("2")))
     expect(await (await given).text()).toBe("2")

@@ -316,7 +316,7 @@ describe("The Runtime API", () => {
   })
 
   test("lets a runtime wait for its restore, and hears when its hooks fail", async () => {
-    await using api = await openApi({ isSnapshotted: true })
+    await using api = await openApi({ initializationType: "snap-start" })
     const restored = call(api, "GET", `${RUNTIME}/restore/next`)
     await api.initialised
     const answer = api.invoke(eventOf(1))
@@ -326,7 +326,7 @@ describe("The Runtime API", () => {
     await respond(api, id, "after")
     expect(await resultOf(answer)).toEqual({ response: "after" })
 
-    await using other = await openApi({ isSnapshotted: true })
+    await using other = await openApi({ initializationType: "snap-start" })
     const waiting = call(other, "GET", `${RUNTIME}/restore/next`)
     await other.initialised
     other.restore()

@@ -32,9 +32,9 @@ export const parseSubscription = (body: Buffer | undefined): SubscriptionRequest
   }
   if (!isObject(content)) throw invalid("The body: an object is expected")
   const { schemaVersion, types, destination } = content
-  if (schemaVersion !== undefined && !SCHEMAS.includes(String(schemaVersion)))
+  if (schemaVersion !== undefined && !SCHEMAS.includes(schemaVersion as string))
     throw invalid(`schemaVersion: one of ${SCHEMAS.slice(0, 3).join(", ")} is expected`)
-  if (!Array.isArray(types) || types.length === 0 || !types.every((type) => TYPES.includes(String(type))))
+  if (!Array.isArray(types) || types.length === 0 || !types.every((type) => TYPES.includes(type as string)))
     throw invalid(`types: some of ${TYPES.join(", ")} are expected`)
   return {
     types: new Set(types as RecordKind[]),

@@ -3,7 +3,8 @@ import { connect } from "node:net"
 import { describe, expect, test } from "vitest"
 import { toFailure } from "../../../images/agent/functions/invocation.ts"
 import type { RuntimeApi } from "../../../images/agent/functions/runtime-api.ts"
-import { ARN, eventOf, openApi, openFiles, resultOf, startProgram, textOf } from "./program.ts"
+import { startFunction } from "./function.ts"
+import { ARN, eventOf, openApi, resultOf, startProgram, textOf } from "./program.ts"
 
 const RUNTIME = "/2018-06-01/runtime"
 
@@ -55,9 +56,9 @@ while True:
 
 describe("A custom runtime", () => {
   test("in shell with curl takes events one after the other, answers them, and fails when it is asked to", async () => {
-    await using files = await openFiles({ bootstrap: BOOTSTRAP })
-    await using api = await openApi()
-    await using program = startProgram(api, [`${files.path}/bootstrap`])
+    const code = { bootstrap: BOOTSTRAP }
+    await using started = await startFunction({ language: "provided", handler: "free.text", code })
+    const { api, program } = started
     await api.initialised
     for (const n of [1, 2, 3]) {
       const answer = api.invoke(eventOf({ n }))
@@ -69,6 +70,12 @@ describe("A custom runtime", () => {
       errorType: "Function.Asked",
       error: { errorType: "Shell", errorMessage: "asked to" },
     })
+  })
+
+  test("that brings no bootstrap is told so in its log, and exits as a shell does that finds nothing", async () => {
+    await using started = await startFunction({ language: "provided", handler: "free.text", code: {} })
+    expect(await started.program.closed).toEqual([127, null])
+    expect(started.program.said.stderr).toMatch(/^Couldn't find valid bootstrap\(s\): /)
   })
 
   test("in Python streams what it answers, over one connection, to whoever takes streams and to whoever doesn't", async () => {

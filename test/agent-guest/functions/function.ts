@@ -1,0 +1,42 @@
+/** A function as its environment has it: its code, a language's runtime from the image, and a Runtime API. */
+import { chmod, writeFile } from "node:fs/promises"
+import { join } from "node:path"
+import { runtimeFiles, type Language } from "../../../images/runtimes/files.ts"
+import { openApi, openFiles, startProgram } from "./program.ts"
+import type { RuntimeApiOptions } from "../../../images/agent/functions/runtime-api.ts"
+
+export interface FunctionOptions {
+  readonly language: Language
+  readonly handler: string
+  readonly code: Readonly<Record<string, string>>
+  readonly env?: Readonly<Record<string, string>>
+  readonly api?: Partial<RuntimeApiOptions>
+}
+
+/** Starts it; disposing it ends its process. */
+export const startFunction = async ({ language, handler, code, env = {}, api: options = {} }: FunctionOptions) => {
+  await using stack = new AsyncDisposableStack()
+  const task = stack.use(await openFiles({ "package.json": "{}", ...code }))
+  const runtime = stack.use(await openFiles({}))
+  for (const { name, content, mode } of await runtimeFiles(language)) {
+    await writeFile(join(runtime.path, name), content)
+    await chmod(join(runtime.path, name), mode)
+  }
+  const api = stack.use(await openApi(options))
+  const program = stack.use(
+    startProgram(api, [join(runtime.path, "bootstrap")], {
+      _HANDLER: handler,
+      LAMBDA_TASK_ROOT: task.path,
+      LAMBDA_RUNTIME_DIR: runtime.path,
+      AWS_LAMBDA_FUNCTION_NAME: "greet",
+      AWS_LAMBDA_FUNCTION_VERSION: "3",
+      AWS_LAMBDA_FUNCTION_MEMORY_SIZE: "256",
+      AWS_LAMBDA_LOG_GROUP_NAME: "/aws/lambda/greet",
+      AWS_LAMBDA_LOG_STREAM_NAME: "2026/01/31/[3]00",
+      PYTHONDONTWRITEBYTECODE: "1",
+      ...env,
+    }),
+  )
+  const all = stack.move()
+  return { api, program, path: task.path, [Symbol.asyncDispose]: () => all.disposeAsync() }
+}

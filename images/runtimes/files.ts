@@ -1,11 +1,12 @@
 /** What is in `/var/runtime` of each runtime: our own bootstraps, one folder per language. */
-import { readFile } from "node:fs/promises"
+import { readdir, readFile } from "node:fs/promises"
 import { fileURLToPath } from "node:url"
 import { build } from "esbuild"
 
-export type Language = "nodejs" | "provided"
+export type Language = "nodejs" | "python" | "provided"
 
 export interface RuntimeFile {
+  /** It may be in a directory. */
   readonly name: string
   readonly content: Buffer
   readonly mode: number
@@ -34,6 +35,11 @@ const bundled = async (): Promise<RuntimeFile> => {
 
 const MORE: Readonly<Record<Language, () => Promise<readonly RuntimeFile[]>>> = {
   nodejs: async () => [await bundled()],
+  python: async () => {
+    const all = await readdir(new URL("python", import.meta.url), { recursive: true })
+    const modules = all.filter((name) => name.endsWith(".py"))
+    return Promise.all(modules.toSorted().map((name) => file("python", name)))
+  },
   provided: async () => [],
 }
 

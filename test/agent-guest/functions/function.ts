@@ -1,6 +1,6 @@
 /** A function as its environment has it: its code, a language's runtime from the image, and a Runtime API. */
-import { chmod, writeFile } from "node:fs/promises"
-import { join } from "node:path"
+import { chmod, mkdir, writeFile } from "node:fs/promises"
+import { dirname, join } from "node:path"
 import { runtimeFiles, type Language } from "../../../images/runtimes/files.ts"
 import { openApi, openFiles, startProgram } from "./program.ts"
 import type { RuntimeApiOptions } from "../../../images/agent/functions/runtime-api.ts"
@@ -19,6 +19,7 @@ export const startFunction = async ({ language, handler, code, env = {}, api: op
   const task = stack.use(await openFiles({ "package.json": "{}", ...code }))
   const runtime = stack.use(await openFiles({}))
   for (const { name, content, mode } of await runtimeFiles(language)) {
+    await mkdir(dirname(join(runtime.path, name)), { recursive: true })
     await writeFile(join(runtime.path, name), content)
     await chmod(join(runtime.path, name), mode)
   }

@@ -310,6 +310,7 @@ export const startDaemon = async (
         functions: functions.verbs,
         links: createCodeLinks(secrets.derive("function-code-links").toString("hex"), functions.codes.keyOf),
       },
+      archive: logs.archive,
       storage: createImageStorage({ dataDirectory: data.path, layers, registry, snapshots }),
       tokenKeys,
       health: () => Promise.resolve({ ok: true, accelerator: verdict.accelerator }),

@@ -3,12 +3,14 @@ import { Hono } from "hono"
 import type { Registry } from "prom-client"
 import { notFound } from "../errors.ts"
 import type { Log } from "../log.ts"
+import type { LogArchive } from "../logs/archive.ts"
 import type { ArtifactStore } from "../store/artifact-store.ts"
 import type { Links } from "../tokens/links.ts"
 import { claimedService } from "./aws/authorization.ts"
 import { createFunctionsService, type FunctionsParts } from "./aws/functions/service.ts"
 import type { ServiceContext } from "./aws/json-service.ts"
 import { parseMicrovmId, parseUuid } from "./aws/microvms/identifiers.ts"
+import { createCloudWatchLogsService } from "./aws/cloudwatch-logs/service.ts"
 import { createMicrovmsService, microvmsDialect, type MicrovmsParts } from "./aws/microvms/service.ts"
 import { rawTarget, type ApiEnv } from "./aws/request-body.ts"
 import { createS3Service } from "./aws/s3/service.ts"
@@ -33,6 +35,8 @@ export interface ApiParts extends MicrovmsParts {
   readonly storage: ImageStorage
   /** Left out where there is no database: Lambda's functions are then unknown. */
   readonly functions?: FunctionsParts
+  /** Everything that logs are kept of. */
+  readonly archive: LogArchive
   /** Makes links for browsers. */
   readonly links: Pick<Links, "mint">
   /** What tokens are signed with: shown, and replaced. */
@@ -51,13 +55,14 @@ const maxBodyBytes = 6 * 1024 * 1024
 const maxTargetLength = 8 * 1024
 
 /**
- * Everything on the API port. What is signed for S3 goes to the artifact store, whatever its path;
+ * Everything on the API port. What is signed for S3 goes to the artifact store, whatever its path, and what is signed for CloudWatch Logs there;
  * then our few open paths, then our own signed ones, and all else is AWS Lambda's.
  */
 export const createApi = (parts: ApiParts): Hono<ApiEnv> => {
   const keys = parts.functions?.links.withKey(parts.keys) ?? parts.keys
   const context: ServiceContext = { verifier: createVerifier(keys, parts.now), log: parts.log, maxBodyBytes }
   const s3 = createS3Service(parts.store, context)
+  const cloudWatchLogs = createCloudWatchLogsService(parts.archive, context)
   const microvms = createMicrovmsService(parts, context)
   const functions = parts.functions && createFunctionsService(parts.functions, context)
   const closing = parts.closing ?? new AbortController().signal
@@ -86,7 +91,9 @@ export const createApi = (parts: ApiParts): Hono<ApiEnv> => {
   app.use(async (c, next) => {
     const raw = rawTarget(c)
     if (raw.length > maxTargetLength) return c.text("URI Too Long", 414)
-    if (claimedService(raw, c.req.raw.headers) === "s3") return s3(c, randomUUID())
+    const service = claimedService(raw, c.req.raw.headers)
+    if (service === "s3") return s3(c, randomUUID())
+    if (service === "logs") return cloudWatchLogs(c, randomUUID())
     return next()
   })
 

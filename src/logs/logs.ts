@@ -12,6 +12,8 @@ import { and, eq, isNull, sql } from "drizzle-orm"
 import type { PostgresJsDatabase } from "drizzle-orm/postgres-js"
 import { logs } from "../db/schema.ts"
 import type { Log } from "../log.ts"
+import { createLogArchive, type LogArchive } from "./archive.ts"
+import type { Subscribe } from "./follow.ts"
 import { createLog } from "./groups.ts"
 import type { LogAddress } from "./names.ts"
 import { createLogReader, type LogReader } from "./reader.ts"
@@ -43,6 +45,8 @@ export interface Logs extends AsyncDisposable {
   /** One at a time for each log; the caller closes it. What it loses when it is too long is its oldest lines, unless it `keeps` both ends. */
   writer(id: string, keeps?: Kept): LogWriter
   reader(id: string): LogReader
+  /** All of them, by group and stream. */
+  readonly archive: LogArchive
   /** Nothing will be written to it any more: who follows it is at its end. Idempotent. */
   end(id: string): Promise<void>
 }
@@ -54,7 +58,9 @@ export const createLogs = (options: LogsOptions): Logs => {
   const retention = createRetention(options)
   /** Who waits for a log to change. */
   const changes = new Map<string, PromiseWithResolvers<void>>()
+  const listeners = new Set<(id: string) => void>()
   const announce = (id: string) => {
+    for (const listener of listeners) listener(id)
     changes.get(id)?.resolve()
     changes.delete(id)
   }
@@ -64,7 +70,15 @@ export const createLogs = (options: LogsOptions): Logs => {
     return change.promise
   }
 
+  const subscribe: Subscribe = (onWritten) => {
+    // Its own function: the same one may be subscribed twice.
+    const listener = (id: string) => onWritten(id)
+    listeners.add(listener)
+    return () => void listeners.delete(listener)
+  }
+
   return {
+    archive: createLogArchive(db, options.limits.days, subscribe),
     create: (tx, id, address) => createLog(tx, { id, hostId, address }),
     writer(id, keeps = "end") {
       const writer = createLogWriter({ id, keeps }, options, {

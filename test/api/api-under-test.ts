@@ -14,7 +14,12 @@ import { openArtifactStore, type ArtifactStoreLimits } from "../../src/store/art
 import { openTokenKeys } from "../../src/tokens/keys.ts"
 import { createLinks } from "../../src/tokens/links.ts"
 import { createMemoryKeyStore } from "../tokens/memory-key-store.ts"
-import { createMemoryImages, createMemoryMicrovms, createMemoryStorage } from "./memory-resources.ts"
+import {
+  createMemoryArchive,
+  createMemoryImages,
+  createMemoryMicrovms,
+  createMemoryStorage,
+} from "./memory-resources.ts"
 
 export const account = "000000000000"
 export const region = "eu-central-1"
@@ -54,6 +59,7 @@ export const startApi = async (
     mint: { mint: async (grant: Grant) => JSON.stringify(grant) },
     store,
     storage: createMemoryStorage(),
+    archive: createMemoryArchive(),
     tokenKeys,
     links: createLinks(tokenKeys),
     health: async () => ({ ok: true }),

@@ -13,6 +13,7 @@ import {
   type Scope,
 } from "../../machines/resources.ts"
 import { conflict, notFound, validationError } from "../../src/errors.ts"
+import type { LogArchive } from "../../src/logs/archive.ts"
 import type { LogEntry } from "../../src/logs/entry.ts"
 import type { LogReader } from "../../src/logs/reader.ts"
 
@@ -194,3 +195,13 @@ export const createMemoryStorage = (): ImageStorage => {
     },
   }
 }
+
+/** The archive of who keeps no logs. */
+export const createMemoryArchive = (): LogArchive => ({
+  days: 7,
+  groups: async () => [],
+  streams: async () => [],
+  async *forward() {},
+  async *backward() {},
+  async *follow() {},
+})

@@ -2,10 +2,12 @@ import { ServiceError } from "../../errors.ts"
 import type { Log } from "../../log.ts"
 import { SignatureRefusal, toJsonRefusal } from "./signature-refusal.ts"
 
-/** How a rest-json service writes what AWS's services write differently. */
+/** How a service of JSON writes what AWS's services write differently. */
 export interface Dialect {
   /** Members without a value: MicroVMs write `null`, others leave them out. */
   readonly absent: "null" | "omitted"
+  /** By default `application/json`. */
+  readonly contentType?: string
   /** The member of an error's body that holds its sentence. */
   readonly messageMember: (code: string) => "message" | "Message"
   /** Members of an error's body. */
@@ -29,7 +31,7 @@ const respond = (
     ? new Response(null, { status, headers })
     : new Response(JSON.stringify(body, dialect.absent === "omitted" ? withoutAbsent : undefined), {
         status,
-        headers: { "content-type": "application/json", ...headers },
+        headers: { "content-type": dialect.contentType ?? "application/json", ...headers },
       })
 
 /** The answer of an operation that went well; no body at all when there is none. */

@@ -19,6 +19,7 @@ import { toErrorAnswer } from "./aws/wire.ts"
 import type { ImageStorage } from "../../machines/resources.ts"
 import { createCancelRoute } from "./torpor/cancel.ts"
 import { createLinksRoute } from "./torpor/links.ts"
+import { createGroupLogRoute } from "./torpor/group-log.ts"
 import { createLogRoute, type FindLog } from "./torpor/log.ts"
 import { createRotateRoute } from "./torpor/keys.ts"
 import { createStorageRoute } from "./torpor/storage.ts"
@@ -80,6 +81,7 @@ export const createApi = (parts: ApiParts): Hono<ApiEnv> => {
   const prune = createStorageRoute(parts.storage, "prune", context)
   const createLink = createLinksRoute(parts.microvms, parts.links, parts.config, context)
   const rotateKeys = createRotateRoute(parts.tokenKeys, context)
+  const groupLog = createGroupLogRoute(parts.archive, context, closing)
   const microvmLog = logRoute(async (identifier, caller) => ({
     reader: await parts.microvms.log(parseMicrovmId(identifier), caller),
   }))
@@ -111,6 +113,7 @@ export const createApi = (parts: ApiParts): Hono<ApiEnv> => {
   app.post("/torpor/v1/images/prune", (c) => prune(c, randomUUID()))
   app.post("/torpor/v1/microvms/:microvmId/links", (c) => createLink(c, randomUUID()))
   app.post("/torpor/v1/keys/rotate", (c) => rotateKeys(c, randomUUID()))
+  app.get("/torpor/v1/logs", (c) => groupLog(c, randomUUID()))
   app.get("/torpor/v1/microvms/:microvmId/logs", (c) => microvmLog(c, randomUUID()))
   app.all("*", (c) => {
     const serve = functions?.owns(c.req.method, rawTarget(c)) === true ? functions.serve : microvms

@@ -162,6 +162,30 @@ export const commands: Readonly<Record<string, Command>> = {
     asRoot: false,
     run: async (input) => (await import("./open.ts")).open(input),
   },
+  logs: {
+    summary: "show what builds, virtual machines and functions have said",
+    description: [
+      "NAME is an image's or a function's, for all that belongs to it; a MicroVM's id; or a",
+      "log group's own. STREAM is one of a group's streams, or what those begin with that",
+      "are wanted. All that is kept is shown, unless --since says how much of it.",
+    ],
+    args: {
+      NAME: { what: "an image, a function, a MicroVM's id, or a log group", required: true },
+      STREAM: { what: "a stream of the group, or how it begins", required: false },
+    },
+    options: {
+      follow: { what: "go on with what is said from now on; Ctrl-C ends it", short: "f" },
+      since: { what: "10m, 2h or 1d ago, or a time such as 2026-01-31T12:00Z", value: "TIME", short: "s" },
+      timestamps: { what: "when each line was said, in front of it", short: "t" },
+    },
+    examples: {
+      "torpor logs -f api": "everything of the image: its builds and its MicroVMs",
+      "torpor logs microvm-… --since 10m": "one MicroVM, the last ten minutes",
+      "torpor logs api 2026/01/31": "what began on one day",
+    },
+    asRoot: false,
+    run: async (input) => (await import("./logs.ts")).logs(input),
+  },
   "images df": {
     summary: "show what images and builds take on the daemon's disk",
     description: ["Reclaimable is what nothing that is there needs: `torpor images prune` removes it."],

@@ -15,6 +15,9 @@ export const BUILD_VERSION = "0.0"
 /** The group of an image: of its builds and of its MicroVMs. */
 export const imageGroup = (imageName: string): string => `/aws/lambda-microvms/${imageName}`
 
+/** The group of a function that has no other of its own. */
+export const functionGroup = (functionName: string): string => `/aws/lambda/${functionName}`
+
 /** A stream's own name: the day on which it began, the version, and what says it. */
 export const streamName = (began: Date, version: string, speaker: string): string =>
   `${began.toISOString().slice(0, 10).replaceAll("-", "/")}[${version}]${speaker}`

@@ -7,6 +7,7 @@ import { microvmsDialect } from "../aws/microvms/service.ts"
 import type { ApiEnv } from "../aws/request-body.ts"
 import { queryValue, type Target } from "../aws/target.ts"
 import { toErrorAnswer } from "../aws/wire.ts"
+import { jsonLinesAnswer, toJsonLines, unlessClosing } from "./json-lines.ts"
 
 const linesPerPage = 200
 
@@ -33,22 +34,9 @@ export const createLogRoute =
       const [from, limit] = [numberOf(target, "from") ?? 0, numberOf(target, "limit") ?? Infinity]
       const follow = queryValue(target, "follow") === "1"
       const found = await find(target.path.split("/")[4] ?? "", caller)
-      // A quiet log is no idle connection; one whose client has vanished is found out by the kernel.
-      if (follow) c.env?.incoming?.socket.setTimeout(0).setKeepAlive(true, 60_000)
-      const gone = new AbortController()
-      const lines = linesOf(found, { from, limit, follow }, AbortSignal.any([gone.signal, closing]))
-      const body = new ReadableStream<Uint8Array>({
-        async pull(controller) {
-          const { done, value } = await lines.next()
-          if (done) controller.close()
-          else controller.enqueue(value)
-        },
-        async cancel() {
-          gone.abort()
-          await lines.return(undefined)
-        },
-      })
-      return new Response(body, { headers: { "content-type": "application/x-ndjson", "x-amzn-requestid": requestId } })
+      return jsonLinesAnswer(c, { requestId, follow, closing }, (signal) =>
+        linesOf(found, { from, limit, follow }, signal),
+      )
     } catch (error) {
       return toErrorAnswer(error, microvmsDialect, requestId, context.log)
     }
@@ -69,7 +57,7 @@ async function* linesOf(
   while (left > 0) {
     const wanted = Math.min(linesPerPage, left)
     const { entries, next } = await reader.read(at, wanted)
-    if (entries.length > 0) yield Buffer.from(`${entries.map((entry) => JSON.stringify(entry)).join("\n")}\n`)
+    if (entries.length > 0) yield toJsonLines(entries)
     left -= entries.length
     at = next
     if (entries.length === wanted || (follow && (await more(reader, at, signal)))) continue
@@ -78,16 +66,10 @@ async function* linesOf(
       undefined,
       signal,
     )
-    if (ended !== undefined) yield Buffer.from(`${JSON.stringify(ended)}\n`)
+    if (ended !== undefined) yield toJsonLines([ended])
     return
   }
 }
 
 const more = (reader: LogReader, from: number, signal: AbortSignal): Promise<boolean> =>
   unlessClosing(reader.more(from, signal), false, signal)
-
-const unlessClosing = async <Answer>(work: Promise<Answer>, otherwise: Answer, signal: AbortSignal): Promise<Answer> =>
-  work.catch((error: unknown) => {
-    if (signal.aborted) return otherwise
-    throw error
-  })

@@ -1,13 +1,10 @@
-import { setTimeout as sleep } from "node:timers/promises"
 import type { ApiClient } from "../client.ts"
+import { followLines, printable } from "../log-lines.ts"
 
 export interface BuildEnd {
   readonly state: "SUCCESSFUL" | "FAILED"
   readonly reason: string | null
 }
-
-/** How often a daemon is looked for that has gone away meanwhile. */
-const [AGAIN_MS, TRIES] = [1000, 60]
 
 /** Prints a build's log as it is written; resolves with how it ends, also when the daemon starts again meanwhile. */
 export const followBuild = async (
@@ -16,37 +13,17 @@ export const followBuild = async (
   print: (line: string) => void,
   signal: AbortSignal,
 ): Promise<BuildEnd> => {
+  const path = `/torpor/v1/builds/${buildId}/logs`
   let from = 0
-  for (let tries = TRIES; ; tries--) {
-    try {
-      const query = { follow: "1", from: String(from) }
-      const { body } = await client.send("GET", `/torpor/v1/builds/${buildId}/logs`, signal, query)
-      for await (const line of linesOf(body)) {
-        const told = JSON.parse(line) as { line: number; text: string } | BuildEnd
-        if ("state" in told) return told
-        from = told.line + 1
-        tries = TRIES
-        print(printable(told.text))
-      }
-    } catch (error) {
-      if (signal.aborted || tries === 0 || !isWeather(error)) throw error
-    }
-    await sleep(AGAIN_MS, undefined, { signal })
+  for await (const told of followLines<{ line: number; text: string } | BuildEnd>(
+    client,
+    () => ({ path, query: { follow: "1", from: String(from) } }),
+    () => Promise.resolve(false),
+    signal,
+  )) {
+    if ("state" in told) return told
+    from = told.line + 1
+    print(printable(told.text))
   }
+  throw new Error("Nobody told how the build ended")
 }
-
-/** A connection that is refused or breaks off. */
-const isWeather = (error: unknown) => error instanceof TypeError
-
-async function* linesOf(body: ReadableStream<Uint8Array> | null): AsyncGenerator<string> {
-  const decoder = new TextDecoder()
-  let rest = ""
-  for await (const chunk of body ?? []) {
-    const lines = (rest + decoder.decode(chunk, { stream: true })).split("\n")
-    rest = lines.pop() ?? ""
-    yield* lines
-  }
-}
-
-/** A build says what it likes, and this is somebody's terminal. */
-const printable = (text: string) => text.replaceAll(/(?!\t)\p{Cc}/gu, "")

@@ -1,19 +1,46 @@
 import { BaseSequencer, type TestSpecification } from "vitest/node"
 import { defineConfig } from "vitest/config"
 
-/** What takes minutes begins first, and what takes seconds fills the gaps at the end. */
+/** What takes minutes, the longest first: begun late, one of them would go on alone at the end. Then all that is not named. */
+const LONG = [
+  "life/dockerfiles",
+  "life/recovery",
+  "life/build",
+  "life/microvm",
+  "life/stages",
+  "life/neighbours",
+  "life/agent",
+  "life/bases",
+  "life/",
+  "vmm/vmm",
+  "suspends/suspends",
+  "net/",
+]
+
+/** Rooms whose tests start nothing that outlives a test, and no machine: their files share a process, and load what they have in common once. */
+const TOGETHER = [
+  "test/{agent,api,images,proxy,store,tokens}/**/*.test.ts",
+  "test/net/{address,dns-message,name-server,resolver,resolver-hostile}.test.ts",
+  "test/registry/{blobs,image-config,manifest,reference}.test.ts",
+  "test/machines/{disks,microvm,turns,work}.test.ts",
+  "test/{logs/lines,vmm/manifest,vmm/qmp,config,data-directory,given-certificate,secrets}.test.ts",
+]
+
+/** What takes seconds fills the gaps at the end: first each file with a process of its own, then those that share one. */
 class LongFirst extends BaseSequencer {
   override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
-    const isLong = ({ moduleId }: TestSpecification) => moduleId.includes("/test/life/")
     // oxlint-disable-next-line unicorn/no-array-sort -- vitest's own, of no array
     const sorted = await super.sort(files)
-    return [...sorted.filter(isLong), ...sorted.filter((file) => !isLong(file))]
+    const rank = ({ moduleId, project }: TestSpecification) => {
+      const place = LONG.findIndex((name) => moduleId.includes(`/test/${name}`))
+      return project.config.isolate ? (place < 0 ? LONG.length : place) : LONG.length + 1
+    }
+    return sorted.toSorted((one, other) => rank(one) - rank(other))
   }
 }
 
 export default defineConfig({
   test: {
-    include: ["test/**/*.test.ts"],
     pool: "forks",
     // Real virtual machines on two cores: a third has work for them while others wait for an alarm or a limit; more only make each slower.
     maxWorkers: 3,
@@ -22,5 +49,9 @@ export default defineConfig({
     testTimeout: 600_000,
     hookTimeout: 600_000,
     expect: { poll: { timeout: 60_000 } },
+    projects: [
+      { extends: true, test: { name: "alone", include: ["test/**/*.test.ts"], exclude: TOGETHER } },
+      { extends: true, test: { name: "together", include: TOGETHER, isolate: false } },
+    ],
   },
 })

@@ -37,6 +37,8 @@ export interface Exchange {
   answer(answer: GuestAnswer): void
   /** The edge answers, and no application; an answer that has begun is broken off. */
   answerInstead(answer: EdgeAnswer): void
+  /** Ends it where it is, with whatever of it waits to be read. */
+  breakOff(): void
   /** Lets what is left of a body go nowhere, once the answer is out. */
   discardBody(): void
 }

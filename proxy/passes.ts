@@ -6,7 +6,7 @@ import { beginActivity, type OpenActivity } from "./activity.ts"
 import { admit, type Admitted } from "./admission/admission.ts"
 import type { Claim } from "./admission/claim.ts"
 import { enter, isForEntrance } from "./browser/enter.ts"
-import { EdgeError, toAnswer, type EdgeErrorCode } from "./errors.ts"
+import { EdgeError, toAnswer, type EdgeAnswer, type EdgeErrorCode } from "./errors.ts"
 import { goneSignal, type Exchange } from "./exchange.ts"
 import type { Pool, Pools } from "./guest/pools.ts"
 import type { GuestPlace } from "./guest/send.ts"
@@ -22,6 +22,8 @@ export interface PassOptions {
   readonly limits: Limits
   readonly metrics: EdgeMetrics
   readonly log: Log
+  /** How long an answer of the edge's own waits to be read, too. */
+  readonly idleTimeoutSeconds: number
 }
 
 /** Carries one exchange from its claim to its end; a refusal is answered, nothing is thrown. */
@@ -31,7 +33,15 @@ export type Serve = (
   send: (at: GuestPlace, pool: Pool) => Promise<void>,
 ) => Promise<void>
 
-export const createServe = ({ router, tokens, pools, limits, metrics, log }: PassOptions): Serve => {
+export const createServe = ({
+  router,
+  tokens,
+  pools,
+  limits,
+  metrics,
+  log,
+  idleTimeoutSeconds,
+}: PassOptions): Serve => {
   /** Counts the request as open and waits until its VM is awake; a client that gives up ends its wait. */
   const hold = async (
     exchange: Exchange,
@@ -56,13 +66,21 @@ export const createServe = ({ router, tokens, pools, limits, metrics, log }: Pas
     }
   }
 
+  /** Answers somebody who was not let in: whoever doesn't read it has no token whose limits would count it. */
+  const answerInstead = (exchange: Exchange, answer: EdgeAnswer) => {
+    if (exchange.isOver) return
+    exchange.answerInstead(answer)
+    const unread = setTimeout(() => exchange.breakOff(), idleTimeoutSeconds * 1000)
+    exchange.onOver(() => clearTimeout(unread))
+  }
+
   const pass = async (exchange: Exchange, toClaim: () => Claim, send: Parameters<Serve>[2]) => {
     const { head, requestId, remoteAddress } = exchange
     const claim = toClaim()
     if (isForEntrance(head)) {
       const answer = await enter(head, requestId, router, tokens)
       exchange.discardBody()
-      exchange.answerInstead(answer)
+      answerInstead(exchange, answer)
       return
     }
     const admitted = await admit(head, claim, router, tokens)
@@ -99,7 +117,7 @@ export const createServe = ({ router, tokens, pools, limits, metrics, log }: Pas
       const { head, requestId } = exchange
       const answer = toAnswer(codeOf(error, requestId), requestId, head.headers.accept)
       metrics.refused(answer.name)
-      exchange.answerInstead(answer)
+      answerInstead(exchange, answer)
     }
   }
 }

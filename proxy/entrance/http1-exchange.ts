@@ -73,6 +73,7 @@ export const createHttp1Exchange = (
       if (!isAskedFor) response.shouldKeepAlive = false
       response.writeHead(status, own).end(body)
     },
+    breakOff: () => void response.destroy(),
     discardBody() {
       if (request.complete) request.resume()
       else if (!isAskedFor) return

@@ -59,6 +59,7 @@ export const createHttp2Exchange = (
       stream.respond({ ...own, ":status": status })
       stream.end(body)
     },
+    breakOff: () => void stream.destroy(),
     discardBody() {
       // The stream's end alone: the connection, and its other streams, go on. RFC 9113, 8.1.
       if (stream.readableEnded) return

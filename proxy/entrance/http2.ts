@@ -13,6 +13,7 @@ import { checkHttp2 } from "../admission/well-formed.ts"
 import { sendRequest } from "../guest/send.ts"
 import type { Serve } from "../passes.ts"
 import { limitControlFrames } from "./control-frames.ts"
+import { endWithoutHeartbeat } from "./heartbeat.ts"
 import { createHttp2Exchange } from "./http2-exchange.ts"
 
 export interface Http2Entrance {
@@ -26,7 +27,7 @@ export interface Http2Entrance {
 
 export interface Http2Limits {
   readonly maxHeaderBytes: number
-  /** How long a connection without a request is kept. */
+  /** How long a connection without a request is kept, or one whose client reads nothing. */
   readonly idleMs: number
 }
 
@@ -36,7 +37,7 @@ const MAX_CONCURRENT_STREAMS = 128
 const [STREAM_WINDOW, SESSION_WINDOW] = [512 * 1024, 2 * 1024 * 1024]
 
 export const openHttp2 = (serve: Serve, limits: Http2Limits): Http2Entrance => {
-  const sessions = new Set<ServerHttp2Session>()
+  const connections = new Map<ServerHttp2Session, TLSSocket>()
   const server = createServer({
     settings: {
       maxConcurrentStreams: MAX_CONCURRENT_STREAMS,
@@ -79,39 +80,50 @@ export const openHttp2 = (serve: Serve, limits: Http2Limits): Http2Entrance => {
     })
   }
 
-  server
-    .on("session", (session) => {
-      let open = 0
-      // Of requests, not of bytes: PINGs, or headers that never end, would keep a connection for good.
-      const close = () => session.close()
-      let idle = setTimeout(close, limits.idleMs)
-      sessions.add(session)
-      session
-        .once("close", () => {
-          clearTimeout(idle)
-          sessions.delete(session)
-        })
-        .on("error", () => {})
-        .on("stream", (stream) => {
-          open++
-          clearTimeout(idle)
-          stream.once("close", () => {
-            if (--open === 0 && !session.destroyed) idle = setTimeout(close, limits.idleMs)
-          })
-        })
-      session.setLocalWindowSize(SESSION_WINDOW)
-      limitControlFrames(session, session.socket)
+  const onSession = (session: ServerHttp2Session, socket: TLSSocket) => {
+    let open = 0
+    // Of requests, not of bytes: PINGs, or headers that never end, would keep a connection for good.
+    const close = () => {
+      session.close()
+      // It waits for the client to close its end, who may not even read that we closed ours.
+      idle = setTimeout(() => socket.destroy(), limits.idleMs)
+    }
+    let idle = setTimeout(close, limits.idleMs)
+    connections.set(session, socket)
+    socket.once("close", () => {
+      clearTimeout(idle)
+      connections.delete(session)
+      // Node closes its streams, which waits for what was being written: for good, if the client had stopped reading.
+      session.destroy()
     })
-    .on("stream", onStream)
-    .on("sessionError", () => {})
+    session
+      .on("error", () => {})
+      .on("stream", (stream) => {
+        open++
+        clearTimeout(idle)
+        stream.once("close", () => {
+          if (--open === 0 && !socket.destroyed) idle = setTimeout(close, limits.idleMs)
+        })
+      })
+    session.setLocalWindowSize(SESSION_WINDOW)
+    limitControlFrames(session, socket)
+    endWithoutHeartbeat(session, socket, () => open > 0, limits.idleMs)
+  }
+
+  server.on("stream", onStream).on("sessionError", () => {})
 
   return {
-    accept: (socket) => void server.emit("connection", socket),
+    accept(socket) {
+      // It is made before the next line is over.
+      server.once("session", (session) => onSession(session, socket))
+      server.emit("connection", socket)
+    },
     retire() {
-      for (const session of sessions) session.close()
+      for (const session of connections.keys()) session.close()
     },
     destroy() {
-      for (const session of sessions) session.destroy()
+      // A session's own destroy() waits for what is being written.
+      for (const socket of connections.values()) socket.destroy()
     },
   }
 }

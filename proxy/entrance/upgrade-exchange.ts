@@ -38,6 +38,7 @@ export const createUpgradeExchange = (
     inform() {},
     answer: (answer) => toExchange().answer(answer),
     answerInstead: (answer) => toExchange().answerInstead(answer),
+    breakOff: () => void socket.destroy(),
     discardBody() {},
   }
 }

@@ -2,6 +2,7 @@
 import { fork } from "node:child_process"
 import { once } from "node:events"
 import { fileURLToPath } from "node:url"
+import type { EdgeLimits } from "../../proxy/server.ts"
 import { watchMemory, type ProcessMemory } from "../fixtures/process-memory.ts"
 import { openTestEdge } from "./test-edge.ts"
 
@@ -15,8 +16,8 @@ interface Entrance {
 
 export interface EdgeProcess extends Entrance, ProcessMemory, AsyncDisposable {}
 
-export const startEdgeProcess = async (): Promise<EdgeProcess> => {
-  const child = fork(fileURLToPath(import.meta.url), ["serve"])
+export const startEdgeProcess = async (limits: Partial<EdgeLimits> = {}): Promise<EdgeProcess> => {
+  const child = fork(fileURLToPath(import.meta.url), ["serve", JSON.stringify(limits)])
   const [entrance] = (await once(child, "message")) as [Entrance]
   return {
     ...entrance,
@@ -30,7 +31,7 @@ export const startEdgeProcess = async (): Promise<EdgeProcess> => {
 }
 
 if (process.argv[2] === "serve") {
-  const { edge, ca, vm, ...opened } = await openTestEdge()
+  const { edge, ca, vm, ...opened } = await openTestEdge(JSON.parse(process.argv[3] ?? "{}") as Partial<EdgeLimits>)
   process.send?.({ port: edge.port, ca, name: vm.name, token: vm.token } satisfies Entrance)
   await once(process, "disconnect")
   await opened[Symbol.asyncDispose]()

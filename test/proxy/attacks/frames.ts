@@ -4,10 +4,10 @@ import { connect as connectPlain, type Socket } from "node:net"
 import { connect } from "node:tls"
 import type { EdgeVm, TestEdge } from "../test-edge.ts"
 
-export const [DATA, HEADERS, RST_STREAM, SETTINGS, PING, GOAWAY, CONTINUATION] = [0, 1, 3, 4, 6, 7, 9]
+export const [DATA, HEADERS, RST_STREAM, SETTINGS, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION] = [0, 1, 3, 4, 6, 7, 8, 9]
 export const [END_STREAM, END_HEADERS, ACK] = [1, 4, 1]
 /** What a setting is about. */
-export const HEADER_TABLE_SIZE = 1
+export const [HEADER_TABLE_SIZE, INITIAL_WINDOW_SIZE] = [1, 4]
 /** What every peer takes. */
 const MAX_FRAME = 16_384
 

@@ -14,6 +14,7 @@ import {
   pgTable,
   primaryKey,
   text,
+  timestamp,
   unique,
   uuid,
 } from "drizzle-orm/pg-core"
@@ -195,15 +196,16 @@ export const logChunks = pgTable(
     lines: integer("lines").notNull(),
     /** What it counts for. */
     bytes: integer("bytes").notNull(),
-    /** The first line's time, and the last one's; a log's never go back. */
-    at: at("at").notNull(),
-    lastAt: at("last_at").notNull(),
+    /** The first line's time, and the last one's; a log's never go back. To the millisecond, as who reads on from one has it. */
+    at: timestamp("at", { withTimezone: true, mode: "date", precision: 3 }).notNull(),
+    lastAt: timestamp("last_at", { withTimezone: true, mode: "date", precision: 3 }).notNull(),
     storedAt: at("stored_at").notNull().defaultNow(),
     entries: text("entries").notNull(),
   },
   (table) => [
     primaryKey({ columns: [table.logId, table.firstLine] }),
     index("log_chunks_of_group").on(table.groupId, table.at, table.logId, table.firstLine),
+    index("log_chunks_of_group_newest").on(table.groupId, table.lastAt, table.logId, table.firstLine),
   ],
 )
 

@@ -35,8 +35,8 @@ type Chunk = Pick<
   readonly stream: string
 }
 
-/** Chunks in memory at once that nothing is read of yet, of 64 KiB at most. */
-const CHUNKS_PER_READ = 8
+/** Chunks that are fetched at once, of 64 KiB at most: as many as make so many bytes, as far as the last ones tell. */
+const [MIN_CHUNKS, MAX_CHUNKS, BYTES_PER_READ] = [8, 1024, 512 * 1024]
 
 /** What holds for logs of these streams. */
 export const chosen = ({ names, prefix }: StreamChoice): SQL | undefined =>
@@ -87,6 +87,7 @@ async function* chunksOf(
   { range, order, after }: { range: SQL[]; order: SQL[]; after: (chunk: Chunk) => SQL },
 ): AsyncGenerator<Chunk> {
   const { logId, firstLine, lines, at, lastAt, storedAt, entries } = logChunks
+  let limit = MIN_CHUNKS
   for (let last: Chunk | undefined; ;) {
     const chunks: Chunk[] = await db
       .select({ logId, firstLine, lines, at, lastAt, storedAt, entries, stream: logs.stream })
@@ -94,7 +95,8 @@ async function* chunksOf(
       .innerJoin(logs, eq(logs.id, logId))
       .where(
         and(
-          eq(logChunks.groupId, groupId),
+          // Of named streams the chunks are found by their logs; of all others, in the order in which the group has them.
+          eq(streams.names === undefined ? logChunks.groupId : logs.groupId, groupId),
           lte(at, new Date(until.at)),
           ...range,
           chosen(streams),
@@ -102,10 +104,12 @@ async function* chunksOf(
         ),
       )
       .orderBy(...order)
-      .limit(CHUNKS_PER_READ)
+      .limit(limit)
     yield* chunks
     last = chunks.at(-1)
-    if (chunks.length < CHUNKS_PER_READ) return
+    if (chunks.length < limit) return
+    const characters = chunks.reduce((sum, chunk) => sum + chunk.entries.length, 0)
+    limit = Math.min(MAX_CHUNKS, Math.max(MIN_CHUNKS, Math.floor((BYTES_PER_READ * chunks.length) / characters)))
   }
 }
 

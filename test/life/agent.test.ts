@@ -4,6 +4,7 @@ import {
   SuspendMicrovmCommand,
   TerminateMicrovmCommand,
 } from "@aws-sdk/client-lambda-microvms"
+import { CloudWatchLogs } from "@aws-sdk/client-cloudwatch-logs"
 import { request, type IncomingMessage } from "node:http"
 import { createInterface } from "node:readline"
 import { afterAll, beforeAll, describe, expect, test } from "vitest"
@@ -98,6 +99,19 @@ describe("The log of a MicroVM", () => {
     await vm.get("/say?words=the+result")
     await end(vm)
     expect(await all(vm.id)).toEqual(expect.arrayContaining(["stdout the result", "stderr ERR the result"]))
+    const credentials = await daemon.client.config.credentials()
+    const endpoint = `http://127.0.0.1:${daemon.apiPort}`
+    const client = new CloudWatchLogs({ endpoint, region: REGION, credentials })
+    const logGroupName = "/aws/lambda-microvms/talker"
+    const { logStreams = [] } = await client.describeLogStreams({ logGroupName })
+    const streamOf = (like: RegExp) => logStreams.find(({ logStreamName = "" }) => like.test(logStreamName))
+    const saidIn = async (logStreamName = "") =>
+      (await client.getLogEvents({ logGroupName, logStreamName })).events?.map(({ message }) => message)
+    const mine = streamOf(new RegExp(`^\\d{4}/\\d\\d/\\d\\d\\[1\\.0\\]${vm.id}$`))
+    expect(await saidIn(mine?.logStreamName)).toEqual(expect.arrayContaining(["the result", "ERR the result"]))
+    expect(await saidIn(streamOf(/\[0\.0\]/)?.logStreamName)).toContain("[app] said while the image was built")
+    expect(await saidIn(streamOf(/\[1\.0\](?!microvm-)/)?.logStreamName)).toEqual(["said while the image was built"])
+    client.destroy()
   })
 
   test("goes on when the daemon was killed and another took over", async () => {

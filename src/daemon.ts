@@ -309,6 +309,7 @@ export const startDaemon = async (
       functions: {
         functions: functions.verbs,
         links: createCodeLinks(secrets.derive("function-code-links").toString("hex"), functions.codes.keyOf),
+        urlSuffix: `lambda-url.${config.domain}${edge.port === 443 ? "" : `:${edge.port}`}`,
       },
       archive: logs.archive,
       storage: createImageStorage({ dataDirectory: data.path, layers, registry, snapshots }),

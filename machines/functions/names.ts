@@ -14,6 +14,10 @@ export interface FunctionReference {
 export const functionArn = (scope: Scope, name: string, qualifier?: string): string =>
   `arn:aws:lambda:${scope.region}:${scope.account}:function:${name}${qualifier === undefined || qualifier === "" ? "" : `:${qualifier}`}`
 
+/** A layer's ARN, or that of a version of it. */
+export const layerArn = (scope: Scope, name: string, number?: number): string =>
+  `arn:aws:lambda:${scope.region}:${scope.account}:layer:${name}${number === undefined ? "" : `:${number}`}`
+
 /** A version's number as callers name it. */
 export const versionName = (number: number): string => (number === 0 ? LATEST : String(number))
 

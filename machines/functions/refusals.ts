@@ -10,6 +10,9 @@ export const conflict = (message: string) => new ServiceError("ResourceConflictE
 /** 404. */
 export const notFound = (message: string) => new ServiceError("ResourceNotFoundException", 404, message)
 
+/** 404: what was named is not there, and AWS doesn't say what. */
+export const noSuchResource = () => notFound("The resource you requested does not exist.")
+
 /** 400: no more code may be kept. */
 export const codeStorageExceeded = (message: string) => new ServiceError("CodeStorageExceededException", 400, message)
 

@@ -1,8 +1,13 @@
 /** Everything that can be asked about functions. */
 import { createAliasVerbs } from "./aliases.ts"
+import { createEventConfigVerbs } from "./event-configs.ts"
 import { createFunctionVerbs } from "./functions.ts"
 import type { FunctionsGround } from "./ground.ts"
+import { createLayerVerbs } from "./layers.ts"
+import { createOwnSettingVerbs } from "./own-settings.ts"
+import { createPermissionVerbs } from "./permissions.ts"
 import { createUpdateVerbs } from "./updates.ts"
+import { createUrlVerbs } from "./urls.ts"
 import { createVersionVerbs } from "./versions.ts"
 
 /** The verbs about functions, by what they are about. */
@@ -11,6 +16,11 @@ export const createFunctions = (ground: FunctionsGround) => ({
   updates: createUpdateVerbs(ground),
   versions: createVersionVerbs(ground),
   aliases: createAliasVerbs(ground),
+  permissions: createPermissionVerbs(ground),
+  eventConfigs: createEventConfigVerbs(ground),
+  urls: createUrlVerbs(ground),
+  own: createOwnSettingVerbs(ground),
+  layers: createLayerVerbs(ground),
 })
 
 export type Functions = ReturnType<typeof createFunctions>

@@ -92,17 +92,21 @@ export const findVersion = async (
 export const openEnvironment = (secrets: SecretBox, sealed: Buffer | null): Record<string, string> | undefined =>
   sealed === null ? undefined : (JSON.parse(secrets.open(sealed)) as Record<string, string>)
 
+/** Postgres gives a document's members back in an order of its own: here they have one. */
+const ordered = (_name: string, value: unknown) =>
+  typeof value === "object" && value !== null && !Array.isArray(value)
+    ? Object.fromEntries(Object.entries(value).toSorted(([a], [b]) => (a < b ? -1 : 1)))
+    : value
+
 /** The hash that two versions share exactly when they would run the same. */
 export const definitionHash = (
   sha256: string,
   settings: FunctionSettings,
   environment: Readonly<Record<string, string>> | undefined,
-): string => {
-  const ordered = Object.entries(environment ?? {}).toSorted(([a], [b]) => (a < b ? -1 : 1))
-  return createHash("sha256")
-    .update(JSON.stringify([sha256, Object.entries(settings).toSorted(([a], [b]) => (a < b ? -1 : 1)), ordered]))
+): string =>
+  createHash("sha256")
+    .update(JSON.stringify([sha256, settings, environment ?? null], ordered))
     .digest("base64")
-}
 
 /** What callers are told of version rows, each beside its function's name, in the order given. */
 export const describeVersions = async (

@@ -26,6 +26,8 @@ export interface Operation {
   readonly maxBodyBytes?: number
   /** Of the answer when it goes well. */
   readonly status: number
+  /** What its input is taken for; left out where it is refused whatever it says. */
+  readonly input?: StructureShape
   /** Takes the request apart, throwing what is wrong with it, and answers. */
   readonly run: (labels: Labels, target: Target, body: Buffer, call: Call) => Promise<Body>
 }
@@ -76,6 +78,7 @@ export const operation = <Members extends StructureShape>(
 ): Operation => ({
   name,
   ...at,
+  input,
   run: async (labels, target, body, call) => answer(readInput(input, labels, target, body), call),
 })
 

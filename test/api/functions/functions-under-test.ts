@@ -37,7 +37,9 @@ export const startFunctions = async (limits: Partial<FunctionLimits> = {}) => {
     })
   const functions = opened.use(await open())
   const links = createCodeLinks("a secret of the daemon's own", functions.codes.keyOf)
-  const api = opened.use(await startApi({ store, functions: { functions: functions.verbs, links } }))
+  const api = opened.use(
+    await startApi({ store, functions: { functions: functions.verbs, links, urlSuffix: "lambda-url.localhost:7443" } }),
+  )
   const clients: Lambda[] = []
   opened.defer(() => {
     for (const client of clients) client.destroy()

@@ -6,7 +6,7 @@ import { openCode } from "../../../machines/functions/code-source.ts"
 import { CODE_PLACE } from "../../../machines/functions/code-store.ts"
 import { functionVersions } from "../../../src/db/functions.ts"
 import { account, otherCredentials, refusalOf, region } from "../api-under-test.ts"
-import { signedJson } from "../signed-fetch.ts"
+import { signedJson, signedSend } from "../signed-fetch.ts"
 import { codeOf, functionInput, role, startFunctions, type FunctionsUnderTest } from "./functions-under-test.ts"
 
 const arnOf = (name: string) => `arn:aws:lambda:${region}:${account}:function:${name}`
@@ -216,6 +216,15 @@ describe("A function", () => {
     })
     const wrong = under.client({ credentials: { ...otherCredentials, secretAccessKey: "wrong" } })
     expect(await refusalOf(wrong.getFunction({ FunctionName: "alone" }))).toMatchObject({ status: 403 })
+  })
+
+  it("is not found in Lambda's dialect, which says whose fault it was", async () => {
+    const missing = await signedJson(under.api.port, "GET", "/2015-03-31/functions/nobody")
+    expect(missing.json).toEqual({ Type: "User", Message: `Function not found: ${arnOf("nobody")}` })
+    const { headers } = await signedSend(under.api.port, { path: "/2015-03-31/functions/nobody" })
+    expect(headers["x-amzn-errortype"]).toBe("ResourceNotFoundException")
+    const gone = await signedSend(under.api.port, { path: "/2015-03-31/functions/alone", method: "DELETE" })
+    expect([gone.status, gone.text]).toEqual([204, ""])
   })
 
   it("is settled by the next start when a death came between, and fails when its code is gone", async () => {

@@ -6,7 +6,7 @@ import type { updateCodeInput } from "./function-shapes.ts"
 type CodeInput = Pick<
   ValueOf<typeof updateCodeInput>,
   "ZipFile" | "S3Bucket" | "S3Key" | "S3ObjectVersion" | "S3ObjectStorageMode"
->
+> & { readonly SourceKMSKeyArn?: string | undefined }
 
 /** The largest request that carries code: a zip of 50 MiB in base64, and some more. */
 export const MAX_CODE_REQUEST_BYTES = 70_167_211
@@ -15,6 +15,8 @@ export const MAX_CODE_REQUEST_BYTES = 70_167_211
 export const parseCode = (code: CodeInput): CodeSource => {
   const { ZipFile: zip, S3Bucket: bucket, S3Key: key, S3ObjectVersion: version, S3ObjectStorageMode: mode } = code
   if (mode === "REFERENCE") throw invalid("S3ObjectStorageMode REFERENCE isn't supported by Torpor; leave it out.")
+  if (code.SourceKMSKeyArn !== undefined && code.SourceKMSKeyArn !== "")
+    throw invalid("SourceKMSKeyArn isn't supported by Torpor; leave it out.")
   if (zip !== undefined) {
     if (bucket !== undefined || key !== undefined || version !== undefined)
       throw invalid("Please do not provide other FunctionCode parameters when providing a ZipFile.")

@@ -31,6 +31,13 @@ export const page = (max: number) =>
     MaxItems: optional(integer({ min: 1, max }), "query"),
   }) as const
 
+const anyArn =
+  "arn:(aws[a-zA-Z0-9-]*):([a-zA-Z0-9\\-])+:((eusc-)?[a-z]{2}((-gov)|(-iso([a-z]?)))?-[a-z]+-\\d{1})?:(\\d{12})?:(.*)"
+
+const destination = structure({
+  Destination: optional(string({ min: 0, max: 350, pattern: `$|kafka://([^.]([a-zA-Z0-9\\-_.]{0,248}))|${anyArn}` })),
+})
+export const destinations = structure({ OnSuccess: optional(destination), OnFailure: optional(destination) })
 export const deadLetter = structure({
   TargetArn: optional(string({ pattern: `(arn:(aws[a-zA-Z-]*)?:[a-z0-9-.]+:.*)|()` })),
 })

@@ -4,13 +4,7 @@ import { toPageToken } from "../page-token.ts"
 import { MAX_CODE_REQUEST_BYTES, parseCode } from "./code.ts"
 import type { CodeLinks } from "./code-links.ts"
 import { toConfiguration, toListed, toMade } from "./function-bodies.ts"
-import {
-  createFunctionInput,
-  listFunctionsInput,
-  qualifiedInput,
-  updateCodeInput,
-  updateSettingsInput,
-} from "./function-shapes.ts"
+import { createFunctionInput, listFunctionsInput, updateCodeInput, updateSettingsInput } from "./function-shapes.ts"
 import { parseFunction, parseFunctionName, parseNewName } from "./identifiers.ts"
 import { parseMarker } from "./marker.ts"
 import {
@@ -22,6 +16,7 @@ import {
   refuseUnsupportedCreation,
 } from "./settings.ts"
 import { invalid } from "../../../../machines/functions/refusals.ts"
+import { qualifiedInput } from "./setting-shapes.ts"
 import { checkTags } from "./tags.ts"
 
 const base = "/2015-03-31/functions"

@@ -12,7 +12,6 @@ import {
   kmsKeyArn,
   layerArns,
   ofFunction,
-  ofQualifier,
   page,
   roleArn,
   tags,
@@ -27,6 +26,7 @@ const codeMembers = {
   S3ObjectVersion: optional(string({ min: 1, max: 1024 })),
   S3ObjectStorageMode: optional(oneOf("COPY", "REFERENCE")),
   ImageUri: optional(string()),
+  SourceKMSKeyArn: optional(kmsKeyArn),
 } as const
 
 /** What a version runs with; the same at creation and later. */
@@ -55,6 +55,7 @@ const settings = {
       structure({
         Arn: required(string({ min: 0, max: 200 })),
         LocalMountPath: required(string({ min: 0, max: 160, pattern: "/mnt/[a-zA-Z0-9-_.]+" })),
+        S3FilesConfig: optional(structure({ DirectS3Read: optional(string()) })),
       }),
       { min: 0, max: 1 },
     ),
@@ -79,6 +80,7 @@ const settings = {
   CapacityProviderConfig: optional(structure({})),
   DurableConfig: optional(
     structure({
+      KMSKeyArn: optional(kmsKeyArn),
       RetentionPeriodInDays: optional(integer({ min: 1, max: 90 })),
       ExecutionTimeout: optional(integer({ min: 1, max: 31_622_400 })),
     }),
@@ -119,10 +121,7 @@ export const updateCodeInput = structure({
   PublishTo: optional(oneOf("LATEST_PUBLISHED")),
   DryRun: optional(boolean()),
   RevisionId: optional(string()),
-  SourceKMSKeyArn: optional(kmsKeyArn),
 })
-
-export const qualifiedInput = structure(ofQualifier)
 
 export const listFunctionsInput = structure({
   MasterRegion: optional(string({ pattern: "ALL|[a-z]{2}(-gov)?-[a-z]+-\\d{1}" }), "query"),

@@ -1,5 +1,5 @@
 import { LATEST, type FunctionReference } from "../../../../machines/functions/names.ts"
-import { invalid, notFound } from "../../../../machines/functions/refusals.ts"
+import { invalid, noSuchResource, notFound } from "../../../../machines/functions/refusals.ts"
 import type { Scope } from "../../../../machines/resources.ts"
 import { ServiceError } from "../../../errors.ts"
 
@@ -39,4 +39,30 @@ export const parseNewName = (identifier: string, scope: Scope): string => {
       `1 validation error detected: Value '${name}' at 'functionName' failed to satisfy constraint: Member must have length less than or equal to 64`,
     )
   return name
+}
+
+/** The name of a layer: the name itself, or the ARN of one of the caller's. */
+export const parseLayer = (identifier: string, scope: Scope): string => {
+  if (!identifier.startsWith("arn:")) return identifier
+  const [, , , region, account, , name = ""] = identifier.split(":")
+  if (region !== scope.region || account !== scope.account) throw noSuchResource()
+  return name
+}
+
+/** The layer version that an ARN means, of the caller's. */
+export const parseLayerVersionArn = (arn: string, scope: Scope): { name: string; number: number } => {
+  const number = Number(/:(\d{1,9})$/.exec(arn)?.[1])
+  if (Number.isNaN(number)) throw noSuchResource()
+  return { name: parseLayer(arn, scope), number }
+}
+
+/** The function whose tags an ARN means: a function's as a whole. */
+export const parseTagged = (arn: string, scope: Scope): string => {
+  if (!/^arn:aws[a-z-]*:lambda:[a-z0-9-]+:\d{12}:function:[a-zA-Z0-9-_]+$/.test(arn))
+    throw invalid(
+      arn.includes(":function:")
+        ? "Tags on function aliases and versions are not supported. Please specify either a function name or an unqualified function ARN."
+        : `The resource ${arn.slice(0, 256)} cannot be tagged; give the ARN of a function.`,
+    )
+  return parseFunctionName(arn, scope)
 }

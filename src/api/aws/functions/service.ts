@@ -4,19 +4,31 @@ import { findOperation, type Operation } from "../operation.ts"
 import { parseTarget } from "../target.ts"
 import type { CodeLinks } from "./code-links.ts"
 import { functionsDialect } from "./dialect.ts"
+import { createEventOperations } from "./event-operations.ts"
 import { createFunctionOperations } from "./function-operations.ts"
+import { createLayerOperations } from "./layer-operations.ts"
+import { createPermissionOperations } from "./permission-operations.ts"
 import { createPublishingOperations } from "./publishing-operations.ts"
 import { refusedOperations } from "./refused-operations.ts"
+import { createSettingOperations } from "./setting-operations.ts"
+import { createUrlOperations } from "./url-operations.ts"
 
 export interface FunctionsParts {
   readonly functions: Functions
   readonly links: CodeLinks
+  /** What function URLs end with, port included. */
+  readonly urlSuffix: string
 }
 
 /** All operations of the model. */
-export const createOperations = ({ functions, links }: FunctionsParts): Operation[] => [
+export const createOperations = ({ functions, links, urlSuffix }: FunctionsParts): Operation[] => [
   ...createFunctionOperations(functions, links),
   ...createPublishingOperations(functions),
+  ...createPermissionOperations(functions),
+  ...createEventOperations(functions),
+  ...createUrlOperations(functions, urlSuffix),
+  ...createSettingOperations(functions),
+  ...createLayerOperations(functions, links),
   ...refusedOperations,
 ]
 

@@ -1,6 +1,10 @@
-/** Applications that break off, flood or say nothing: what their clients are told, and that nothing of them stays behind. */
+/**
+ * Applications that break off, flood or say nothing: a careless proxy leaves their clients waiting, or passes on whatever comes; what the
+ * edge's are told, and that nothing of them stays behind.
+ */
+import { once } from "node:events"
 import { readdir, readlink } from "node:fs/promises"
-import type { Socket } from "node:net"
+import { connect, type Socket } from "node:net"
 import { text } from "node:stream/consumers"
 import { setTimeout as sleep } from "node:timers/promises"
 import { isDeepStrictEqual } from "node:util"
@@ -10,6 +14,8 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest"
 import { eventually } from "../../fixtures/eventually.ts"
 import { openRawApp } from "../raw-app.ts"
 import { openTestEdge, type TestEdge } from "../test-edge.ts"
+import { PLAIN } from "./dialect.ts"
+import { openNaiveProxy, type NaiveProxy } from "./naive-proxy.ts"
 
 let edge: TestEdge
 beforeAll(async () => void (edge = await openTestEdge()))
@@ -32,32 +38,45 @@ const sayAndReset = (socket: Socket, said: string) => {
   setTimeout(() => socket.resetAndDestroy(), 5)
 }
 
-type Guest = readonly [does: string, answer: (socket: Socket) => void]
+/** With what the client of a careless proxy has of it. */
+type Guest = readonly [does: string, answer: (socket: Socket) => void, naively: RegExp]
+const NOTHING = /^$/
+const ANYTHING = /^[^]{500000}/
 
 const refused: readonly Guest[] = [
-  ["resets at once", (socket) => socket.resetAndDestroy()],
-  ["resets in its head", (socket) => sayAndReset(socket, "HTTP/1.1 200 OK\r\nX-")],
-  ["hangs up in its head", (socket) => socket.end(`${HEAD}X-`)],
-  ["answers garbage", (socket) => socket.end("\0\x01\x02garbage\r\n\r\n")],
-  ["answers a mebibyte of one header", (socket) => socket.write(`${HEAD}X: ${"x".repeat(MIB)}\r\n\r\n`)],
-  ["answers 100,000 headers", (socket) => socket.write(`${HEAD}${"X: y\r\n".repeat(100_000)}\r\n`)],
+  ["resets at once", (socket) => socket.resetAndDestroy(), NOTHING],
+  ["resets in its head", (socket) => sayAndReset(socket, "HTTP/1.1 200 OK\r\nX-"), NOTHING],
+  ["hangs up in its head", (socket) => socket.end(`${HEAD}X-`), NOTHING],
+  ["answers garbage", (socket) => socket.end("\0\x01\x02garbage\r\n\r\n"), /garbage/],
+  ["answers a mebibyte of one header", (socket) => socket.write(`${HEAD}X: ${"x".repeat(MIB)}\r\n\r\n`), ANYTHING],
+  ["answers 100,000 headers", (socket) => socket.write(`${HEAD}${"X: y\r\n".repeat(100_000)}\r\n`), ANYTHING],
   [
     "never ends its head",
     (socket) => {
       socket.write(HEAD)
       flood(socket, "X: y\r\n".repeat(100))
     },
+    NOTHING,
   ],
-  ["hints without end", (socket) => flood(socket, "HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n".repeat(100))],
+  [
+    "hints without end",
+    (socket) => flood(socket, "HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n".repeat(100)),
+    /^HTTP\/1.1 103 /,
+  ],
 ]
 const brokenOff: readonly Guest[] = [
-  ["resets behind its head", (socket) => sayAndReset(socket, `${HEAD}Content-Length: 9\r\n\r\n`)],
-  ["resets in its body", (socket) => sayAndReset(socket, `${HEAD}Content-Length: 9\r\n\r\nhalf`)],
-  ["hangs up in its body", (socket) => socket.end(`${HEAD}Content-Length: 9\r\n\r\nhalf`)],
-  ["hangs up between chunks", (socket) => socket.end(`${HEAD}Transfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n`)],
+  ["resets behind its head", (socket) => sayAndReset(socket, `${HEAD}Content-Length: 9\r\n\r\n`), NOTHING],
+  ["resets in its body", (socket) => sayAndReset(socket, `${HEAD}Content-Length: 9\r\n\r\nhalf`), NOTHING],
+  ["hangs up in its body", (socket) => socket.end(`${HEAD}Content-Length: 9\r\n\r\nhalf`), NOTHING],
+  [
+    "hangs up between chunks",
+    (socket) => socket.end(`${HEAD}Transfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n`),
+    NOTHING,
+  ],
   [
     "goes on with garbage for a chunk",
     (socket) => socket.write(`${HEAD}Transfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\nzzz\r\n`),
+    NOTHING,
   ],
 ]
 
@@ -70,9 +89,31 @@ const ask = async (port: number, line = "GET /"): Promise<string> => {
   return text(socket).catch(() => "")
 }
 
+/** Asks a careless proxy; what it has been told, and whether it is still waiting. */
+const askNaively = (proxy: NaiveProxy, line = "GET /") => {
+  const asked = { told: "", socket: connect(proxy.port, "127.0.0.1").setEncoding("latin1") }
+  asked.socket.on("data", (data: string) => (asked.told += data)).write(`${line} HTTP/1.1\r\nHost: x\r\n\r\n`)
+  return asked
+}
+const CARELESS = { dialect: { ...PLAIN, chunkSizeOf: (line: string) => Number.parseInt(line, 16) || 0 } }
+/** That a guest did its worst behind a careless proxy, and what its client had of it. */
+const harmNaively = async ([, answer, naively]: Guest) => {
+  let isDone = false
+  await using app = await openGuest((socket) => {
+    answer(socket)
+    isDone = true
+  })
+  await using proxy = await openNaiveProxy(app.port, CARELESS)
+  const asked = askNaively(proxy)
+  await eventually(() => expect([isDone, asked.told]).toEqual([true, expect.stringMatching(naively)]))
+  expect(asked.socket.readyState).toBe("open")
+  asked.socket.destroy()
+}
+
 describe("A guest's client", () => {
-  test.for(refused)("is told that the application failed, when it %s", async ([, answer]) => {
-    await using app = await openGuest(answer)
+  test.for(refused)("is told that the application failed, when it %s", async (guest) => {
+    await harmNaively(guest)
+    await using app = await openGuest(guest[1])
     const told = await ask(app.port)
     expect(told.replace(/^(HTTP\/1.1 10\d [^]*?\r\n\r\n)*/, "")).toMatch(
       /^HTTP\/1.1 502 [^]*x-aws-proxy-error: APP_CONNECT_FAILED/,
@@ -80,8 +121,9 @@ describe("A guest's client", () => {
     await eventually(() => expect([app.connections.size, edge.vm.activity.open]).toEqual([0, 0]))
   })
 
-  test.for(brokenOff)("is broken off where the answer is, when it %s", async ([, answer]) => {
-    await using app = await openGuest(answer)
+  test.for(brokenOff)("is broken off where the answer is, when it %s", async (guest) => {
+    await harmNaively(guest)
+    await using app = await openGuest(guest[1])
     const told = await ask(app.port)
     expect(told).toMatch(/^(HTTP\/1.1 200 |$)/)
     expect(told).not.toMatch(/\r\n0\r\n\r\n$/)
@@ -94,6 +136,13 @@ describe("A guest's client", () => {
     ["GET /", "HTTP/1.1 304 Not Modified\r\nContent-Length: 6\r\n\r\npoison"],
   ] as const)("gets no body where there is none: %s %j", async ([line, said]) => {
     await using app = await openGuest((socket) => socket.write(said))
+    {
+      await using proxy = await openNaiveProxy(app.port, CARELESS)
+      // This client's, or what the next one's answer begins with.
+      const both = [askNaively(proxy, line), askNaively(proxy, line)]
+      await eventually(() => expect(both.map(({ told }) => told).join()).toContain("poison"))
+      for (const { socket } of both) socket.destroy()
+    }
     for (let round = 0; round < 3; round++) {
       const told = await ask(app.port, line)
       expect(told).toMatch(/^HTTP\/1.1 (200|204|304) /)
@@ -104,9 +153,18 @@ describe("A guest's client", () => {
 
   test("may wait as long as it likes, and takes the guest's connection with it when it leaves", async () => {
     await using app = await openGuest(() => {})
+    {
+      await using proxy = await openNaiveProxy(app.port, CARELESS)
+      const { socket } = askNaively(proxy)
+      await eventually(() => expect(app.received).toHaveLength(1))
+      socket.destroy()
+      await once(socket, "close")
+      expect(app.connections.size).toBe(1)
+    }
+    await eventually(() => expect(app.connections.size).toBe(0))
     const socket = await edge.raw()
     socket.write(edge.head("GET /", app.port))
-    await eventually(() => expect(app.received).toHaveLength(1))
+    await eventually(() => expect(app.received).toHaveLength(2))
     expect(edge.vm.activity.open).toBe(1)
     socket.reset()
     await eventually(() => expect([app.connections.size, edge.vm.activity.open]).toEqual([0, 0]))

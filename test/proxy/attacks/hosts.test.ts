@@ -1,11 +1,15 @@
-/** Names that lead elsewhere: a careless proxy asks once for each connection where it goes, the edge asks each request. */
+/**
+ * Names that lead elsewhere: a careless proxy finds a name in whatever holds it, and has a place for those without one; it asks once for
+ * each connection where it goes, and of a token only whether it is good. The edge asks each request.
+ */
 import { connect as connectPlain } from "node:net"
 import { once } from "node:events"
-import { connect as connectHttp2 } from "node:http2"
+import { connect as connectHttp2, createServer as createHttp2Server, type ClientHttp2Session } from "node:http2"
 import { text } from "node:stream/consumers"
+import { decodeJwt } from "jose"
 import { afterAll, beforeAll, describe, expect, test } from "vitest"
 import { eventually } from "../../fixtures/eventually.ts"
-import { openTestEdge, type EdgeVm, type TestEdge } from "../test-edge.ts"
+import { listen, openTestEdge, type EdgeVm, type TestEdge } from "../test-edge.ts"
 import { PLAIN } from "./dialect.ts"
 import { openLenientApp, type LenientApp } from "./lenient-app.ts"
 import { openNaiveProxy } from "./naive-proxy.ts"
@@ -37,6 +41,10 @@ const exchange = async (bytes: string) => {
   socket.setEncoding("latin1").write(bytes, "latin1")
   return text(socket)
 }
+/** As the names of virtual hosts are often looked up: whoever asks for none that is known gets the first. */
+const naivelyFinds = (host = ""): EdgeVm => [edge.vm, other].find(({ id }) => host.includes(id)) ?? edge.vm
+/** As tokens are often checked: this one is ours, and not over. */
+const naivelyAccepts = (token: string) => Number(decodeJwt(token).exp) * 1000 > Date.now()
 const statusesOf = (answers: string) => [...answers.matchAll(/HTTP\/1.1 (\d+)/g)].map(([, status]) => Number(status))
 
 describe("A name", () => {
@@ -59,6 +67,7 @@ describe("A name", () => {
     ["that isn't said", () => undefined, 400],
     ["said twice", (name) => `${name}\r\nHost: ${name}`, 400],
   ])("%s leads to its MicroVM or nowhere", async ([, host, status]) => {
+    expect(naivelyFinds(host(edge.vm.name)?.toLowerCase())).toBe(edge.vm)
     const before = app.requests.length
     const answer = await exchange(headOf(host(edge.vm.name), edge.vm))
     expect(statusesOf(answer)).toEqual([status])
@@ -71,8 +80,10 @@ describe("A name", () => {
     for (const [host, vm] of [
       [other.name, edge.vm],
       [edge.vm.name, other],
-    ] as const)
+    ] as const) {
+      expect([naivelyFinds(host) === vm, naivelyAccepts(vm.token)]).toEqual([false, true])
       expect(await exchange(headOf(host, vm))).toMatch(/^HTTP\/1.1 403 [^]*Token authentication failed$/)
+    }
     expect(app.requests).toHaveLength(before)
     expect(statusesOf(await exchange(headOf(other.name, other)))).toEqual([200])
   })
@@ -98,8 +109,7 @@ describe("Two requests on one connection, for two MicroVMs,", () => {
   })
 
   test("as browsers share them in HTTP/2, are each judged too", async () => {
-    const session = connectHttp2(`https://127.0.0.1:${edge.edge.port}`, { ca: edge.ca, servername: edge.vm.name })
-    const statusOf = async (authority: string, vm: EdgeVm) => {
+    const statusOf = async (session: ClientHttp2Session, authority: string, vm: EdgeVm) => {
       const stream = session.request({
         ":authority": authority,
         "x-aws-proxy-auth": vm.token,
@@ -109,12 +119,28 @@ describe("Two requests on one connection, for two MicroVMs,", () => {
       stream.resume()
       return headers[":status"]
     }
-    expect([
-      await statusOf(edge.vm.name, edge.vm),
-      await statusOf(other.name, edge.vm),
-      await statusOf(edge.vm.name, other),
-      await statusOf(other.name, other),
-    ]).toEqual([200, 403, 403, 200])
-    session.destroy()
+    const statusesOn = async (session: ClientHttp2Session) => {
+      const statuses = [
+        await statusOf(session, edge.vm.name, edge.vm),
+        await statusOf(session, other.name, edge.vm),
+        await statusOf(session, edge.vm.name, other),
+        await statusOf(session, other.name, other),
+      ]
+      session.destroy()
+      return statuses
+    }
+    // It checks whom the first request is for, and by whom; the rest of the connection goes the same way.
+    const careless = createHttp2Server().on("session", (session) => {
+      let isLetIn: boolean | undefined
+      session.on("stream", (stream, headers) => {
+        isLetIn ??= naivelyFinds(headers[":authority"]).token === headers["x-aws-proxy-auth"]
+        stream.respond({ ":status": isLetIn ? 200 : 403 }, { endStream: true })
+      })
+    })
+    const carelessly = connectHttp2(`http://127.0.0.1:${await listen(careless)}`)
+    expect(await statusesOn(carelessly)).toEqual([200, 200, 200, 200])
+    careless.close()
+    const shared = connectHttp2(`https://127.0.0.1:${edge.edge.port}`, { ca: edge.ca, servername: edge.vm.name })
+    expect(await statusesOn(shared)).toEqual([200, 403, 403, 200])
   })
 })

@@ -34,6 +34,7 @@ export const startFunction = async ({ language, handler, code, env = {}, api: op
       AWS_LAMBDA_FUNCTION_MEMORY_SIZE: "256",
       AWS_LAMBDA_LOG_GROUP_NAME: "/aws/lambda/greet",
       AWS_LAMBDA_LOG_STREAM_NAME: "2026/01/31/[3]00",
+      AWS_LAMBDA_INITIALIZATION_TYPE: "on-demand",
       PYTHONDONTWRITEBYTECODE: "1",
       ...env,
     }),

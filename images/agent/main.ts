@@ -97,7 +97,7 @@ const routes: Record<string, Handler> = {
     await untilListening(Number(url.searchParams.get("port")), gone.signal)
   },
   ...createFileRoutes(),
-  ...createFunctionRoutes({ address: "127.0.0.1", port: RUNTIME_API_PORT }),
+  ...createFunctionRoutes(processes, { address: "127.0.0.1", port: RUNTIME_API_PORT }),
 }
 
 const server = createRouteServer(routes, isHost)

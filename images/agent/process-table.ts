@@ -35,6 +35,12 @@ const outOfMemoryKills = async ({ container }: ProcessSpec): Promise<number> => 
   return Number(/^oom_kill (\d+)$/m.exec(events)?.[1] ?? 0)
 }
 
+/** The table, as those see it who start processes inside the guest. */
+export type ProcessTable = Pick<
+  ReturnType<typeof createProcessTable>,
+  "start" | "output" | "ended" | "terminate" | "end"
+>
+
 /** The table; `tell` sends an event to the host. */
 export const createProcessTable = (tell: Tell) => {
   const table = new Map<string, Running>()
@@ -90,6 +96,18 @@ export const createProcessTable = (tell: Tell) => {
       const running = table.get(name)
       if (running === undefined) throw new Error(`There is no process ${name}`)
       return running.output
+    },
+
+    /** Resolves with how it ended, when all that it said has been heard. */
+    ended(name: string): Promise<ProcessEnd> {
+      const running = table.get(name)
+      if (running === undefined) throw new Error(`There is no process ${name}`)
+      return running.ended
+    },
+
+    /** Asks its first process to end; nothing happens when it has. */
+    async terminate(name: string): Promise<void> {
+      await run("crun", [...RUNTIME, "kill", name, "TERM"]).catch(() => "")
     },
 
     /** Ships what the application has said until now, and marks the place behind it. */

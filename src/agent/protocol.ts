@@ -27,15 +27,13 @@
  *     PUT    /files?path=&max=&mode=&owner=&parents              replaces or makes a file, whole or not at all
  *     DELETE /files?path=                                        removes a file, a link or an empty directory
  *     GET    /files?path=&list&after=&limit=  {@link FileList}   a page of a directory
- *     PUT    /function                  {@link FunctionSpec}     opens the APIs of a runtime and its extensions, in place of those before
- *     GET    /function/registered       {@link FunctionStep}     answers when its extensions have registered
+ *     PUT    /function                  {@link FunctionSpec}     starts the extensions and the runtime, and what they are to find; one at a time
  *     GET    /function/initialised      {@link FunctionStep}     answers when runtime and extensions wait for their first event
  *     POST   /function/invocation       {@link InvocationSpec}, in a header; the body is the event; answered with answer-frames.ts
  *     POST   /function/restore                                   the runtime may go on, after the restore of a snapshot
- *     POST   /function/failure          {@link FailureSpec}      its process, or its time, has ended
- *     POST   /function/shutdown         {@link EndSpec}          its extensions are told
+ *     POST   /function/failure          {@link FailureSpec}      its time has ended, and so has its invocation
  *     POST   /function/record           {@link RecordSpec}       what the host knows, for the extensions that subscribed
- *     DELETE /function                                           closes its APIs
+ *     DELETE /function?reason=                                   ends its programs: SPINDOWN, TIMEOUT or FAILURE; answers when none is left
  *
  * Paths are of the image's root file system, links in them followed inside it.
  */
@@ -240,8 +238,8 @@ export interface FunctionSpec {
     readonly handler: string
     readonly accountId: string
   }
-  /** The names of the extensions that are started as programs of their own. */
-  readonly extensions: readonly string[]
+  /** The extensions of /opt/extensions are started alike, before it. Both are told where their APIs are. */
+  readonly runtime: ProcessSpec
   /** The runtime of a `snap-start` may wait for its restore. */
   readonly initializationType: "on-demand" | "provisioned-concurrency" | "snap-start"
 }
@@ -269,11 +267,6 @@ export interface InvocationSpec {
 export interface FailureSpec {
   readonly errorType: string
   readonly errorMessage: string
-}
-
-export interface EndSpec {
-  readonly reason: "SPINDOWN" | "TIMEOUT" | "FAILURE"
-  readonly deadlineMs: number
 }
 
 export interface RecordSpec {

@@ -141,6 +141,9 @@ export const createExtensions = (
   return {
     routes,
     find,
+    get areThere() {
+      return all.size > 0
+    },
     /** All of them have what they were given behind them. */
     get areWaiting() {
       return [...all.values()].every(({ state, next }) => state === "Ready" && next === undefined)

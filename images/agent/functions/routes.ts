@@ -2,7 +2,6 @@ import { once } from "node:events"
 import type { Http2ServerRequest, Http2ServerResponse } from "node:http2"
 import { toFailureContent, toFrame } from "../../../src/agent/answer-frames.ts"
 import type {
-  EndSpec,
   FailureSpec,
   FunctionSpec,
   FunctionStep,
@@ -11,66 +10,57 @@ import type {
 } from "../../../src/agent/protocol.ts"
 import { INVOCATION_HEADER } from "../../../src/agent/version.ts"
 import { bodyOf } from "../json-body.ts"
+import type { ProcessTable } from "../process-table.ts"
 import type { Handler } from "../route-server.ts"
 import { MAX_PAYLOAD_BYTES } from "./body.ts"
 import { toFailure, type Answer } from "./invocation.ts"
-import { openRuntimeApi, type RuntimeApi } from "./runtime-api.ts"
+import type { ShutdownReason } from "./extensions.ts"
+import { startLife, type Life } from "./life.ts"
+import { createPrograms, findExtensions, type Listening } from "./programs.ts"
 
-export interface Listening {
-  readonly address: string
-  readonly port: number
-}
+const REASONS: readonly string[] = ["SPINDOWN", "TIMEOUT", "FAILURE"] satisfies ShutdownReason[]
 
-/** The routes of a function, as protocol.ts has them: the host starts the processes, and says what is to become of them. */
-export const createFunctionRoutes = (listening: Listening): Record<string, Handler> => {
-  let life: RuntimeApi | undefined
-  const now = (): RuntimeApi => {
+/** The routes of a function, as protocol.ts has them: one at a time, whose lives the host begins and ends. */
+export const createFunctionRoutes = (processes: ProcessTable, listening: Listening): Record<string, Handler> => {
+  let life: Life | undefined
+  const now = (): Life => {
     if (life === undefined) throw new Error("There is no function here")
     return life
   }
-  const end = async () => {
-    const over = life
-    life = undefined
-    over?.fail(toFailure("Runtime.Unknown", "The environment has ended."))
-    await over?.[Symbol.asyncDispose]()
-  }
-  /** A life that has failed before has not come so far; its failure is told by its invocation. */
-  const until =
-    (milestone: "registered" | "initialised"): Handler =>
-    async () => {
-      const api = now()
-      const failure = await Promise.race([api[milestone].then(() => undefined), api.failed])
-      return { failed: failure === undefined ? null : failure.errorType } satisfies FunctionStep
-    }
   return {
     "PUT /function": async (request) => {
-      const spec = await bodyOf<FunctionSpec>(request)
-      await end()
-      life = await openRuntimeApi({ ...listening, ...spec })
+      if (life !== undefined) throw new Error("There is a function already")
+      const { runtime, ...spec } = await bodyOf<FunctionSpec>(request)
+      const extensions = await findExtensions(runtime)
+      const start = createPrograms(processes, runtime, listening)
+      life = await startLife({ ...listening, ...spec, extensions, start })
     },
-    "GET /function/registered": until("registered"),
-    "GET /function/initialised": until("initialised"),
+    "GET /function/initialised": async () => {
+      const { api } = now()
+      const failure = await Promise.race([api.initialised.then(() => undefined), api.failed])
+      return { failed: failure?.errorType ?? null } satisfies FunctionStep
+    },
     "POST /function/invocation": async (request, response) => {
-      const spec = JSON.parse(
-        Buffer.from(String(request.headers[INVOCATION_HEADER]), "base64url").toString("utf8"),
-      ) as InvocationSpec
+      const header = Buffer.from(String(request.headers[INVOCATION_HEADER]), "base64url")
+      const spec = JSON.parse(header.toString("utf8")) as InvocationSpec
       const payload = await payloadOf(request)
-      await sendAnswer(now().invoke({ ...spec, payload }), response)
+      await sendAnswer(now().api.invoke({ ...spec, payload }), response)
     },
-    "POST /function/restore": async () => now().restore(),
+    "POST /function/restore": async () => now().api.restore(),
     "POST /function/failure": async (request) => {
       const { errorType, errorMessage } = await bodyOf<FailureSpec>(request)
-      now().fail(toFailure(errorType, errorMessage))
-    },
-    "POST /function/shutdown": async (request) => {
-      const { reason, deadlineMs } = await bodyOf<EndSpec>(request)
-      now().shutdown(reason, deadlineMs)
+      now().api.fail(toFailure(errorType, errorMessage))
     },
     "POST /function/record": async (request) => {
       const { type, record } = await bodyOf<RecordSpec>(request)
-      now().record(type, record)
+      now().api.record(type, record)
     },
-    "DELETE /function": end,
+    "DELETE /function": async (_, __, url) => {
+      const reason = url.searchParams.get("reason") ?? ""
+      if (!REASONS.includes(reason)) throw new Error(`reason: one of ${REASONS.join(", ")} is expected`)
+      await life?.end(reason as ShutdownReason)
+      life = undefined
+    },
   }
 }
 

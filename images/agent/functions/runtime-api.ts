@@ -2,6 +2,7 @@
  * The APIs that a runtime and its extensions know of Lambda, on one port: Runtime, Extensions and Telemetry. One of these serves one
  * life of an environment's processes; whoever owns them starts the processes, gives the events, and ends it all when a life has failed.
  */
+import { randomUUID } from "node:crypto"
 import type { AddressInfo } from "node:net"
 import { createExchangeServer } from "./exchange.ts"
 import { createExtensions, type Extension, type FunctionIdentity, type ShutdownReason } from "./extensions.ts"
@@ -35,14 +36,18 @@ export interface RuntimeApi extends AsyncDisposable {
   invoke(event: InvocationEvent): Answer
   /** A restored runtime goes on. */
   restore(): void
-  /** Its process has ended, or its time: the invocation in progress ends with this, and there is no other. */
-  fail(failure: Failure): void
+  /** Its process has ended, or its time: the invocation in progress ends with this, and there is no other. The first failure stays. */
+  fail(failure: Failure | ((requestId: string) => Failure)): void
   /** A record of what its owner knows, for the extensions that subscribed. */
   record(type: `platform.${string}`, record: object): void
   /** A line that a program said. */
   line(kind: "function" | "extension", line: string): void
-  /** Tells the extensions that want to know, and sends them what is held; their processes end themselves, or are ended. */
+  /** Some have registered, in the runtime or beside it. */
+  readonly hasExtensions: boolean
+  /** Tells the extensions that want to know; their processes end themselves, or are ended. */
   shutdown(reason: ShutdownReason, deadlineMs: number): void
+  /** Sends them what is held of records and lines. */
+  flush(): Promise<void>
 }
 
 /** Listens, for a runtime and extensions that are about to be started. Whoever opens it disposes it, which closes every connection. */
@@ -153,13 +158,14 @@ export const openRuntimeApi = async (options: RuntimeApiOptions): Promise<Runtim
       return invocation.answer
     },
     restore: () => runtime.restore(),
-    fail,
+    fail: (why) => fail(typeof why === "function" ? why(current?.event.requestId ?? randomUUID()) : why),
     record: telemetry.platform,
     line: telemetry.line,
-    shutdown(reason, deadlineMs) {
-      extensions.shutdown(reason, deadlineMs)
-      void telemetry.flush()
+    get hasExtensions() {
+      return extensions.areThere
     },
+    shutdown: (reason, deadlineMs) => extensions.shutdown(reason, deadlineMs),
+    flush: telemetry.flush,
     async [Symbol.asyncDispose]() {
       telemetry.close()
       const closed = new Promise<void>((resolve) => server.close(() => resolve()))

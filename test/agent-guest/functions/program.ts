@@ -1,10 +1,10 @@
 /** A runtime or an extension: a program of its own, as it is started in a guest, against a Runtime API of the test's. */
 import { spawn } from "node:child_process"
 import { once } from "node:events"
-import { chmod, mkdtemp, rm, writeFile } from "node:fs/promises"
+import { chmod, mkdir, mkdtemp, rm, writeFile } from "node:fs/promises"
+import { createServer, type AddressInfo } from "node:net"
 import { tmpdir } from "node:os"
 import { dirname, join } from "node:path"
-import { mkdir } from "node:fs/promises"
 import { openRuntimeApi, type RuntimeApi, type RuntimeApiOptions } from "../../../images/agent/functions/runtime-api.ts"
 import type { Answer, InvocationEvent } from "../../../images/agent/functions/invocation.ts"
 
@@ -17,6 +17,14 @@ export const openApi = (options: Partial<RuntimeApiOptions> = {}): Promise<Runti
     initializationType: "on-demand",
     ...options,
   })
+
+export const freePort = async (): Promise<number> => {
+  const server = createServer().listen(0, "127.0.0.1")
+  await once(server, "listening")
+  const { port } = server.address() as AddressInfo
+  await new Promise((resolve) => server.close(resolve))
+  return port
+}
 
 export const ARN = "arn:aws:lambda:eu-west-1:000000000000:function:greet:live"
 

@@ -1,33 +1,30 @@
 import { once } from "node:events"
 import { connect, type ClientHttp2Session } from "node:http2"
-import { createServer, type AddressInfo } from "node:net"
+import type { AddressInfo } from "node:net"
 import { afterEach, beforeEach, describe, expect, test } from "vitest"
 import { createFunctionRoutes } from "../../../images/agent/functions/routes.ts"
 import { createRouteServer } from "../../../images/agent/route-server.ts"
 import { framesOf, parseFailureContent, toFrame } from "../../../src/agent/answer-frames.ts"
 import { INVOCATION_HEADER } from "../../../src/agent/version.ts"
+import { createChildProcesses, toSpec } from "./child-processes.ts"
+import { freePort } from "./program.ts"
 
 /** The agent's own routes, asked as the host asks them. */
 let host: ClientHttp2Session
 let port: number
 let stop: () => Promise<void>
 
-const freePort = async () => {
-  const server = createServer().listen(0, "127.0.0.1")
-  await once(server, "listening")
-  const { port: free } = server.address() as AddressInfo
-  await new Promise((resolve) => server.close(resolve))
-  return free
-}
-
 beforeEach(async () => {
   port = await freePort()
-  const server = createRouteServer(createFunctionRoutes({ address: "127.0.0.1", port }), () => true)
+  const server = createRouteServer(
+    createFunctionRoutes(createChildProcesses(), { address: "127.0.0.1", port }),
+    () => true,
+  )
   server.listen(0, "127.0.0.1")
   await once(server, "listening")
   host = connect(`http://127.0.0.1:${(server.address() as AddressInfo).port}`)
   stop = async () => {
-    await ask("DELETE", "/function")
+    await ask("DELETE", "/function?reason=FAILURE")
     host.destroy()
     server.close()
   }
@@ -50,65 +47,79 @@ const invoke = (payload: Buffer, spec = {}) => {
   const header = Buffer.from(JSON.stringify(whole)).toString("base64url")
   return open("POST", "/function/invocation", payload, { [INVOCATION_HEADER]: header })
 }
-const identity = { functionName: "f", functionVersion: "1", handler: "h", accountId: "0" }
-const next = () => fetch(`http://127.0.0.1:${port}/2018-06-01/runtime/invocation/next`)
-const respond = (body: Buffer, what = "response", headers = {}) =>
-  fetch(`http://127.0.0.1:${port}/2018-06-01/runtime/invocation/r/${what}`, { method: "POST", body, headers })
+/** A runtime in shell; what it says is its function's log. */
+const RUNTIME = `
+api="http://$AWS_LAMBDA_RUNTIME_API/2018-06-01/runtime/invocation"
+while event=$(curl -sS "$api/next"); do
+  case $event in
+    *fail*) curl -sS "$api/r/error" -d '{"errorType":"E"}' -H 'Lambda-Runtime-Function-Error-Type: Function.Broken' ;;
+    *exit*) exit 3 ;;
+    *hang*) sleep 1000 ;;
+    *) printf %s "$event" | curl -sS "$api/r/response" --data-binary @- ;;
+  esac > /dev/null
+done`
+const begin = () =>
+  ask("PUT", "/function", {
+    identity: { functionName: "f", functionVersion: "1", handler: "h", accountId: "0" },
+    initializationType: "on-demand",
+    runtime: toSpec(RUNTIME),
+  })
+const kindsOf = async (stream: AsyncIterable<Buffer>) => {
+  const kinds: string[] = []
+  for await (const { kind } of framesOf(stream)) kinds.push(kind)
+  return kinds
+}
+const failureOf = async (stream: AsyncIterable<Buffer>) => {
+  for await (const { kind, content } of framesOf(stream)) {
+    if (kind !== "failure") continue
+    const { errorType, body } = parseFailureContent(content)
+    return [errorType, JSON.parse(String(body)) as unknown]
+  }
+  return undefined
+}
 
 describe("The host", () => {
-  test("opens a function's APIs, invokes, and hears head, bytes, end and that it may freeze, each when it is so", async () => {
+  test("begins a function, invokes it, and hears head, bytes, end and that it may freeze", async () => {
     expect(await ask("GET", "/function/initialised")).toEqual({ message: "There is no function here" })
-    await ask("PUT", "/function", { identity, extensions: [], initializationType: "on-demand" })
-    expect(await ask("GET", "/function/registered")).toEqual({ failed: null })
-    const first = next()
+    expect(await begin()).toEqual({})
+    expect(await begin()).toEqual({ message: "There is a function already" })
     expect(await ask("GET", "/function/initialised")).toEqual({ failed: null })
-    const large = Buffer.alloc(6_291_556, "y")
+    const large = Buffer.alloc(6_000_000, "y")
     const frames = framesOf(invoke(large))
-    expect((await (await first).arrayBuffer()).byteLength).toBe(large.length)
-    await respond(large)
     const head = (await frames.next()).value
     expect([head?.kind, String(head?.content)]).toEqual([
       "head",
-      JSON.stringify({ contentType: "application/json", isStreamed: false }),
+      JSON.stringify({ contentType: "application/x-www-form-urlencoded", isStreamed: false }),
     ])
     const data = (await frames.next()).value
     expect([data?.kind, data?.content.equals(large)]).toEqual(["data", true])
     expect((await frames.next()).value).toEqual({ kind: "done", content: Buffer.alloc(0) })
-    // Only when the runtime asks again.
-    const second = next()
     const settled = (await frames.next()).value
-    expect(settled?.kind).toBe("settled")
-    expect(JSON.parse(String(settled?.content))).toEqual({ durationMs: expect.any(Number) })
-
-    const failing = framesOf(invoke(Buffer.from("2")))
-    await second
-    await respond(Buffer.from('{"errorType":"E"}'), "error", {
-      "Lambda-Runtime-Function-Error-Type": "Function.Broken",
-    })
-    const failure = (await failing.next()).value
-    expect(failure?.kind).toBe("failure")
-    const { errorType, body } = parseFailureContent(failure?.content ?? Buffer.alloc(0))
-    expect([errorType, String(body)]).toEqual(["Function.Broken", '{"errorType":"E"}'])
+    expect([settled?.kind, JSON.parse(String(settled?.content))]).toEqual([
+      "settled",
+      { durationMs: expect.any(Number) },
+    ])
+    expect(await failureOf(invoke(Buffer.from("fail")))).toEqual(["Function.Broken", { errorType: "E" }])
   })
 
-  test("ends an invocation by saying why, and begins a new life on the same port", async () => {
-    await ask("PUT", "/function", { identity, extensions: ["one"], initializationType: "on-demand" })
-    const frames = framesOf(invoke(Buffer.from("1")))
-    await ask("POST", "/function/failure", { errorType: "Runtime.ExitError", errorMessage: "it exited" })
-    const failure = (await frames.next()).value
-    const { body } = parseFailureContent(failure?.content ?? Buffer.alloc(0))
-    expect(JSON.parse(String(body))).toEqual({ errorType: "Runtime.ExitError", errorMessage: "it exited" })
-    expect((await frames.next()).value?.kind).toBe("settled")
-    expect(await ask("GET", "/function/initialised")).toEqual({ failed: "Runtime.ExitError" })
-
-    await ask("PUT", "/function", { identity, extensions: [], initializationType: "on-demand" })
-    const given = next()
-    const again = framesOf(invoke(Buffer.from("2")))
-    expect(await (await given).text()).toBe("2")
-    await respond(Buffer.from("3"))
-    const kinds: string[] = []
-    for (let n = 0; n < 3; n++) kinds.push((await again.next()).value?.kind ?? "")
-    expect(kinds).toEqual(["head", "data", "done"])
+  test("ends an invocation whose time is over, ends the programs, and begins another life", async () => {
+    await begin()
+    const late = failureOf(invoke(Buffer.from("hang")))
+    await ask("GET", "/function/initialised")
+    await ask("POST", "/function/failure", { errorType: "Sandbox.Timedout", errorMessage: "Task timed out" })
+    const words = { errorType: "Sandbox.Timedout", errorMessage: "Task timed out" }
+    expect(await late).toEqual(["Sandbox.Timedout", words])
+    expect(await ask("DELETE", "/function?reason=BOREDOM")).toEqual({
+      message: "reason: one of SPINDOWN, TIMEOUT, FAILURE is expected",
+    })
+    expect(await ask("DELETE", "/function?reason=TIMEOUT")).toEqual({})
+    await begin()
+    expect(await kindsOf(invoke(Buffer.from("1")))).toEqual(["head", "data", "done", "settled"])
+    expect(await failureOf(invoke(Buffer.from("exit")))).toEqual([
+      "Runtime.ExitError",
+      { errorType: "Runtime.ExitError", errorMessage: "RequestId: r Error: Runtime exited with error: exit status 3" },
+    ])
+    expect(await ask("DELETE", "/function?reason=FAILURE")).toEqual({})
   })
 })
 

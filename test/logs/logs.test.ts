@@ -6,6 +6,7 @@ import { registerHost } from "../../src/db/identity.ts"
 import { logChunks, logGroups, logs as logTable } from "../../src/db/schema.ts"
 import type { LogEntry } from "../../src/logs/entry.ts"
 import { createLogs, type LogLimits, type Logs } from "../../src/logs/logs.ts"
+import { positionAt } from "../../src/logs/position.ts"
 import { openTestDatabase, type TestDatabase } from "../db/database.ts"
 
 let database: TestDatabase
@@ -91,6 +92,14 @@ describe("A log", () => {
       [2, "three"],
       [3, "four"],
     ])
+  })
+
+  test("stays in the order of its times when the clock is set back", async () => {
+    await write(logs, id, "one\n")
+    const ahead = new Date(Date.now() + 3_600_000)
+    await database.db.update(logChunks).set({ lastAt: ahead }).where(eq(logChunks.logId, id))
+    await write(logs, id, "two\n", "three\n")
+    expect((await readAll(logs, id)).slice(1).map(({ at }) => at)).toEqual([ahead.toISOString(), ahead.toISOString()])
   })
 
   test("that wasn't created, or has ended, keeps nothing", async () => {
@@ -194,6 +203,26 @@ describe("Who follows a log", () => {
   test("lets go when it is aborted", async () => {
     const abort = new AbortController()
     const waiting = logs.reader(id).more(0, abort.signal)
+    abort.abort(new Error("gone"))
+    await expect(waiting).rejects.toThrow("gone")
+  })
+})
+
+describe("Who follows a group", () => {
+  test("gets all that was said while they were slow, and is let go when they are aborted", async () => {
+    const [group] = await logs.archive.groups(address("a"), { names: ["a"] }, { after: undefined, limit: 1 })
+    const abort = new AbortController()
+    const wanted = { groupId: group!.id, streams: {}, from: positionAt(0) }
+    const events = logs.archive.follow(wanted, abort.signal)
+    await write(logs, id, "first\n")
+    expect((await events.next()).value).toMatchObject({ text: "first", stream: "s" })
+    const next = events.next()
+    await write(logs, id, "second\n")
+    expect((await next).value).toMatchObject({ text: "second" })
+    await write(logs, id, ...Array.from({ length: 5000 }, (_, line) => `${line} ${"x".repeat(100)}\n`))
+    for (let line = 0; line < 5000; line++)
+      expect(((await events.next()).value as { text: string }).text.split(" ")[0]).toBe(String(line))
+    const waiting = events.next()
     abort.abort(new Error("gone"))
     await expect(waiting).rejects.toThrow("gone")
   })

@@ -102,26 +102,34 @@ export const openPlainHttp2Connection = async (port: number, first = settings())
   return speak(socket, first)
 }
 
+export interface Frame {
+  readonly type: number
+  readonly flags: number
+  readonly stream: number
+  readonly payload: Buffer
+}
+
+/** Takes bytes as they come, and hands on each frame that is whole. */
+export const readFrames = (onFrame: (frame: Frame) => void) => {
+  let received = Buffer.alloc(0)
+  return (data: Buffer): void => {
+    received = Buffer.concat([received, data])
+    while (received.length >= 9 && received.length >= 9 + received.readUIntBE(0, 3)) {
+      const end = 9 + received.readUIntBE(0, 3)
+      const [type = 0, flags = 0] = received.subarray(3, 5)
+      onFrame({ type, flags, stream: received.readUInt32BE(5), payload: received.subarray(9, end) })
+      received = received.subarray(end)
+    }
+  }
+}
+
 const speak = (socket: Socket, first: Buffer): Http2Connection => {
   const frames: Http2Connection["frames"] = []
-  let received = Buffer.alloc(0)
-  socket
-    .on("error", () => {})
-    .on("data", (data: Buffer) => {
-      received = Buffer.concat([received, data])
-      while (received.length >= 9 && received.length >= 9 + received.readUIntBE(0, 3)) {
-        const end = 9 + received.readUIntBE(0, 3)
-        const payload = received.subarray(9, end)
-        const at = received[3] === GOAWAY ? 4 : 0
-        frames.push({
-          type: received[3] ?? 0,
-          flags: received[4] ?? 0,
-          stream: received.readUInt32BE(5),
-          code: payload.length >= at + 4 ? payload.readUInt32BE(at) : 0,
-        })
-        received = received.subarray(end)
-      }
-    })
+  const read = readFrames(({ type, flags, stream, payload }) => {
+    const at = type === GOAWAY ? 4 : 0
+    frames.push({ type, flags, stream, code: payload.length >= at + 4 ? payload.readUInt32BE(at) : 0 })
+  })
+  socket.on("error", () => {}).on("data", read)
   socket.write("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
   socket.write(first)
   return Object.assign(socket, { frames })

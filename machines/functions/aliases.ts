@@ -1,12 +1,13 @@
 /** Aliases: names for one version, or for two that share the requests. */
 import { randomUUID } from "node:crypto"
 import { and, eq, or, sql } from "drizzle-orm"
-import { functionAliases, functionEventConfigs, functionPolicies, functionUrls } from "../../src/db/functions.ts"
+import { functionAliases } from "../../src/db/functions.ts"
 import { recordChange } from "../history.ts"
 import type { Caller, Page, PageRequest, Scope } from "../resources.ts"
 import type { Database } from "../vm-row.ts"
 import type { FunctionsGround } from "./ground.ts"
 import { functionArn, parseVersion, versionName } from "./names.ts"
+import { removeQualified } from "./qualified.ts"
 import { checkRevision, conflict, invalid, notFound } from "./refusals.ts"
 import { findAlias, findFunction, findNumber, lockFunction, type AliasRow } from "./rows.ts"
 
@@ -155,8 +156,7 @@ export const createAliasVerbs = ({ db, limits }: Pick<FunctionsGround, "db" | "l
           .where(and(eq(functionAliases.functionId, owner.id), eq(functionAliases.name, name)))
           .returning({ id: functionAliases.id })
         if (gone.length === 0) return
-        for (const table of [functionPolicies, functionEventConfigs, functionUrls])
-          await tx.delete(table).where(and(eq(table.functionId, owner.id), eq(table.qualifier, name)))
+        await removeQualified(tx, owner.id, name)
         await record(tx, functionName, name, "deleted", caller)
       }),
 

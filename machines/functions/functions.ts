@@ -10,6 +10,7 @@ import { openCode, type CodeSource } from "./code-source.ts"
 import type { FunctionsGround } from "./ground.ts"
 import { functionArn, LATEST, parseVersion, type FunctionReference } from "./names.ts"
 import { publish } from "./publication.ts"
+import { removeQualified } from "./qualified.ts"
 import { conflict, invalid } from "./refusals.ts"
 import { makeRoom } from "./room.ts"
 import {
@@ -174,6 +175,7 @@ export const createFunctionVerbs = (ground: FunctionsGround) => {
       )
     const held = await holdingsOf(tx, [version])
     await tx.delete(functionVersions).where(eq(functionVersions.id, version.id))
+    await removeQualified(tx, functionId, qualifier)
     const resource = functionArn(caller, name, qualifier)
     await recordChange(tx, { scope: caller, resource, type: "function.version-deleted", cause: "api", by: caller })
     return held

@@ -3,6 +3,7 @@ import { openCodeStore, type CodeStore } from "./code-store.ts"
 import type { FunctionsGround } from "./ground.ts"
 import { createFunctions, type Functions } from "./resources.ts"
 import { createSettling, type Settling } from "./settling.ts"
+import { removeAllUnused } from "./unused-code.ts"
 
 export interface OpenFunctions extends AsyncDisposable {
   readonly verbs: Functions
@@ -16,6 +17,7 @@ export const openFunctions = async (
 ): Promise<OpenFunctions> => {
   const { db, hostId, log, store } = options
   const codes = await openCodeStore(db, store, hostId)
+  await removeAllUnused({ db, hostId, codes, log })
   const closing = new AbortController()
   const settling = createSettling({ db, hostId, codes, log, signal: closing.signal })
   await settling.resume()

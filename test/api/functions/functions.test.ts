@@ -1,10 +1,12 @@
 import { createHash } from "node:crypto"
 import { tmpdir } from "node:os"
+import { Readable } from "node:stream"
 import { waitUntilFunctionActiveV2, waitUntilFunctionUpdatedV2, type Lambda } from "@aws-sdk/client-lambda"
+import { eq } from "drizzle-orm"
 import { afterAll, beforeAll, describe, expect, it } from "vitest"
 import { openCode } from "../../../machines/functions/code-source.ts"
 import { CODE_PLACE } from "../../../machines/functions/code-store.ts"
-import { functionVersions } from "../../../src/db/functions.ts"
+import { functions, functionVersions } from "../../../src/db/functions.ts"
 import { account, otherCredentials, refusalOf, region } from "../api-under-test.ts"
 import { signedJson, signedSend } from "../signed-fetch.ts"
 import { codeOf, functionInput, role, startFunctions, type FunctionsUnderTest } from "./functions-under-test.ts"
@@ -243,5 +245,26 @@ describe("A function", () => {
       StateReasonCode: "InternalError",
     })
     expect(zipsKept()).toBe(orphan)
+  })
+
+  it("leaves no zip behind, whatever a death kept from being removed", async () => {
+    const before = zipsKept()
+    await made("forgotten", { Code: { ZipFile: await codeOf("with a row") } })
+    await under.db.delete(functions).where(eq(functions.name, "forgotten"))
+    const expected = () => ({ md5: undefined, checksum: undefined })
+    const options = { headers: {}, algorithm: undefined, expected, ifAbsent: false }
+    const { account: owner, bucket } = CODE_PLACE
+    await under.store.put(
+      owner,
+      bucket,
+      "without-a-row.zip",
+      Readable.from(["x"]),
+      options,
+      AbortSignal.timeout(60_000),
+    )
+    expect(zipsKept()).toBe(before + 2)
+    await using next = await under.open()
+    await next.settling.settled()
+    expect(zipsKept()).toBe(before)
   })
 })

@@ -4,11 +4,13 @@ import {
   type ClientHttp2Session,
   type ClientHttp2Stream,
   type IncomingHttpHeaders,
+  type OutgoingHttpHeaders,
 } from "node:http2"
 import { once } from "node:events"
 import { Readable } from "node:stream"
 import type { z } from "zod"
 import { wordsOf } from "../words.ts"
+import { createFunctionClient, type FunctionClient } from "./function-client.ts"
 import {
   FileErrorCode,
   FileList,
@@ -46,7 +48,7 @@ export interface WriteFileOptions {
   readonly makeParents?: boolean
 }
 
-export interface AgentClient {
+export interface AgentClient extends FunctionClient {
   startProcess(name: string, spec: ProcessSpec, signal: AbortSignal): Promise<void>
   /** What a process says, from its beginning to its end; `onData` gets pieces, not lines. Resolves with how it ended. */
   followOutput(
@@ -108,6 +110,7 @@ export const createAgentClient = (address: string, port: number, secret: Buffer)
     path: string,
     options: { endStream?: boolean; waitForTrailers?: boolean },
     signal: AbortSignal,
+    headers: OutgoingHttpHeaders = {},
   ): ClientHttp2Stream => {
     if (session === undefined || session.closed || session.destroyed) {
       session = connect(`http://${address}:${port}`, { settings: { enablePush: false } })
@@ -115,7 +118,7 @@ export const createAgentClient = (address: string, port: number, secret: Buffer)
       session.on("error", () => {})
     }
     const stream = session.request(
-      { ":method": method, ":path": path, authorization: `Bearer ${secret.toString("hex")}` },
+      { ":method": method, ":path": path, authorization: `Bearer ${secret.toString("hex")}`, ...headers },
       { ...options, signal },
     )
     // Whoever waits for it hears of it; an abort that nobody waits for any more is no error.
@@ -142,6 +145,20 @@ export const createAgentClient = (address: string, port: number, secret: Buffer)
   }
 
   return {
+    ...createFunctionClient({
+      ask,
+      async text(method, path, signal) {
+        const stream = open(method, path, undefined, signal)
+        await answered(stream)
+        return textOf(stream)
+      },
+      async answer(path, headers, body, signal) {
+        const stream = request("POST", path, { endStream: false }, signal, headers)
+        stream.end(body)
+        await answered(stream)
+        return stream
+      },
+    }),
     startProcess: (name, spec, signal) => ask("PUT", `/processes/${name}`, spec, signal),
     endProcess: (name, signal) => ask("DELETE", `/processes/${name}`, undefined, signal),
     flushOutput: (mark, signal) => ask("POST", `/flush?mark=${mark}`, {}, signal),

@@ -245,9 +245,8 @@ export interface FunctionSpec {
 }
 
 /** Whether it came so far; `failed` is the kind of the failure that came before. */
-export interface FunctionStep {
-  readonly failed: string | null
-}
+export const FunctionStep = z.object({ failed: z.string().max(256).nullable() })
+export type FunctionStep = z.infer<typeof FunctionStep>
 
 export interface InvocationSpec {
   readonly requestId: string

@@ -69,6 +69,55 @@ describe("A process in a guest", () => {
     expect({ stdout, stderr }).toEqual({ stdout: "out\n", stderr: "err\nappended\n" })
   })
 
+  test("is a function's runtime: it is invoked, may use no more than it has, and another follows one that is gone", async () => {
+    const code = `
+import http.client, json, os
+api = http.client.HTTPConnection(os.environ["AWS_LAMBDA_RUNTIME_API"])
+while True:
+    api.request("GET", "/2018-06-01/runtime/invocation/next")
+    answer = api.getresponse()
+    event = json.loads(answer.read())
+    eaten = []
+    while event == "eat": eaten.append(b"x" * (1 << 20))
+    print("event", event, flush=True)
+    told = {"event": event, "uid": os.getuid(), "at": os.getcwd()}
+    api.request("POST", "/2018-06-01/runtime/invocation/" + answer.headers["Lambda-Runtime-Aws-Request-Id"] + "/response", json.dumps(told))
+    api.getresponse().read()
+`
+    const spec = {
+      identity: { functionName: "f", functionVersion: "1", handler: "h", accountId: "0" },
+      initializationType: "on-demand",
+      runtime: {
+        argv: ["python3", "-c", code],
+        env: { PATH: "/usr/bin:/bin" },
+        cwd: "/var",
+        user: "993:990",
+        capabilities: "default",
+        memoryMaxMiB: 64,
+        container: "build",
+      },
+    } as const
+    const { agent } = booted
+    const invoke = async (event: string) => {
+      const said: string[] = []
+      const about = { requestId: "r", deadlineMs: 1, functionArn: "arn", mode: "buffered" } as const
+      for await (const { kind, content } of agent.invokeFunction(about, Buffer.from(JSON.stringify(event)), signal))
+        said.push(kind === "data" || kind === "failure" ? String(content) : kind)
+      return said
+    }
+    for (const life of ["first", "second"]) {
+      await agent.startFunction(spec, signal)
+      expect(await agent.untilInitialised(signal)).toEqual({ failed: null })
+      const told = `{"event": "${life}", "uid": 993, "at": "/var"}`
+      expect(await invoke(life)).toEqual(["head", told, "done", "settled"])
+      if (life === "first")
+        expect((await invoke("eat")).join()).toMatch(
+          /Runtime\.OutOfMemory\{"errorType":"Runtime\.ExitError".* signal: killed"\},settled$/,
+        )
+      await agent.endFunction("FAILURE", signal)
+    }
+  })
+
   test("that said megabytes which nobody read is heard to the end, and what is lost of it is counted", async () => {
     const name = await start("seq 400000; seq 3 >&2")
     const { how, stdout, stderr } = await follow(name)

@@ -163,15 +163,16 @@ describe("An extension", () => {
     await runtime
     await call(api, "POST", "/2018-06-01/runtime/invocation/a/response", "1")
     expect((await listening).headers.get("lambda-extension-event-identifier")).toMatch(/^[\da-f-]{36}$/)
-    const again = next().catch(() => undefined)
     let isSettled = false
     void answer.settled.then(() => (isSettled = true))
-    await answer.end
+    // One of two is refused when the other waits: now the runtime is known to have asked.
+    const again = [next(), next()].map((asked) => asked.catch(() => undefined))
+    expect((await Promise.race(again))?.status).toBe(403)
     expect(() => api.invoke(eventOf(2))).toThrow("is not over")
     expect(isSettled).toBe(false)
     const listeningAgain = ask(ids[0]).catch(() => undefined)
     await answer.settled
     await api[Symbol.asyncDispose]()
-    await Promise.all([quiet, again, listeningAgain])
+    await Promise.all([quiet, ...again, listeningAgain])
   })
 })

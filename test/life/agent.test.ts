@@ -24,7 +24,7 @@ createServer((request, response) => {
     "/say": () => (console.log(words), console.error("ERR " + words)),
     "/exit": () => (console.log(words), process.exit(3)),
     "/flood": () => spawn("seq", ["2000000"], { stdio: "inherit" }).on("exit", () => response.end("flooded")),
-    "/bomb": () => void spawn("sh", ["-c", "f() { while :; do f & done; }; f"], { stdio: "inherit" }),
+    "/bomb": () => void spawn("sh", ["-c", "mkfifo /tmp/never; while :; do read line < /tmp/never & done"], { stdio: "inherit" }),
     "/hog": () => void spawn("tail", ["/dev/zero"], { stdio: "ignore" }).on("exit", (code, signal) => console.log("the child ended by " + signal)),
     "/hog-itself": () => { const held = []; for (;;) held.push(Buffer.alloc(1 << 20, 1)) },
   }

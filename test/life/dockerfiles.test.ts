@@ -35,13 +35,13 @@ describe("A Dockerfile as people have it", () => {
     expect(await app.json("/health")).toEqual({ user: 10001, directory: "/app", unbuffered: "1" })
   })
 
-  test("of FastAPI and uvicorn, whose packages a stage installs, builds and answers", async () => {
+  test("of Starlette and uvicorn, whose packages a stage installs, builds and answers", async () => {
     const wheel = await toWheel("taxes", "2.0", "def with_tax(price):\n    return price * 1.2\n")
     const packages = { "vendor/taxes-2.0-py3-none-any.whl": wheel }
-    await using app = await startApplication(daemon, "fastapi", 8000, packages)
+    await using app = await startApplication(daemon, "starlette", 8000, packages)
     expect(await app.json("/items/1")).toEqual({ item: { name: "pen", price: 2.5 }, total: 3, user: "app" })
     expect(await app.get("/items/2")).toMatchObject({ status: 404, body: '{"detail":"no such item"}' })
-    expect(await app.get("/items/two")).toMatchObject({ status: 422 })
+    expect(await app.get("/items/two")).toMatchObject({ status: 404, body: "Not Found" })
   })
 
   test("of Express, with npm ci in a stage and the base's entry point, builds and answers", async () => {

@@ -15,6 +15,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest"
 import { createEndpoint } from "../../src/cli/endpoint.ts"
 import { inspectorApp } from "../fixtures/app.ts"
 import { arnOf, startTestDaemon, type TestDaemon, type TestVm } from "../fixtures/daemon.ts"
+import { describeSpoiledSnapshots } from "./spoiled-snapshots.ts"
 
 let daemon: TestDaemon
 beforeAll(async () => {
@@ -235,6 +236,8 @@ describe("A MicroVM of an image from a Dockerfile", () => {
     expect(started).toEqual(started.toSorted((a, b) => b - a))
   })
 })
+
+describeSpoiledSnapshots(() => daemon)
 
 describe("A build", () => {
   test("tells how large its base is", async () => {

@@ -9,7 +9,7 @@ const namesIn = (text: string) => text.trim().split(/\s+/)
 
 const PACKAGES = namesIn(`
   base-files base-passwd bash coreutils dash findutils grep gzip hostname libc-bin mawk passwd sed tar
-  ca-certificates socat tzdata python3 python3-pip python3-flask python3-fastapi python3-tornado uvicorn nodejs
+  ca-certificates socat tzdata python3 python3-pip python3-flask python3-starlette python3-tornado uvicorn nodejs
   node-express nginx php8.4-cli ruby ruby-bundler ruby-rackup ruby-webrick fonts-dejavu-core librsvg2-bin
 `)
 /** What of installing, and of tests of packages, would be twice as much as all the rest. */

@@ -1,13 +1,36 @@
 package main
 
 import (
-	"encoding/json"
+	"bufio"
 	"flag"
+	"fmt"
 	"log"
-	"net/http"
+	"net"
 	"os"
 	"strings"
 )
+
+// One connection, one request; net/http would be most of what is linked.
+func serve(connection net.Conn, version string) {
+	defer connection.Close()
+	reader := bufio.NewReader(connection)
+	var method, path string
+	for {
+		line, err := reader.ReadString('\n')
+		if err != nil {
+			return
+		}
+		if method == "" {
+			fmt.Sscan(line, &method, &path)
+		}
+		if strings.TrimSpace(line) == "" {
+			break
+		}
+	}
+	_, noShell := os.Stat("/bin/sh")
+	body := fmt.Sprintf(`{"path": %q, "uid": %d, "version": %q, "shell": %t}`, path, os.Getuid(), version, noShell == nil)
+	fmt.Fprintf(connection, "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s", len(body), body)
+}
 
 func main() {
 	address := flag.String("listen", ":80", "where to listen")
@@ -16,15 +39,15 @@ func main() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	http.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
-		_, noShell := os.Stat("/bin/sh")
-		w.Header().Set("Content-Type", "application/json")
-		json.NewEncoder(w).Encode(map[string]any{
-			"path":    r.URL.Path,
-			"uid":     os.Getuid(),
-			"version": strings.TrimSpace(string(version)),
-			"shell":   noShell == nil,
-		})
-	})
-	log.Fatal(http.ListenAndServe(*address, nil))
+	listener, err := net.Listen("tcp", *address)
+	if err != nil {
+		log.Fatal(err)
+	}
+	for {
+		connection, err := listener.Accept()
+		if err != nil {
+			log.Fatal(err)
+		}
+		go serve(connection, strings.TrimSpace(string(version)))
+	}
 }

@@ -66,7 +66,7 @@ export const toOciConfig = (
   const effective = user.uid === 0 ? capabilities : []
   return {
     ociVersion: "1.0.2",
-    root: { path: IMAGE_ROOT, readonly: false },
+    root: { path: IMAGE_ROOT, readonly: spec.isRootReadOnly ?? false },
     hostname: "localhost",
     process: {
       terminal: false,
@@ -75,7 +75,7 @@ export const toOciConfig = (
       env: Object.entries({ HOME: user.home, ...spec.env }).map(([key, value]) => `${key}=${value}`),
       cwd: spec.cwd,
       capabilities: { bounding: capabilities, effective, permitted: effective, inheritable: [], ambient: [] },
-      rlimits: [{ type: "RLIMIT_NOFILE", soft: 1024, hard: 524288 }],
+      rlimits: [{ type: "RLIMIT_NOFILE", soft: spec.openFilesMax ?? 1024, hard: spec.openFilesMax ?? 524288 }],
       noNewPrivileges: false,
     },
     mounts: [
@@ -105,6 +105,7 @@ export const toOciConfig = (
         // As Docker has it: nodes are made and not opened, but those of /dev. crun adds these; it mounts the root without `nodev`.
         devices: spec.capabilities === "all" ? [{ allow: true, access: "rwm" }] : RESTRICTED_DEVICES,
         ...(spec.memoryMaxMiB === null ? {} : { memory: { limit: spec.memoryMaxMiB * 1024 ** 2 } }),
+        ...(spec.pidsMax === undefined ? {} : { pids: { limit: spec.pidsMax } }),
       },
       maskedPaths: [
         "/proc/acpi",

@@ -78,6 +78,12 @@ export interface ProcessSpec {
   readonly capabilities: "default" | "all"
   /** The limit of its cgroup; `null` is all of the guest's memory. */
   readonly memoryMaxMiB: number | null
+  /** How many processes and threads it may have; the guest's own limit when it is left out. */
+  readonly pidsMax?: number
+  /** How many files each of its processes may have open; Docker's limits when it is left out. */
+  readonly openFilesMax?: number
+  /** Nothing of the image can be written to by it, but what is mounted for it. */
+  readonly isRootReadOnly?: boolean
   /** Files that it finds at these paths and nobody else does; none by default. */
   readonly files?: readonly FileSpec[]
   /** What else is mounted for it; nothing by default. */

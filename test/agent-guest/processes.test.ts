@@ -69,9 +69,14 @@ describe("A process in a guest", () => {
     expect({ stdout, stderr }).toEqual({ stdout: "out\n", stderr: "err\nappended\n" })
   })
 
-  test("is a function's runtime: it is invoked, may use no more than it has, and another follows one that is gone", async () => {
+  test("is a function's runtime: it is invoked, may use and change no more than it has, and another follows one that is gone", async () => {
     const code = `
-import http.client, json, os
+import http.client, json, os, resource, threading
+def fails(work):
+    try:
+        for _ in range(100): work()
+    except (RuntimeError, OSError) as error:
+        return str(error)
 api = http.client.HTTPConnection(os.environ["AWS_LAMBDA_RUNTIME_API"])
 while True:
     api.request("GET", "/2018-06-01/runtime/invocation/next")
@@ -80,7 +85,10 @@ while True:
     eaten = []
     while event == "eat": eaten.append(b"x" * (1 << 20))
     print("event", event, flush=True)
-    told = {"event": event, "uid": os.getuid(), "at": os.getcwd()}
+    told = {"event": event, "uid": os.getuid(), "at": os.getcwd(), "files": resource.getrlimit(resource.RLIMIT_NOFILE)}
+    if event == "limits":
+        told["write"] = fails(lambda: open("/var/tmp/file", "w"))
+        told["fork"] = fails(lambda: threading.Thread(target=threading.Event().wait, daemon=True).start())
     api.request("POST", "/2018-06-01/runtime/invocation/" + answer.headers["Lambda-Runtime-Aws-Request-Id"] + "/response", json.dumps(told))
     api.getresponse().read()
 `
@@ -94,6 +102,9 @@ while True:
         user: "993:990",
         capabilities: "default",
         memoryMaxMiB: 64,
+        pidsMax: 20,
+        openFilesMax: 1024,
+        isRootReadOnly: true,
         container: "build",
       },
     } as const
@@ -108,9 +119,13 @@ while True:
     for (const life of ["first", "second"]) {
       await agent.startFunction(spec, signal)
       expect(await agent.untilInitialised(signal)).toEqual({ failed: null })
-      const told = `{"event": "${life}", "uid": 993, "at": "/var"}`
+      const told = `{"event": "${life}", "uid": 993, "at": "/var", "files": [1024, 1024]}`
       expect(await invoke(life)).toEqual(["head", told, "done", "settled"])
-      if (life === "first")
+      if (life === "second") {
+        const limits = JSON.parse((await invoke("limits"))[1] ?? "") as unknown
+        const write = "[Errno 30] Read-only file system: '/var/tmp/file'"
+        expect(limits).toMatchObject({ write, fork: "can't start new thread" })
+      } else
         expect((await invoke("eat")).join()).toMatch(
           /Runtime\.OutOfMemory\{"errorType":"Runtime\.ExitError".* signal: killed"\},settled$/,
         )

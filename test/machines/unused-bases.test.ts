@@ -3,8 +3,9 @@ import { eq } from "drizzle-orm"
 import { expect, test } from "vitest"
 import { removeUnusedBases } from "../../machines/unused-bases.ts"
 import { registerHost } from "../../src/db/identity.ts"
-import { bases, images, imageVersions, vms } from "../../src/db/schema.ts"
+import { bases, vms } from "../../src/db/schema.ts"
 import { openTestDatabase } from "../db/database.ts"
+import { insertImageVersion } from "../db/image-version-row.ts"
 
 test("Of this host's bases, those go that neither a version nor a VM names", async () => {
   await using database = await openTestDatabase()
@@ -21,24 +22,7 @@ test("Of this host's bases, those go that neither a version nor a VM names", asy
   for (const host of [here, elsewhere]) await registerHost(db, host, "name")
   const [ofVersion, ofVm, another] = [await putBase(here), await putBase(here), await putBase(elsewhere)]
   await putBase(here)
-  const imageId = randomUUID()
-  await db.insert(images).values({ id: imageId, account: "0", region: "eu", name: "app", state: "CREATED" })
-  await db.insert(imageVersions).values({
-    id: randomUUID(),
-    imageId,
-    hostId: here,
-    baseId: ofVersion,
-    version: "1.0",
-    state: "SUCCESSFUL",
-    status: "ACTIVE",
-    baseImageArn: "",
-    baseImageVersion: "",
-    buildRoleArn: "",
-    codeArtifactUri: "",
-    memoryMiB: 512,
-    settings: {} as (typeof imageVersions.$inferInsert)["settings"],
-    machineVersion: 1,
-  })
+  await insertImageVersion(db, { account: "0", region: "eu", name: "app" }, { hostId: here, baseId: ofVersion })
   await db
     .insert(vms)
     .values({ id: randomUUID(), hostId: here, baseId: ofVm, kind: "microvm", memoryMiB: 512, vcpus: 1 })

@@ -23,7 +23,7 @@ import { openEdge } from "../../proxy/server.ts"
 import { createLedger } from "../../src/capacity/ledger.ts"
 import { parseConfig } from "../../src/config.ts"
 import { createKeyStore, registerHost } from "../../src/db/identity.ts"
-import { audit, images, imageVersions, microvms, vms } from "../../src/db/schema.ts"
+import { audit, microvms, vms } from "../../src/db/schema.ts"
 import type { IdlePolicy } from "../../src/db/values.ts"
 import { createLog } from "../../src/log.ts"
 import { createLogs } from "../../src/logs/logs.ts"
@@ -31,6 +31,7 @@ import { createSecrets } from "../../src/secrets.ts"
 import { openTokenKeys } from "../../src/tokens/keys.ts"
 import { createTokens } from "../../src/tokens/tokens.ts"
 import { openTestDatabase } from "../db/database.ts"
+import { insertImageVersion } from "../db/image-version-row.ts"
 import { GUEST_PORT, startGuests, type Guests } from "./guests.ts"
 
 export interface Sleeper {
@@ -70,7 +71,7 @@ export const openSleepers = async (): Promise<Sleepers> => {
   await registerHost(db, hostId, "test")
   const guests = opened.use(await startGuests())
   const log = createLog("silent")
-  const imageVersionId = await insertImage(db, hostId)
+  const imageVersionId = await insertImageVersion(db, { ...ACCOUNT, name: "witness" }, { hostId })
 
   const live = new Map<string, { slot: { address: string } }>()
   let addresses = 0
@@ -205,26 +206,4 @@ export const openSleepers = async (): Promise<Sleepers> => {
     },
   }
   return sleepers
-}
-
-const insertImage = async (db: Awaited<ReturnType<typeof openTestDatabase>>["db"], hostId: string) => {
-  const imageId = randomUUID()
-  const imageVersionId = randomUUID()
-  await db.insert(images).values({ ...ACCOUNT, id: imageId, name: "witness", state: "CREATED" })
-  await db.insert(imageVersions).values({
-    id: imageVersionId,
-    imageId,
-    hostId,
-    version: "1.0",
-    state: "SUCCESSFUL",
-    status: "ACTIVE",
-    baseImageArn: "",
-    baseImageVersion: "",
-    buildRoleArn: "",
-    codeArtifactUri: "",
-    memoryMiB: SIZE.memoryMiB,
-    settings: {} as (typeof imageVersions.$inferInsert)["settings"],
-    machineVersion: 1,
-  })
-  return { imageId, imageVersionId }
 }

@@ -60,6 +60,9 @@ export interface Sleepers extends AsyncDisposable {
   onState: (id: string, state: string) => void
 }
 
+/** Tests of several processes at once share the loopback network; one wakes some thousand times, each time at an address of its own. */
+const [PROCESSES, ADDRESSES_EACH] = [1000, 1 << 14]
+
 const ACCOUNT = { account: "000000000000", region: "eu" }
 const SIZE = { memoryMiB: 512, vcpus: 1 }
 
@@ -74,12 +77,12 @@ export const openSleepers = async (): Promise<Sleepers> => {
   const imageVersionId = await insertImageVersion(db, { ...ACCOUNT, name: "witness" }, { hostId })
 
   const live = new Map<string, { slot: { address: string } }>()
-  let addresses = 0
+  let addresses = (1 + (process.pid % PROCESSES)) * ADDRESSES_EACH
   const owners = new Map<string, string>()
   const stored = (vmId: string) => registry.stored(owners.get(vmId) ?? "")
   const begin = async (vmId: string) => {
     const number = ++addresses
-    const address = `127.${10 + (number >> 16)}.${(number >> 8) & 255}.${number & 255}`
+    const address = `127.${number >> 16}.${(number >> 8) & 255}.${number & 255}`
     await guests.thaw(vmId, address)
     live.set(vmId, { slot: { address } })
   }

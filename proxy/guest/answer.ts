@@ -34,7 +34,9 @@ export const toGuestAnswer = (
 
 /** The same of an answer that Node's client has read. */
 export const toAnswerOfNode = (answer: IncomingMessage, method: string, requestId: string): GuestAnswer => {
-  const { statusCode: status = 0, statusMessage = "", headers } = answer
+  const { statusCode: status = 0, statusMessage = "" } = answer
+  // A copy: Node's agent looks at them when the answer has ended, for how long the application keeps the connection.
+  const headers = { ...answer.headers }
   return toGuestAnswer({ status, statusMessage, headers }, method, requestId, answer, () => answer.trailers)
 }
 

@@ -4,7 +4,7 @@ import type { Socket } from "node:net"
 import { LRUCache } from "lru-cache"
 import { createConnections, type Connections } from "./bodiless/connections.ts"
 import type { Meter } from "../metrics.ts"
-import { CONNECT_TIMEOUT_MS } from "./place.ts"
+import { limitConnecting, REST_MS } from "./place.ts"
 import { createSessions, type Sessions } from "./sessions.ts"
 import type { KnownSpeech, Speech } from "./speech.ts"
 
@@ -12,7 +12,7 @@ import type { KnownSpeech, Speech } from "./speech.ts"
 export interface Pool {
   /** For requests without a body. */
   readonly connections: Connections
-  /** For requests with one; kept open for the next. */
+  /** For requests with one; kept open for the next, for a moment. */
   readonly kept: Agents
   /** New for each upgrade. */
   readonly fresh: Agents
@@ -39,7 +39,6 @@ export interface Pools {
 }
 
 const MAX_IDLE_CONNECTIONS = 256
-const IDLE_MS = 60_000
 const KNOWN_PORTS = 256
 
 /** Pools of connections to guests, one for each VM. */
@@ -64,7 +63,7 @@ export const createPools = (): Pools => {
       if (known !== undefined) return known
       const pool = {
         connections: createConnections(),
-        kept: createAgents({ keepAlive: true, maxFreeSockets: MAX_IDLE_CONNECTIONS, timeout: IDLE_MS }),
+        kept: createAgents({ keepAlive: true, maxFreeSockets: MAX_IDLE_CONNECTIONS, timeout: REST_MS }),
         fresh: createAgents({ keepAlive: false }),
         sessions: createSessions(),
         upgraded: new Set<Socket>(),
@@ -113,9 +112,9 @@ export const limitConnect = (outgoing: ClientRequest, meter: Meter): void => {
   const limit = (socket: Socket) => {
     if (!socket.connecting) return
     const startedAt = performance.now()
-    const timer = setTimeout(
-      () => outgoing.destroy(new Error("The guest did not accept the connection in time")),
-      CONNECT_TIMEOUT_MS,
+    const timer = limitConnecting(
+      () => socket.connecting,
+      (cause) => outgoing.destroy(cause),
     )
     const clear = () => clearTimeout(timer)
     outgoing.once("close", clear)

@@ -5,7 +5,7 @@ import { paceExchange } from "../limits/paced-exchange.ts"
 import { sendBodiless } from "./bodiless/send.ts"
 import { sendHttp1 } from "./http1.ts"
 import { sendHttp2 } from "./http2.ts"
-import { AttemptError, type Place } from "./place.ts"
+import { AttemptError, REST_MS, type Place } from "./place.ts"
 import type { Pool } from "./pools.ts"
 import { HTTP1, speechOf, type Speech } from "./speech.ts"
 
@@ -60,18 +60,23 @@ const tryHttp1 = async (exchange: Exchange, at: Place, pool: Pool): Promise<void
   }
 }
 
-const withoutBody = (
+const withoutBody = async (
   exchange: Exchange,
   at: Place,
   pool: Pool,
   isTls: boolean,
   accept?: (status: number) => Promise<void> | undefined,
-): Promise<void> =>
-  sendBodiless(exchange, at, { connections: pool.connections, isTls, accept }).catch((error: unknown) => {
+): Promise<void> => {
+  const options = { connections: pool.connections, isTls, accept }
+  const isRepeatable = REPEATABLE.has(exchange.head.method)
+  try {
+    await sendBodiless(exchange, at, { ...options, maxRestMs: isRepeatable ? Infinity : REST_MS })
+  } catch (error) {
     const isStale = error instanceof AttemptError && error.isStale
-    if (!isStale || pool.isDropped || exchange.isOver || !isRepeatable(exchange)) throw error
-    return sendBodiless(exchange, at, { connections: pool.connections, isTls, isFresh: true, accept })
-  })
+    if (!isStale || !isRepeatable || pool.isDropped || exchange.isOver) throw error
+    await sendBodiless(exchange, at, { ...options, maxRestMs: 0 })
+  }
+}
 
 const sendAs = ({ isTls, isHttp2 }: Speech, exchange: Exchange, at: Place, pool: Pool): Promise<void> => {
   if (isHttp2) return sendHttp2(exchange, at, pool.sessions, isTls)
@@ -83,4 +88,4 @@ const isUnreachable = (error: unknown) =>
   ["ECONNREFUSED", "EHOSTUNREACH"].includes(((error as Error).cause as NodeJS.ErrnoException | undefined)?.code ?? "")
 
 /** Asking twice changes nothing. */
-const isRepeatable = ({ head: { method } }: Exchange) => method === "GET" || method === "HEAD"
+const REPEATABLE = new Set(["GET", "HEAD"])

@@ -5,7 +5,7 @@ import {
   type ClientSessionRequestOptions,
   type OutgoingHttpHeaders,
 } from "node:http2"
-import { CONNECT_TIMEOUT_MS } from "./place.ts"
+import { limitConnecting } from "./place.ts"
 
 /** The HTTP/2 connections to one VM: one for each port, and more of one whose application allows no more streams at once. */
 export interface Sessions {
@@ -45,9 +45,9 @@ export const createSessions = (): Sessions => {
       settings: { enablePush: false, initialWindowSize: STREAM_WINDOW },
     })
     const session: Session = { key, http2, open: 0 }
-    const connecting = setTimeout(
-      () => http2.destroy(new Error("The guest did not accept the connection in time")),
-      CONNECT_TIMEOUT_MS,
+    const connecting = limitConnecting(
+      () => http2.connecting,
+      (cause) => http2.destroy(cause),
     )
     sessions.add(session)
     all.add(http2)

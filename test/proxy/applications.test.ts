@@ -70,6 +70,19 @@ describe("An application that breaks off", () => {
     await eventually(() => expect(app.connections.size).toBe(1))
   })
 
+  test.for([
+    ["is used for the next request with a body", OK, 1],
+    ["is not, when the application says that it closes it", OK.replace("\r\n", "\r\nKeep-Alive: timeout=1\r\n"), 2],
+  ] as const)("a connection that was just used %s", async ([, answer, connections]) => {
+    await using app = await openRawApp((socket) => socket.write(answer))
+    for (let times = 0; times < 2; times++) {
+      const request = edge.open(app, { method: "POST" }).end("body")
+      const [response] = (await once(request, "response")) as [IncomingMessage]
+      expect([response.statusCode, await text(response)]).toEqual([200, "ok"])
+    }
+    expect(app.received).toHaveLength(connections)
+  })
+
   test("a kept connection under a request with a body gets it only once", async () => {
     await using app = await openRawApp((socket, received) => {
       if (received.includes("/second")) socket.destroy()

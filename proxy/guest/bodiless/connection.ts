@@ -1,7 +1,7 @@
 import { connect, type Socket } from "node:net"
 import { connect as connectTls } from "node:tls"
 import type { IncomingHttpHeaders } from "node:http"
-import { CONNECT_TIMEOUT_MS } from "../place.ts"
+import { limitConnecting } from "../place.ts"
 import type { AnswerHead } from "./answer-head.ts"
 import { createAnswerReader } from "./answer-reader.ts"
 
@@ -99,10 +99,7 @@ export const openConnection = (options: ConnectionOptions): Connection => {
     socket.resume()
   }
 
-  const connecting = setTimeout(
-    () => fail(new Error("The guest did not accept the connection in time")),
-    CONNECT_TIMEOUT_MS,
-  )
+  const connecting = limitConnecting(() => !isConnected && !socket.destroyed, fail)
   socket
     .once(isTls ? "secureConnect" : "connect", () => {
       clearTimeout(connecting)

@@ -2,8 +2,8 @@ import { openConnection, type Connection } from "./connection.ts"
 
 /** The connections to one VM for requests without a body, by port. */
 export interface Connections {
-  /** One that is free, or a new one; always a new one when it has to be. */
-  take(to: ConnectionPlace, isFresh: boolean): Connection
+  /** One that is free and has rested no longer than that, or a new one. */
+  take(to: ConnectionPlace, maxRestMs: number): Connection
   /** Closes all of them, in use or not. */
   destroy(): void
 }
@@ -17,6 +17,7 @@ export interface ConnectionPlace {
 
 interface Idle {
   readonly connection: Connection
+  readonly since: number
   readonly until: number
 }
 
@@ -32,20 +33,27 @@ export const createConnections = (): Connections => {
   let idleCount = 0
   let sweeping: NodeJS.Timeout | undefined
 
+  /** Closes those that were idle for long enough. */
   const sweep = () => {
     sweeping = undefined
     const now = performance.now()
-    for (const [key, places] of idle) {
-      const kept = places.filter(({ connection, until }) => until > now && !connection.isOver)
-      for (const { connection, until } of places) if (until <= now) connection.destroy()
-      idleCount -= places.length - kept.length
-      if (kept.length > 0) idle.set(key, kept)
-      else idle.delete(key)
-    }
+    for (const places of idle.values())
+      for (const { connection } of places.filter(({ until }) => until <= now)) connection.destroy()
     if (idleCount > 0) sweepLater()
   }
   const sweepLater = () => {
     sweeping ??= setTimeout(sweep, IDLE_MS).unref()
+  }
+
+  /** A connection that is over is none that could be taken, nor one of those that are too many. */
+  const forget = (key: string, connection: Connection) => {
+    all.delete(connection)
+    const places = idle.get(key) ?? []
+    const at = places.findIndex((place) => place.connection === connection)
+    if (at < 0) return
+    places.splice(at, 1)
+    idleCount--
+    if (places.length === 0) idle.delete(key)
   }
 
   const keep = (key: string, connection: Connection, keepAliveMs = IDLE_MS + HURRY_MS) => {
@@ -55,29 +63,33 @@ export const createConnections = (): Connections => {
       return
     }
     idleCount++
-    const place = { connection, until: performance.now() + idleMs }
+    const since = performance.now()
+    const place = { connection, since, until: since + idleMs }
     const places = idle.get(key)
     if (places === undefined) idle.set(key, [place])
     else places.push(place)
     sweepLater()
   }
 
-  const takeIdle = (key: string): Connection | undefined => {
+  const takeIdle = (key: string, maxRestMs: number): Connection | undefined => {
     const places = idle.get(key) ?? []
     const now = performance.now()
-    for (let place = places.pop(); place !== undefined; place = places.pop()) {
+    for (let place = places.at(-1); place !== undefined; place = places.at(-1)) {
+      if (now - place.since >= maxRestMs) return undefined
+      places.pop()
       idleCount--
       if (place.connection.isOver) continue
       if (place.until > now) return place.connection
       place.connection.destroy()
     }
+    idle.delete(key)
     return undefined
   }
 
   return {
-    take({ address, port, isTls, onConnect }, isFresh) {
+    take({ address, port, isTls, onConnect }, maxRestMs) {
       const key = `${port} ${isTls}`
-      const known = isFresh ? undefined : takeIdle(key)
+      const known = takeIdle(key, maxRestMs)
       if (known !== undefined) return known
       const connection: Connection = openConnection({
         address,
@@ -85,7 +97,7 @@ export const createConnections = (): Connections => {
         isTls,
         onConnect,
         onIdle: (keepAliveMs) => keep(key, connection, keepAliveMs),
-        onOver: () => void all.delete(connection),
+        onOver: () => forget(key, connection),
       })
       all.add(connection)
       return connection

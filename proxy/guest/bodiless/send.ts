@@ -14,8 +14,8 @@ import { toRequestText } from "./request-head.ts"
 export interface BodilessOptions {
   readonly connections: Connections
   readonly isTls: boolean
-  /** Not on a connection that the application may be closing just now. */
-  readonly isFresh?: boolean
+  /** Not on a connection that has rested for longer: the application may be closing it just now. */
+  readonly maxRestMs: number
   /** Whether an answer of this status may be passed on; what it throws ends the attempt. */
   readonly accept?: ((status: number) => Promise<void> | undefined) | undefined
 }
@@ -24,12 +24,12 @@ export interface BodilessOptions {
 export const sendBodiless = (
   exchange: Exchange,
   { address, port, requestId, meter, onEndless }: Place,
-  { connections, isTls, isFresh = false, accept }: BodilessOptions,
+  { connections, isTls, maxRestMs, accept }: BodilessOptions,
 ): Promise<void> =>
   new Promise<void>((resolve, reject) => {
     const { head } = exchange
     const text = toRequestText(head)
-    const connection = connections.take({ address, port, isTls, onConnect: meter.connected }, isFresh)
+    const connection = connections.take({ address, port, isTls, onConnect: meter.connected }, maxRestMs)
     let body: Readable | undefined
     let trailers: IncomingHttpHeaders = {}
     let informed = 0

@@ -36,11 +36,11 @@ describe("Connections for requests without a body", () => {
     })
     const connections = createConnections()
     const [first, second, third] = [listen(), listen(), listen()]
-    const connection = connections.take(place(app.port), false)
+    const connection = connections.take(place(app.port), Infinity)
     const sent = connection.send(REQUEST, "GET", first.listener)
     await eventually(() => expect(first.said).toEqual(["head", `${REQUEST.length} ${OK.length}`, "ok"]))
-    expect(connections.take(place(app.port), false)).toBe(connection)
-    expect(connections.take(place(app.port), false), "it is taken").not.toBe(connection)
+    expect(connections.take(place(app.port), Infinity)).toBe(connection)
+    expect(connections.take(place(app.port), Infinity), "it is taken").not.toBe(connection)
     connection.send(REQUEST.replace("/", "/wait"), "GET", second.listener)
     // Its client left before it had taken the whole answer.
     sent.cut()
@@ -50,7 +50,7 @@ describe("Connections for requests without a body", () => {
     await eventually(() => expect(second.said).toContain("ok"))
     expect(connection.isReused).toBe(true)
 
-    const fresh = connections.take(place(app.port), true)
+    const fresh = connections.take(place(app.port), 0)
     expect(fresh).not.toBe(connection)
     fresh.send(REQUEST.replace("/", "/wait"), "GET", third.listener)
     await eventually(() => expect(app.received).toHaveLength(2))
@@ -64,7 +64,7 @@ describe("Connections for requests without a body", () => {
     const connections = createConnections()
     for (const end of ["end", "speak"] as const) {
       const { said, listener } = listen()
-      const connection = connections.take(place(app.port), false)
+      const connection = connections.take(place(app.port), Infinity)
       connection.send(REQUEST, "GET", listener)
       await eventually(() => expect(said).toContain("ok"))
       for (const socket of app.connections) {
@@ -72,10 +72,44 @@ describe("Connections for requests without a body", () => {
         else socket.write(OK)
       }
       await eventually(() => expect([connection.isOver, app.connections.size]).toEqual([true, 0]))
-      const next = connections.take(place(app.port), false)
+      const next = connections.take(place(app.port), Infinity)
       expect(next).not.toBe(connection)
       next.destroy()
     }
+    connections.destroy()
+  })
+
+  test("that the application closes make room for others to be kept", async () => {
+    await using app = await openRawApp((socket) => socket.write(OK))
+    const connections = createConnections()
+    const ask = async (count: number) => {
+      const asked = Array.from({ length: count }, () => ({
+        ...listen(),
+        connection: connections.take(place(app.port), Infinity),
+      }))
+      for (const { connection, listener } of asked) connection.send(REQUEST, "GET", listener)
+      await eventually(() => expect(asked.every(({ said }) => said.includes("ok"))).toBe(true))
+    }
+    // As many as are kept, and one that isn't.
+    await ask(257)
+    await eventually(() => expect(app.connections.size).toBe(256))
+    for (const socket of app.connections) socket.end()
+    await eventually(() => expect(app.connections.size).toBe(0))
+    await ask(1)
+    await ask(1)
+    expect(app.received).toHaveLength(258)
+    connections.destroy()
+  })
+
+  test("that have rested are not taken for a request that cannot be asked again", async () => {
+    await using app = await openRawApp((socket) => socket.write(OK))
+    const connections = createConnections()
+    const { said, listener } = listen()
+    const connection = connections.take(place(app.port), Infinity)
+    connection.send(REQUEST, "GET", listener)
+    await eventually(() => expect(said).toContain("ok"))
+    expect(connections.take(place(app.port), 0)).not.toBe(connection)
+    expect(connections.take(place(app.port), Infinity)).toBe(connection)
     connections.destroy()
   })
 
@@ -83,7 +117,7 @@ describe("Connections for requests without a body", () => {
     await using app = await openRawApp((socket) => socket.write(OK.replace("\r\n", "\r\nKeep-Alive: timeout=1\r\n")))
     const connections = createConnections()
     const { said, listener } = listen()
-    connections.take(place(app.port), false).send(REQUEST, "GET", listener)
+    connections.take(place(app.port), Infinity).send(REQUEST, "GET", listener)
     await eventually(() => expect(said).toContain("ok"))
     await eventually(() => expect(app.connections.size).toBe(0))
   })
@@ -92,7 +126,7 @@ describe("Connections for requests without a body", () => {
     const app = await openRawApp(() => {})
     await app[Symbol.asyncDispose]()
     const { said, listener } = listen()
-    createConnections().take(place(app.port), false).send(REQUEST, "GET", listener)
+    createConnections().take(place(app.port), Infinity).send(REQUEST, "GET", listener)
     await eventually(() => expect(said).toHaveLength(2))
     expect(said).toEqual(["0 0", expect.stringContaining("ECONNREFUSED")])
     await expect(once(connect(app.port, "127.0.0.1"), "connect")).rejects.toThrow("ECONNREFUSED")

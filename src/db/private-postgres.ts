@@ -71,7 +71,8 @@ export const stopPrivatePostgres = async (dataDirectory: string, hostId: string)
   const pid = await postmasterOf(data, hostId)
   if (pid !== undefined) {
     process.kill(pid, STOP_SIGNAL)
-    while ((await postmasterOf(data, hostId)) === pid) await sleep(POLL_MS)
+    // It takes its lock file away before it ends.
+    while (await isPostmaster(pid, hostId)) await sleep(POLL_MS)
   }
   // By its own name and empty: were something mounted there after all, it would be the cluster that is removed.
   await rmdir(mountPoint(hostId)).catch(ignoreMissing)
@@ -158,8 +159,12 @@ const lastWords = (log: string) => log.trim().split("\n").slice(-3).join(" | ") 
 const postmasterOf = async (data: string, hostId: string): Promise<number | undefined> => {
   const pid = Number((await readFile(join(data, "postmaster.pid"), "utf8").catch(() => "")).split("\n")[0])
   if (!Number.isInteger(pid) || pid < 2) return undefined
+  return (await isPostmaster(pid, hostId)) ? pid : undefined
+}
+
+const isPostmaster = async (pid: number, hostId: string): Promise<boolean> => {
   const commandLine = await readFile(`/proc/${pid}/cmdline`, "utf8").catch(() => "")
-  return commandLine.split("\0").includes(mountPoint(hostId)) ? pid : undefined
+  return commandLine.split("\0").includes(mountPoint(hostId))
 }
 
 const ignoreMissing = (error: NodeJS.ErrnoException) => {

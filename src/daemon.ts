@@ -34,7 +34,7 @@ import { createEdgeMetrics } from "../proxy/metrics.ts"
 import { RouteError } from "../proxy/route.ts"
 import { openEdge } from "../proxy/server.ts"
 import { createApi } from "./api/app.ts"
-import { createCodeLinks } from "./api/aws/functions/code-links.ts"
+import { createCodeLinks } from "./api/aws/functions/code/code-links.ts"
 import { serveApi } from "./api/server.ts"
 import { createLedger } from "./capacity/ledger.ts"
 import type { Config } from "./config.ts"
@@ -48,7 +48,6 @@ import { openSlots } from "./net/slots.ts"
 import { createSecrets } from "./secrets.ts"
 import { createBuiltInArtifacts } from "./store/built-in-artifacts.ts"
 import { openArtifactStore } from "./store/artifact-store.ts"
-import { createRemoteArtifacts } from "./store/remote-artifacts.ts"
 import { openTokenKeys } from "./tokens/keys.ts"
 import { createTokens } from "./tokens/tokens.ts"
 import { probeAccelerator, TCG_WARNING } from "./vmm/accelerator.ts"
@@ -149,10 +148,15 @@ export const startDaemon = async (
   const artifactDirectory = join(data.path, "artifacts")
   await mkdir(artifactDirectory, { recursive: true, mode: 0o700 })
   const artifactLimits = { directory: artifactDirectory, maxBytes: config.maxArtifactMiB * 1024 ** 2 }
+  const openRemoteArtifacts = async (endpoint: string) => {
+    // Most have none, and loading S3's client takes a fifth of a start.
+    const { createRemoteArtifacts } = await import("./store/remote-artifacts.ts")
+    return opened.use(createRemoteArtifacts({ endpoint, ...data.credentials, ...artifactLimits }))
+  }
   const artifacts =
     config.s3Endpoint === undefined
       ? createBuiltInArtifacts(store, artifactLimits)
-      : opened.use(createRemoteArtifacts({ endpoint: config.s3Endpoint, ...data.credentials, ...artifactLimits }))
+      : await openRemoteArtifacts(config.s3Endpoint)
 
   const functions = opened.use(
     await openFunctions({

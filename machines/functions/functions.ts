@@ -5,12 +5,12 @@ import type { FunctionSettings } from "../../src/db/function-values.ts"
 import { functionAliases, functions, functionVersions } from "../../src/db/functions.ts"
 import { recordChange } from "../history.ts"
 import type { Caller, Page, PageRequest, Scope } from "../resources.ts"
-import { attachLayers, checkUnpackedSize, findLayers } from "./attached-layers.ts"
-import { openCode, type CodeSource } from "./code-source.ts"
+import { attachLayers, checkUnpackedSize, findLayers } from "./layers/attached-layers.ts"
+import { openCode, type CodeSource } from "./code/code-source.ts"
 import type { FunctionsGround } from "./ground.ts"
 import { functionArn, LATEST, parseVersion, type FunctionReference } from "./names.ts"
-import { publish } from "./publication.ts"
-import { removeQualified } from "./qualified.ts"
+import { publish } from "./publishing/publication.ts"
+import { removeQualified } from "./publishing/qualified.ts"
 import { conflict, invalid } from "./refusals.ts"
 import { makeRoom } from "./room.ts"
 import {
@@ -23,7 +23,7 @@ import {
   lockFunction,
   type FunctionVersion,
 } from "./rows.ts"
-import { holdingsOf, removeUnused } from "./unused-code.ts"
+import { holdingsOf, removeUnused } from "./code/unused-code.ts"
 
 export interface FunctionRequest {
   readonly name: string

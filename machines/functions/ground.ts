@@ -3,8 +3,8 @@ import type { Log } from "../../src/log.ts"
 import type { Artifacts } from "../../src/store/artifact.ts"
 import type { SecretBox } from "../images.ts"
 import type { Database } from "../vm-row.ts"
-import type { CodeStore } from "./code-store.ts"
-import type { Settling } from "./settling.ts"
+import type { CodeStore } from "./code/code-store.ts"
+import type { Settling } from "./code/settling.ts"
 
 /** What an account may have in a region. */
 export interface FunctionLimits {

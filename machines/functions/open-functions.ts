@@ -1,9 +1,9 @@
 import type { ArtifactStore } from "../../src/store/artifact-store.ts"
-import { openCodeStore, type CodeStore } from "./code-store.ts"
+import { openCodeStore, type CodeStore } from "./code/code-store.ts"
 import type { FunctionsGround } from "./ground.ts"
 import { createFunctions, type Functions } from "./resources.ts"
-import { createSettling, type Settling } from "./settling.ts"
-import { removeAllUnused } from "./unused-code.ts"
+import { createSettling, type Settling } from "./code/settling.ts"
+import { removeAllUnused } from "./code/unused-code.ts"
 
 export interface OpenFunctions extends AsyncDisposable {
   readonly verbs: Functions

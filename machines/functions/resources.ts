@@ -1,14 +1,14 @@
 /** Everything that can be asked about functions. */
-import { createAliasVerbs } from "./aliases.ts"
-import { createEventConfigVerbs } from "./event-configs.ts"
+import { createAliasVerbs } from "./publishing/aliases.ts"
+import { createEventConfigVerbs } from "./settings/event-configs.ts"
 import { createFunctionVerbs } from "./functions.ts"
 import type { FunctionsGround } from "./ground.ts"
-import { createLayerVerbs } from "./layers.ts"
-import { createOwnSettingVerbs } from "./own-settings.ts"
-import { createPermissionVerbs } from "./permissions.ts"
+import { createLayerVerbs } from "./layers/layers.ts"
+import { createOwnSettingVerbs } from "./settings/own-settings.ts"
+import { createPermissionVerbs } from "./access/permissions.ts"
 import { createUpdateVerbs } from "./updates.ts"
-import { createUrlVerbs } from "./urls.ts"
-import { createVersionVerbs } from "./versions.ts"
+import { createUrlVerbs } from "./settings/urls.ts"
+import { createVersionVerbs } from "./publishing/versions.ts"
 
 /** The verbs about functions, by what they are about. */
 export const createFunctions = (ground: FunctionsGround) => ({

@@ -6,11 +6,11 @@ import { functionCodes, functionVersions } from "../../src/db/functions.ts"
 import { recordChange } from "../history.ts"
 import type { Caller, Scope } from "../resources.ts"
 import type { Database } from "../vm-row.ts"
-import { attachedLayers, attachLayers, checkUnpackedSize, findLayers } from "./attached-layers.ts"
-import { openCode, type CheckedCode, type CodeSource } from "./code-source.ts"
+import { attachedLayers, attachLayers, checkUnpackedSize, findLayers } from "./layers/attached-layers.ts"
+import { openCode, type CheckedCode, type CodeSource } from "./code/code-source.ts"
 import type { FunctionsGround } from "./ground.ts"
 import { functionArn } from "./names.ts"
-import { publish } from "./publication.ts"
+import { publish } from "./publishing/publication.ts"
 import { checkRevision, conflict } from "./refusals.ts"
 import { makeRoom } from "./room.ts"
 import {
@@ -23,7 +23,7 @@ import {
   type FunctionVersion,
   type VersionRow,
 } from "./rows.ts"
-import { holdingsOf, removeUnused } from "./unused-code.ts"
+import { holdingsOf, removeUnused } from "./code/unused-code.ts"
 
 export interface CodeUpdate {
   readonly code: CodeSource

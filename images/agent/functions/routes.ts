@@ -15,8 +15,8 @@ import type { Handler } from "../route-server.ts"
 import { MAX_PAYLOAD_BYTES } from "./body.ts"
 import { toFailure, type Answer } from "./invocation.ts"
 import type { ShutdownReason } from "./extensions.ts"
-import { startLife, type Life } from "./life.ts"
-import { createPrograms, findExtensions, type Listening } from "./programs.ts"
+import { startLife, type Life } from "./life/life.ts"
+import { createPrograms, findExtensions, type Listening } from "./life/programs.ts"
 
 const REASONS: readonly string[] = ["SPINDOWN", "TIMEOUT", "FAILURE"] satisfies ShutdownReason[]
 

@@ -8,7 +8,7 @@ import { createExchangeServer } from "./exchange.ts"
 import { createExtensions, type Extension, type FunctionIdentity, type ShutdownReason } from "./extensions.ts"
 import { createInvocation, type Answer, type Failure, type Invocation, type InvocationEvent } from "./invocation.ts"
 import { createRuntime } from "./runtime.ts"
-import { createTelemetry } from "./telemetry.ts"
+import { createTelemetry } from "./telemetry/telemetry.ts"
 
 const MAX_STREAMED_BYTES = 200 * 1024 ** 2
 

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest"
-import { startLife, type LifeOptions } from "../../../images/agent/functions/life.ts"
-import { toProgram } from "../../../images/agent/functions/programs.ts"
+import { startLife, type LifeOptions } from "../../../images/agent/functions/life/life.ts"
+import { toProgram } from "../../../images/agent/functions/life/programs.ts"
 import { createChildProcesses, toSpec } from "./child-processes.ts"
 import { eventOf, freePort, resultOf } from "./program.ts"
 

@@ -3,7 +3,7 @@ import { createServer } from "node:http"
 import { createServer as createTcpServer, type AddressInfo } from "node:net"
 import { describe, expect, test } from "vitest"
 import type { RuntimeApi } from "../../../images/agent/functions/runtime-api.ts"
-import { createSubscription } from "../../../images/agent/functions/subscription.ts"
+import { createSubscription } from "../../../images/agent/functions/telemetry/subscription.ts"
 import { eventOf, openApi, resultOf } from "./program.ts"
 
 interface Item {

@@ -1,6 +1,6 @@
 import type { Lambda } from "@aws-sdk/client-lambda"
 import { afterAll, beforeAll, describe, expect, it } from "vitest"
-import { CODE_PLACE } from "../../../machines/functions/code-store.ts"
+import { CODE_PLACE } from "../../../machines/functions/code/code-store.ts"
 import { account, otherCredentials, refusalOf, region } from "../api-under-test.ts"
 import { codeOf, functionInput, startFunctions, type FunctionsUnderTest } from "./functions-under-test.ts"
 

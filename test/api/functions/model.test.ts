@@ -1,7 +1,7 @@
 import * as sdk from "@aws-sdk/client-lambda"
 import { describe, expect, it } from "vitest"
 import type { Functions } from "../../../machines/functions/resources.ts"
-import { createCodeLinks } from "../../../src/api/aws/functions/code-links.ts"
+import { createCodeLinks } from "../../../src/api/aws/functions/code/code-links.ts"
 import { createOperations } from "../../../src/api/aws/functions/service.ts"
 import type { Member, Shape } from "../../../src/api/aws/shape.ts"
 import { modelOperations, type ModelMember, type ModelType } from "./sdk-model.ts"

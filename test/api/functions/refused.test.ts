@@ -1,7 +1,7 @@
 import { Lambda } from "@aws-sdk/client-lambda"
 import { afterAll, beforeAll, describe, expect, it } from "vitest"
 import type { Functions } from "../../../machines/functions/resources.ts"
-import { createCodeLinks } from "../../../src/api/aws/functions/code-links.ts"
+import { createCodeLinks } from "../../../src/api/aws/functions/code/code-links.ts"
 import { refusedOperations } from "../../../src/api/aws/functions/refused-operations.ts"
 import { credentials, refusalOf, region, startApi, type ApiUnderTest } from "../api-under-test.ts"
 import { signedJson, signedSend } from "../signed-fetch.ts"

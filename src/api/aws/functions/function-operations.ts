@@ -1,8 +1,8 @@
 import type { Functions } from "../../../../machines/functions/resources.ts"
 import { operation, type Operation } from "../operation.ts"
 import { toPageToken } from "../page-token.ts"
-import { MAX_CODE_REQUEST_BYTES, parseCode } from "./code.ts"
-import type { CodeLinks } from "./code-links.ts"
+import { MAX_CODE_REQUEST_BYTES, parseCode } from "./code/code.ts"
+import type { CodeLinks } from "./code/code-links.ts"
 import { toConfiguration, toListed, toMade } from "./function-bodies.ts"
 import { createFunctionInput, listFunctionsInput, updateCodeInput, updateSettingsInput } from "./function-shapes.ts"
 import { parseFunction, parseFunctionName, parseNewName } from "./identifiers.ts"
@@ -14,9 +14,9 @@ import {
   refusePublishTo,
   refuseUnsupported,
   refuseUnsupportedCreation,
-} from "./settings.ts"
+} from "./settings/settings.ts"
 import { invalid } from "../../../../machines/functions/refusals.ts"
-import { qualifiedInput } from "./setting-shapes.ts"
+import { qualifiedInput } from "./settings/setting-shapes.ts"
 import { checkTags } from "./tags.ts"
 
 const base = "/2015-03-31/functions"

@@ -1,0 +1,79 @@
+/** A function's programs as processes of the guest: named trees, each in a container of its own beside the others. */
+import { constants } from "node:fs"
+import { access, readdir } from "node:fs/promises"
+import { join } from "node:path"
+import type { ProcessSpec } from "../../../../src/agent/protocol.ts"
+import { pathOnDrive } from "../../drives.ts"
+import { resolveInImage } from "../../image-root.ts"
+import type { Output } from "../../output.ts"
+import type { ProcessTable } from "../../process-table.ts"
+import { MAX_EXTENSIONS } from "../extensions.ts"
+import type { LifeOptions, Program } from "./life.ts"
+
+export interface Listening {
+  readonly address: string
+  readonly port: number
+}
+
+const EXTENSIONS = "/opt/extensions"
+
+/** Starts the runtime by its spec, and each extension by the same with a command of its own. */
+export const createPrograms = (
+  processes: ProcessTable,
+  runtime: ProcessSpec,
+  { address, port }: Listening,
+): LifeOptions["start"] => {
+  let extensions = 0
+  return async (extension, onLine) => {
+    // Names are people's, and may be anything; a number isn't.
+    const name = extension === undefined ? "runtime" : `extension-${extensions++}`
+    if (extension !== undefined) await access(await pathOf(runtime, extension), constants.X_OK)
+    const argv = extension === undefined ? runtime.argv : [`${EXTENSIONS}/${extension}`]
+    const env = { ...runtime.env, AWS_LAMBDA_RUNTIME_API: `${address}:${port}` }
+    await processes.start(name, { ...runtime, argv, env })
+    return toProgram(processes, name, onLine)
+  }
+}
+
+/** A process that was started, as a life wants it. */
+export const toProgram = (processes: ProcessTable, name: string, onLine: (line: string) => void): Program => {
+  void hear(processes.output(name), onLine)
+  return {
+    ended: processes.ended(name),
+    terminate: () => processes.terminate(name),
+    kill: () => processes.end(name),
+  }
+}
+
+/** The files of /opt/extensions, whether they can be run or not; none when it isn't there. */
+export const findExtensions = async (runtime: ProcessSpec): Promise<string[]> => {
+  const directory = await pathOf(runtime, "").catch(() => undefined)
+  const entries = directory === undefined ? [] : await readdir(directory, { withFileTypes: true }).catch(() => [])
+  const names = entries.filter((entry) => !entry.isDirectory()).map(({ name }) => name)
+  if (names.length > MAX_EXTENSIONS)
+    throw new Error(`${EXTENSIONS} has ${names.length} extensions: at most ${MAX_EXTENSIONS} are started`)
+  return names.toSorted()
+}
+
+/** Where the agent finds it: on the drive that is mounted over /opt for the programs, or in the image. */
+const pathOf = async ({ mounts = [] }: ProcessSpec, extension: string): Promise<string> => {
+  const opt = mounts.find((mount) => mount.kind === "bind" && mount.target === "/opt")
+  return opt?.kind === "bind"
+    ? resolveInImage(join(opt.path, "extensions", extension), pathOnDrive(opt.from))
+    : resolveInImage(join(EXTENSIONS, extension))
+}
+
+/** What is said, by lines; the last may have no end. */
+const hear = async (output: Output, onLine: (line: string) => void) => {
+  const pending = { stdout: "", stderr: "" }
+  for await (const frame of output.follow()) {
+    if (!("data" in frame)) continue
+    const lines = (pending[frame.stream] + frame.data).split("\n")
+    pending[frame.stream] = (lines.pop() ?? "").slice(-MAX_LINE_CHARACTERS)
+    for (const line of lines) onLine(line)
+  }
+  for (const line of Object.values(pending)) if (line !== "") onLine(line)
+}
+
+/** Of a line that doesn't end no more is held. */
+const MAX_LINE_CHARACTERS = 256 * 1024

@@ -1,0 +1,99 @@
+/**
+ * What brings a version from `Pending` to `Active`, and an update from `InProgress` to `Successful`: its code is read back from the
+ * store and compared with its hash. Rows say what is unsettled, so what a death interrupts is begun again at the next start.
+ */
+import { randomUUID } from "node:crypto"
+import { and, eq, or } from "drizzle-orm"
+import { functionCodes, functionVersions } from "../../../src/db/functions.ts"
+import type { Log } from "../../../src/log.ts"
+import type { Database } from "../../vm-row.ts"
+import type { CodeStore } from "./code-store.ts"
+
+export interface Settling extends AsyncDisposable {
+  /** Settles a version that was stored; returns at once. */
+  begin(versionId: string): void
+  /** Begins with everything of this host that is unsettled. */
+  resume(): Promise<void>
+  /** Resolves when nothing is at work. */
+  settled(): Promise<void>
+}
+
+export interface SettlingOptions {
+  readonly db: Database & { transaction<T>(work: (tx: Database) => Promise<T>): Promise<T> }
+  readonly hostId: string
+  readonly codes: Pick<CodeStore, "verify">
+  readonly log: Log
+  readonly signal: AbortSignal
+}
+
+/** Settles versions, a few at a time. Disposing waits for those at work, which `signal` aborts. */
+export const createSettling = ({ db, hostId, codes, log, signal }: SettlingOptions): Settling => {
+  const atWork = new Set<Promise<void>>()
+  /** Reading zips of 250 MB all at once would take the disk from everybody else. */
+  const lanes: Promise<void>[] = Array.from({ length: 4 }, () => Promise.resolve())
+  let turn = 0
+
+  const settle = async (versionId: string) => {
+    const [found] = await db
+      .select({ version: functionVersions, sha256: functionCodes.sha256 })
+      .from(functionVersions)
+      .innerJoin(functionCodes, eq(functionCodes.id, functionVersions.codeId))
+      .where(eq(functionVersions.id, versionId))
+    if (found === undefined) return
+    const { version } = found
+    const failed = await codes.verify(found.sha256, signal).then(
+      () => false,
+      (error: unknown) => {
+        signal.throwIfAborted()
+        log.error({ err: error, version: versionId }, "A function's code cannot be read")
+        return true
+      },
+    )
+    const outcome = failed ? ("Failed" as const) : ("Successful" as const)
+    const state = version.state === "Pending" ? (failed ? ("Failed" as const) : ("Active" as const)) : version.state
+    await db
+      .update(functionVersions)
+      .set({
+        state,
+        updateState: outcome,
+        failure: failed ? { code: "InternalError", reason: "The function's code cannot be read." } : null,
+        revisionId: randomUUID(),
+      })
+      // Whatever has changed meanwhile is settled by its own turn.
+      .where(and(eq(functionVersions.id, versionId), eq(functionVersions.revisionId, version.revisionId)))
+  }
+
+  const begin = (versionId: string) => {
+    const lane = turn++ % lanes.length
+    const work = (lanes[lane] ?? Promise.resolve())
+      .then(() => settle(versionId))
+      .catch((error: unknown) => {
+        if (!signal.aborted) log.error({ err: error, version: versionId }, "A function could not be settled")
+      })
+    lanes[lane] = work
+    atWork.add(work)
+    void work.then(() => atWork.delete(work))
+  }
+  const settled = async () => {
+    while (atWork.size > 0) await Promise.all(atWork)
+  }
+
+  return {
+    begin,
+    settled,
+    async resume() {
+      const rows = await db
+        .select({ id: functionVersions.id })
+        .from(functionVersions)
+        .innerJoin(functionCodes, eq(functionCodes.id, functionVersions.codeId))
+        .where(
+          and(
+            eq(functionCodes.hostId, hostId),
+            or(eq(functionVersions.state, "Pending"), eq(functionVersions.updateState, "InProgress")),
+          ),
+        )
+      for (const { id } of rows) begin(id)
+    },
+    [Symbol.asyncDispose]: settled,
+  }
+}

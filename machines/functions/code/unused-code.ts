@@ -1,0 +1,79 @@
+/** Removes what went with versions: zips that nobody has any more, and deleted layer versions that were only kept for them. */
+import { and, eq, inArray, isNotNull, isNull, notExists, or, sql } from "drizzle-orm"
+import {
+  functionCodes,
+  functionLayerVersions,
+  functionVersionLayers,
+  functionVersions,
+} from "../../../src/db/functions.ts"
+import { attachedLayers } from "../layers/attached-layers.ts"
+import type { FunctionsGround } from "../ground.ts"
+import type { Database } from "../../vm-row.ts"
+
+/** What versions hold on to, to be told before they go. */
+export interface Holdings {
+  readonly codeIds: readonly string[]
+  readonly layerVersionIds: readonly string[]
+}
+
+export const holdingsOf = async (
+  tx: Database,
+  versions: readonly { id: string; codeId: string }[],
+): Promise<Holdings> => {
+  const layers = new Set<string>()
+  for (const { id } of versions) for (const layer of await attachedLayers(tx, id)) layers.add(layer)
+  return { codeIds: [...new Set(versions.map(({ codeId }) => codeId))], layerVersionIds: [...layers] }
+}
+
+const unattached = (db: Database) =>
+  and(
+    isNotNull(functionLayerVersions.deletedAt),
+    notExists(
+      db
+        .select({ one: sql`1` })
+        .from(functionVersionLayers)
+        .where(eq(functionVersionLayers.layerVersionId, functionLayerVersions.id)),
+    ),
+  )
+
+/** Looks after what is left of versions that are gone; what doesn't succeed is done at the next start. */
+export const removeUnused = async (
+  { db, codes, log }: Pick<FunctionsGround, "db" | "codes" | "log">,
+  { codeIds, layerVersionIds }: Holdings,
+): Promise<void> => {
+  try {
+    const gone =
+      layerVersionIds.length === 0
+        ? []
+        : await db
+            .delete(functionLayerVersions)
+            .where(and(inArray(functionLayerVersions.id, [...layerVersionIds]), unattached(db)))
+            .returning({ codeId: functionLayerVersions.codeId })
+    for (const codeId of new Set([...codeIds, ...gone.map(({ codeId: id }) => id)])) await codes.forget(codeId)
+  } catch (error) {
+    log.error({ err: error }, "Code that no function has could not be removed")
+  }
+}
+
+/** Removes all of this host that nobody has, which a death kept from being removed with its last owner. */
+export const removeAllUnused = async (
+  ground: Pick<FunctionsGround, "db" | "hostId" | "codes" | "log">,
+): Promise<void> => {
+  const { db, hostId } = ground
+  const held = await db
+    .select({ id: functionCodes.id, layerVersionId: functionLayerVersions.id })
+    .from(functionCodes)
+    .leftJoin(functionVersions, eq(functionVersions.codeId, functionCodes.id))
+    .leftJoin(functionLayerVersions, eq(functionLayerVersions.codeId, functionCodes.id))
+    .where(
+      and(
+        eq(functionCodes.hostId, hostId),
+        isNull(functionVersions.id),
+        or(isNull(functionLayerVersions.id), isNotNull(functionLayerVersions.deletedAt)),
+      ),
+    )
+  await removeUnused(ground, {
+    codeIds: held.map(({ id }) => id),
+    layerVersionIds: held.flatMap(({ layerVersionId }) => (layerVersionId === null ? [] : [layerVersionId])),
+  })
+}

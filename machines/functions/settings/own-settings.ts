@@ -1,0 +1,127 @@
+/** What is a function's own and no version's: its tags, its share of the account's concurrency, what stops its loops. */
+import { and, eq, ne, sql } from "drizzle-orm"
+import { ServiceError } from "../../../src/errors.ts"
+import { functionRuntimeConfigs, functions } from "../../../src/db/functions.ts"
+import { recordChange } from "../../history.ts"
+import type { Caller, Scope } from "../../resources.ts"
+import type { Database } from "../../vm-row.ts"
+import type { FunctionsGround } from "../ground.ts"
+import { functionArn, LATEST, type FunctionReference } from "../names.ts"
+import { codeUse } from "../room.ts"
+import { findFunction, findVersion, lockFunction, type FunctionRow } from "../rows.ts"
+
+type RecursiveLoop = FunctionRow["recursiveLoop"]
+type RuntimeConfig = Pick<typeof functionRuntimeConfigs.$inferSelect, "updateOn" | "runtimeVersionArn">
+
+export interface AccountUse {
+  readonly codeBytes: number
+  readonly functions: number
+  readonly reservedExecutions: number
+}
+
+/** The verbs about what functions have as wholes, and about the account. */
+export const createOwnSettingVerbs = ({ db, limits }: Pick<FunctionsGround, "db" | "limits">) => {
+  const own = (name: string): FunctionReference => ({ name, qualifier: undefined })
+  const change = async (
+    tx: Database,
+    name: string,
+    values: Partial<Pick<FunctionRow, "tags" | "reservedConcurrency" | "recursiveLoop">>,
+    type: string,
+    caller: Caller,
+  ) => {
+    const { id } = await lockFunction(tx, own(name), caller)
+    await tx.update(functions).set(values).where(eq(functions.id, id))
+    await recordChange(tx, { scope: caller, resource: functionArn(caller, name), type, cause: "api", by: caller })
+  }
+  const ofAccount = (scope: Scope) => and(eq(functions.account, scope.account), eq(functions.region, scope.region))
+  const reserved = sql<number>`coalesce(sum(${functions.reservedConcurrency}), 0)::int`
+
+  return {
+    tags: async (name: string, scope: Scope): Promise<Record<string, string>> =>
+      (await findFunction(db, own(name), scope)).tags,
+
+    changeTags: (
+      name: string,
+      changed: (tags: Record<string, string>) => Record<string, string>,
+      caller: Caller,
+    ): Promise<void> =>
+      db.transaction(async (tx) => {
+        const { tags } = await lockFunction(tx, own(name), caller)
+        await change(tx, name, { tags: changed(tags) }, "function.tagged", caller)
+      }),
+
+    concurrency: async (name: string, scope: Scope): Promise<number | null> =>
+      (await findFunction(db, own(name), scope)).reservedConcurrency,
+
+    /** `null` gives the share back. */
+    reserve: (name: string, executions: number | null, caller: Caller): Promise<void> =>
+      db.transaction(async (tx) => {
+        await tx.execute(
+          sql`select pg_advisory_xact_lock(hashtext(${`function-concurrency ${caller.account} ${caller.region}`}))`,
+        )
+        // AWS names what it looked for: the version that would run.
+        await findFunction(tx, executions === null ? own(name) : { name, qualifier: LATEST }, caller)
+        const [others] = await tx
+          .select({ reserved })
+          .from(functions)
+          .where(and(ofAccount(caller), ne(functions.name, name)))
+        const left = limits.concurrentExecutions - (others?.reserved ?? 0) - (executions ?? 0)
+        if (executions !== null && left < limits.unreservedExecutions)
+          throw new ServiceError(
+            "InvalidParameterValueException",
+            400,
+            `Specified ReservedConcurrentExecutions for function decreases account's UnreservedConcurrentExecution below its minimum value of [${limits.unreservedExecutions}].`,
+            { Type: undefined },
+          )
+        await change(tx, name, { reservedConcurrency: executions }, "function.concurrency-changed", caller)
+      }),
+
+    recursion: async (name: string, scope: Scope): Promise<RecursiveLoop> =>
+      (await findFunction(db, own(name), scope)).recursiveLoop,
+
+    setRecursion: (name: string, recursiveLoop: RecursiveLoop, caller: Caller): Promise<void> =>
+      db.transaction((tx) => change(tx, name, { recursiveLoop }, "function.recursion-changed", caller)),
+
+    async runtimeConfig(asked: FunctionReference, scope: Scope): Promise<RuntimeConfig & { runtime: string }> {
+      const { owner, version } = await findVersion(db, asked, scope)
+      const { runtime } = version.settings
+      const [row] = await db
+        .select()
+        .from(functionRuntimeConfigs)
+        .where(
+          and(
+            eq(functionRuntimeConfigs.functionId, owner.id),
+            eq(functionRuntimeConfigs.qualifier, asked.qualifier ?? LATEST),
+          ),
+        )
+      return { updateOn: row?.updateOn ?? "Auto", runtimeVersionArn: row?.runtimeVersionArn ?? null, runtime }
+    },
+
+    setRuntimeConfig: (asked: FunctionReference, config: RuntimeConfig, caller: Caller): Promise<void> =>
+      db.transaction(async (tx) => {
+        await lockFunction(tx, asked, caller)
+        const { owner } = await findVersion(tx, asked, caller)
+        await tx
+          .insert(functionRuntimeConfigs)
+          .values({ functionId: owner.id, qualifier: asked.qualifier ?? LATEST, ...config })
+          .onConflictDoUpdate({
+            target: [functionRuntimeConfigs.functionId, functionRuntimeConfigs.qualifier],
+            set: config,
+          })
+      }),
+
+    async account(scope: Scope): Promise<AccountUse> {
+      const { bytes } = await codeUse(db, scope)
+      const [counted] = await db
+        .select({ functions: sql<number>`count(*)::int`, reserved })
+        .from(functions)
+        .where(ofAccount(scope))
+      return {
+        codeBytes: bytes,
+        functions: counted?.functions ?? 0,
+        reservedExecutions: counted?.reserved ?? 0,
+      }
+    },
+    limits,
+  }
+}

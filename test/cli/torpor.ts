@@ -1,4 +1,5 @@
 import { spawn } from "node:child_process"
+import { join } from "node:path"
 import { text } from "node:stream/consumers"
 
 const MAIN = new URL("../../src/main.ts", import.meta.url).pathname
@@ -28,5 +29,9 @@ export const runToEnd = async (
 /** What starts `torpor` under the Node that runs the tests; words to put behind another program's. */
 export const torpor = (...args: string[]) => [process.execPath, MAIN, ...args]
 
-/** Nothing of the tests' own environment. */
-export const PLAIN = { PATH: "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", HOME: "/root" }
+/** Nothing of the tests' own environment; what Node has made of the sources, as where `torpor` is started by its own name. */
+export const PLAIN = {
+  PATH: "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+  HOME: "/root",
+  NODE_COMPILE_CACHE: join(process.env["TORPOR_CACHE_DIR"] ?? "/var/cache/torpor", "test/compiled"),
+}

@@ -13,7 +13,7 @@ export interface AnswerListener {
   onEnd(trailers: IncomingHttpHeaders): void
   /** Nothing more will come of it; the connection is closed. */
   onFailure(cause: Error): void
-  /** Last of all, however it ended: bytes in and out of the guest. */
+  /** Once, however it ends and before it is told: bytes into the guest and out of it. */
   onBytes(written: number, read: number): void
 }
 

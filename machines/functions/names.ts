@@ -1,4 +1,5 @@
 /** How functions, their versions and aliases, and layers are named. */
+import { createHash } from "node:crypto"
 import type { Scope } from "../resources.ts"
 
 export const LATEST = "$LATEST"
@@ -24,3 +25,13 @@ export const versionName = (number: number): string => (number === 0 ? LATEST : 
 /** A version's number, `undefined` when the qualifier names none. */
 export const parseVersion = (qualifier: string): number | undefined =>
   qualifier === LATEST ? 0 : /^[1-9]\d{0,8}$/.test(qualifier) ? Number(qualifier) : undefined
+
+/** The ARN of the one version that a runtime has here. */
+export const runtimeVersionArn = (runtime: string, region: string): string =>
+  `arn:aws:lambda:${region}::runtime:${createHash("sha256").update(`torpor ${runtime}`).digest("hex")}`
+
+/** That version as logs name it: `python:3.13.v1`. */
+export const runtimeVersionName = (runtime: string): string => {
+  const [, language = runtime, number = ""] = /^([a-z]+)\.?(.*?)(?:\.x)?$/.exec(runtime) ?? []
+  return `${language}:${number === "" ? "" : `${number}.`}v1`
+}

@@ -1,8 +1,7 @@
 /** What callers are told of functions. */
-import { functionArn, versionName } from "../../../../machines/functions/names.ts"
+import { functionArn, runtimeVersionArn, versionName } from "../../../../machines/functions/names.ts"
 import type { FunctionVersion } from "../../../../machines/functions/rows.ts"
 import type { Scope } from "../../../../machines/resources.ts"
-import { runtimeVersionArn } from "./runtimes.ts"
 
 /** A time as Lambda writes it of functions and layers: milliseconds, and a zone without a colon. */
 export const toTimeText = (date: Date): string => date.toISOString().replace("Z", "+0000")

@@ -1,5 +1,4 @@
 /** Which runtimes there are, and AWS's words for those there aren't. */
-import { createHash } from "node:crypto"
 import { invalid } from "../../../../machines/functions/refusals.ts"
 
 /** The runtimes that functions can be made with here. */
@@ -90,7 +89,3 @@ export const parseRuntime = (runtime: string): string => {
     `Value ${runtime.slice(0, 256)} at 'runtime' failed to satisfy constraint: Member must satisfy enum value set: [${RUNTIMES.join(", ")}] or be a valid ARN`,
   )
 }
-
-/** The ARN of the one version that a runtime has here. */
-export const runtimeVersionArn = (runtime: string, region: string): string =>
-  `arn:aws:lambda:${region}::runtime:${createHash("sha256").update(`torpor ${runtime}`).digest("hex")}`

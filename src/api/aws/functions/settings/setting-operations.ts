@@ -1,9 +1,8 @@
-import { functionArn, LATEST } from "../../../../../machines/functions/names.ts"
+import { functionArn, LATEST, runtimeVersionArn } from "../../../../../machines/functions/names.ts"
 import { invalid } from "../../../../../machines/functions/refusals.ts"
 import type { Functions } from "../../../../../machines/functions/resources.ts"
 import { operation, type Operation } from "../../operation.ts"
 import { parseFunction, parseFunctionName, parseTagged } from "../identifiers.ts"
-import { runtimeVersionArn } from "../runtimes.ts"
 import { CODE_LIMITS } from "../../../../../machines/functions/code/code-source.ts"
 import {
   functionInput,

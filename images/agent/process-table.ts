@@ -38,7 +38,7 @@ const outOfMemoryKills = async ({ container }: ProcessSpec): Promise<number> => 
 /** The table, as those see it who start processes inside the guest. */
 export type ProcessTable = Pick<
   ReturnType<typeof createProcessTable>,
-  "start" | "output" | "ended" | "terminate" | "end"
+  "start" | "output" | "ended" | "terminate" | "end" | "flush"
 >
 
 /** The table; `tell` sends an event to the host. */

@@ -28,12 +28,16 @@ export interface Environment {
   readonly initialization: InitializationType
   /** What of this host's memory its end would give back. */
   readonly memoryMiB: number
-  /** It takes no more events. */
+  /** The kind of failure of its Init (`Runtime.ImportModuleError`), when that failed; `undefined` when it didn't, or has not been heard of since. */
+  readonly initFailure: string | undefined
+  /** It takes no more events: it is at its end, or about to be. */
   readonly isOver: boolean
-  /** Resolves when it is over, whoever ended it. */
+  /** Resolves when nothing of it is left on this host, whoever ended it. */
   readonly over: Promise<void>
   /** Gives an event, one at a time: the answer before has been settled. Its VM is thawed before and frozen after it. */
   invoke(event: EnvironmentEvent): EnvironmentAnswer
+  /** Its memory goes to disk and its process ends, until it is given its next event. Nothing happens while it is at one; returns at once. */
+  deflate(): void
   /** Ends it, its Shutdown phase included; returns at once. An event that it is at is ended with it. */
   end(cause: Cause, reason: string): void
 }

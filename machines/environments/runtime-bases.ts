@@ -1,6 +1,7 @@
 /**
  * Bases that environments are launched from: one for a runtime and a size of VM. In its guest the agent runs, the image's disk is mounted
- * and the runtime's drive with it; nothing of a function is there, and no other further drive is mounted or was ever looked at.
+ * and the runtime's drive with it; nothing of a function is there, and no other further drive is mounted or was ever looked at. At its boot all but the runtime's were
+ * drives that can be written: one that was seen read-only is so in every life.
  */
 
 export interface RuntimeBase {

@@ -250,9 +250,24 @@ export interface FunctionSpec {
   readonly initializationType: "on-demand" | "provisioned-concurrency" | "snap-start"
 }
 
-/** Whether it came so far; `failed` is the kind of the failure that came before. */
-export const FunctionStep = z.object({ failed: z.string().max(256).nullable() })
+/** Whether it came so far; `failed` is the kind of the failure that came before. What was said meanwhile is before the mark `initialised`. */
+export const FunctionStep = z.object({
+  failed: z.string().max(256).nullable(),
+  /** Some have registered: its end is theirs to know. */
+  hasExtensions: z.boolean(),
+})
 export type FunctionStep = z.infer<typeof FunctionStep>
+
+/** What is known of an invocation at its end, in the last of its frames. What was said meanwhile is before the mark of its request's id. */
+export const InvocationEnd = z.object({
+  /** From when the runtime was given the event. */
+  durationMs: z.number().nonnegative(),
+  /** Its programs are at their end too: they are ended, and started again, before there is another. */
+  isOver: z.boolean(),
+  /** The most that its programs have had, since the first of them. */
+  maxMemoryBytes: z.number().int().nonnegative(),
+})
+export type InvocationEnd = z.infer<typeof InvocationEnd>
 
 export interface InvocationSpec {
   readonly requestId: string

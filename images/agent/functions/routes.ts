@@ -1,10 +1,12 @@
 import { once } from "node:events"
+import { readFileSync } from "node:fs"
 import type { Http2ServerRequest, Http2ServerResponse } from "node:http2"
 import { toFailureContent, toFrame } from "../../../src/agent/answer-frames.ts"
 import type {
   FailureSpec,
   FunctionSpec,
   FunctionStep,
+  InvocationEnd,
   InvocationSpec,
   RecordSpec,
 } from "../../../src/agent/protocol.ts"
@@ -38,13 +40,20 @@ export const createFunctionRoutes = (processes: ProcessTable, listening: Listeni
     "GET /function/initialised": async () => {
       const { api } = now()
       const failure = await Promise.race([api.initialised.then(() => undefined), api.failed])
-      return { failed: failure?.errorType ?? null } satisfies FunctionStep
+      await processes.flush("initialised")
+      return { failed: failure?.errorType ?? null, hasExtensions: api.hasExtensions } satisfies FunctionStep
     },
     "POST /function/invocation": async (request, response) => {
       const header = Buffer.from(String(request.headers[INVOCATION_HEADER]), "base64url")
       const spec = JSON.parse(header.toString("utf8")) as InvocationSpec
       const payload = await payloadOf(request)
-      await sendAnswer(now().api.invoke({ ...spec, payload }), response)
+      const { api } = now()
+      const answer = api.invoke({ ...spec, payload })
+      await sendAnswer(answer, response, async () => {
+        const { durationMs } = await answer.settled
+        await processes.flush(spec.requestId)
+        return { durationMs, isOver: api.isOver, maxMemoryBytes: readMemoryPeak() }
+      })
     },
     "POST /function/restore": async () => now().api.restore(),
     "POST /function/failure": async (request) => {
@@ -64,6 +73,15 @@ export const createFunctionRoutes = (processes: ProcessTable, listening: Listeni
   }
 }
 
+/** The most memory that a function's programs have had; 0 where no kernel counts it. */
+const readMemoryPeak = (): number => {
+  try {
+    return Number(readFileSync("/sys/fs/cgroup/torpor-app/memory.peak", "utf8"))
+  } catch {
+    return 0
+  }
+}
+
 const payloadOf = async (request: Http2ServerRequest): Promise<Buffer> => {
   const chunks: Buffer[] = []
   let bytes = 0
@@ -76,7 +94,11 @@ const payloadOf = async (request: Http2ServerRequest): Promise<Buffer> => {
 }
 
 /** Every piece as it comes, at the host's pace; when the host has gone the runtime's answer goes nowhere, and it is not held up. */
-const sendAnswer = async ({ head, body, end, settled }: Answer, response: Http2ServerResponse) => {
+const sendAnswer = async (
+  { head, body, end }: Omit<Answer, "settled">,
+  response: Http2ServerResponse,
+  settled: () => Promise<InvocationEnd>,
+) => {
   const gone = new Promise<void>((resolve) => response.stream.once("close", resolve))
   response.stream.once("close", () => body.destroy())
   const send = async (frame: Buffer) => {
@@ -95,6 +117,6 @@ const sendAnswer = async ({ head, body, end, settled }: Answer, response: Http2S
   await send(
     failure === undefined ? toFrame("done") : toFrame("failure", toFailureContent(failure.errorType, failure.body)),
   )
-  await send(toFrame("settled", Buffer.from(JSON.stringify(await settled))))
+  await send(toFrame("settled", Buffer.from(JSON.stringify(await settled()))))
   response.end()
 }

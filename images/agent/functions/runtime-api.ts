@@ -44,6 +44,8 @@ export interface RuntimeApi extends AsyncDisposable {
   line(kind: "function" | "extension", line: string): void
   /** Some have registered, in the runtime or beside it. */
   readonly hasExtensions: boolean
+  /** It has failed: there is no other invocation. */
+  readonly isOver: boolean
   /** Tells the extensions that want to know; their processes end themselves, or are ended. */
   shutdown(reason: ShutdownReason, deadlineMs: number): void
   /** Sends them what is held of records and lines. */
@@ -163,6 +165,9 @@ export const openRuntimeApi = async (options: RuntimeApiOptions): Promise<Runtim
     line: telemetry.line,
     get hasExtensions() {
       return extensions.areThere
+    },
+    get isOver() {
+      return failure !== undefined
     },
     shutdown: (reason, deadlineMs) => extensions.shutdown(reason, deadlineMs),
     flush: telemetry.flush,

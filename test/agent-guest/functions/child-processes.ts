@@ -54,6 +54,7 @@ export const createChildProcesses = (): ProcessTable => {
     },
     output: (name) => find(name).output,
     ended: (name) => find(name).ended,
+    flush: async () => {},
     terminate: async (name) => send(name, "SIGTERM"),
     async end(name) {
       if (!table.has(name)) return

@@ -83,7 +83,7 @@ describe("The host", () => {
     expect(await ask("GET", "/function/initialised")).toEqual({ message: "There is no function here" })
     expect(await begin()).toEqual({})
     expect(await begin()).toEqual({ message: "There is a function already" })
-    expect(await ask("GET", "/function/initialised")).toEqual({ failed: null })
+    expect(await ask("GET", "/function/initialised")).toEqual({ failed: null, hasExtensions: false })
     const large = Buffer.alloc(6_000_000, "y")
     const frames = framesOf(invoke(large))
     const head = (await frames.next()).value
@@ -97,7 +97,7 @@ describe("The host", () => {
     const settled = (await frames.next()).value
     expect([settled?.kind, JSON.parse(String(settled?.content))]).toEqual([
       "settled",
-      { durationMs: expect.any(Number) },
+      { durationMs: expect.any(Number), isOver: false, maxMemoryBytes: expect.any(Number) },
     ])
     expect(await failureOf(invoke(Buffer.from("fail")))).toEqual(["Function.Broken", { errorType: "E" }])
   })

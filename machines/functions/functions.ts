@@ -42,7 +42,7 @@ export interface DescribedFunction {
 
 /** The verbs about functions as wholes. */
 export const createFunctionVerbs = (ground: FunctionsGround) => {
-  const { db, secrets, codes, settling, limits } = ground
+  const { db, secrets, codes, settling, changes, limits } = ground
 
   const create = async (request: FunctionRequest, caller: Caller): Promise<FunctionVersion> => {
     const { name, settings, environment, tags } = request
@@ -133,16 +133,20 @@ export const createFunctionVerbs = (ground: FunctionsGround) => {
   }
 
   const remove = async (asked: FunctionReference, caller: Caller): Promise<void> => {
-    const holdings = await db.transaction(async (tx) => {
+    const { functionId, holdings } = await db.transaction(async (tx) => {
       const owner = await lockFunction(tx, { name: asked.name, qualifier: undefined }, caller)
-      if (asked.qualifier !== undefined) return removeVersion(tx, owner.id, asked.qualifier, asked.name, caller)
+      if (asked.qualifier !== undefined) {
+        const held = await removeVersion(tx, owner.id, asked.qualifier, asked.name, caller)
+        return { functionId: owner.id, holdings: held }
+      }
       const versions = await tx.select().from(functionVersions).where(eq(functionVersions.functionId, owner.id))
       const held = await holdingsOf(tx, versions)
       await tx.delete(functions).where(eq(functions.id, owner.id))
       const resource = functionArn(caller, asked.name)
       await recordChange(tx, { scope: caller, resource, type: "function.deleted", cause: "api", by: caller })
-      return held
+      return { functionId: owner.id, holdings: held }
     })
+    changes.tell(functionId)
     await removeUnused(ground, holdings)
   }
 

@@ -3,6 +3,7 @@ import type { Log } from "../../src/log.ts"
 import type { Artifacts } from "../../src/store/artifact.ts"
 import type { SecretBox } from "../images.ts"
 import type { Database } from "../vm-row.ts"
+import type { FunctionChanges } from "./changes.ts"
 import type { CodeStore } from "./code/code-store.ts"
 import type { Settling } from "./code/settling.ts"
 
@@ -36,6 +37,7 @@ export interface FunctionsGround {
   /** Where zips are put down while they are looked through. */
   readonly artifactDirectory: string
   readonly settling: Settling
+  readonly changes: FunctionChanges
   readonly limits: FunctionLimits
   readonly log: Log
   /** Aborted when the daemon closes. */

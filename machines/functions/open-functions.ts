@@ -1,4 +1,5 @@
 import type { ArtifactStore } from "../../src/store/artifact-store.ts"
+import { createFunctionChanges, type FunctionChanges } from "./changes.ts"
 import { openCodeStore, type CodeStore } from "./code/code-store.ts"
 import type { FunctionsGround } from "./ground.ts"
 import { createFunctions, type Functions } from "./resources.ts"
@@ -9,22 +10,25 @@ export interface OpenFunctions extends AsyncDisposable {
   readonly verbs: Functions
   readonly codes: CodeStore
   readonly settling: Settling
+  readonly changes: FunctionChanges
 }
 
 /** Opens the functions of this host, and takes up what was unsettled. Disposing waits for what is at work, which is aborted. */
 export const openFunctions = async (
-  options: Omit<FunctionsGround, "codes" | "settling" | "signal"> & { readonly store: ArtifactStore },
+  options: Omit<FunctionsGround, "codes" | "settling" | "changes" | "signal"> & { readonly store: ArtifactStore },
 ): Promise<OpenFunctions> => {
   const { db, hostId, log, store } = options
   const codes = await openCodeStore(db, store, hostId)
   await removeAllUnused({ db, hostId, codes, log })
   const closing = new AbortController()
-  const settling = createSettling({ db, hostId, codes, log, signal: closing.signal })
+  const changes = createFunctionChanges()
+  const settling = createSettling({ db, hostId, codes, changes, log, signal: closing.signal })
   await settling.resume()
   return {
-    verbs: createFunctions({ ...options, codes, settling, signal: closing.signal }),
+    verbs: createFunctions({ ...options, codes, settling, changes, signal: closing.signal }),
     codes,
     settling,
+    changes,
     async [Symbol.asyncDispose]() {
       closing.abort()
       await settling[Symbol.asyncDispose]()

@@ -93,7 +93,7 @@ export const openEnvironment = (secrets: SecretBox, sealed: Buffer | null): Reco
   sealed === null ? undefined : (JSON.parse(secrets.open(sealed)) as Record<string, string>)
 
 /** Postgres gives a document's members back in an order of its own: here they have one. */
-const ordered = (_name: string, value: unknown) =>
+export const ordered = (_name: string, value: unknown) =>
   typeof value === "object" && value !== null && !Array.isArray(value)
     ? Object.fromEntries(Object.entries(value).toSorted(([a], [b]) => (a < b ? -1 : 1)))
     : value

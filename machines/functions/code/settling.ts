@@ -7,6 +7,7 @@ import { and, eq, or } from "drizzle-orm"
 import { functionCodes, functionVersions } from "../../../src/db/functions.ts"
 import type { Log } from "../../../src/log.ts"
 import type { Database } from "../../vm-row.ts"
+import type { FunctionChanges } from "../changes.ts"
 import type { CodeStore } from "./code-store.ts"
 
 export interface Settling extends AsyncDisposable {
@@ -22,12 +23,13 @@ export interface SettlingOptions {
   readonly db: Database & { transaction<T>(work: (tx: Database) => Promise<T>): Promise<T> }
   readonly hostId: string
   readonly codes: Pick<CodeStore, "verify">
+  readonly changes: Pick<FunctionChanges, "tell">
   readonly log: Log
   readonly signal: AbortSignal
 }
 
 /** Settles versions, a few at a time. Disposing waits for those at work, which `signal` aborts. */
-export const createSettling = ({ db, hostId, codes, log, signal }: SettlingOptions): Settling => {
+export const createSettling = ({ db, hostId, codes, changes, log, signal }: SettlingOptions): Settling => {
   const atWork = new Set<Promise<void>>()
   /** Reading zips of 250 MB all at once would take the disk from everybody else. */
   const lanes: Promise<void>[] = Array.from({ length: 4 }, () => Promise.resolve())
@@ -61,6 +63,7 @@ export const createSettling = ({ db, hostId, codes, log, signal }: SettlingOptio
       })
       // Whatever has changed meanwhile is settled by its own turn.
       .where(and(eq(functionVersions.id, versionId), eq(functionVersions.revisionId, version.revisionId)))
+    changes.tell(version.functionId)
   }
 
   const begin = (versionId: string) => {

@@ -44,7 +44,7 @@ const toAlias = (functionName: string, row: AliasRow): Alias => ({
 })
 
 /** The verbs about aliases. */
-export const createAliasVerbs = ({ db, limits }: Pick<FunctionsGround, "db" | "limits">) => {
+export const createAliasVerbs = ({ db, changes, limits }: Pick<FunctionsGround, "db" | "changes" | "limits">) => {
   /** A version's number, of one that is there. */
   const numberOf = async (tx: Database, functionId: string, functionName: string, version: string, scope: Scope) => {
     const number = parseVersion(version)
@@ -123,8 +123,8 @@ export const createAliasVerbs = ({ db, limits }: Pick<FunctionsGround, "db" | "l
       return toAlias(functionName, row)
     },
 
-    update: (functionName: string, name: string, asked: AliasRequest, caller: Caller): Promise<Alias> =>
-      db.transaction(async (tx) => {
+    async update(functionName: string, name: string, asked: AliasRequest, caller: Caller): Promise<Alias> {
+      const { functionId, alias } = await db.transaction(async (tx) => {
         const owner = await lockFunction(tx, { name: functionName, qualifier: undefined }, caller)
         const found = await findAlias(tx, owner.id, name)
         if (found === undefined) throw notFound(`Alias not found: ${functionArn(caller, functionName, name)}`)
@@ -144,21 +144,27 @@ export const createAliasVerbs = ({ db, limits }: Pick<FunctionsGround, "db" | "l
           .returning()
         if (row === undefined) throw new Error("The alias's row was not returned")
         await record(tx, functionName, name, "updated", caller)
-        return toAlias(functionName, row)
-      }),
+        return { functionId: owner.id, alias: toAlias(functionName, row) }
+      })
+      changes.tell(functionId)
+      return alias
+    },
 
     /** With all that is its own; none of this name is as good as one that was removed. */
-    remove: (functionName: string, name: string, caller: Caller): Promise<void> =>
-      db.transaction(async (tx) => {
+    async remove(functionName: string, name: string, caller: Caller): Promise<void> {
+      const functionId = await db.transaction(async (tx) => {
         const owner = await lockFunction(tx, { name: functionName, qualifier: undefined }, caller)
         const gone = await tx
           .delete(functionAliases)
           .where(and(eq(functionAliases.functionId, owner.id), eq(functionAliases.name, name)))
           .returning({ id: functionAliases.id })
-        if (gone.length === 0) return
+        if (gone.length === 0) return owner.id
         await removeQualified(tx, owner.id, name)
         await record(tx, functionName, name, "deleted", caller)
-      }),
+        return owner.id
+      })
+      changes.tell(functionId)
+    },
 
     /** By name; those of one version alone when it is said. */
     async list(

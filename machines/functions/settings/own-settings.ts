@@ -20,7 +20,7 @@ export interface AccountUse {
 }
 
 /** The verbs about what functions have as wholes, and about the account. */
-export const createOwnSettingVerbs = ({ db, limits }: Pick<FunctionsGround, "db" | "limits">) => {
+export const createOwnSettingVerbs = ({ db, changes, limits }: Pick<FunctionsGround, "db" | "changes" | "limits">) => {
   const own = (name: string): FunctionReference => ({ name, qualifier: undefined })
   const change = async (
     tx: Database,
@@ -32,6 +32,7 @@ export const createOwnSettingVerbs = ({ db, limits }: Pick<FunctionsGround, "db"
     const { id } = await lockFunction(tx, own(name), caller)
     await tx.update(functions).set(values).where(eq(functions.id, id))
     await recordChange(tx, { scope: caller, resource: functionArn(caller, name), type, cause: "api", by: caller })
+    return id
   }
   const ofAccount = (scope: Scope) => and(eq(functions.account, scope.account), eq(functions.region, scope.region))
   const reserved = sql<number>`coalesce(sum(${functions.reservedConcurrency}), 0)::int`
@@ -54,8 +55,8 @@ export const createOwnSettingVerbs = ({ db, limits }: Pick<FunctionsGround, "db"
       (await findFunction(db, own(name), scope)).reservedConcurrency,
 
     /** `null` gives the share back. */
-    reserve: (name: string, executions: number | null, caller: Caller): Promise<void> =>
-      db.transaction(async (tx) => {
+    async reserve(name: string, executions: number | null, caller: Caller): Promise<void> {
+      const functionId = await db.transaction(async (tx) => {
         await tx.execute(
           sql`select pg_advisory_xact_lock(hashtext(${`function-concurrency ${caller.account} ${caller.region}`}))`,
         )
@@ -73,14 +74,17 @@ export const createOwnSettingVerbs = ({ db, limits }: Pick<FunctionsGround, "db"
             `Specified ReservedConcurrentExecutions for function decreases account's UnreservedConcurrentExecution below its minimum value of [${limits.unreservedExecutions}].`,
             { Type: undefined },
           )
-        await change(tx, name, { reservedConcurrency: executions }, "function.concurrency-changed", caller)
-      }),
+        return change(tx, name, { reservedConcurrency: executions }, "function.concurrency-changed", caller)
+      })
+      changes.tell(functionId)
+    },
 
     recursion: async (name: string, scope: Scope): Promise<RecursiveLoop> =>
       (await findFunction(db, own(name), scope)).recursiveLoop,
 
-    setRecursion: (name: string, recursiveLoop: RecursiveLoop, caller: Caller): Promise<void> =>
-      db.transaction((tx) => change(tx, name, { recursiveLoop }, "function.recursion-changed", caller)),
+    async setRecursion(name: string, recursiveLoop: RecursiveLoop, caller: Caller): Promise<void> {
+      await db.transaction((tx) => change(tx, name, { recursiveLoop }, "function.recursion-changed", caller))
+    },
 
     async runtimeConfig(asked: FunctionReference, scope: Scope): Promise<RuntimeConfig & { runtime: string }> {
       const { owner, version } = await findVersion(db, asked, scope)

@@ -1,9 +1,10 @@
 import { and, eq, notExists, sql } from "drizzle-orm"
+import { runtimeBases } from "../src/db/functions.ts"
 import { bases, imageVersions, vms } from "../src/db/schema.ts"
 import type { Database } from "./vm-row.ts"
 
 /**
- * Removes the rows of bases that neither a version nor a VM names: a build ended between its base and its version. Only while no build is
+ * Removes the rows of bases that no version, runtime or VM names: a build ended between its base and its version. Only while no build is
  * at work on this host. Their directories, and the layers below, are nobody's from then on.
  */
 export const removeUnusedBases = async (db: Database, hostId: string): Promise<void> => {
@@ -14,6 +15,7 @@ export const removeUnusedBases = async (db: Database, hostId: string): Promise<v
       and(
         eq(bases.hostId, hostId),
         notExists(db.select(one).from(imageVersions).where(eq(imageVersions.baseId, bases.id))),
+        notExists(db.select(one).from(runtimeBases).where(eq(runtimeBases.baseId, bases.id))),
         notExists(db.select(one).from(vms).where(eq(vms.baseId, bases.id))),
       ),
     )

@@ -3,9 +3,7 @@
  * the other for the steps, and the last for the application, which so starts in a memory that no step has ever seen.
  */
 import { randomBytes } from "node:crypto"
-import { mkdir, open } from "node:fs/promises"
 import { join } from "node:path"
-import { setTimeout as sleep } from "node:timers/promises"
 import type { Artifacts } from "../../images/artifacts.ts"
 import { createAgentClient, type AgentClient } from "../../src/agent/client.ts"
 import { GUEST, type Slot } from "../../src/net/slot.ts"
@@ -15,6 +13,7 @@ import { openGuest } from "../guest.ts"
 import { makeVmDirectory, type LiveVm, type VmHost } from "../vm.ts"
 import { beginIncarnation, findVm, recordProcess } from "../vm-row.ts"
 import type { BootSnapshots } from "./boot-snapshots.ts"
+import { makeEmptyDrives, untilBooted } from "./cold-boot.ts"
 
 /** A life of a build's VM: it runs, and its image's file system is mounted. */
 export interface BuildLife {
@@ -39,12 +38,9 @@ export interface BuildVmOptions {
   readonly createOverlay: (path: string) => Promise<void>
 }
 
-/** A cold boot takes seconds; emulated, with many at a time on few cores, a minute. */
-const BOOT_TIMEOUT_MS = 180_000
 const VCPUS = 1
 /** What layout v1 has beside system and root. */
 const DRIVES = 4
-const DRIVE_BYTES = 10 * 1024 ** 3
 
 /** The VM of a row that its owner has made; the owner ends it too. */
 export const createBuildVm = async (
@@ -67,11 +63,7 @@ export const createBuildVm = async (
   /** A boot of nothing but the system disk, up to where its agent waits to be asked. */
   const makeSnapshot = async (slot: Slot, signal: AbortSignal): Promise<string> => {
     const to = join(directory, "boot")
-    // Written ones: a drive that was seen read-only at boot is so in every life.
-    const drives = join(directory, "boot-drives")
-    await mkdir(drives)
-    const files = Array.from({ length: DRIVES }, (_, index) => join(drives, `${index}.raw`))
-    await Promise.all(files.map((file) => makeEmpty(file)))
+    const drives = await makeEmptyDrives(join(directory, "boot-drives"), DRIVES)
     const vm = await vmm.boot(
       {
         vmId,
@@ -82,7 +74,7 @@ export const createBuildVm = async (
         initramfs: artifacts.initramfs,
         systemDisk: artifacts.systemDisk,
         rootDisk: [toDriveFile(await newOverlay())],
-        extraDrives: files.map((path) => ({ chain: [{ path, format: "raw" as const }], readOnly: false })),
+        extraDrives: drives,
         memoryFile: join(directory, "boot-memory"),
       },
       signal,
@@ -91,15 +83,7 @@ export const createBuildVm = async (
       await recordProcess(db, vmId, vm.process, false)
       const guest = await openGuest(vm.ports, signal)
       try {
-        await Promise.race([
-          guest.ready,
-          vm.exited.then(({ reason }) => Promise.reject(new Error(`A guest ended while it booted: ${reason}`))),
-          sleep(BOOT_TIMEOUT_MS, undefined, { signal }).then(async () => {
-            throw new Error(
-              `A guest did not boot within ${BOOT_TIMEOUT_MS / 1000} s: ${(await vm.console()).slice(-500)}`,
-            )
-          }),
-        ])
+        await untilBooted(vm, guest, signal)
         await vm.untilQuiet(signal)
         await guest.freeze(signal)
       } finally {
@@ -183,10 +167,4 @@ export const createBuildVm = async (
 export const died = async ({ vm }: LiveVm): Promise<never> => {
   const { reason } = await vm.exited
   throw new Error(`The build VM ended: ${reason}`)
-}
-
-/** A drive of nothing. */
-const makeEmpty = async (file: string): Promise<void> => {
-  await using handle = await open(file, "wx")
-  await handle.truncate(DRIVE_BYTES)
 }

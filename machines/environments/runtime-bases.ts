@@ -3,6 +3,20 @@
  * and the runtime's drive with it; nothing of a function is there, and no other further drive is mounted or was ever looked at. At its boot all but the runtime's were
  * drives that can be written: one that was seen read-only is so in every life.
  */
+import { createHash, randomUUID } from "node:crypto"
+import { existsSync } from "node:fs"
+import { rm } from "node:fs/promises"
+import { join } from "node:path"
+import { and, eq, exists, isNotNull, not, sql } from "drizzle-orm"
+import { unlessAborted } from "../../src/abort.ts"
+import { runtimeBases } from "../../src/db/functions.ts"
+import { bases, imageVersions, vms } from "../../src/db/schema.ts"
+import { createTurns } from "../building/turns.ts"
+import { fromPlace, toPlace, type Places } from "../disks.ts"
+import type { VmHost } from "../vm.ts"
+import type { Database } from "../vm-row.ts"
+import { VCPUS, type BaseGround, type MadeBase } from "./base-making.ts"
+import { vmMemoryOf } from "./memory-classes.ts"
 
 export interface RuntimeBase {
   /** Of a row in `bases`. */
@@ -19,4 +33,144 @@ export interface RuntimeBases {
    * when the runtime is unknown or its base could not be built.
    */
   of(runtime: string, memoryMiB: number, signal: AbortSignal): Promise<RuntimeBase>
+}
+
+export interface RuntimeBasesOptions {
+  readonly host: VmHost & { readonly db: Database & { transaction<T>(work: (tx: Database) => Promise<T>): Promise<T> } }
+  readonly places: Places
+  readonly systemDisk: string
+  /** What a runtime's VMs stand on; rejects when there is no such runtime. */
+  readonly disksOf: (runtime: string, signal: AbortSignal) => Promise<BaseGround>
+  /** Makes a base in a new directory; of a guest that has its own VM, and ends it. */
+  readonly make: (
+    options: { id: string; runtime: string; memoryMiB: number; ground: BaseGround; directory: string },
+    signal: AbortSignal,
+  ) => Promise<MadeBase>
+  /** Aborted when the daemon closes. */
+  readonly signal: AbortSignal
+}
+
+/** How bases are made: another number makes all of them again. */
+const FORMAT = 1
+
+/** The bases of this host; those that are being made when the daemon ends are swept at its next start. */
+export const createRuntimeBases = ({
+  host,
+  places,
+  systemDisk,
+  disksOf,
+  make,
+  signal: closing,
+}: RuntimeBasesOptions): RuntimeBases => {
+  const { db, hostId, vmm, log } = host
+  const pathOf = (id: string) => join(places.dataDirectory, "bases", id)
+  const turns = createTurns(1)
+  /** What is looked for or made at this moment, for everybody who asks. */
+  const atWork = new Map<string, Promise<RuntimeBase>>()
+
+  const find = async (runtime: string, memoryMiB: number, madeOf: string): Promise<string | undefined> => {
+    const [row] = await db.select().from(runtimeBases).where(rowOf(runtime, memoryMiB))
+    if (row?.madeOf !== madeOf) return undefined
+    const isCurrent = await vmm.isCurrent({ directory: pathOf(row.baseId) }, { memoryMiB, vcpus: VCPUS }, closing)
+    return isCurrent ? row.baseId : undefined
+  }
+
+  const rowOf = (runtime: string, memoryMiB: number) =>
+    and(eq(runtimeBases.hostId, hostId), eq(runtimeBases.runtime, runtime), eq(runtimeBases.memoryMiB, memoryMiB))
+
+  const build = async (runtime: string, memoryMiB: number, ground: BaseGround, madeOf: string): Promise<string> => {
+    const id = randomUUID()
+    const directory = pathOf(id)
+    const startedAt = performance.now()
+    try {
+      const { rootDisk, memoryBytes } = await make({ id, runtime, memoryMiB, ground, directory }, closing)
+      await db.transaction(async (tx) => {
+        await tx.insert(bases).values({
+          id,
+          hostId,
+          architecture: "x86_64",
+          memoryMiB,
+          vcpus: VCPUS,
+          systemDisk: toPlace(places, systemDisk),
+          rootDisk: rootDisk.map((path) => toPlace(places, path)),
+        })
+        const row = { baseId: id, madeOf }
+        await tx
+          .insert(runtimeBases)
+          .values({ hostId, runtime, memoryMiB, ...row })
+          .onConflictDoUpdate({
+            target: [runtimeBases.hostId, runtimeBases.runtime, runtimeBases.memoryMiB],
+            set: row,
+          })
+      })
+      const ms = Math.round(performance.now() - startedAt)
+      log.info({ runtime, memoryMiB, base: id, memoryBytes, ms }, "A runtime's base was made")
+    } catch (error) {
+      // Without a row it is nobody's.
+      await rm(directory, { recursive: true, force: true })
+      throw error
+    }
+    return id
+  }
+
+  const findOrBuild = async (runtime: string, memoryMiB: number): Promise<RuntimeBase> => {
+    const ground = await disksOf(runtime, closing)
+    const drive = ground.runtimeDisk
+    const madeOf = createHash("sha256").update([FORMAT, systemDisk, ground.rootDisk, drive].join("\n")).digest("hex")
+    const toBase = (baseId: string) => ({ baseId, memoryMiB, runtimeDrive: drive })
+    const found = await find(runtime, memoryMiB, madeOf)
+    if (found !== undefined) return toBase(found)
+    const leave = await turns.take(closing)
+    try {
+      return toBase(await build(runtime, memoryMiB, ground, madeOf))
+    } finally {
+      leave()
+    }
+  }
+
+  return {
+    of(runtime, functionMiB, signal) {
+      const memoryMiB = vmMemoryOf(functionMiB)
+      const key = `${runtime} ${memoryMiB}`
+      const work = atWork.get(key) ?? findOrBuild(runtime, memoryMiB).finally(() => atWork.delete(key))
+      atWork.set(key, work)
+      // Made for all: one who waits no longer doesn't end it.
+      return unlessAborted(work, signal)
+    },
+  }
+}
+
+/**
+ * Forgets the bases that nothing would be launched from any more, because what they are made of is another by now, or gone. Those that
+ * a VM stands on stay until it is over. For the start of a daemon, before anything runs.
+ */
+export const dropStaleBases = async (
+  { db, hostId, vmm }: VmHost,
+  places: Places,
+  systemDisk: string,
+  signal: AbortSignal,
+): Promise<void> => {
+  const rows = await db
+    .select({ base: bases })
+    .from(runtimeBases)
+    .innerJoin(bases, eq(bases.id, runtimeBases.baseId))
+    .where(eq(runtimeBases.hostId, hostId))
+  for (const { base } of rows) {
+    const isWhole = [base.systemDisk, ...base.rootDisk].every((place) => existsSync(fromPlace(places, place)))
+    const directory = join(places.dataDirectory, "bases", base.id)
+    const isCurrent =
+      isWhole && base.systemDisk === toPlace(places, systemDisk) && (await vmm.isCurrent({ directory }, base, signal))
+    if (!isCurrent) await db.delete(runtimeBases).where(eq(runtimeBases.baseId, base.id))
+  }
+  // Who is over has no use for it; what an image's version stands on is the version's to say.
+  const isOfVersion = exists(
+    db
+      .select({ one: sql`1` })
+      .from(imageVersions)
+      .where(eq(imageVersions.baseId, vms.baseId)),
+  )
+  await db
+    .update(vms)
+    .set({ baseId: null })
+    .where(and(eq(vms.hostId, hostId), isNotNull(vms.endedAt), not(isOfVersion)))
 }

@@ -29,7 +29,7 @@ import {
   type PolicyStatement,
   type UrlCors,
 } from "./function-values.ts"
-import { hosts } from "./schema.ts"
+import { bases, hosts } from "./schema.ts"
 
 /** A zip in this host's store, kept once however many versions have it, and removed with the last of them. */
 export const functionCodes = pgTable(
@@ -240,4 +240,22 @@ export const functionVersionLayers = pgTable(
     primaryKey({ columns: [table.versionId, table.position] }),
     index("function_version_layers_of_layer").on(table.layerVersionId),
   ],
+)
+
+/** What environments of a runtime are launched from, for each size of VM; another base replaces one that is stale. */
+export const runtimeBases = pgTable(
+  "runtime_bases",
+  {
+    hostId: uuid("host_id")
+      .notNull()
+      .references(() => hosts.id),
+    runtime: text("runtime").notNull(),
+    memoryMiB: integer("memory_mib").notNull(),
+    baseId: uuid("base_id")
+      .notNull()
+      .references(() => bases.id),
+    /** A digest of its disks, and of how it was made. */
+    madeOf: text("made_of").notNull(),
+  },
+  (table) => [primaryKey({ columns: [table.hostId, table.runtime, table.memoryMiB] })],
 )

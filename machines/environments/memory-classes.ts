@@ -1,0 +1,23 @@
+/**
+ * How large the VM of a function is. Few sizes, since each has a base of its own; what a function may use of its VM is its control
+ * group's limit, so one size serves all that are not larger than its first column.
+ */
+const CLASSES: readonly (readonly [functionMiB: number, vmMiB: number])[] = [
+  [128, 384],
+  [256, 512],
+  [512, 768],
+  [1024, 1280],
+  [2048, 2304],
+  [3008, 3328],
+  [4096, 4416],
+  [6144, 6528],
+  [8192, 8640],
+  [10_240, 10_752],
+]
+
+/** The RAM of a VM for a function with this much memory. */
+export const vmMemoryOf = (functionMiB: number): number => {
+  const found = CLASSES.find(([most]) => functionMiB <= most)
+  if (found === undefined) throw new Error(`There is no VM for a function of ${functionMiB} MiB`)
+  return found[1]
+}

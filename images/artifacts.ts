@@ -8,6 +8,7 @@ import { join } from "node:path"
 import { ensureArtifact, findArtifact, type Artifact, type Progress, type Recipe } from "./artifact.ts"
 import { baseRecipe } from "./base/base.ts"
 import { blankRecipe } from "./base/blank.ts"
+import { DRIVE_MIB } from "./drive-size.ts"
 import { kernelRecipe } from "./kernel/kernel.ts"
 import type { Debian } from "./packages.ts"
 import { systemRecipe } from "./system/system.ts"
@@ -27,8 +28,7 @@ export interface Artifacts {
   readonly emptyDrive: string
 }
 
-/** The virtual size of device layout v1's four further drives. */
-const DRIVE_BYTES = 10 * 1024 ** 3
+const DRIVE_BYTES = DRIVE_MIB * 1024 ** 2
 
 const emptyRecipe: Recipe = {
   kind: "empty",

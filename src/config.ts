@@ -32,6 +32,7 @@ const mirror = z
     /^[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:\d{1,5})?(\/[a-z0-9._/-]+)?$/,
     "must be a host in lower case, maybe with a path",
   )
+const NPM_VARIABLE = /^(npm_config_.*|https?_proxy|no_proxy|node_extra_ca_certs)$/i
 const LABEL = "[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
 
 const isPort = (value: string) => /^\d{1,5}$/.test(value) && Number(value) <= MAX_PORT
@@ -233,6 +234,8 @@ export interface Config extends Settings {
   readonly logLevel: string
   readonly lenient: boolean
   readonly install: boolean
+  /** What npm goes by where it fetches a runtime: proxies, a certificate authority, settings of its own. */
+  readonly npmEnvironment: Readonly<Record<string, string>>
   readonly databaseUrl: string | undefined
   readonly s3Endpoint: string | undefined
   readonly credentials: { readonly accessKeyId: string; readonly secretAccessKey: string } | undefined
@@ -255,6 +258,11 @@ export const parseConfig = (environment: Readonly<Record<string, string | undefi
     logLevel: env.TORPOR_LOG_LEVEL,
     lenient: env.TORPOR_LENIENT === "1",
     install: env.TORPOR_NO_INSTALL !== "1",
+    npmEnvironment: Object.fromEntries(
+      Object.entries(environment).flatMap(([name, value]) =>
+        value !== undefined && NPM_VARIABLE.test(name) ? [[name, value]] : [],
+      ),
+    ),
     databaseUrl: env.DATABASE_URL,
     s3Endpoint: env.TORPOR_S3_ENDPOINT,
     credentials: pair(

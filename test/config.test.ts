@@ -114,6 +114,11 @@ describe("An environment variable", () => {
     expect(parseConfig({})).toMatchObject({ credentials: undefined, tls: undefined })
   })
 
+  test("Npm's own are kept for it", () => {
+    const own = { npm_config_registry: "https://npm.example", HTTPS_PROXY: "http://proxy:3128" }
+    expect(parseConfig({ ...own, HOME: "/root" }).npmEnvironment).toEqual(own)
+  })
+
   test("One that isn't ours is nothing to us", () => {
     expect(parseConfig({ HOME: "/root", TORPOR_TEST_LOG: "/x", PGPORT: "1" })).toEqual(parseConfig({}))
   })

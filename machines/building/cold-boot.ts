@@ -2,12 +2,13 @@
 import { mkdir, open } from "node:fs/promises"
 import { join } from "node:path"
 import { setTimeout as sleep } from "node:timers/promises"
+import { DRIVE_MIB } from "../../images/drive-size.ts"
 import type { Drive, Vm } from "../../src/vmm/vmm.ts"
 import type { Guest } from "../guest.ts"
 
 /** A cold boot takes seconds; emulated, with many at a time on few cores, a minute. */
 const BOOT_TIMEOUT_MS = 180_000
-const DRIVE_BYTES = 10 * 1024 ** 3
+const DRIVE_BYTES = DRIVE_MIB * 1024 ** 2
 
 /** Resolves when the guest's agent has started; rejects when the guest has ended instead, or takes too long. */
 export const untilBooted = async (vm: Vm, guest: Guest, signal: AbortSignal): Promise<void> => {

@@ -2,12 +2,11 @@
 import { randomUUID } from "node:crypto"
 import { chmod, chown, mkdir, open, rename, rm } from "node:fs/promises"
 import { dirname, join } from "node:path"
+import { DRIVE_MIB } from "../../images/drive-size.ts"
 import { makeExt4 } from "../../images/ext4.ts"
 import { runCommand } from "../../src/command.ts"
 import { linkOrCopy } from "../../src/link-or-copy.ts"
 import type { Drive } from "../../src/vmm/vmm.ts"
-
-const DRIVE_MIB = 10 * 1024
 
 const rawDrive = (path: string, readOnly: boolean): Drive => ({ chain: [{ path, format: "raw" }], readOnly })
 

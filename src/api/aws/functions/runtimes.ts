@@ -1,8 +1,6 @@
 /** Which runtimes there are, and AWS's words for those there aren't. */
+import { isRuntimeName, RUNTIMES } from "../../../../images/runtimes/runtimes.ts"
 import { invalid } from "../../../../machines/functions/refusals.ts"
-
-/** The runtimes that functions can be made with here. */
-export const RUNTIMES = ["nodejs22.x", "nodejs24.x", "python3.13", "java21", "provided.al2", "provided.al2023"] as const
 
 /** Every name that AWS has or had for one: a layer may say that it is for any of them. */
 export const KNOWN_RUNTIMES = [
@@ -72,20 +70,19 @@ const retired: Record<string, string> = {
   "python2.7": "python3.13",
   "python3.6": "python3.13",
   "python3.7": "python3.13",
-  java8: "java21",
   "go1.x": "provided.al2023",
   provided: "provided.al2023",
 }
 
 /** Refuses a runtime that there isn't, in AWS's words. */
 export const parseRuntime = (runtime: string): string => {
-  if (RUNTIMES.some((known) => known === runtime)) return runtime
+  if (isRuntimeName(runtime)) return runtime
   const instead = Object.hasOwn(retired, runtime) ? retired[runtime] : undefined
   if (instead !== undefined)
     throw invalid(
       `The runtime parameter of ${runtime} is no longer supported for creating or updating AWS Lambda functions. We recommend you use a supported runtime (${instead}) while creating or updating functions.`,
     )
   throw invalid(
-    `Value ${runtime.slice(0, 256)} at 'runtime' failed to satisfy constraint: Member must satisfy enum value set: [${RUNTIMES.join(", ")}] or be a valid ARN`,
+    `Value ${runtime.slice(0, 256)} at 'runtime' failed to satisfy constraint: Member must satisfy enum value set: [${Object.keys(RUNTIMES).join(", ")}] or be a valid ARN`,
   )
 }

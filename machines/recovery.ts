@@ -6,6 +6,7 @@ import { readdir, rm } from "node:fs/promises"
 import { join } from "node:path"
 import { and, eq, inArray, isNull, notExists, or, sql } from "drizzle-orm"
 import type { Snapshot } from "xstate"
+import { environments } from "../src/db/environments.ts"
 import { bases, imageBuilds, imageVersions, microvms, vms } from "../src/db/schema.ts"
 import { unfinishedVersions } from "./image-row.ts"
 import type { ImageVersionMachine } from "./image-version.ts"
@@ -47,6 +48,15 @@ const endOrphans = async (host: VmHost) => {
           .select({ one: sql`1` })
           .from(microvms)
           .where(and(eq(microvms.vmId, vms.id), sql`${microvms.state} <> 'TERMINATED'`)),
+      ),
+    ),
+    and(
+      eq(vms.kind, "environment"),
+      notExists(
+        db
+          .select({ one: sql`1` })
+          .from(environments)
+          .where(and(eq(environments.vmId, vms.id), sql`${environments.state} <> 'TERMINATED'`)),
       ),
     ),
     and(

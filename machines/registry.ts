@@ -14,6 +14,8 @@ export interface Kind<Machine extends AnyStateMachine> {
    * transaction. `false`: no such row, so another owner has it.
    */
   save(id: string, generation: number, snapshot: SnapshotFrom<Machine>, persisted: Snapshot<unknown>): Promise<boolean>
+  /** Whether a step says more than the one that was stored before it; it is neither stored nor observed otherwise. Every step does when this is left out. */
+  isNews?(snapshot: SnapshotFrom<Machine>, stored: SnapshotFrom<Machine>): boolean
   /** Called with each step at once, before it is stored. */
   observe?(id: string, snapshot: SnapshotFrom<Machine>): void
 }
@@ -96,7 +98,10 @@ export const createRegistry = <Machine extends AnyStateMachine>(kind: Kind<Machi
         unsubscribe: () => subscription.unsubscribe(),
       }
       entries.set(id, entry)
+      let last: SnapshotFrom<Machine> | undefined
       const store = (snapshot: SnapshotFrom<Machine>) => {
+        if (last !== undefined && kind.isNews?.(snapshot, last) === false) return
+        last = snapshot
         kind.observe?.(id, snapshot)
         const persisted = actor.getPersistedSnapshot()
         entry.writes = entry.writes.then(() => write(id, entry, snapshot, persisted))

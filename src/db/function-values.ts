@@ -4,6 +4,7 @@ export const updateStates = ["InProgress", "Successful", "Failed"] as const
 export const recursiveLoops = ["Allow", "Terminate"] as const
 export const urlAuthTypes = ["NONE", "AWS_IAM"] as const
 export const invokeModes = ["BUFFERED", "RESPONSE_STREAM"] as const
+export const initializations = ["on-demand", "provisioned-concurrency", "snap-start"] as const
 export const runtimeUpdates = ["Auto", "FunctionUpdate", "Manual"] as const
 
 export interface FunctionLogging {

@@ -2,6 +2,10 @@
 export const microvmStates = ["PENDING", "RUNNING", "SUSPENDING", "SUSPENDED", "TERMINATING", "TERMINATED"] as const
 export type MicrovmState = (typeof microvmStates)[number]
 
+/** An execution environment has the same; at an event or frozen, it is RUNNING. */
+export const environmentStates = microvmStates
+export type EnvironmentState = MicrovmState
+
 export const imageStates = [
   "CREATING",
   "CREATED",
@@ -28,7 +32,7 @@ export type VersionState = (typeof versionStates)[number]
 
 export const versionStatuses = ["ACTIVE", "INACTIVE"] as const
 export const buildStates = ["PENDING", "IN_PROGRESS", "SUCCESSFUL", "FAILED"] as const
-export const vmKinds = ["microvm", "build"] as const
+export const vmKinds = ["microvm", "build", "environment"] as const
 export const snapshotStates = ["none", "ready", "consumed"] as const
 
 /** Why a state changed: "why did my VM stop" is one query. */

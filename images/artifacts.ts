@@ -60,14 +60,20 @@ export const ensureArtifacts = async (
   onProgress: Progress,
   signal: AbortSignal,
 ): Promise<Artifacts> => {
+  const failed = new AbortController()
+  const whole = AbortSignal.any([signal, failed.signal])
+  const ensure = (recipe: Recipe): Promise<Artifact> =>
+    ensureArtifact(cacheDirectory, recipe, onProgress, whole).catch((error: unknown) => {
+      failed.abort(error)
+      throw error
+    })
   const [kernel, system, base, blank, empty] = await recipes(debian)
-  return toArtifacts(
-    await ensureArtifact(cacheDirectory, kernel, onProgress, signal),
-    await ensureArtifact(cacheDirectory, system, onProgress, signal),
-    await ensureArtifact(cacheDirectory, base, onProgress, signal),
-    await ensureArtifact(cacheDirectory, blank, onProgress, signal),
-    await ensureArtifact(cacheDirectory, empty, onProgress, signal),
-  )
+  // At once: one takes longer than all the others, and most of what it does is one after the other.
+  const made = [ensure(kernel), ensure(system), ensure(base), ensure(blank), ensure(empty)] as const
+  // Nobody is at work any more when it rejects, with what failed first.
+  await Promise.allSettled(made)
+  failed.signal.throwIfAborted()
+  return toArtifacts(...(await Promise.all(made)))
 }
 
 /** The base artefacts if all of them are in the cache; builds nothing. */

@@ -95,32 +95,37 @@ const IMAGES: Readonly<Record<string, Image>> = {
   }),
 }
 
-/** Pushes all of them. */
-export const pushImages = async (registry: RegistryServer): Promise<void> => {
+/** Pushes those that stand on these layers. */
+export const pushImages = async (registry: RegistryServer, wanted: readonly Image["layer"][]): Promise<void> => {
   const npm = createRequire(import.meta.url).resolve("npm/package.json")
   const { version } = JSON.parse(await readFile(npm, "utf8")) as { version: string }
   const script = (name: string) => readFile(new URL(name, import.meta.url), "utf8")
-  const layers = {
-    all: await debianLayer({
-      packages: PACKAGES,
-      leftOut: LEFT_OUT,
-      directories: { "usr/local/lib/node_modules/npm": { from: dirname(npm), version } },
-      finish: await script("base-image.sh"),
-    }),
-    go: await debianLayer({
-      packages: GO_PACKAGES,
-      leftOut: GO_LEFT_OUT,
-      directories: {},
-      finish: await script("go-image.sh"),
-    }),
+  const make = {
+    all: async () =>
+      debianLayer({
+        packages: PACKAGES,
+        leftOut: LEFT_OUT,
+        directories: { "usr/local/lib/node_modules/npm": { from: dirname(npm), version } },
+        finish: await script("base-image.sh"),
+      }),
+    go: async () =>
+      debianLayer({
+        packages: GO_PACKAGES,
+        leftOut: GO_LEFT_OUT,
+        directories: {},
+        finish: await script("go-image.sh"),
+      }),
   }
-  for (const [name, image] of Object.entries(IMAGES)) {
-    const [repository = "", tag = ""] = name.split(":")
-    await pushImage(registry, repository, tag, {
-      layers: [layers[image.layer]],
-      config: image.config,
-      alter: (manifest) =>
-        (manifest["layers"] as { mediaType: string }[]).forEach((described) => (described.mediaType = ZSTD_LAYER)),
-    })
+  for (const kind of wanted) {
+    const layer = await make[kind]()
+    for (const [name, { config }] of Object.entries(IMAGES).filter(([, image]) => image.layer === kind)) {
+      const [repository = "", tag = ""] = name.split(":")
+      await pushImage(registry, repository, tag, {
+        layers: [layer],
+        config,
+        alter: (manifest) =>
+          (manifest["layers"] as { mediaType: string }[]).forEach((described) => (described.mediaType = ZSTD_LAYER)),
+      })
+    }
   }
 }

@@ -42,9 +42,12 @@ const prepareCache = async (spec: Of<"cache">): Promise<OciMount> => {
   return bind(target, directory, isReadOnly)
 }
 
-const prepareBind = async ({ from, path, target, copyTo }: Of<"bind">, index: number): Promise<OciMount> => {
+const prepareBind = async (
+  { from, path, target, copyTo, isWritable = false }: Of<"bind">,
+  index: number,
+): Promise<OciMount> => {
   const source = await resolveInImage(path, pathOnDrive(from))
-  if (copyTo === null) return bind(target, source, true)
+  if (copyTo === null) return bind(target, source, !isWritable)
   // What is written to it is nobody's: the next step finds the source as it was.
   const copy = pathOnDrive({ ...copyTo, path: join(copyTo.path, String(index)) })
   await rm(copy, { recursive: true, force: true })

@@ -117,13 +117,14 @@ export type MountSpec =
       /** What is in it when it is new; `null` for nothing. */
       readonly seed: { readonly from: DrivePlace; readonly path: string } | null
     }
-  /** A file or directory of a drive. What is written to it goes to a copy, where there is one, and is lost. */
+  /** A file or directory of a drive. What is written to it stays there, where that is said; it goes to a copy, where there is one, and is lost. */
   | {
       readonly kind: "bind"
       readonly target: string
       readonly from: DrivePlace
       readonly path: string
       readonly copyTo: DrivePlace | null
+      readonly isWritable?: boolean
     }
 
 /** A piece of output, or how it ended. `dropped` counts characters that were lost because nobody read them in time. */

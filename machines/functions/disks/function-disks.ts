@@ -4,6 +4,9 @@ import type { Definition } from "../definition.ts"
 /** Which of device layout v1's further drives is what. */
 export const FUNCTION_DRIVES = { runtime: 0, code: 1, layers: 2, temporary: 3 } as const
 
+/** Where on a drive what is mounted is: the code's and the layers' files, and what `/tmp` is. */
+export const FUNCTION_PLACES = { files: "/files", temporary: "/tmp" } as const
+
 /** Read-only raw files of a drive's size. */
 export interface FunctionDisks {
   /** What is mounted at `/var/task`. */

@@ -1,0 +1,138 @@
+/** What an environment's agent is told of the function: its programs' variables, what is mounted for them, and their limits. */
+import { RUNTIME_PLACES } from "../../images/runtimes/runtime-disks.ts"
+import { isRuntimeName, RUNTIMES, type RuntimeName } from "../../images/runtimes/runtimes.ts"
+import type { DriveSpec, FunctionSpec, MountSpec } from "../../src/agent/protocol.ts"
+import type { InitializationType } from "../environments/environments.ts"
+import type { Definition } from "./definition.ts"
+import { FUNCTION_DRIVES, FUNCTION_PLACES } from "./disks/function-disks.ts"
+
+/** The name of an environment's guest: what extensions that subscribe to telemetry listen by is its own name, which it resolves itself. */
+export const FUNCTION_HOSTNAME = "sandbox.localdomain"
+
+export interface FunctionSpecOptions {
+  readonly initialization: InitializationType
+  readonly logGroup: string
+  readonly logStream: string
+  /** Of the function's role, where there are any. */
+  readonly credentials?: {
+    readonly accessKeyId: string
+    readonly secretAccessKey: string
+    readonly sessionToken?: string
+  }
+}
+
+/** sbx_user1051, whom no image has by name. */
+const USER = "993:990"
+const [PROCESSES_MAX, OPEN_FILES_MAX] = [1024, 1024]
+/** Nothing listens there, as on AWS while a function isn't traced. */
+const XRAY = { address: "169.254.100.1", port: "2000" }
+
+/** The drives that an environment mounts beside its runtime's. */
+export const drivesOf = ({ layers }: Pick<Definition, "layers">): readonly DriveSpec[] => [
+  { drive: FUNCTION_DRIVES.code, isReadOnly: true },
+  ...(layers.length > 0 ? [{ drive: FUNCTION_DRIVES.layers, isReadOnly: true }] : []),
+  { drive: FUNCTION_DRIVES.temporary, isReadOnly: false },
+]
+
+/** Throws when there is no such runtime here. */
+export const toFunctionSpec = (definition: Definition, options: FunctionSpecOptions): FunctionSpec => {
+  const { name, version, scope, settings } = definition
+  const { runtime } = settings
+  if (!isRuntimeName(runtime)) throw new Error(`There is no runtime ${runtime}`)
+  return {
+    identity: {
+      functionName: name,
+      functionVersion: version,
+      handler: settings.handler,
+      accountId: scope.account,
+    },
+    runtime: {
+      argv: ["/var/runtime/bootstrap"],
+      env: {
+        ...defaultsOf(runtime),
+        ...definition.environment,
+        ...ownVariables(definition, runtime, options),
+      },
+      cwd: "/var/task",
+      user: USER,
+      capabilities: "default",
+      memoryMaxMiB: settings.memoryMiB,
+      pidsMax: PROCESSES_MAX,
+      openFilesMax: OPEN_FILES_MAX,
+      isRootReadOnly: true,
+      mounts: mountsOf(definition),
+      container: "app",
+    },
+    initializationType: options.initialization,
+  }
+}
+
+/** What a function's own variables may replace. */
+const defaultsOf = (runtime: RuntimeName): Readonly<Record<string, string>> => ({
+  PATH: "/var/lang/bin:/usr/local/bin:/usr/bin/:/bin:/opt/bin",
+  LD_LIBRARY_PATH: "/var/lang/lib:/lib64:/usr/lib64:/var/runtime:/var/runtime/lib:/var/task:/var/task/lib:/opt/lib",
+  LANG: "en_US.UTF-8",
+  TZ: ":UTC",
+  AWS_XRAY_CONTEXT_MISSING: "LOG_ERROR",
+  AWS_XRAY_DAEMON_ADDRESS: `${XRAY.address}:${XRAY.port}`,
+  _AWS_XRAY_DAEMON_ADDRESS: XRAY.address,
+  _AWS_XRAY_DAEMON_PORT: XRAY.port,
+  ...searchedBy(runtime),
+})
+
+/** Where a language looks for modules. */
+const searchedBy = (runtime: RuntimeName): Readonly<Record<string, string>> => {
+  const { language } = RUNTIMES[runtime]
+  if (language === "python") return { PYTHONPATH: "/var/runtime" }
+  if (language === "provided") return {}
+  const version = runtime.replace("nodejs", "node").replace(".x", "")
+  return {
+    NODE_PATH: `/opt/nodejs/${version}/node_modules:/opt/nodejs/node_modules:/var/runtime/node_modules:/var/runtime:/var/task`,
+  }
+}
+
+const ownVariables = (
+  { name, version, scope, settings }: Definition,
+  runtime: RuntimeName,
+  { initialization, logGroup, logStream, credentials }: FunctionSpecOptions,
+): Readonly<Record<string, string>> => {
+  const { format, applicationLevel } = settings.logging
+  return {
+    _HANDLER: settings.handler,
+    AWS_REGION: scope.region,
+    AWS_DEFAULT_REGION: scope.region,
+    ...(RUNTIMES[runtime].language === "provided" ? {} : { AWS_EXECUTION_ENV: `AWS_Lambda_${runtime}` }),
+    AWS_LAMBDA_FUNCTION_NAME: name,
+    AWS_LAMBDA_FUNCTION_VERSION: version,
+    AWS_LAMBDA_FUNCTION_MEMORY_SIZE: String(settings.memoryMiB),
+    AWS_LAMBDA_INITIALIZATION_TYPE: initialization,
+    AWS_LAMBDA_LOG_GROUP_NAME: logGroup,
+    AWS_LAMBDA_LOG_STREAM_NAME: logStream,
+    LAMBDA_TASK_ROOT: "/var/task",
+    LAMBDA_RUNTIME_DIR: "/var/runtime",
+    ...(format === "JSON" ? { AWS_LAMBDA_LOG_FORMAT: "JSON", AWS_LAMBDA_LOG_LEVEL: applicationLevel ?? "INFO" } : {}),
+    ...(credentials === undefined
+      ? {}
+      : {
+          AWS_ACCESS_KEY_ID: credentials.accessKeyId,
+          AWS_SECRET_ACCESS_KEY: credentials.secretAccessKey,
+          ...(credentials.sessionToken === undefined ? {} : { AWS_SESSION_TOKEN: credentials.sessionToken }),
+        }),
+  }
+}
+
+const mountsOf = ({ layers }: Definition): readonly MountSpec[] => [
+  ...Object.entries(RUNTIME_PLACES).map(([target, path]) => bind(target, FUNCTION_DRIVES.runtime, path)),
+  bind("/var/task", FUNCTION_DRIVES.code, FUNCTION_PLACES.files),
+  // Of a root disk it is empty.
+  ...(layers.length > 0 ? [bind("/opt", FUNCTION_DRIVES.layers, FUNCTION_PLACES.files)] : []),
+  { ...bind("/tmp", FUNCTION_DRIVES.temporary, FUNCTION_PLACES.temporary), isWritable: true },
+]
+
+const bind = (target: string, drive: number, path: string) => ({
+  kind: "bind" as const,
+  target,
+  from: { drive, path: "" },
+  path,
+  copyTo: null,
+})

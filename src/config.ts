@@ -84,6 +84,9 @@ const Environment = z.object({
   TORPOR_FAIL_AT: z.enum(failpoints, { error: `must be one of: ${failpoints.join(", ")}` }).optional(),
 })
 
+/** A service of AWS's, or one that speaks as it does. */
+const service = z.strictObject({ endpoint: webAddress, accessKeyId: text, secretAccessKey: text })
+
 /** The file named by TORPOR_CONFIG. Every member has a default; what is not here is an error. */
 const File = z.strictObject({
   /** Where guests' packages come from. */
@@ -131,6 +134,31 @@ const File = z.strictObject({
       headersTimeoutSeconds: z.number().int().min(1).max(600).default(20),
       /** Of a connection without a request. */
       idleTimeoutSeconds: z.number().int().min(1).max(3600).default(65),
+    })
+    .prefault({}),
+  /** Asynchronous invocations of functions that wait, and what is told of those that are over. */
+  events: z
+    .strictObject({
+      /** Of one function; more are refused. */
+      maxPerFunction: z.number().int().min(1).default(100_000),
+      maxMiBPerFunction: z.number().int().min(1).default(512),
+      /** Of all functions together. */
+      max: z.number().int().min(1).default(1_000_000),
+      maxMiB: z.number().int().min(1).default(4096),
+      /** Being delivered at once; of them one function has at most half. */
+      maxInFlight: z.number().int().min(2).max(10_000).default(256),
+    })
+    .prefault({}),
+  /** Where results of asynchronous invocations may be sent, beside functions. */
+  destinations: z
+    .strictObject({
+      /** For `arn:aws:sqs:…` and `arn:aws:sns:…`. */
+      sqs: service.optional(),
+      sns: service.optional(),
+      /** `arn:aws:torpor:::webhook/NAME`, by name; signed as https://www.standardwebhooks.com says. */
+      webhooks: z
+        .record(z.string().regex(/^[A-Za-z0-9_-]{1,64}$/), z.strictObject({ url: webAddress, secret: text }))
+        .default({}),
     })
     .prefault({}),
   /** What applications and builds say is kept as long as all three allow. */

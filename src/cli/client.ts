@@ -1,5 +1,4 @@
 /** The daemon as its own commands use it: by its API alone, like anybody's program. */
-import { createHash, createHmac } from "node:crypto"
 import { readFile } from "node:fs/promises"
 import { join } from "node:path"
 import { LambdaMicrovmsClient } from "@aws-sdk/client-lambda-microvms"
@@ -7,6 +6,7 @@ import { S3Client } from "@aws-sdk/client-s3"
 import { SignatureV4 } from "@smithy/signature-v4"
 import type { Config } from "../config.ts"
 import { OperatorError } from "../errors.ts"
+import { Sha256 } from "../sha256.ts"
 
 export interface ApiClient extends Disposable {
   readonly url: string
@@ -107,28 +107,4 @@ const credentialsOf = async ({ dataDirectory, credentials }: Config) => {
 const reachable = (address: string): string => {
   const one = address === "0.0.0.0" ? "127.0.0.1" : address === "::" ? "::1" : address
   return one.includes(":") ? `[${one}]` : one
-}
-
-/** The hash that the signer asks for. */
-class Sha256 {
-  readonly #key: string | Uint8Array | undefined
-  #chunks: (string | Uint8Array)[] = []
-
-  constructor(key?: string | Uint8Array | ArrayBuffer | ArrayBufferView) {
-    this.#key = key as string | Uint8Array | undefined
-  }
-
-  update(chunk: string | Uint8Array): void {
-    this.#chunks.push(chunk)
-  }
-
-  async digest(): Promise<Uint8Array> {
-    const hash = this.#key === undefined ? createHash("sha256") : createHmac("sha256", this.#key)
-    for (const chunk of this.#chunks) hash.update(chunk)
-    return hash.digest()
-  }
-
-  reset(): void {
-    this.#chunks = []
-  }
 }

@@ -5,6 +5,7 @@ export const recursiveLoops = ["Allow", "Terminate"] as const
 export const urlAuthTypes = ["NONE", "AWS_IAM"] as const
 export const invokeModes = ["BUFFERED", "RESPONSE_STREAM"] as const
 export const initializations = ["on-demand", "provisioned-concurrency", "snap-start"] as const
+export const eventKinds = ["invocation", "destination", "dead-letter"] as const
 export const runtimeUpdates = ["Auto", "FunctionUpdate", "Manual"] as const
 
 export interface FunctionLogging {
@@ -38,6 +39,14 @@ export interface FunctionSettings {
 export interface EventDestinations {
   onSuccess: string | null
   onFailure: string | null
+}
+
+/** What a dead letter says of the event that is its body. */
+export interface DeadLetterAttributes {
+  requestId: string
+  /** An HTTP status: 200 when the function itself has failed. */
+  errorCode: number
+  errorMessage: string
 }
 
 export interface UrlCors {

@@ -5,6 +5,7 @@
 import { sql } from "drizzle-orm"
 import {
   bigint,
+  bigserial,
   check,
   doublePrecision,
   index,
@@ -18,12 +19,14 @@ import {
 } from "drizzle-orm/pg-core"
 import { at, bytea, oneOf } from "./columns.ts"
 import {
+  eventKinds,
   functionStates,
   invokeModes,
   recursiveLoops,
   runtimeUpdates,
   updateStates,
   urlAuthTypes,
+  type DeadLetterAttributes,
   type EventDestinations,
   type FunctionSettings,
   type PolicyStatement,
@@ -258,4 +261,47 @@ export const runtimeBases = pgTable(
     madeOf: text("made_of").notNull(),
   },
   (table) => [primaryKey({ columns: [table.hostId, table.runtime, table.memoryMiB] })],
+)
+
+/**
+ * What waits for its delivery by one host: asynchronous events, and what is told of those that are over. A row is deleted when it is
+ * delivered or given up. It refers to no function's row: taking an event in waits for nobody who changes the function.
+ */
+export const functionEvents = pgTable(
+  "function_events",
+  {
+    position: bigserial("position", { mode: "number" }).primaryKey(),
+    hostId: uuid("host_id")
+      .notNull()
+      .references(() => hosts.id),
+    account: text("account").notNull(),
+    region: text("region").notNull(),
+    /** Of an invocation the function that is called, of all else the one whose event is over. */
+    functionId: uuid("function_id").notNull(),
+    functionName: text("function_name").notNull(),
+    kind: text("kind", { enum: eventKinds }).notNull(),
+    /** Of an invocation the qualifier, empty when none was said; else the destination's ARN. */
+    target: text("target").notNull(),
+    requestId: uuid("request_id").notNull(),
+    body: bytea("body").notNull(),
+    clientContext: text("client_context"),
+    traceId: text("trace_id"),
+    /** Of a dead letter. */
+    attributes: jsonb("attributes").$type<DeadLetterAttributes>(),
+    /** Of an invocation: how often the function has failed with it. */
+    attempts: integer("attempts").notNull().default(0),
+    acceptedAt: at("accepted_at").notNull(),
+    dueAt: at("due_at").notNull(),
+  },
+  (table) => [
+    index("function_events_due").on(
+      table.hostId,
+      table.functionId,
+      table.kind,
+      table.target,
+      table.dueAt,
+      table.position,
+    ),
+    oneOf("function_events_kind", table.kind, eventKinds),
+  ],
 )

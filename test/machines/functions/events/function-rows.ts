@@ -1,0 +1,64 @@
+import { randomUUID } from "node:crypto"
+import type { PostgresJsDatabase } from "drizzle-orm/postgres-js"
+import { functionCodes, functionEventConfigs, functions, functionVersions } from "../../../../src/db/functions.ts"
+
+export const scope = { account: "000000000000", region: "eu-central-1" }
+
+/** A function's rows, as if it had been made; answers its id. */
+export const insertFunction = async (
+  db: PostgresJsDatabase,
+  hostId: string,
+  name: string,
+  {
+    deadLetterArn = null,
+    config,
+  }: {
+    deadLetterArn?: string | null
+    config?: Partial<Pick<typeof functionEventConfigs.$inferInsert, "maximumRetries" | "maximumAgeSeconds">> & {
+      onSuccess?: string
+      onFailure?: string
+    }
+  } = {},
+): Promise<string> => {
+  const [id, codeId] = [randomUUID(), randomUUID()]
+  await db.insert(functions).values({ id, ...scope, name })
+  await db.insert(functionCodes).values({ id: codeId, hostId, sha256: codeId, bytes: 1, unpackedBytes: 1 })
+  await db.insert(functionVersions).values({
+    id: randomUUID(),
+    functionId: id,
+    number: 0,
+    codeId,
+    settings: {
+      runtime: "nodejs24.x",
+      handler: "index.handler",
+      role: "arn:aws:iam::000000000000:role/lambda",
+      description: "",
+      timeoutSeconds: 3,
+      memoryMiB: 128,
+      temporaryMiB: 512,
+      architectures: ["x86_64"],
+      layers: [],
+      logging: { format: "Text", applicationLevel: null, systemLevel: null, group: null },
+      tracing: "PassThrough",
+      deadLetterArn,
+      kmsKeyArn: null,
+      vpc: false,
+    },
+    definitionHash: "",
+    state: "Active",
+    revisionId: randomUUID(),
+    modifiedAt: new Date(),
+  })
+  if (config !== undefined) {
+    const { onSuccess = null, onFailure = null, maximumRetries = null, maximumAgeSeconds = null } = config
+    await db.insert(functionEventConfigs).values({
+      functionId: id,
+      qualifier: "$LATEST",
+      maximumRetries,
+      maximumAgeSeconds,
+      destinations: { onSuccess, onFailure },
+      modifiedAt: new Date(),
+    })
+  }
+  return id
+}

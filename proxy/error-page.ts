@@ -60,6 +60,21 @@ const words: Readonly<Record<EdgeErrorCode, Words>> = {
     happened: "The server has as many requests open as it can hold.",
     advice: WAIT,
   },
+  NO_WEBSOCKETS: {
+    title: "No WebSockets here",
+    happened: "This address is a function's: it is asked and answers, and holds no connection open.",
+    advice: "Use plain requests, or a response that the function streams.",
+  },
+  BODY_TIMEOUT: {
+    title: "Too slow",
+    happened: "What was being sent stopped coming before all of it was here.",
+    advice: "Send it again over a steadier connection, or in smaller parts.",
+  },
+  URLS_OVERLOADED: {
+    title: "Too much at once",
+    happened: "The server has as many requests to functions open, or as much of them in memory, as it can hold.",
+    advice: WAIT,
+  },
   APP_CONNECT_FAILED: {
     title: "The application does not answer",
     happened:

@@ -4,6 +4,7 @@
  */
 import type { IncomingHttpHeaders } from "node:http"
 import type { Readable } from "node:stream"
+import type { TLSSocket } from "node:tls"
 import type { RequestHead } from "./admission/request-head.ts"
 import type { EdgeAnswer } from "./errors.ts"
 import type { Protocol } from "./metrics.ts"
@@ -11,6 +12,10 @@ import type { Protocol } from "./metrics.ts"
 export interface Exchange {
   readonly requestId: string
   readonly head: RequestHead
+  /** Its fields as they were sent, names and values in turn; HTTP/2's pseudo-headers too. */
+  readonly fields: readonly string[]
+  /** What its connection is encrypted with, in OpenSSL's words. */
+  tls(): Tls
   readonly remoteAddress: string | undefined
   readonly remotePort: number | undefined
   readonly body: Readable
@@ -43,6 +48,11 @@ export interface Exchange {
   discardBody(): void
 }
 
+export interface Tls {
+  readonly version: string
+  readonly cipherSuite: string
+}
+
 /** An answer of the application, its headers prepared for the client. */
 export interface GuestAnswer {
   readonly status: number
@@ -55,6 +65,12 @@ export interface GuestAnswer {
   readonly isBodiless: boolean
   trailers(): IncomingHttpHeaders
 }
+
+/** Of a connection of the edge's: `TLSv1.3`. */
+export const tlsOf = (socket: TLSSocket): Tls => ({
+  version: socket.getProtocol() ?? "",
+  cipherSuite: socket.getCipher()?.name ?? "",
+})
 
 /** Once the client's side is closed. */
 export const goneSignal = (exchange: Exchange): AbortSignal => {

@@ -6,7 +6,10 @@ import { Counter, Gauge, Histogram, type Registry } from "prom-client"
 
 export type Protocol = "http/1.1" | "h2" | "websocket"
 
-/** Counts one exchange of a MicroVM. */
+/** How a function URL answers. */
+export type UrlMode = "buffered" | "streamed"
+
+/** Counts one exchange. */
 export interface Meter {
   /** Bytes that went into the guest, or came out of it; heads too, but for HTTP/2's. */
   carried(direction: Direction, bytes: number): void
@@ -18,9 +21,11 @@ export interface Meter {
 
 export interface EdgeMetrics {
   begin(microvmId: string, protocol: Protocol): Meter
+  /** Counts one exchange of a function URL: URLs are no labels, since strangers' functions may have any number of them. */
+  beginUrl(mode: UrlMode, protocol: Protocol): Meter
   /** A request was held until its MicroVM was awake. */
   held(ms: number): void
-  /** The edge answered for itself. */
+  /** The edge answered for itself, by `x-aws-proxy-error` or, where AWS has words, by AWS's. */
   refused(error: string): void
   /** The MicroVM is over: its numbers go. */
   forget(microvmId: string): void
@@ -57,6 +62,7 @@ export const createEdgeMetrics = (registry: Registry): EdgeMetrics => {
     h2: createCounts(),
     websocket: createCounts(),
   }
+  const byMode: Record<UrlMode, Counts> = { buffered: createCounts(), streamed: createCounts() }
   const registers = [registry]
 
   /** The same three of each thing that is counted. */
@@ -98,10 +104,11 @@ export const createEdgeMetrics = (registry: Registry): EdgeMetrics => {
   }
   register("torpor_edge", "protocol", "the client's protocol", () => Object.entries(byProtocol))
   register("torpor_microvm", "microvm", "MicroVM", () => byVm)
+  register("torpor_function_url", "mode", "how the function URL answers", () => Object.entries(byMode))
 
   const refusals = new Counter({
     name: "torpor_edge_refusals_total",
-    help: "Answers of the edge itself, by x-aws-proxy-error.",
+    help: "Answers of the edge itself, by x-aws-proxy-error or AWS's name.",
     labelNames: ["error"],
     registers,
   })
@@ -126,24 +133,26 @@ export const createEdgeMetrics = (registry: Registry): EdgeMetrics => {
     return counts
   }
 
+  const begin = (...both: readonly Counts[]): Meter => {
+    for (const counts of both) counts.open++
+    return {
+      carried(direction, bytes) {
+        for (const counts of both) counts.bytes[direction] += bytes
+      },
+      connected: (ms) => connects.observe(ms / 1000),
+      end(status) {
+        const statusClass = toClass(status)
+        for (const counts of both) {
+          counts.open--
+          counts.requests[statusClass]++
+        }
+      },
+    }
+  }
+
   return {
-    begin(microvmId, protocol) {
-      const both = [byProtocol[protocol], countsOf(microvmId)] as const
-      for (const counts of both) counts.open++
-      return {
-        carried(direction, bytes) {
-          for (const counts of both) counts.bytes[direction] += bytes
-        },
-        connected: (ms) => connects.observe(ms / 1000),
-        end(status) {
-          const statusClass = toClass(status)
-          for (const counts of both) {
-            counts.open--
-            counts.requests[statusClass]++
-          }
-        },
-      }
-    },
+    begin: (microvmId, protocol) => begin(byProtocol[protocol], countsOf(microvmId)),
+    beginUrl: (mode, protocol) => begin(byProtocol[protocol], byMode[mode]),
     held: (ms) => wakeWaits.observe(ms / 1000),
     refused: (error) => refusals.inc({ error }),
     forget: (microvmId) => void byVm.delete(microvmId),

@@ -10,6 +10,7 @@ import { EdgeError, toAnswer, type EdgeAnswer, type EdgeErrorCode } from "./erro
 import { goneSignal, type Exchange } from "./exchange.ts"
 import type { Pool, Pools } from "./guest/pools.ts"
 import type { GuestPlace } from "./guest/send.ts"
+import { createServeUrl, type FunctionUrls } from "./function-url/serve.ts"
 import { prepareRequest } from "./headers.ts"
 import type { Limits } from "./limits/limits.ts"
 import type { EdgeMetrics } from "./metrics.ts"
@@ -22,6 +23,10 @@ export interface PassOptions {
   readonly limits: Limits
   readonly metrics: EdgeMetrics
   readonly log: Log
+  /** Left out where there are no functions. */
+  readonly functionUrls?: FunctionUrls | undefined
+  readonly maxHeaderKiB: number
+  readonly maxUrlMiB: number
   /** How long an answer of the edge's own waits to be read, too. */
   readonly idleTimeoutSeconds: number
 }
@@ -33,15 +38,8 @@ export type Serve = (
   send: (at: GuestPlace, pool: Pool) => Promise<void>,
 ) => Promise<void>
 
-export const createServe = ({
-  router,
-  tokens,
-  pools,
-  limits,
-  metrics,
-  log,
-  idleTimeoutSeconds,
-}: PassOptions): Serve => {
+export const createServe = (options: PassOptions): Serve => {
+  const { router, tokens, pools, limits, metrics, log, functionUrls, idleTimeoutSeconds } = options
   /** Counts the request as open and waits until its VM is awake; a client that gives up ends its wait. */
   const hold = async (
     exchange: Exchange,
@@ -74,9 +72,13 @@ export const createServe = ({
     exchange.onOver(() => clearTimeout(unread))
   }
 
+  const serveUrl = functionUrls && createServeUrl({ ...options, ...functionUrls, answerInstead })
+
   const pass = async (exchange: Exchange, toClaim: () => Claim, send: Parameters<Serve>[2]) => {
     const { head, requestId, remoteAddress } = exchange
     const claim = toClaim()
+    const byUrl = serveUrl?.(exchange)
+    if (byUrl !== undefined) return byUrl
     if (isForEntrance(head)) {
       const answer = await enter(head, requestId, router, tokens)
       exchange.discardBody()

@@ -13,6 +13,7 @@ import { createServe, type PassOptions } from "./passes.ts"
 /** What strangers and users may take of the edge. */
 export interface EdgeLimits extends RequestLimits {
   readonly maxHeaderKiB: number
+  readonly maxUrlMiB: number
   readonly handshakeTimeoutSeconds: number
   readonly headersTimeoutSeconds: number
   readonly idleTimeoutSeconds: number

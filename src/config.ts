@@ -127,6 +127,8 @@ const File = z.strictObject({
       requestsPerSecondPerVm: z.number().min(0.1).max(1_000_000).optional(),
       /** Each way, of bodies and WebSockets; unlimited when left out. Who sends more is held back. */
       bandwidthMiBPerSecondPerVm: z.number().min(0.01).max(100_000).optional(),
+      /** Bodies of requests to function URLs, and answers of theirs, that are in memory; at most half of it for one URL. */
+      maxUrlMiB: z.number().int().min(16).max(1_000_000).default(512),
       /** Of one request: its line and its headers together. */
       maxHeaderKiB: z.number().int().min(8).max(1024).default(32),
       handshakeTimeoutSeconds: z.number().int().min(1).max(600).default(10),

@@ -1,6 +1,7 @@
 import type { IncomingMessage, OutgoingHttpHeaders, ServerResponse } from "node:http"
+import type { TLSSocket } from "node:tls"
 import type { RequestHead } from "../admission/request-head.ts"
-import type { Exchange, GuestAnswer } from "../exchange.ts"
+import { tlsOf, type Exchange, type GuestAnswer } from "../exchange.ts"
 import { prepareTrailers } from "../headers.ts"
 import { discardRest } from "./discard.ts"
 
@@ -37,6 +38,8 @@ export const createHttp1Exchange = (
     request,
     requestId,
     head: toRequestHead(request),
+    fields: request.rawHeaders,
+    tls: () => tlsOf(request.socket as TLSSocket),
     remoteAddress: request.socket.remoteAddress,
     remotePort: request.socket.remotePort,
     body: request,

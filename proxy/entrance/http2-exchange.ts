@@ -1,6 +1,7 @@
 import { constants, type IncomingHttpHeaders, type OutgoingHttpHeaders, type ServerHttp2Stream } from "node:http2"
 import type { Readable } from "node:stream"
-import type { Exchange, GuestAnswer } from "../exchange.ts"
+import type { TLSSocket } from "node:tls"
+import { tlsOf, type Exchange, type GuestAnswer } from "../exchange.ts"
 import { prepareTrailers } from "../headers.ts"
 
 const { NGHTTP2_FLAG_END_STREAM, NGHTTP2_INTERNAL_ERROR, NGHTTP2_NO_ERROR } = constants
@@ -9,6 +10,7 @@ const { NGHTTP2_FLAG_END_STREAM, NGHTTP2_INTERNAL_ERROR, NGHTTP2_NO_ERROR } = co
 export const createHttp2Exchange = (
   stream: ServerHttp2Stream,
   headers: IncomingHttpHeaders,
+  fields: readonly string[],
   flags: number,
   requestId: string,
 ): Exchange => {
@@ -25,6 +27,8 @@ export const createHttp2Exchange = (
   return {
     requestId,
     head,
+    fields,
+    tls: () => tlsOf(stream.session?.socket as TLSSocket),
     remoteAddress: stream.session?.socket.remoteAddress,
     remotePort: stream.session?.socket.remotePort,
     body: stream,

@@ -69,7 +69,7 @@ export const openHttp2 = (serve: Serve, limits: Http2Limits): Http2Entrance => {
         stream.destroy()
       })
     const { ":authority": authority, host } = headers
-    const exchange = createHttp2Exchange(stream, headers, flags, randomUUID())
+    const exchange = createHttp2Exchange(stream, headers, raw, flags, randomUUID())
     const toClaim = () => {
       checkHttp2(exchange.head, authority, host)
       return claimOf(exchange.head)

@@ -1,6 +1,7 @@
 import { ServerResponse, type IncomingMessage } from "node:http"
 import type { Socket } from "node:net"
-import type { Exchange } from "../exchange.ts"
+import type { TLSSocket } from "node:tls"
+import { tlsOf, type Exchange } from "../exchange.ts"
 import { createHttp1Exchange, toRequestHead } from "./http1-exchange.ts"
 
 /**
@@ -18,6 +19,8 @@ export const createUpgradeExchange = (
   return {
     requestId,
     head: toRequestHead(request),
+    fields: request.rawHeaders,
+    tls: () => tlsOf(socket as TLSSocket),
     remoteAddress: socket.remoteAddress,
     remotePort: socket.remotePort,
     body: request,

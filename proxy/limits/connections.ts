@@ -17,9 +17,9 @@ export interface Connections {
   accept(socket: Socket): void
   /**
    * Says that a request was let in on a connection, or throws an {@link EdgeError}. A connection counts for a VM and a token from
-   * their first request on it to its own end; it is in use until what this returns is called.
+   * their first request on it to its own end; it is in use until what this returns is called. Function URLs count like VMs.
    */
-  use(connection: ConnectionEnd, vmId: string, token: string): () => void
+  use(connection: ConnectionEnd, vmId: string, token: string | undefined): () => void
   readonly open: number
 }
 
@@ -72,14 +72,14 @@ export const createConnections = (limits: ConnectionLimits): Connections => {
       // It is closed already: whoever uses it will notice.
       if (connection === undefined || connection.isOver) return () => {}
       const { vms, tokens } = connection
-      const [isNewVm, isNewToken] = [!vms.has(vmId), !tokens.has(token)]
+      const [isNewVm, newToken] = [!vms.has(vmId), token === undefined || tokens.has(token) ? undefined : token]
       if (isNewVm && !ofVm.add(vmId)) throw new EdgeError("TOO_MANY_CONNECTIONS")
-      if (isNewToken && !ofToken.add(token)) {
+      if (newToken !== undefined && !ofToken.add(newToken)) {
         if (isNewVm) ofVm.remove(vmId)
         throw new EdgeError("TOO_MANY_CONNECTIONS_OF_TOKEN")
       }
       vms.add(vmId)
-      tokens.add(token)
+      if (newToken !== undefined) tokens.add(newToken)
       if (connection.uses++ === 0) inUse++
       strangers.delete(connection)
       idle.delete(connection)

@@ -21,7 +21,7 @@ export interface Paces {
 export interface Limits {
   readonly connections: Connections
   /** Counts a request in until what it returns is called, or throws an {@link EdgeError} that says whose limit is reached. */
-  enter(connection: ConnectionEnd, vmId: string, token: string): () => void
+  enter(connection: ConnectionEnd, vmId: string, token: string | undefined): () => void
   /** `undefined` where nothing is configured: nothing is in the way then. */
   pacesOf(vmId: string): Paces | undefined
 }

@@ -10,7 +10,7 @@ export interface OpenRequestLimits {
 
 export interface OpenRequests {
   /** Counts one in until what it returns is called, or throws an {@link EdgeError}: a VM's or a token's limit is its own, the edge's is everybody's. */
-  enter(vmId: string, token: string): () => void
+  enter(vmId: string, token: string | undefined): () => void
   readonly open: number
 }
 
@@ -21,14 +21,14 @@ export const createOpenRequests = (limits: OpenRequestLimits): OpenRequests => {
   return {
     enter(vmId, token) {
       if (!ofVm.add(vmId)) throw new EdgeError("TOO_MANY_REQUESTS")
-      if (!ofToken.add(token)) {
+      if (token !== undefined && !ofToken.add(token)) {
         ofVm.remove(vmId)
         throw new EdgeError("TOO_MANY_REQUESTS_OF_TOKEN")
       }
       // Last: one VM's flood is told that it is its own, whatever the edge's state.
       if (open >= limits.maxRequests) {
         ofVm.remove(vmId)
-        ofToken.remove(token)
+        if (token !== undefined) ofToken.remove(token)
         throw new EdgeError("OVERLOADED")
       }
       open++
@@ -38,7 +38,7 @@ export const createOpenRequests = (limits: OpenRequestLimits): OpenRequests => {
         isOver = true
         open--
         ofVm.remove(vmId)
-        ofToken.remove(token)
+        if (token !== undefined) ofToken.remove(token)
       }
     },
     get open() {

@@ -1,7 +1,7 @@
 /** That something about a function has changed, told within this daemon once it is committed. */
 
 export interface FunctionChanges {
-  /** Its code, its settings, its versions or aliases, its concurrency; or it is gone. */
+  /** Its code, its settings, its versions or aliases, its concurrency, its URLs, who may use it; or it is gone. */
   tell(functionId: string): void
   /** Answers what stops it. A listener doesn't throw. */
   listen(listener: (functionId: string) => void): () => void

@@ -13,7 +13,7 @@ import { checkRevision, invalid, noSuchResource } from "../refusals.ts"
 import { findVersion, lockFunction } from "../rows.ts"
 
 /** The verbs about resource policies of functions. */
-export const createPermissionVerbs = ({ db }: Pick<FunctionsGround, "db">) => {
+export const createPermissionVerbs = ({ db, changes }: Pick<FunctionsGround, "db" | "changes">) => {
   const at = (functionId: string, qualifier: string | undefined) =>
     and(eq(functionPolicies.functionId, functionId), eq(functionPolicies.qualifier, qualifier ?? ""))
 
@@ -34,13 +34,13 @@ export const createPermissionVerbs = ({ db }: Pick<FunctionsGround, "db">) => {
     })
 
   return {
-    add: (
+    async add(
       asked: FunctionReference,
       permission: Permission,
       revisionId: string | undefined,
       caller: Caller,
-    ): Promise<PolicyStatement> =>
-      db.transaction(async (tx) => {
+    ): Promise<PolicyStatement> {
+      const added = await db.transaction(async (tx) => {
         const owner = await ownerOf(tx, asked, caller)
         const [row] = await tx.select().from(functionPolicies).where(at(owner.id, asked.qualifier))
         checkRevision(revisionId, row?.revisionId ?? null, "GetPolicy")
@@ -52,16 +52,19 @@ export const createPermissionVerbs = ({ db }: Pick<FunctionsGround, "db">) => {
           .values({ functionId: owner.id, qualifier: asked.qualifier ?? "", ...changed })
           .onConflictDoUpdate({ target: [functionPolicies.functionId, functionPolicies.qualifier], set: changed })
         await record(tx, asked, permission.statementId, "added", caller)
-        return statement
-      }),
+        return { functionId: owner.id, statement }
+      })
+      changes.tell(added.functionId)
+      return added.statement
+    },
 
-    remove: (
+    async remove(
       asked: FunctionReference,
       statementId: string,
       revisionId: string | undefined,
       caller: Caller,
-    ): Promise<void> =>
-      db.transaction(async (tx) => {
+    ): Promise<void> {
+      const functionId = await db.transaction(async (tx) => {
         const owner = await ownerOf(tx, asked, caller)
         const [row] = await tx.select().from(functionPolicies).where(at(owner.id, asked.qualifier))
         if (row === undefined) throw noSuchResource()
@@ -74,7 +77,10 @@ export const createPermissionVerbs = ({ db }: Pick<FunctionsGround, "db">) => {
             .set({ statements, revisionId: randomUUID() })
             .where(at(owner.id, asked.qualifier))
         await record(tx, asked, statementId, "removed", caller)
-      }),
+        return owner.id
+      })
+      changes.tell(functionId)
+    },
 
     async get(asked: FunctionReference, scope: Scope): Promise<{ policy: string; revisionId: string }> {
       const { owner } = await findVersion(db, asked, scope)

@@ -27,7 +27,7 @@ export type FunctionUrl = UrlRow & { readonly functionName: string }
 const newUrlId = () => [...randomBytes(32)].map((byte) => (byte % 32).toString(32)).join("")
 
 /** The verbs about function URLs. */
-export const createUrlVerbs = ({ db }: Pick<FunctionsGround, "db">) => {
+export const createUrlVerbs = ({ db, changes }: Pick<FunctionsGround, "db" | "changes">) => {
   const at = (functionId: string, asked: FunctionReference) =>
     and(eq(functionUrls.functionId, functionId), eq(functionUrls.qualifier, asked.qualifier ?? ""))
 
@@ -44,12 +44,12 @@ export const createUrlVerbs = ({ db }: Pick<FunctionsGround, "db">) => {
     })
 
   return {
-    create: (
+    async create(
       asked: FunctionReference,
       request: UrlRequest & { readonly authType: UrlRow["authType"] },
       caller: Caller,
-    ): Promise<FunctionUrl> =>
-      db.transaction(async (tx) => {
+    ): Promise<FunctionUrl> {
+      const created = await db.transaction(async (tx) => {
         await lockFunction(tx, asked, caller)
         const owner = await ownerOf(tx, asked, caller)
         const [row] = await tx
@@ -70,8 +70,11 @@ export const createUrlVerbs = ({ db }: Pick<FunctionsGround, "db">) => {
             `Failed to create function url config for [functionArn = ${functionArn(caller, asked.name, asked.qualifier)}]. Error message:  FunctionUrlConfig exists for this Lambda function`,
           )
         await record(tx, asked, "created", caller)
-        return { ...row, functionName: asked.name }
-      }),
+        return row
+      })
+      changes.tell(created.functionId)
+      return { ...created, functionName: asked.name }
+    },
 
     async get(asked: FunctionReference, scope: Scope): Promise<FunctionUrl> {
       const owner = await ownerOf(db, asked, scope)
@@ -80,8 +83,8 @@ export const createUrlVerbs = ({ db }: Pick<FunctionsGround, "db">) => {
       return { ...row, functionName: asked.name }
     },
 
-    update: (asked: FunctionReference, request: UrlRequest, caller: Caller): Promise<FunctionUrl> =>
-      db.transaction(async (tx) => {
+    async update(asked: FunctionReference, request: UrlRequest, caller: Caller): Promise<FunctionUrl> {
+      const updated = await db.transaction(async (tx) => {
         await lockFunction(tx, asked, caller)
         const owner = await ownerOf(tx, asked, caller)
         const [row] = await tx
@@ -96,16 +99,22 @@ export const createUrlVerbs = ({ db }: Pick<FunctionsGround, "db">) => {
           .returning()
         if (row === undefined) throw noSuchResource()
         await record(tx, asked, "updated", caller)
-        return { ...row, functionName: asked.name }
-      }),
+        return row
+      })
+      changes.tell(updated.functionId)
+      return { ...updated, functionName: asked.name }
+    },
 
-    remove: (asked: FunctionReference, caller: Caller): Promise<void> =>
-      db.transaction(async (tx) => {
+    async remove(asked: FunctionReference, caller: Caller): Promise<void> {
+      const functionId = await db.transaction(async (tx) => {
         const owner = await ownerOf(tx, asked, caller)
         const gone = await tx.delete(functionUrls).where(at(owner.id, asked)).returning({ id: functionUrls.id })
         if (gone.length === 0) throw noSuchResource()
         await record(tx, asked, "deleted", caller)
-      }),
+        return owner.id
+      })
+      changes.tell(functionId)
+    },
 
     /** By qualifier, the function's own first. */
     async list(name: string, page: PageRequest, scope: Scope): Promise<Page<FunctionUrl>> {

@@ -5,6 +5,7 @@ import type { Readable } from "node:stream"
 import type { UrlCors } from "../../../src/db/function-values.ts"
 import { functionPolicies, functions, functionUrls } from "../../../src/db/functions.ts"
 import type { Database } from "../../vm-row.ts"
+import type { FunctionChanges } from "../changes.ts"
 import type { Invoker } from "../invoking/invoker.ts"
 import { allowsUrl, type UrlCaller } from "./access.ts"
 
@@ -28,6 +29,7 @@ export interface UrlRouter {
 
 export interface UrlRouterOptions {
   readonly db: Database
+  readonly changes: Pick<FunctionChanges, "listen">
   readonly invoker: Pick<Invoker, "invoke">
   /** What follows a URL's first label: `lambda-url.localhost`. */
   readonly domain: string
@@ -35,15 +37,24 @@ export interface UrlRouterOptions {
 
 const LABEL = /^[0-9a-z]{32}$/
 const MAX_KNOWN = 10_000
-/** How long a change of a configuration or a policy may go unnoticed; other daemons make them too. */
+/** How long a change may go unnoticed that another daemon has made; this one's own are told. */
 const KNOWN_MS = 1000
 
-/** Routes by Host over the rows of function URLs. */
-export const createUrlRouter = ({ db, invoker, domain }: UrlRouterOptions): UrlRouter => {
-  const known = new LRUCache<string, Promise<UrlTarget | undefined>>({ max: MAX_KNOWN, ttl: KNOWN_MS })
-  const suffix = `.${domain}`
+interface Known {
+  readonly target: Promise<UrlTarget | undefined>
+  /** Whose it is isn't known before it is looked up. */
+  mayBeOf(functionId: string): boolean
+}
 
-  const load = async (id: string): Promise<UrlTarget | undefined> => {
+/** Routes by Host over the rows of function URLs. */
+export const createUrlRouter = ({ db, changes, invoker, domain }: UrlRouterOptions): UrlRouter => {
+  const known = new LRUCache<string, Known>({ max: MAX_KNOWN, ttl: KNOWN_MS })
+  const suffix = `.${domain}`
+  changes.listen((functionId) => {
+    for (const [id, entry] of known.entries()) if (entry.mayBeOf(functionId)) known.delete(id)
+  })
+
+  const load = async (id: string, onOwner: (functionId: string) => void): Promise<UrlTarget | undefined> => {
     const [row] = await db
       .select({ url: functionUrls, owner: functions, policy: functionPolicies.statements })
       .from(functionUrls)
@@ -58,6 +69,7 @@ export const createUrlRouter = ({ db, invoker, domain }: UrlRouterOptions): UrlR
       .where(eq(functionUrls.id, id))
     if (row === undefined) return undefined
     const { url, owner, policy } = row
+    onOwner(owner.id)
     const { account, region, name } = owner
     const { authType, cors, qualifier } = url
     const guarded = { authType, account, region, statements: policy ?? [] }
@@ -88,15 +100,19 @@ export const createUrlRouter = ({ db, invoker, domain }: UrlRouterOptions): UrlR
       const id = host.slice(0, -suffix.length)
       if (!LABEL.test(id)) return undefined
       const before = known.get(id)
-      if (before !== undefined) return before
-      const loading = load(id)
-      known.set(id, loading)
+      if (before !== undefined) return before.target
+      let owner: string | undefined
+      const entry: Known = {
+        target: load(id, (functionId) => (owner = functionId)),
+        mayBeOf: (functionId) => (owner ?? functionId) === functionId,
+      }
+      known.set(id, entry)
       const forget = () => {
-        if (known.peek(id) === loading) known.delete(id)
+        if (known.peek(id) === entry) known.delete(id)
       }
       // Guesses take nobody's place, and a database that was away is asked again.
-      loading.then((target) => target ?? forget(), forget)
-      return loading
+      entry.target.then((target) => target ?? forget(), forget)
+      return entry.target
     },
   }
 }

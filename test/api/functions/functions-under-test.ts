@@ -51,6 +51,7 @@ export const startFunctions = async (limits: Partial<FunctionLimits> = {}) => {
     store,
     hostId,
     settling: functions.settling,
+    changes: functions.changes,
     /** Another daemon's start on the same database and store. */
     open,
     client: (config: { region?: string; credentials?: typeof credentials } = {}) => {

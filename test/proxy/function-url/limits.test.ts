@@ -16,7 +16,7 @@ const metric = async (edge: UrlEdge, name: string, labels: Record<string, string
   (await edge.metrics.getMetricsAsJSON())
     .find((one) => one.name === name)
     ?.values.find((value) =>
-      Object.entries(labels).every(([label, text]) => (value.labels as Record<string, unknown>)[label] === text),
+      Object.entries(labels).every(([label, wanted]) => (value.labels as Record<string, unknown>)[label] === wanted),
     )?.value
 
 describe.each(protocols)("Over %s", (protocol) => {

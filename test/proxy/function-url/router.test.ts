@@ -1,7 +1,6 @@
 import { afterAll, beforeAll, beforeEach, expect, test } from "vitest"
 import type { Lambda } from "@aws-sdk/client-lambda"
 import { createUrlRouter, type UrlRouter } from "../../../machines/functions/urls/router.ts"
-import { eventually } from "../../fixtures/eventually.ts"
 import { account, region } from "../../api/api-under-test.ts"
 import { functionInput, startFunctions, type FunctionsUnderTest } from "../../api/functions/functions-under-test.ts"
 import { createFakeInvoker } from "./fake-invoker.ts"
@@ -15,7 +14,10 @@ beforeAll(async () => {
   client = under.client()
 })
 afterAll(() => under[Symbol.asyncDispose]())
-beforeEach(() => void (router = createUrlRouter({ db: under.db, invoker, domain: "lambda-url.localhost" })))
+beforeEach(
+  () =>
+    void (router = createUrlRouter({ db: under.db, changes: under.changes, invoker, domain: "lambda-url.localhost" })),
+)
 
 /** Creates a function with a URL that anybody may ask; resolves with the host that the API printed. */
 const create = async (FunctionName: string) => {
@@ -78,11 +80,11 @@ test("Whom the policy lets in is let in, and an alias has a policy of its own", 
   expect((await router.find(host))?.allows(undefined)).toBe(false)
   await allowAnybody("guarded", "live")
   expect((await router.find(aliasHost))?.allows(undefined)).toBe(true)
-  await eventually(async () => expect((await router.find(host))?.allows(undefined)).toBe(false))
+  expect((await router.find(host))?.allows(undefined)).toBe(false)
   await allowAnybody("guarded")
-  await eventually(async () => expect((await router.find(host))?.allows(undefined)).toBe(true))
+  expect((await router.find(host))?.allows(undefined)).toBe(true)
   await client.removePermission({ FunctionName: "guarded", StatementId: "invoke" })
-  await eventually(async () => expect((await router.find(host))?.allows(undefined)).toBe(false))
+  expect((await router.find(host))?.allows(undefined)).toBe(false)
 
   await (
     await router.find(aliasHost)
@@ -98,18 +100,18 @@ test("A configuration that is changed or removed is noticed, and so is a functio
   const caller = { accessKeyId: "AKIA", account, region }
   expect((await router.find(host))?.authType).toBe("NONE")
   await client.updateFunctionUrlConfig({ FunctionName: "changed", AuthType: "AWS_IAM" })
-  await eventually(async () => expect((await router.find(host))?.authType).toBe("AWS_IAM"))
+  expect((await router.find(host))?.authType).toBe("AWS_IAM")
   const target = await router.find(host)
   expect([target?.allows(caller), target?.allows(undefined)]).toEqual([true, false])
   expect(target?.allows({ ...caller, region: "us-east-1" })).toBe(false)
   expect(target?.allows({ ...caller, account: "111111111111" })).toBe(false)
   await client.deleteFunctionUrlConfig({ FunctionName: "changed" })
-  await eventually(async () => expect(await router.find(host)).toBeUndefined())
+  expect(await router.find(host)).toBeUndefined()
 
   const next = await create("gone")
   expect(await router.find(next)).toBeDefined()
   await client.deleteFunction({ FunctionName: "gone" })
-  await eventually(async () => expect(await router.find(next)).toBeUndefined())
+  expect(await router.find(next)).toBeUndefined()
 })
 
 test("A host that cannot be one of ours is nobody's, without a look-up", () => {

@@ -155,7 +155,7 @@ export const openUrlEdge = async (limits: Partial<EdgeLimits> = {}) => {
         .once("response", (one) => resolve({ status: one[":status"] ?? 0, headers: one, body: request }))
     })
     if (body !== undefined && body !== "") request.end(body)
-    return { request, response, leave: () => void session.destroy() }
+    return { request, response, leave: () => session.destroy() }
   }
 
   return {

@@ -8,6 +8,7 @@ import { Registry as Metrics, collectDefaultMetrics } from "prom-client"
 import { ensureArtifacts } from "../images/artifacts.ts"
 import { fetchUid, openRegistry } from "../images/registry/open-registry.ts"
 import { ACCOUNT } from "../machines/arn.ts"
+import { createDestinationCheck } from "../machines/functions/events/destinations/destinations.ts"
 import { defaultFunctionLimits } from "../machines/functions/ground.ts"
 import { openFunctions } from "../machines/functions/open-functions.ts"
 import { createBuildVerbs } from "../machines/building/build.ts"
@@ -167,6 +168,7 @@ export const startDaemon = async (
       artifacts,
       artifactDirectory,
       limits: defaultFunctionLimits,
+      checkDestination: createDestinationCheck(config.destinations),
       log,
     }),
   )

@@ -46,6 +46,7 @@ export const createFunctionVerbs = (ground: FunctionsGround) => {
 
   const create = async (request: FunctionRequest, caller: Caller): Promise<FunctionVersion> => {
     const { name, settings, environment, tags } = request
+    if (settings.deadLetterArn !== null) ground.checkDestination(settings.deadLetterArn, "deadLetter", caller)
     await using code = await openCode(
       request.code,
       { ...ground, directory: ground.artifactDirectory },

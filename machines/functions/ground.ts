@@ -6,6 +6,7 @@ import type { Database } from "../vm-row.ts"
 import type { FunctionChanges } from "./changes.ts"
 import type { CodeStore } from "./code/code-store.ts"
 import type { Settling } from "./code/settling.ts"
+import type { CheckDestination } from "./events/destinations/destinations.ts"
 
 /** What an account may have in a region. */
 export interface FunctionLimits {
@@ -39,6 +40,8 @@ export interface FunctionsGround {
   readonly settling: Settling
   readonly changes: FunctionChanges
   readonly limits: FunctionLimits
+  /** Where results of asynchronous events can go here. */
+  readonly checkDestination: CheckDestination
   readonly log: Log
   /** Aborted when the daemon closes. */
   readonly signal: AbortSignal

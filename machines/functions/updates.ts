@@ -142,6 +142,10 @@ export const createUpdateVerbs = (ground: FunctionsGround) => {
       const updated = await db.transaction(async (tx) => {
         const { latest, code } = await lockLatest(tx, name, asked.revisionId, caller)
         const settings = asked.change(latest.settings)
+        const { deadLetterArn } = settings
+        // One that was taken when it could be reached does not stand against other changes.
+        if (deadLetterArn !== null && deadLetterArn !== latest.settings.deadLetterArn)
+          ground.checkDestination(deadLetterArn, "deadLetter", caller)
         const environment = asked.environment ?? openEnvironment(secrets, latest.sealedEnvironment)
         const before = await holdingsOf(tx, [latest])
         const layers = await findLayers(tx, settings.layers, before.layerVersionIds, caller)

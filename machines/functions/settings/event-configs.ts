@@ -24,19 +24,11 @@ export interface EventConfig {
   readonly modifiedAt: Date
 }
 
-const services = { onSuccess: /^(sqs|sns|lambda|events)$/, onFailure: /^(sqs|sns|lambda|events|s3)$/ }
-
-const checkDestination = (arn: string | undefined, of: keyof EventDestinations) => {
-  if (arn === undefined || arn === "") return
-  const service = /^arn:aws[a-z-]*:([a-z0-9-]+):/.exec(arn)?.[1]
-  if (service === undefined || !services[of].test(service)) throw invalid(`The destination ARN ${arn} is invalid.`)
-}
-
 const chosen = (asked: string | undefined, before: string | null) =>
   asked === undefined ? before : asked === "" ? null : asked
 
 /** The verbs about event-invoke configurations. */
-export const createEventConfigVerbs = ({ db }: Pick<FunctionsGround, "db">) => {
+export const createEventConfigVerbs = ({ db, checkDestination }: Pick<FunctionsGround, "db" | "checkDestination">) => {
   const qualifierOf = (asked: FunctionReference) => asked.qualifier ?? LATEST
   const missing = (asked: FunctionReference, scope: Scope) =>
     notFound(`The function ${functionArn(scope, asked.name, qualifierOf(asked))} doesn't have an EventInvokeConfig`)
@@ -59,8 +51,10 @@ export const createEventConfigVerbs = ({ db }: Pick<FunctionsGround, "db">) => {
         const { destinations, maximumRetries, maximumAgeSeconds } = request
         if (destinations === undefined && maximumRetries === undefined && maximumAgeSeconds === undefined)
           throw invalid("You must specify at least one of error handling or destination setting.")
-        checkDestination(destinations?.onSuccess, "onSuccess")
-        checkDestination(destinations?.onFailure, "onFailure")
+        for (const use of ["onSuccess", "onFailure"] as const) {
+          const arn = destinations?.[use]
+          if (arn !== undefined && arn !== "") checkDestination(arn, use, caller)
+        }
         await lockFunction(tx, asked, caller)
         const { owner } = await findVersion(tx, asked, caller)
         const [there] = await tx.select().from(functionEventConfigs).where(at(owner.id, asked))

@@ -9,12 +9,17 @@ import { zipOf } from "../../../src/cli/sample.ts"
 import { createSecrets } from "../../../src/secrets.ts"
 import { openArtifactStore } from "../../../src/store/artifact-store.ts"
 import { createBuiltInArtifacts } from "../../../src/store/built-in-artifacts.ts"
+import { createDestinationCheck } from "../../../machines/functions/events/destinations/destinations.ts"
 import { defaultFunctionLimits, type FunctionLimits } from "../../../machines/functions/ground.ts"
 import { openFunctions } from "../../../machines/functions/open-functions.ts"
 import { openTestDatabase } from "../../db/database.ts"
 import { credentials, region, startApi } from "../api-under-test.ts"
 
 export const role = "arn:aws:iam::000000000000:role/lambda"
+
+const service = { endpoint: "http://127.0.0.1:9", accessKeyId: "key", secretAccessKey: "secret" }
+/** Nothing is sent to them by what is tested here. */
+const destinations = { sqs: service, webhooks: { hook: { url: "http://127.0.0.1:9", secret: "secret" } } }
 
 /** Serves the API with functions over a real Postgres and a store in a directory of its own. */
 export const startFunctions = async (limits: Partial<FunctionLimits> = {}) => {
@@ -33,6 +38,7 @@ export const startFunctions = async (limits: Partial<FunctionLimits> = {}) => {
       artifacts: createBuiltInArtifacts(store, { directory, maxBytes: 300 * 1024 ** 2 }),
       artifactDirectory: directory,
       limits: { ...defaultFunctionLimits, ...limits },
+      checkDestination: createDestinationCheck(destinations),
       log: pino({ level: "silent" }),
     })
   const functions = opened.use(await open())

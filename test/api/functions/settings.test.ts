@@ -121,9 +121,32 @@ describe("What a function has beside its code", () => {
     expect(await says(lambda.putFunctionEventInvokeConfig({ FunctionName }))).toContain(
       "You must specify at least one of error handling or destination setting.",
     )
-    const bad = { OnSuccess: { Destination: "arn:aws:s3:::bucket" } }
-    expect(await says(lambda.putFunctionEventInvokeConfig({ FunctionName, DestinationConfig: bad }))).toContain(
-      "The destination ARN arn:aws:s3:::bucket is invalid.",
+    const ours = "eu-central-1:000000000000"
+    for (const Destination of [`arn:aws:lambda:${ours}:function:later:live`, "arn:aws:torpor:::webhook/hook"])
+      await lambda.putFunctionEventInvokeConfig({ FunctionName, DestinationConfig: { OnSuccess: { Destination } } })
+    for (const [arn, why] of [
+      [`arn:aws:events:${ours}:event-bus/default`, " EventBridge is not a destination here."],
+      ["arn:aws:s3:::bucket", " S3 is not a destination here."],
+      [`arn:aws:dynamodb:${ours}:table/t`, ""],
+      [`arn:aws:sqs:${ours}:ordered.fifo`, ""],
+      [
+        `arn:aws:sns:${ours}:topic`,
+        " Torpor is configured without an endpoint for it: destinations.sns in TORPOR_CONFIG.",
+      ],
+      [
+        "arn:aws:torpor:::webhook/other",
+        " Torpor is configured without this webhook: destinations.webhooks in TORPOR_CONFIG.",
+      ],
+      ["arn:aws:lambda:eu-west-1:000000000000:function:f", " It is a function of another account or region."],
+    ] as const)
+      expect(
+        await says(
+          lambda.putFunctionEventInvokeConfig({ FunctionName, DestinationConfig: { OnFailure: { Destination: arn } } }),
+        ),
+      ).toBe(`400 InvalidParameterValueException: The destination ARN ${arn} is invalid.${why}`)
+    const TargetArn = "arn:aws:torpor:::webhook/hook"
+    expect(await says(lambda.updateFunctionConfiguration({ FunctionName, DeadLetterConfig: { TargetArn } }))).toBe(
+      `400 InvalidParameterValueException: The provided dead letter config TargetArn ${TargetArn} is invalid. A dead-letter queue is one of SQS or a topic of SNS.`,
     )
     await lambda.deleteFunctionEventInvokeConfig({ FunctionName })
     const missing = `404 ResourceNotFoundException: The function ${arn}:$LATEST doesn't have an EventInvokeConfig`

@@ -124,7 +124,7 @@ describe("What a function has beside its code", () => {
     const ours = "eu-central-1:000000000000"
     for (const Destination of [`arn:aws:lambda:${ours}:function:later:live`, "arn:aws:torpor:::webhook/hook"])
       await lambda.putFunctionEventInvokeConfig({ FunctionName, DestinationConfig: { OnSuccess: { Destination } } })
-    for (const [arn, why] of [
+    for (const [Destination, why] of [
       [`arn:aws:events:${ours}:event-bus/default`, " EventBridge is not a destination here."],
       ["arn:aws:s3:::bucket", " S3 is not a destination here."],
       [`arn:aws:dynamodb:${ours}:table/t`, ""],
@@ -141,9 +141,9 @@ describe("What a function has beside its code", () => {
     ] as const)
       expect(
         await says(
-          lambda.putFunctionEventInvokeConfig({ FunctionName, DestinationConfig: { OnFailure: { Destination: arn } } }),
+          lambda.putFunctionEventInvokeConfig({ FunctionName, DestinationConfig: { OnFailure: { Destination } } }),
         ),
-      ).toBe(`400 InvalidParameterValueException: The destination ARN ${arn} is invalid.${why}`)
+      ).toBe(`400 InvalidParameterValueException: The destination ARN ${Destination} is invalid.${why}`)
     const TargetArn = "arn:aws:torpor:::webhook/hook"
     expect(await says(lambda.updateFunctionConfiguration({ FunctionName, DeadLetterConfig: { TargetArn } }))).toBe(
       `400 InvalidParameterValueException: The provided dead letter config TargetArn ${TargetArn} is invalid. A dead-letter queue is one of SQS or a topic of SNS.`,

@@ -9,17 +9,27 @@ import { boots } from "./boots.ts"
 import { builds } from "./builds.ts"
 import { deltas } from "./deltas.ts"
 import { edge } from "./edge.ts"
+import { functionsIntake } from "./functions-intake.ts"
 import { idle } from "./idle.ts"
 import { life } from "./life.ts"
 import { suspends } from "./suspends.ts"
 import { summarise, timed, type Samples, type Summary } from "./samples.ts"
 
-const benches: Readonly<Record<string, Bench>> = { life, boots, deltas, idle, builds, suspends, edge }
+const benches: Readonly<Record<string, Bench>> = {
+  life,
+  boots,
+  deltas,
+  idle,
+  builds,
+  suspends,
+  edge,
+  "functions-intake": functionsIntake,
+}
 
 const usage = `Usage: npm run bench [NAME …] [-- --json] [-- --rounds N]
 
 ${Object.entries(benches)
-  .map(([name, { summary }]) => `  ${name.padEnd(8)} ${summary}`)
+  .map(([name, { summary }]) => `  ${name.padEnd(16)} ${summary}`)
   .join("\n")}
 
 Without a name all of them run. --rounds is how often \`life\` is lived (30). --json prints only the last line, one JSON object.`

@@ -1,4 +1,4 @@
-export type Unit = "ms" | "µs" | "MiB" | "MiB/s" | "requests/s" | "percent of a core"
+export type Unit = "ms" | "µs" | "MiB" | "MiB/s" | "requests/s" | "events/s" | "percent of a core"
 
 export interface Summary {
   readonly unit: Unit

@@ -6,7 +6,7 @@ import { expect } from "vitest"
 import { openEvents, type EventsOptions, type OpenEvents } from "../../../../machines/functions/events/open-events.ts"
 import { functionEvents } from "../../../../src/db/functions.ts"
 import { registerHost } from "../../../../src/db/identity.ts"
-import { openTestDatabase } from "../../../db/database.ts"
+import { openTestDatabase, type TestDatabase } from "../../../db/database.ts"
 import { eventually } from "../../../fixtures/eventually.ts"
 import { insertFunction, scope } from "./function-rows.ts"
 import { createScriptedInvoker, type Script } from "./scripted-invoker.ts"
@@ -22,9 +22,9 @@ export interface EventsUnderTest extends AsyncDisposable {
   accept(name: string, payload?: string, qualifier?: string): Promise<string>
 }
 
-/** A database with a host, on which queues can be opened. */
-export const openHost = async () => {
-  const database = await openTestDatabase()
+/** A database with a host, on which queues can be opened; it is disposed with it. */
+export const openHost = async (given?: TestDatabase) => {
+  const database = given ?? (await openTestDatabase())
   const { db, hostId } = database
   await registerHost(db, hostId, "here")
   const waiting = async (name: string) =>

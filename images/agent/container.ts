@@ -53,13 +53,14 @@ export const cgroupOf = (name: string, { container }: Pick<ProcessSpec, "contain
 /** Where the bundle has what {@link ProcessSpec.files} says. */
 export const fileOf = (bundle: string, index: number) => `${bundle}/file-${index}`
 
-/** The bundle's config.json. */
+/** The bundle's config.json; what is mounted in the guest while it waits is mounted in it. */
 export const toOciConfig = (
   name: string,
   spec: ProcessSpec,
   user: User,
   bundle: string,
   mounts: readonly OciMount[],
+  isWaiting = false,
 ) => {
   const capabilities = capabilityNames(spec.capabilities)
   // A process that isn't root has what it may gain, and nothing yet.
@@ -95,6 +96,7 @@ export const toOciConfig = (
       ...mounts,
     ],
     linux: {
+      ...(isWaiting ? { rootfsPropagation: "rslave" } : {}),
       cgroupsPath: cgroupOf(name, spec),
       namespaces: ["mount", "pid", "uts", "ipc", "cgroup", ...(spec.network === "none" ? ["network"] : [])].map(
         (type) => ({

@@ -1,7 +1,7 @@
 /** The drives beside the image's own disk: contexts, other stages, images' layers and caches, each mounted where its number says. */
 import { mkdir } from "node:fs/promises"
 import type { DrivePlace, DriveSpec } from "../../src/agent/protocol.ts"
-import { run } from "./run.ts"
+import { mount, MOUNT } from "./mount.ts"
 
 export const driveDevice = (drive: number) => `/dev/torpor/drive${drive}`
 
@@ -12,6 +12,7 @@ export const pathOnDrive = ({ drive, path }: DrivePlace) => `/tmp/drives/${drive
 export const mountDrive = async ({ drive, isReadOnly }: DriveSpec): Promise<void> => {
   const at = pathOnDrive({ drive, path: "" })
   await mkdir(at, { recursive: true })
-  const options = ["nodev", "nosuid", "noatime", ...(isReadOnly ? ["ro"] : ["noinit_itable"])]
-  await run("mount", ["-t", "ext4", "-o", options.join(","), driveDevice(drive), at])
+  const flags = [MOUNT.noDevices, MOUNT.noSetuid, MOUNT.noAccessTimes]
+  if (isReadOnly) mount(driveDevice(drive), at, "ext4", [...flags, MOUNT.readOnly])
+  else mount(driveDevice(drive), at, "ext4", flags, "noinit_itable")
 }

@@ -1,9 +1,10 @@
 /** What a process finds mounted beside the image: places of drives, caches, memory. Made before it starts, as mounts of its container. */
-import { chmod, chown, cp, mkdir, rm } from "node:fs/promises"
+import { access, chmod, chown, cp, mkdir, rm } from "node:fs/promises"
 import { dirname, join } from "node:path"
 import type { MountSpec } from "../../src/agent/protocol.ts"
 import { pathOnDrive } from "./drives.ts"
 import { resolveInImage } from "./image-root.ts"
+import { mount, MOUNT } from "./mount.ts"
 
 export interface OciMount {
   readonly destination: string
@@ -17,6 +18,45 @@ type Of<Kind extends MountSpec["kind"]> = Extract<MountSpec, { kind: Kind }>
 /** The container's mounts for a process; what has to be there for them is there when it resolves. */
 export const prepareMounts = (specs: readonly MountSpec[]): Promise<OciMount[]> =>
   Promise.all(specs.map((spec, index) => prepareMount(spec, index)))
+
+/** Where what isn't there yet is mounted later, by its target. */
+export type Places = ReadonlyMap<string, string>
+
+/** As {@link prepareMounts}, for a process that waits: what isn't there yet has an empty place in `directory`, to be filled. */
+export const preparePlaces = async (
+  specs: readonly MountSpec[],
+  directory: string,
+): Promise<{ readonly mounts: OciMount[]; readonly places: Places }> => {
+  const places = new Map<string, string>()
+  const mounts = await Promise.all(
+    specs.map(async (spec, index) => {
+      const { target } = spec
+      if (spec.kind !== "bind" || (await isThere(spec))) return prepareMount(spec, index)
+      const place = join(directory, String(index))
+      await mkdir(place, { recursive: true })
+      places.set(target, place)
+      // Whether it can be written to is said by what will be mounted.
+      const { options, ...mounted } = bind(target, place, false)
+      return { ...mounted, options: [...options, "rslave"] }
+    }),
+  )
+  return { mounts, places }
+}
+
+/** Mounts in their places what a process wants that has waited; all of it is there by now. What isn't wanted stays empty. */
+export const fillPlaces = async (specs: readonly MountSpec[], places: Places): Promise<void> => {
+  for (const spec of specs) {
+    const place = places.get(spec.target)
+    if (spec.kind !== "bind" || place === undefined) continue
+    mount(await resolveInImage(spec.path, pathOnDrive(spec.from)), place, "", [MOUNT.bind])
+  }
+}
+
+const isThere = async ({ path, from }: Of<"bind">): Promise<boolean> =>
+  access(await resolveInImage(path, pathOnDrive(from))).then(
+    () => true,
+    () => false,
+  )
 
 const prepareMount = async (spec: MountSpec, index: number): Promise<OciMount> => {
   if (spec.kind === "tmpfs") return tmpfs(spec)

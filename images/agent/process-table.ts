@@ -2,10 +2,11 @@
 import { spawn } from "node:child_process"
 import { chmod, chown, mkdir, readFile, readlink, rm, writeFile } from "node:fs/promises"
 import { constants } from "node:os"
+import type { Writable } from "node:stream"
 import { setTimeout as sleep } from "node:timers/promises"
 import type { ProcessEnd, ProcessSpec } from "../../src/agent/protocol.ts"
 import { cgroupOf, fileOf, toOciConfig } from "./container.ts"
-import { prepareMounts } from "./mounts.ts"
+import { fillPlaces, prepareMounts, preparePlaces, type Places } from "./mounts.ts"
 import { createOutput, type Output } from "./output.ts"
 import { openPipes, type Pipe } from "./pipe.ts"
 import type { Tell } from "./port.ts"
@@ -20,6 +21,9 @@ interface Running {
   readonly shipping: Shipping | undefined
   readonly ended: Promise<ProcessEnd>
   readonly cgroup: string
+  /** Of one that waits: what it is told on, and where its mounts will be. */
+  readonly input: Writable | null
+  readonly places: Places
 }
 
 const RUNTIME = ["--cgroup-manager=cgroupfs", "--root=/run/crun"]
@@ -38,7 +42,7 @@ const outOfMemoryKills = async ({ container }: ProcessSpec): Promise<number> => 
 /** The table, as those see it who start processes inside the guest. */
 export type ProcessTable = Pick<
   ReturnType<typeof createProcessTable>,
-  "start" | "output" | "ended" | "terminate" | "end" | "flush"
+  "start" | "output" | "ended" | "terminate" | "end" | "flush" | "assign"
 >
 
 /** The table; `tell` sends an event to the host. */
@@ -46,12 +50,16 @@ export const createProcessTable = (tell: Tell) => {
   const table = new Map<string, Running>()
 
   return {
-    async start(name: string, spec: ProcessSpec): Promise<void> {
+    /** One that waits is told on its standard input what it is, by {@link assign}. */
+    async start(name: string, spec: ProcessSpec, isWaiting = false): Promise<void> {
       if (table.has(name)) throw new Error(`There is a process ${name} already`)
       const bundle = `/run/torpor/bundles/${name}`
       await mkdir(bundle, { recursive: true })
-      const [user, mounts] = [await findUser(spec.user), await prepareMounts(spec.mounts ?? [])]
-      const config = toOciConfig(name, spec, user, bundle, mounts)
+      const user = await findUser(spec.user)
+      const { mounts, places } = isWaiting
+        ? await preparePlaces(spec.mounts ?? [], `/tmp/places/${name}`)
+        : { mounts: await prepareMounts(spec.mounts ?? []), places: new Map() }
+      const config = toOciConfig(name, spec, user, bundle, mounts, isWaiting)
       await writeFile(`${bundle}/config.json`, JSON.stringify(config))
       for (const [index, { content, mode, uid, gid }] of (spec.files ?? []).entries()) {
         await writeFile(fileOf(bundle, index), content, { mode: 0o600 })
@@ -63,7 +71,7 @@ export const createProcessTable = (tell: Tell) => {
       const stubs = spec.container === "build" ? await makeStubs(config.mounts) : []
       const [stdout, stderr] = (await openPipes(`${bundle}/stdout`, `${bundle}/stderr`)) as [Pipe, Pipe]
       const child = spawn("crun", [...RUNTIME, "run", "--bundle", bundle, "--pid-file", `${bundle}/pid`, name], {
-        stdio: ["ignore", stdout.writer, stderr.writer],
+        stdio: [isWaiting ? "pipe" : "ignore", stdout.writer, stderr.writer],
       })
       const output: Output = createOutput(() => shipping?.note())
       const shipping = spec.container === "app" ? createShipping(name, output, tell) : undefined
@@ -82,7 +90,10 @@ export const createProcessTable = (tell: Tell) => {
         const outOfMemory = code === KILLED && (await outOfMemoryKills(spec)) > killsBefore
         return { code, signal: SIGNALS.get(code) ?? null, ...(outOfMemory ? { outOfMemory } : {}) }
       })
-      table.set(name, { output, shipping, ended, cgroup: `/sys/fs/cgroup${cgroupOf(name, spec)}` })
+      // Its end is told as such.
+      child.stdin?.on("error", () => {})
+      const cgroup = `/sys/fs/cgroup${cgroupOf(name, spec)}`
+      table.set(name, { output, shipping, ended, cgroup, input: child.stdin, places })
       void ended.then(async (how) => {
         output.end(how)
         // The host ends the VM when it hears of the exit: the last words come first.
@@ -103,6 +114,19 @@ export const createProcessTable = (tell: Tell) => {
       const running = table.get(name)
       if (running === undefined) throw new Error(`There is no process ${name}`)
       return running.ended
+    },
+
+    /** Tells one that waits what it is: it has the limits, the mounts and the variables of `spec`. In training it waits again. */
+    async assign(name: string, spec: ProcessSpec, isTraining: boolean): Promise<void> {
+      const running = table.get(name)
+      if (running?.input == null) throw new Error(`No process ${name} waits`)
+      const { env, cwd, user, mounts = [], memoryMaxMiB, pidsMax } = spec
+      await fillPlaces(mounts, running.places)
+      await writeFile(`${running.cgroup}/memory.max`, memoryMaxMiB === null ? "max" : String(memoryMaxMiB * 1024 ** 2))
+      await writeFile(`${running.cgroup}/pids.max`, String(pidsMax ?? "max"))
+      const { home } = await findUser(user)
+      running.input.write(`${JSON.stringify({ env: { HOME: home, ...env }, cwd, isTraining })}\n`)
+      if (!isTraining) running.input.end()
     },
 
     /** Asks its first process to end; nothing happens when it has. */

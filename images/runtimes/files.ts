@@ -1,7 +1,10 @@
 /** What is in `/var/runtime` of each runtime: our own bootstraps, one folder per language. */
-import { readdir, readFile } from "node:fs/promises"
+import { mkdtemp, readdir, readFile, rm } from "node:fs/promises"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { build } from "esbuild"
+import { runCommand } from "../../src/command.ts"
 
 export type Language = "nodejs" | "python" | "provided"
 
@@ -33,8 +36,29 @@ const bundled = async (): Promise<RuntimeFile> => {
   return { name: "index.mjs", content: Buffer.from(output.contents), mode: 0o644 }
 }
 
+/** What only a library for Node's process can do; it needs nothing but the process. */
+const compiled = async (): Promise<RuntimeFile> => {
+  const directory = await mkdtemp(join(tmpdir(), "torpor-runtime-"))
+  const library = join(directory, "reseed.node")
+  try {
+    const source = fileURLToPath(new URL("nodejs/reseed.c", import.meta.url))
+    await runCommand(
+      "gcc",
+      ["-shared", "-fPIC", "-nostdlib", "-Os", "-Wall", "-Wextra", "-Werror", "-s", "-o", library, source],
+      { signal: AbortSignal.timeout(COMPILE_TIMEOUT_MS) },
+    )
+    return { name: "reseed.node", content: await readFile(library), mode: 0o644 }
+  } finally {
+    await rm(directory, { recursive: true })
+  }
+}
+const COMPILE_TIMEOUT_MS = 60_000
+
+const training = (language: Language, names: readonly string[]) =>
+  Promise.all(names.map((name) => file(language, `training/${name}`)))
+
 const MORE: Readonly<Record<Language, () => Promise<readonly RuntimeFile[]>>> = {
-  nodejs: async () => [await bundled()],
+  nodejs: async () => [await bundled(), await compiled(), ...(await training("nodejs", ["module.mjs", "script.cjs"]))],
   python: async () => {
     const all = await readdir(new URL("python", import.meta.url), { recursive: true })
     const modules = all.filter((name) => name.endsWith(".py"))
@@ -43,8 +67,17 @@ const MORE: Readonly<Record<Language, () => Promise<readonly RuntimeFile[]>>> = 
   provided: async () => [],
 }
 
-/** The files of a language's `/var/runtime`; `bootstrap` is what is started. */
-export const runtimeFiles = async (language: Language): Promise<readonly RuntimeFile[]> => [
+const read = async (language: Language): Promise<readonly RuntimeFile[]> => [
   await file(language, "bootstrap", 0o755),
   ...(await MORE[language]()),
 ]
+
+/** Read and compiled once. */
+const known = new Map<Language, Promise<readonly RuntimeFile[]>>()
+
+/** The files of a language's `/var/runtime`; `bootstrap` is what is started. */
+export const runtimeFiles = (language: Language): Promise<readonly RuntimeFile[]> => {
+  const files = known.get(language) ?? read(language)
+  known.set(language, files)
+  return files
+}

@@ -41,3 +41,10 @@ export const RUNTIMES = {
 export type RuntimeName = keyof typeof RUNTIMES
 
 export const isRuntimeName = (name: string): name is RuntimeName => Object.hasOwn(RUNTIMES, name)
+
+/** The handlers of a language's `training`, by which a runtime is trained that waits for its function. */
+export const TRAININGS: Readonly<Record<Language, readonly string[]>> = {
+  nodejs: ["module.handler", "script.handler"],
+  python: ["function.handler"],
+  provided: [],
+}

@@ -25,6 +25,7 @@ const PACKAGES = [
 ]
 const INIT = new URL("init", import.meta.url)
 const THAW = new URL("../thaw/thaw.c", import.meta.url)
+const MOUNT = new URL("mount.c", import.meta.url)
 const AGENT = new URL("../agent/main.ts", import.meta.url)
 /** Where busybox's tools are linked, since nothing of a package runs here. */
 const TOOLS = [
@@ -58,7 +59,7 @@ export const systemRecipe = async (debian: Debian): Promise<Recipe> => {
       node.version,
       JSON.stringify(GUEST),
       agent,
-      ...(await readSources(INIT, THAW, new URL(import.meta.url))),
+      ...(await readSources(INIT, THAW, MOUNT, new URL(import.meta.url))),
     ],
     async build(directory, signal) {
       const tree = join(directory, "tree")
@@ -87,6 +88,22 @@ export const systemRecipe = async (debian: Debian): Promise<Recipe> => {
       await runCommand(
         "gcc",
         ["-static", "-Os", "-Wall", "-Wextra", "-Werror", "-s", "-o", join(tree, "thaw"), fileURLToPath(THAW)],
+        { signal },
+      )
+      await runCommand(
+        "gcc",
+        [
+          "-shared",
+          "-fPIC",
+          "-Os",
+          "-Wall",
+          "-Wextra",
+          "-Werror",
+          "-s",
+          "-o",
+          join(tree, "mount.node"),
+          fileURLToPath(MOUNT),
+        ],
         { signal },
       )
       await makeExt4(join(directory, "disk.raw"), { tree, sizeMiB: 512, label: "system" }, signal)

@@ -3,6 +3,7 @@ import { randomBytes, randomUUID } from "node:crypto"
 import { chmod, chown, mkdir, rename } from "node:fs/promises"
 import { dirname, join } from "node:path"
 import type { Artifacts } from "../../images/artifacts.ts"
+import { isRuntimeName } from "../../images/runtimes/runtimes.ts"
 import { createAgentClient, type AgentClient } from "../../src/agent/client.ts"
 import { vms } from "../../src/db/schema.ts"
 import { GUEST } from "../../src/net/slot.ts"
@@ -13,6 +14,7 @@ import { openGuest, type Guest } from "../guest.ts"
 import { makeVmDirectory, type VmHost } from "../vm.ts"
 import { beginIncarnation, recordProcess } from "../vm-row.ts"
 import { HostFull } from "./environments.ts"
+import { trainRuntime } from "./training.ts"
 
 export const VCPUS = 1
 
@@ -28,6 +30,15 @@ export interface MadeBase {
   readonly memoryBytes: number
 }
 
+export interface BaseToMake {
+  readonly id: string
+  readonly runtime: string
+  /** Of its VMs. */
+  readonly memoryMiB: number
+  readonly ground: BaseGround
+  readonly directory: string
+}
+
 export interface BaseMakingOptions {
   readonly host: VmHost
   readonly artifacts: Pick<Artifacts, "kernel" | "initramfs" | "systemDisk">
@@ -37,7 +48,7 @@ export interface BaseMakingOptions {
 /** Makes one in `directory`, which is new. Its VM is over when this settles, and has a row while there is anything of it. */
 export const makeRuntimeBase = async (
   { host, artifacts, createOverlay }: BaseMakingOptions,
-  { id, memoryMiB, ground, directory }: { id: string; memoryMiB: number; ground: BaseGround; directory: string },
+  { id, runtime, memoryMiB, ground, directory }: BaseToMake,
   signal: AbortSignal,
 ): Promise<MadeBase> => {
   const { db, hostId, vmm, slots, ledger } = host
@@ -77,7 +88,7 @@ export const makeRuntimeBase = async (
     const guest = await openGuest(vm.ports, signal)
     try {
       await untilBooted(vm, guest, signal)
-      const ready = prepareGuest(guest, slot.address, signal)
+      const ready = prepareGuest(host, guest, runtime, slot.address, signal)
       await Promise.race([ready, vm.exited.then(({ reason }) => Promise.reject(new Error(reason)))])
       await vm.untilQuiet(signal)
       await guest.freeze(signal)
@@ -98,8 +109,14 @@ export const makeRuntimeBase = async (
   }
 }
 
-/** The image's disk and the runtime's are there, and nothing is left of the start. */
-const prepareGuest = async (guest: Guest, address: string, signal: AbortSignal): Promise<void> => {
+/** The image's disk and the runtime's are there, nothing is left of the start, and a runtime waits. */
+const prepareGuest = async (
+  { log }: VmHost,
+  guest: Guest,
+  runtime: string,
+  address: string,
+  signal: AbortSignal,
+): Promise<void> => {
   const secret = randomBytes(32)
   await guest.thaw({ hostname: "base", machineId: "0".repeat(32), incarnation: 1, secret }, signal)
   const agent: AgentClient = createAgentClient(address, GUEST.agentPort, secret)
@@ -107,6 +124,11 @@ const prepareGuest = async (guest: Guest, address: string, signal: AbortSignal):
     await agent.mountDisk(signal)
     await agent.mountDrive({ drive: FUNCTION_DRIVES.runtime, isReadOnly: true }, signal)
     await agent.settle(signal)
+    if (!isRuntimeName(runtime)) throw new Error(`There is no runtime ${runtime}`)
+    await trainRuntime(agent, runtime, signal).catch((error: unknown) => {
+      signal.throwIfAborted()
+      log.warn({ err: error, runtime }, "A runtime could not be trained: its functions start it themselves")
+    })
   } finally {
     agent.close()
   }

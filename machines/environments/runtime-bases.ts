@@ -15,7 +15,7 @@ import { createTurns } from "../building/turns.ts"
 import { fromPlace, toPlace, type Places } from "../disks.ts"
 import type { VmHost } from "../vm.ts"
 import type { Database } from "../vm-row.ts"
-import { VCPUS, type BaseGround, type MadeBase } from "./base-making.ts"
+import { VCPUS, type BaseGround, type BaseToMake, type MadeBase } from "./base-making.ts"
 import { vmMemoryOf } from "./memory-classes.ts"
 
 export interface RuntimeBase {
@@ -42,16 +42,13 @@ export interface RuntimeBasesOptions {
   /** What a runtime's VMs stand on; rejects when there is no such runtime. */
   readonly disksOf: (runtime: string, signal: AbortSignal) => Promise<BaseGround>
   /** Makes a base in a new directory; of a guest that has its own VM, and ends it. */
-  readonly make: (
-    options: { id: string; runtime: string; memoryMiB: number; ground: BaseGround; directory: string },
-    signal: AbortSignal,
-  ) => Promise<MadeBase>
+  readonly make: (base: BaseToMake, signal: AbortSignal) => Promise<MadeBase>
   /** Aborted when the daemon closes. */
   readonly signal: AbortSignal
 }
 
 /** How bases are made: another number makes all of them again. */
-const FORMAT = 1
+const FORMAT = 2
 
 /** The bases of this host; those that are being made when the daemon ends are swept at its next start. */
 export const createRuntimeBases = ({

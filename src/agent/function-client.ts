@@ -1,12 +1,23 @@
 /** The part of the agent's client that is about a function: its programs' life, and its invocations. */
 import type { ClientHttp2Stream, OutgoingHttpHeaders } from "node:http2"
 import { framesOf, type AnswerFrame } from "./answer-frames.ts"
-import { FunctionStep, type FailureSpec, type FunctionSpec, type InvocationSpec, type RecordSpec } from "./protocol.ts"
+import {
+  FunctionStep,
+  type FailureSpec,
+  type FunctionSpec,
+  type InvocationSpec,
+  type ProcessSpec,
+  type RecordSpec,
+} from "./protocol.ts"
 import { INVOCATION_HEADER } from "./version.ts"
 
 export interface FunctionClient {
   /** Starts the extensions and the runtime; how far they come is told by `untilInitialised`. */
   startFunction(spec: FunctionSpec, signal: AbortSignal): Promise<void>
+  /** Starts a runtime that waits for its function. */
+  startWaiting(spec: ProcessSpec, signal: AbortSignal): Promise<void>
+  /** The function of training is over, and the runtime waits again. */
+  endTraining(signal: AbortSignal): Promise<void>
   /** Resolves when they wait for their first event, or with the kind of failure that came before. */
   untilInitialised(signal: AbortSignal): Promise<FunctionStep>
   /** Gives an event, one at a time; the answer's frames as they come, up to `settled`. */
@@ -31,6 +42,8 @@ export interface Asking {
 
 export const createFunctionClient = ({ ask, text, answer }: Asking): FunctionClient => ({
   startFunction: (spec, signal) => ask("PUT", "/function", spec, signal),
+  startWaiting: (spec, signal) => ask("PUT", "/function/waiting", spec, signal),
+  endTraining: (signal) => ask("DELETE", "/function/training", undefined, signal),
   untilInitialised: async (signal) =>
     FunctionStep.parse(JSON.parse(await text("GET", "/function/initialised", signal))),
   async *invokeFunction(spec, event, signal) {

@@ -28,6 +28,8 @@
  *     DELETE /files?path=                                        removes a file, a link or an empty directory
  *     GET    /files?path=&list&after=&limit=  {@link FileList}   a page of a directory
  *     PUT    /function                  {@link FunctionSpec}     starts the extensions and the runtime, and what they are to find; one at a time
+ *     PUT    /function/waiting          {@link ProcessSpec}      starts a runtime that waits for its function; the next that fits takes it
+ *     DELETE /function/training                                  the function of training is over; its runtime waits again
  *     GET    /function/initialised      {@link FunctionStep}     answers when runtime and extensions wait for their first event
  *     POST   /function/invocation       {@link InvocationSpec}, in a header; the body is the event; answered with answer-frames.ts
  *     POST   /function/restore                                   the runtime may go on, after the restore of a snapshot
@@ -249,6 +251,8 @@ export interface FunctionSpec {
   readonly runtime: ProcessSpec
   /** The runtime of a `snap-start` may wait for its restore. */
   readonly initializationType: "on-demand" | "provisioned-concurrency" | "snap-start"
+  /** It is none: a runtime that waits is trained by it. */
+  readonly isTraining?: boolean
 }
 
 /** Whether it came so far; `failed` is the kind of the failure that came before. What was said meanwhile is before the mark `initialised`. */

@@ -2,16 +2,25 @@ import { readdir } from "node:fs/promises"
 import { join } from "node:path"
 import { eq } from "drizzle-orm"
 import { afterAll, beforeAll, describe, expect, test } from "vitest"
+import { ensureRuntime, type RuntimeDisks } from "../../images/runtimes/runtime-disks.ts"
 import { makeRuntimeBase } from "../../machines/environments/base-making.ts"
 import { createRuntimeBases, dropStaleBases } from "../../machines/environments/runtime-bases.ts"
 import { removeUnusedBases } from "../../machines/unused-bases.ts"
+import { parseConfig } from "../../src/config.ts"
 import { runtimeBases } from "../../src/db/functions.ts"
 import { bases, vms } from "../../src/db/schema.ts"
 import { openVmHostUnderTest, type VmHostUnderTest } from "./vm-host-under-test.ts"
 
 let under: VmHostUnderTest
+let disks: RuntimeDisks
 beforeAll(async () => {
   under = await openVmHostUnderTest()
+  disks = await ensureRuntime(
+    "nodejs24.x",
+    parseConfig({ TORPOR_CACHE_DIR: process.env["TORPOR_CACHE_DIR"] }),
+    () => {},
+    signal,
+  )
 })
 afterAll(() => under[Symbol.asyncDispose]())
 const { signal } = new AbortController()
@@ -24,7 +33,7 @@ const open = () => {
     host,
     places,
     systemDisk: artifacts.systemDisk,
-    disksOf: async () => ({ rootDisk: artifacts.rootDisk, runtimeDisk: artifacts.blankDisk }),
+    disksOf: async () => disks,
     make(options, within) {
       made.push(options.id)
       return makeRuntimeBase({ host, artifacts, createOverlay }, options, within)
@@ -42,7 +51,7 @@ describe("The base of a runtime", () => {
       runtimes.of("nodejs24.x", 128, signal),
       runtimes.of("nodejs24.x", 100, signal),
     ])
-    expect(one).toEqual({ baseId: made[0], memoryMiB: 384, runtimeDrive: artifacts.blankDisk })
+    expect(one).toEqual({ baseId: made[0], memoryMiB: 384, runtimeDrive: disks.runtimeDisk })
     expect(other).toEqual(one)
     expect(await host.vmm.find()).toEqual([])
     expect(await readdir(join(places.dataDirectory, "vms"))).toEqual([])

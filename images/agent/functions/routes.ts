@@ -8,6 +8,7 @@ import type {
   FunctionStep,
   InvocationEnd,
   InvocationSpec,
+  ProcessSpec,
   RecordSpec,
 } from "../../../src/agent/protocol.ts"
 import { INVOCATION_HEADER } from "../../../src/agent/version.ts"
@@ -18,13 +19,15 @@ import { MAX_PAYLOAD_BYTES } from "./body.ts"
 import { toFailure, type Answer } from "./invocation.ts"
 import type { ShutdownReason } from "./extensions.ts"
 import { startLife, type Life } from "./life/life.ts"
-import { createPrograms, findExtensions, type Listening } from "./life/programs.ts"
+import { createPrograms, findExtensions, RUNTIME, type Listening } from "./life/programs.ts"
+import { startWaiting, type WaitingRuntime } from "./waiting-runtime.ts"
 
 const REASONS: readonly string[] = ["SPINDOWN", "TIMEOUT", "FAILURE"] satisfies ShutdownReason[]
 
 /** The routes of a function, as protocol.ts has them: one at a time, whose lives the host begins and ends. */
 export const createFunctionRoutes = (processes: ProcessTable, listening: Listening): Record<string, Handler> => {
   let life: Life | undefined
+  let waiting: WaitingRuntime | undefined
   const now = (): Life => {
     if (life === undefined) throw new Error("There is no function here")
     return life
@@ -32,10 +35,23 @@ export const createFunctionRoutes = (processes: ProcessTable, listening: Listeni
   return {
     "PUT /function": async (request) => {
       if (life !== undefined) throw new Error("There is a function already")
-      const { runtime, ...spec } = await bodyOf<FunctionSpec>(request)
+      const { runtime, isTraining = false, ...spec } = await bodyOf<FunctionSpec>(request)
       const extensions = await findExtensions(runtime)
-      const start = createPrograms(processes, runtime, listening)
+      const taken = waiting
+      if (!isTraining) waiting = undefined
+      const fits = taken?.canBecome(runtime) === true
+      if (taken !== undefined && !fits) await processes.end(RUNTIME)
+      const become = fits ? (told: ProcessSpec) => taken.become(told, isTraining) : undefined
+      const start = createPrograms(processes, runtime, listening, become)
       life = await startLife({ ...listening, ...spec, extensions, start })
+    },
+    "PUT /function/waiting": async (request) => {
+      if (life !== undefined || waiting !== undefined) throw new Error("There is a runtime already")
+      waiting = await startWaiting(processes, RUNTIME, await bodyOf<ProcessSpec>(request))
+    },
+    "DELETE /function/training": async () => {
+      await life?.release()
+      life = undefined
     },
     "GET /function/initialised": async () => {
       const { api } = now()

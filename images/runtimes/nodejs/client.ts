@@ -58,6 +58,7 @@ export const createClient = (address: string) => {
         Trailer: [ERROR_TYPE, "Lambda-Runtime-Function-Error-Body"],
       })
     },
+    close: () => agent.destroy(),
   }
 }
 

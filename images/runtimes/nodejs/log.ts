@@ -14,11 +14,13 @@ export interface Log {
 }
 
 /** Replaces the console's methods; lines below the level of `AWS_LAMBDA_LOG_LEVEL` are not written. */
-export const patchConsole = (env: NodeJS.ProcessEnv, nobody: string): Log => {
+export const patchConsole = (
+  env: NodeJS.ProcessEnv,
+  nobody: string,
+  write: (line: string) => unknown = process.stdout.write.bind(process.stdout),
+): Log => {
   const isJson = env["AWS_LAMBDA_LOG_FORMAT"]?.toUpperCase() === "JSON"
   const asked = LEVELS.indexOf((env["AWS_LAMBDA_LOG_LEVEL"] ?? "").toUpperCase() as Level)
-  const { stdout } = process
-  const write = stdout.write.bind(stdout)
 
   const log: Log = {
     requestId: undefined,

@@ -38,13 +38,18 @@ export const createChildProcesses = (): ProcessTable => {
     }
   }
   return {
-    async start(name, { argv, env, cwd }) {
+    async start(name, { argv, env, cwd }, isWaiting = false) {
       if (table.has(name)) throw new Error(`There is a process ${name} already`)
       const [file = "", ...rest] = argv
-      const child = spawn(file, rest, { cwd, env, detached: true, stdio: ["ignore", "pipe", "pipe"] })
+      const child = spawn(file, rest, {
+        cwd,
+        env,
+        detached: true,
+        stdio: [isWaiting ? "pipe" : "ignore", "pipe", "pipe"],
+      })
       const output = createOutput()
       for (const stream of ["stdout", "stderr"] as const)
-        child[stream].setEncoding("utf8").on("data", (data: string) => output.add(stream, data))
+        child[stream]?.setEncoding("utf8").on("data", (data: string) => output.add(stream, data))
       const ended = once(child, "close").then(([code, signal]): ProcessEnd => {
         const how = { code: code ?? 128 + constants.signals[signal as NodeJS.Signals], signal }
         output.end(how)
@@ -55,6 +60,11 @@ export const createChildProcesses = (): ProcessTable => {
     output: (name) => find(name).output,
     ended: (name) => find(name).ended,
     flush: async () => {},
+    async assign(name, { env, cwd }, isTraining) {
+      const { stdin } = find(name).child
+      stdin?.write(`${JSON.stringify({ env, cwd, isTraining })}\n`)
+      if (!isTraining) stdin?.end()
+    },
     terminate: async (name) => send(name, "SIGTERM"),
     async end(name) {
       if (!table.has(name)) return

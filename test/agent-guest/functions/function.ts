@@ -13,29 +13,40 @@ export interface FunctionOptions {
   readonly api?: Partial<RuntimeApiOptions>
 }
 
-/** Starts it; disposing it ends its process. */
-export const startFunction = async ({ language, handler, code, env = {}, api: options = {} }: FunctionOptions) => {
-  await using stack = new AsyncDisposableStack()
-  const task = stack.use(await openFiles({ "package.json": "{}", ...code }))
-  const runtime = stack.use(await openFiles({}))
+/** A language's `/var/runtime`; disposing it removes it. */
+export const openRuntime = async (language: Language) => {
+  const runtime = await openFiles({})
   for (const { name, content, mode } of await runtimeFiles(language)) {
     await mkdir(dirname(join(runtime.path, name)), { recursive: true })
     await writeFile(join(runtime.path, name), content)
     await chmod(join(runtime.path, name), mode)
   }
+  return runtime
+}
+
+/** What a function finds in its environment, wherever it is. */
+export const FUNCTION_ENV = {
+  AWS_LAMBDA_FUNCTION_NAME: "greet",
+  AWS_LAMBDA_FUNCTION_VERSION: "3",
+  AWS_LAMBDA_FUNCTION_MEMORY_SIZE: "256",
+  AWS_LAMBDA_LOG_GROUP_NAME: "/aws/lambda/greet",
+  AWS_LAMBDA_LOG_STREAM_NAME: "2026/01/31/[3]00",
+  AWS_LAMBDA_INITIALIZATION_TYPE: "on-demand",
+  PYTHONDONTWRITEBYTECODE: "1",
+}
+
+/** Starts it; disposing it ends its process. */
+export const startFunction = async ({ language, handler, code, env = {}, api: options = {} }: FunctionOptions) => {
+  await using stack = new AsyncDisposableStack()
+  const task = stack.use(await openFiles({ "package.json": "{}", ...code }))
+  const runtime = stack.use(await openRuntime(language))
   const api = stack.use(await openApi(options))
   const program = stack.use(
     startProgram(api, [join(runtime.path, "bootstrap")], {
       _HANDLER: handler,
       LAMBDA_TASK_ROOT: task.path,
       LAMBDA_RUNTIME_DIR: runtime.path,
-      AWS_LAMBDA_FUNCTION_NAME: "greet",
-      AWS_LAMBDA_FUNCTION_VERSION: "3",
-      AWS_LAMBDA_FUNCTION_MEMORY_SIZE: "256",
-      AWS_LAMBDA_LOG_GROUP_NAME: "/aws/lambda/greet",
-      AWS_LAMBDA_LOG_STREAM_NAME: "2026/01/31/[3]00",
-      AWS_LAMBDA_INITIALIZATION_TYPE: "on-demand",
-      PYTHONDONTWRITEBYTECODE: "1",
+      ...FUNCTION_ENV,
       ...env,
     }),
   )

@@ -67,12 +67,16 @@ export const openFiles = async (files: Readonly<Record<string, string>>) => {
   }
 }
 
-/** Starts a program; disposing it kills it. `output` is all that it said so far. */
-export const startProgram = (api: RuntimeApi, argv: readonly string[], env: Readonly<Record<string, string>> = {}) => {
+/** Starts a program; disposing it kills it. `said` is all that it said so far; `tell` gives it a line on its standard input. */
+export const startProgram = (
+  api: Pick<RuntimeApi, "port">,
+  argv: readonly string[],
+  env: Readonly<Record<string, string>> = {},
+) => {
   const [file = "", ...rest] = argv
   const child = spawn(file, rest, {
     cwd: env["LAMBDA_TASK_ROOT"],
-    stdio: ["ignore", "pipe", "pipe"],
+    stdio: ["pipe", "pipe", "pipe"],
     env: { PATH: process.env["PATH"], AWS_LAMBDA_RUNTIME_API: `127.0.0.1:${api.port}`, ...env },
   })
   const said = { stdout: "", stderr: "" }
@@ -82,6 +86,8 @@ export const startProgram = (api: RuntimeApi, argv: readonly string[], env: Read
   return {
     said,
     closed,
+    leave: () => void child.stdin.end(),
+    tell: (line: string) => void child.stdin.write(`${line}\n`),
     async [Symbol.asyncDispose]() {
       child.kill("SIGKILL")
       await closed

@@ -23,6 +23,8 @@ export interface LifeOptions extends RuntimeApiOptions {
 
 export interface Life {
   readonly api: RuntimeApi
+  /** Lets go of the runtime, which lives on: its training is over. */
+  release(): Promise<void>
   /** Gives them the time that they have by AWS's rules, and kills what is left; no program runs and nothing listens when it resolves. */
   end(reason: ShutdownReason): Promise<void>
 }
@@ -67,6 +69,11 @@ export const startLife = async (options: LifeOptions): Promise<Life> => {
 
   return {
     api,
+    async release() {
+      isOver = true
+      await begun
+      await api[Symbol.asyncDispose]()
+    },
     async end(reason) {
       isOver = true
       // So that what waits for a registration waits no longer.

@@ -17,20 +17,24 @@ export interface Listening {
 
 const EXTENSIONS = "/opt/extensions"
 
-/** Starts the runtime by its spec, and each extension by the same with a command of its own. */
+export const RUNTIME = "runtime"
+
+/** Starts the runtime by its spec, unless one that waits becomes it, and each extension by the same with a command of its own. */
 export const createPrograms = (
   processes: ProcessTable,
   runtime: ProcessSpec,
   { address, port }: Listening,
+  become?: (spec: ProcessSpec) => Promise<void>,
 ): LifeOptions["start"] => {
   let extensions = 0
   return async (extension, onLine) => {
     // Names are people's, and may be anything; a number isn't.
-    const name = extension === undefined ? "runtime" : `extension-${extensions++}`
+    const name = extension === undefined ? RUNTIME : `extension-${extensions++}`
     if (extension !== undefined) await access(await pathOf(runtime, extension), constants.X_OK)
     const argv = extension === undefined ? runtime.argv : [`${EXTENSIONS}/${extension}`]
     const env = { ...runtime.env, AWS_LAMBDA_RUNTIME_API: `${address}:${port}` }
-    await processes.start(name, { ...runtime, argv, env })
+    if (extension === undefined && become !== undefined) await become({ ...runtime, env })
+    else await processes.start(name, { ...runtime, argv, env })
     return toProgram(processes, name, onLine)
   }
 }

@@ -4,7 +4,7 @@ import json
 import os
 import sys
 
-from . import log
+from . import assignment, log, randomness, training
 from .client import Client
 from .context import LambdaContext
 from .failure import Failure, to_failure, to_json
@@ -15,16 +15,33 @@ _RESTORE_EXIT = 64
 
 
 def main():
-    _find_modules()
     # What a function says is UTF-8, whatever the locale is.
     sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace")
+    if assignment.WAITING not in os.environ:
+        _run(None)
+    while True:
+        told = assignment.wait()
+        if not told["isTraining"]:
+            randomness.reseed()
+            _run(None)
+        with training.Trained():
+            _run(ConnectionError)
+
+
+def _run(over):
+    """Serves the function of the environment until the process ends, or until that is raised where an event is waited for."""
+    _find_modules()
     log.set_up()
     client = Client(os.environ["AWS_LAMBDA_RUNTIME_API"])
     handler = _init(client, lambda: load_handler(os.environ["_HANDLER"]), "init", _INIT_EXIT)
     if os.environ.get("AWS_LAMBDA_INITIALIZATION_TYPE") == "snap-start":
         _pass_snapshot(client)
     while True:
-        _serve(client, handler)
+        try:
+            headers, payload = client.next()
+        except over or ():
+            return
+        _serve(client, handler, headers, payload)
 
 
 def _find_modules():
@@ -57,11 +74,11 @@ def _pass_snapshot(client):
 
     _init(client, lambda: run("Runtime.BeforeSnapshotError", hooks.get_before_snapshot()), "init", _INIT_EXIT)
     client.restored()
+    randomness.reseed()
     _init(client, lambda: run("Runtime.AfterRestoreError", hooks.get_after_restore()), "restore", _RESTORE_EXIT)
 
 
-def _serve(client, handler):
-    headers, payload = client.next()
+def _serve(client, handler, headers, payload):
     request_id = headers["Lambda-Runtime-Aws-Request-Id"]
     log.current.request_id = request_id
     log.current.tenant_id = headers.get("Lambda-Runtime-Aws-Tenant-Id")

@@ -1,0 +1,41 @@
+/**
+ * What a process knows of randomness is in its memory, and so in every process that comes from its snapshot: the kernel's is other in each,
+ * this makes the process's own so, too.
+ */
+import { randomBytes, randomInt, randomUUID } from "node:crypto"
+import { fileURLToPath } from "node:url"
+import { setFlagsFromString } from "node:v8"
+import { runInNewContext } from "node:vm"
+
+const reseedOpenssl = () => process.dlopen({ exports: {} }, fileURLToPath(new URL("reseed.node", import.meta.url)))
+
+/** Throws in a runtime that could not {@link reseed}. */
+export const readyToReseed = (): void => reseedOpenssl()
+
+/** Of what `crypto` gives, and `Math.random`, which nobody may have asked before. */
+export const reseed = (): void => {
+  reseedOpenssl()
+  seedMathRandom(Math.random)
+}
+
+/** The same where a function's code may have asked for random numbers before its snapshot was taken. */
+export const reseedAfterRestore = (): void => {
+  reseedOpenssl()
+  // Each keeps some that are ready.
+  for (let used = 0; used < KEPT_UUIDS; used++) randomUUID()
+  for (let used = 0; used < KEPT_INTEGERS; used++) randomInt(2)
+  // What has a seed keeps it: another context's has none yet.
+  const random = runInNewContext("Math.random") as () => number
+  seedMathRandom(random)
+  Math.random = random
+}
+
+/** As many as Node makes at a time. */
+const [KEPT_UUIDS, KEPT_INTEGERS] = [128, 1024]
+
+/** It is seeded when it is first asked, with the flag where that isn't 0; contexts made later are to have other seeds. */
+const seedMathRandom = (random: () => number) => {
+  setFlagsFromString(`--random-seed=${(randomBytes(4).readUInt32LE() >>> 1) | 1}`)
+  random()
+  setFlagsFromString("--random-seed=0")
+}

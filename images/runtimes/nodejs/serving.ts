@@ -1,0 +1,121 @@
+/** What a runtime of Node does once it has a function: it takes events, calls the handler, and answers. */
+import { callBack } from "./callback.ts"
+import { createClient, type Client, type Event } from "./client.ts"
+import { toContext, type Context } from "./context.ts"
+import { RuntimeError, toUnhandled } from "./failure.ts"
+import { loadHandler, type Handler } from "./handler.ts"
+import { patchConsole, type Log } from "./log.ts"
+import { reseedAfterRestore } from "./randomness.ts"
+import { highWaterMarkOf, isStreaming, offerStreaming, ResponseStream } from "./streaming.ts"
+
+const UNHANDLED_EXIT = 128
+const UNCAUGHT_EXIT = 129
+
+interface Serving {
+  readonly env: NodeJS.ProcessEnv
+  /** Handlers may also answer by calling back; from Node 24 on only by what they return. */
+  readonly hasCallbacks: boolean
+  readonly client: Client
+  readonly log: Log
+  current: { readonly id: string; readonly stream: ResponseStream | undefined } | undefined
+  isEnding: boolean
+}
+
+/** Serves the function of an environment until the process ends; in training until there is nobody any more who gives events, and silently. */
+export const serve = async (env: NodeJS.ProcessEnv, isTraining: boolean): Promise<void> => {
+  const version = /nodejs(\d+)/.exec(env["AWS_EXECUTION_ENV"] ?? "")?.[1] ?? process.versions.node.split(".")[0]
+  const hasCallbacks = Number(version) < 24
+  const client = createClient(env["AWS_LAMBDA_RUNTIME_API"] ?? "")
+  const nobody = hasCallbacks ? "undefined" : "-"
+  const log = patchConsole(env, nobody, isTraining ? () => {} : undefined)
+  const serving: Serving = { env, hasCallbacks, client, log, current: undefined, isEnding: false }
+  const onException = (error: unknown) => void end(serving, "Uncaught Exception", error, UNCAUGHT_EXIT)
+  const onRejection = (reason: unknown, promise: Promise<unknown>) =>
+    void end(serving, "Unhandled Promise Rejection", toUnhandled(reason, promise), UNHANDLED_EXIT)
+  process.on("uncaughtException", onException).on("unhandledRejection", onRejection)
+  offerStreaming()
+  try {
+    const { handler, isStreamed } = await load(serving)
+    if (env["AWS_LAMBDA_INITIALIZATION_TYPE"] === "snap-start") {
+      await client.restored()
+      reseedAfterRestore()
+    }
+    while (!serving.isEnding) {
+      const event = await client.next().catch((error: unknown) => {
+        if (isTraining) return undefined
+        throw error
+      })
+      if (event === undefined) break
+      await answer(serving, handler, isStreamed, event)
+    }
+  } catch (error) {
+    await end(serving, serving.current === undefined ? "Uncaught Exception" : "Invoke Error", error, UNCAUGHT_EXIT)
+  }
+  process.off("uncaughtException", onException).off("unhandledRejection", onRejection)
+  client.close()
+}
+
+/** The function's code is in no state to go on. */
+const end = async (serving: Serving, what: string, error: unknown, code: number) => {
+  if (serving.isEnding) return
+  serving.isEnding = true
+  serving.log.error(what, error)
+  const told = serving.current === undefined ? serving.client.failInit(error) : fail(serving, error)
+  await told.catch(() => {})
+  process.exit(code)
+}
+
+const fail = async ({ client, current }: Serving, error: unknown) => {
+  if (current?.stream?.hasBegun) await current.stream.failWith(error)
+  else await client.fail(current?.id ?? "", error)
+}
+
+const answer = async (serving: Serving, handler: Handler, isStreamed: boolean, { headers, payload }: Event) => {
+  const { env, client, log, hasCallbacks } = serving
+  const context = toContext(headers, env)
+  const id = context.awsRequestId
+  const response = isStreamed ? new ResponseStream(client, id, highWaterMarkOf(handler)) : undefined
+  serving.current = { id, stream: response }
+  log.requestId = id
+  log.tenantId = context.tenantId
+  const trace = headers["lambda-runtime-trace-id"]
+  if (typeof trace === "string") env["_X_AMZN_TRACE_ID"] = trace
+  else delete env["_X_AMZN_TRACE_ID"]
+  try {
+    const event: unknown = JSON.parse(payload)
+    if (response !== undefined) await stream(handler, event, context, response)
+    else await respond(client, id, await (hasCallbacks ? callBack(handler, event, context) : handler(event, context)))
+  } catch (error) {
+    if (serving.isEnding) return
+    log.error("Invoke Error", error)
+    await fail(serving, error)
+  }
+}
+
+const respond = async (client: Client, id: string, result: unknown) => {
+  let body: string
+  try {
+    // What has no JSON, as a function or nothing at all, is null.
+    body = JSON.stringify(result) ?? "null"
+  } catch {
+    throw new RuntimeError("Runtime.JSONStringifyError", "Unable to stringify response body")
+  }
+  await client.respond(id, body)
+}
+
+const stream = async (handler: Handler, event: unknown, context: Context, response: ResponseStream) => {
+  const returned = handler(event, response, context) as PromiseLike<unknown> | null | undefined
+  if (typeof returned?.then !== "function") throw new Error("Streaming does not support non-async handlers.")
+  if ((await returned) !== undefined) console.warn("Streaming handlers ignore return values.")
+  await response.finished
+}
+
+const load = async ({ env, hasCallbacks }: Serving) => {
+  const handler = await loadHandler(env["LAMBDA_TASK_ROOT"] ?? process.cwd(), env["_HANDLER"] ?? "")
+  if (!hasCallbacks && handler.length >= 3 && !isStreaming(handler))
+    throw new RuntimeError(
+      "Runtime.CallbackHandlerDeprecated",
+      "ERROR: AWS Lambda has removed support for callback-based function handlers starting with Node.js 24. You need to modify this function to use a supported handler signature to use Node.js 24 or later. For more information see https://docs.aws.amazon.com/lambda/latest/dg/nodejs-handler.html.",
+    )
+  return { handler, isStreamed: isStreaming(handler) }
+}

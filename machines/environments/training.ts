@@ -1,0 +1,93 @@
+/** Before a runtime's base is taken its runtime is started, runs functions of training, and waits: environments only give it its function. */
+import { randomUUID } from "node:crypto"
+import { RUNTIMES, TRAININGS, type RuntimeName } from "../../images/runtimes/runtimes.ts"
+import type { AgentClient } from "../../src/agent/client.ts"
+import type { FunctionSpec, InvocationSpec } from "../../src/agent/protocol.ts"
+import type { Definition } from "../functions/definition.ts"
+import { FUNCTION_DRIVES } from "../functions/disks/function-disks.ts"
+import { toFunctionSpec } from "../functions/function-spec.ts"
+
+/** After so many a guest's runtimes have done what they do for code that is run often. */
+const EVENTS = 10
+const DIRECTORY = "/var/runtime/training"
+
+/**
+ * Leaves a runtime that waits in the guest; none where a function brings its own. The runtime's drive is mounted, and no other. Rejects
+ * when it could not be trained: then the guest has no runtime, which a function's start makes as ever.
+ */
+export const trainRuntime = async (agent: AgentClient, runtime: RuntimeName, signal: AbortSignal): Promise<void> => {
+  const handlers = TRAININGS[RUNTIMES[runtime].language]
+  if (handlers.length === 0) return
+  const spec = toFunctionSpec(toDefinition(runtime), {
+    initialization: "on-demand",
+    logGroup: "/aws/lambda/training",
+    logStream: "training",
+  })
+  await agent.startWaiting(spec.runtime, signal)
+  try {
+    for (const handler of handlers) {
+      await agent.startFunction(toTraining(spec, handler), signal)
+      const { failed } = await agent.untilInitialised(signal)
+      if (failed !== null) throw new Error(`A runtime in training failed: ${failed}`)
+      for (let n = 0; n < EVENTS; n++) await invoke(agent, n, signal)
+      await agent.endTraining(signal)
+    }
+  } catch (error) {
+    await agent.endFunction("FAILURE", signal)
+    throw error
+  }
+}
+
+const invoke = async (agent: AgentClient, n: number, signal: AbortSignal) => {
+  const event: InvocationSpec = {
+    requestId: randomUUID(),
+    deadlineMs: Date.now() + 60_000,
+    functionArn: "arn:aws:lambda:us-east-1:000000000000:function:training",
+    mode: "buffered",
+  }
+  for await (const { kind, content } of agent.invokeFunction(event, Buffer.from(JSON.stringify({ n })), signal))
+    if (kind === "failure") throw new Error(`A runtime in training failed: ${content.toString("latin1").slice(0, 500)}`)
+}
+
+/** The function of training that this handler is: it is in the runtime's own directory, and finds nothing else. */
+const toTraining = ({ runtime, ...spec }: FunctionSpec, handler: string): FunctionSpec => ({
+  ...spec,
+  isTraining: true,
+  runtime: {
+    ...runtime,
+    env: { ...runtime.env, _HANDLER: handler, LAMBDA_TASK_ROOT: DIRECTORY },
+    cwd: DIRECTORY,
+    mounts: (runtime.mounts ?? []).filter(
+      (mount) => mount.kind === "bind" && mount.from.drive === FUNCTION_DRIVES.runtime,
+    ),
+  },
+})
+
+/** One with all that a function can have. */
+const toDefinition = (runtime: RuntimeName): Definition => ({
+  id: "training",
+  scope: { account: "000000000000", region: "us-east-1" },
+  functionId: "training",
+  versionId: "training",
+  name: "training",
+  version: "$LATEST",
+  settings: {
+    runtime,
+    handler: "training",
+    role: "",
+    description: "",
+    timeoutSeconds: 60,
+    memoryMiB: 128,
+    temporaryMiB: 512,
+    architectures: ["x86_64"],
+    layers: [],
+    logging: { format: "Text", applicationLevel: null, systemLevel: null, group: null },
+    tracing: "PassThrough",
+    deadLetterArn: null,
+    kmsKeyArn: null,
+    vpc: false,
+  },
+  environment: {},
+  code: "",
+  layers: ["training"],
+})

@@ -5,6 +5,8 @@ import { throttledByEdge, tooLarge } from "./refusals.ts"
 
 /** AWS's for one invocation. */
 export const MAX_BODY_BYTES = 6 * 1024 * 1024
+/** The largest event and the largest response, AWS's: a little more than what callers may send. */
+export const MAX_PAYLOAD_BYTES = 6_291_556
 
 export interface BodyLimits {
   /** How long the next byte may take. */

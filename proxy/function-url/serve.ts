@@ -5,26 +5,16 @@ import type { Log } from "../../src/log.ts"
 import { parseHost } from "../admission/host.ts"
 import { EdgeError, toAnswer as toEdgeAnswer, type EdgeAnswer } from "../errors.ts"
 import { goneSignal, type Exchange } from "../exchange.ts"
-import { createHeldBytes, type Holding } from "../limits/held-bytes.ts"
+import { createHeldBytes } from "../limits/held-bytes.ts"
 import type { Limits } from "../limits/limits.ts"
 import { paceExchange } from "../limits/paced-exchange.ts"
-import type { EdgeMetrics, Meter } from "../metrics.ts"
+import type { EdgeMetrics } from "../metrics.ts"
 import type { FunctionUrlRouter, FunctionUrlTarget, Signatures, UrlInvoked } from "../route.ts"
-import { toBufferedAnswer, withBody, type AnswerRules } from "./answer.ts"
-import { refusalToHold, MAX_BODY_BYTES, takeBody } from "./body.ts"
-import { answerPreflight, applyCors, corsHeaders, isConfigured, isPreflight } from "./cors.ts"
+import { MAX_BODY_BYTES, MAX_PAYLOAD_BYTES, takeBody } from "./body.ts"
+import { answerPreflight, corsHeaders, isConfigured, isPreflight } from "./cors.ts"
 import { toEvent, traceOf } from "./event.ts"
-import {
-  badGateway,
-  forbidden,
-  ofService,
-  throttledByEdge,
-  toAnswer,
-  tooLarge,
-  unknownUrl,
-  UrlRefusal,
-} from "./refusals.ts"
-import { hasPrelude, splitPrelude, toStreamedAnswer } from "./streamed.ts"
+import { forbidden, ofService, throttledByEdge, toAnswer, tooLarge, unknownUrl, UrlRefusal } from "./refusals.ts"
+import { respond } from "./respond.ts"
 
 /** What function URLs lead to, and who may ask them. */
 export interface FunctionUrls {
@@ -44,12 +34,8 @@ export interface UrlServing extends FunctionUrls {
   readonly answerInstead: (exchange: Exchange, answer: EdgeAnswer) => void
 }
 
-/** The largest event and the largest response, AWS's: a little more than what callers may send. */
-const MAX_PAYLOAD_BYTES = 6_291_556
 /** However steadily it comes. */
 const MAX_BODY_MS = 300_000
-/** Below it, whoever takes an answer has stopped taking it. */
-const SLOWEST_BYTES_PER_MS = 32
 
 /** Makes what serves requests to function URLs: `undefined` for a host that is none's. What it returns never rejects. */
 export const createServeUrl = (serving: UrlServing) => {
@@ -67,50 +53,6 @@ export const createServeUrl = (serving: UrlServing) => {
       if (error.code === "OVERLOADED") throw new EdgeError("URLS_OVERLOADED")
       throw throttledByEdge(error.code.startsWith("TOO_MANY_CONN") ? "TOO_MANY_CONNECTIONS" : "TOO_MANY_REQUESTS")
     }
-  }
-
-  const answerBuffered = async (
-    exchange: Exchange,
-    target: FunctionUrlTarget,
-    { contentType, body, end }: UrlInvoked,
-    rules: AnswerRules,
-    holding: Holding,
-    meter: Meter,
-  ) => {
-    const chunks: Buffer[] = []
-    let bytes = 0
-    for await (const chunk of body as AsyncIterable<Buffer>) {
-      bytes += chunk.length
-      if (bytes > MAX_PAYLOAD_BYTES) throw badGateway()
-      const refusal = refusalToHold(holding, chunk.length)
-      if (refusal !== undefined) throw refusal
-      chunks.push(chunk)
-    }
-    if ((await end) !== undefined) throw badGateway()
-    const payload = Buffer.concat(chunks)
-    const answer = hasPrelude(contentType) ? splitPrelude(payload, rules) : toBufferedAnswer(payload, rules)
-    if (isConfigured(target.cors)) applyCors(answer.head.headers, target.cors, exchange.head.headers.origin)
-    if (exchange.isOver) return
-    meter.carried("out", answer.body.length)
-    exchange.answer(withBody(answer.head, answer.body, rules.method))
-    const unread = setTimeout(() => exchange.breakOff(), idleMs + answer.body.length / SLOWEST_BYTES_PER_MS)
-    exchange.onOver(() => clearTimeout(unread))
-  }
-
-  const answerStreamed = async (
-    exchange: Exchange,
-    target: FunctionUrlTarget,
-    invoked: UrlInvoked,
-    rules: AnswerRules,
-    meter: Meter,
-  ) => {
-    const answer = await toStreamedAnswer(invoked, rules, {
-      idleMs,
-      onBytes: (bytes) => meter.carried("out", bytes),
-      onStalled: () => exchange.breakOff(),
-    })
-    if (isConfigured(target.cors)) applyCors(answer.headers, target.cors, exchange.head.headers.origin)
-    if (!exchange.isOver) exchange.answer(answer)
   }
 
   const pass = async (exchange: Exchange, target: FunctionUrlTarget) => {
@@ -146,8 +88,12 @@ export const createServeUrl = (serving: UrlServing) => {
       holding.release()
       if (exchange.isOver) return
       const rules = { method: head.method, requestId, traceId, maxHeaderBytes }
-      if (target.isStreamed) await answerStreamed(exchange, target, invoked, rules, meter)
-      else await answerBuffered(exchange, target, invoked, rules, holding, meter)
+      const offering = {
+        idleMs,
+        onStalled: () => exchange.breakOff(),
+        onBytes: (bytes: number) => meter.carried("out", bytes),
+      }
+      await respond(exchange, target, invoked, { rules, holding, offering })
       await over(exchange)
     } finally {
       if (exchange.status === undefined || exchange.isOver) invoked?.body.destroy()

@@ -1,26 +1,15 @@
 /** A response that a function streams: raw bytes, or behind a prelude that says status, headers and cookies. */
 import { STATUS_CODES } from "node:http"
-import { Readable } from "node:stream"
 import type { GuestAnswer } from "../exchange.ts"
 import { endsWithHead } from "../guest/answer.ts"
 import type { UrlInvoked } from "../route.ts"
 import { isObject, toHead, type AnswerHead, type AnswerRules } from "./answer.ts"
+import { offer, type Offering } from "./offer.ts"
 import { badGateway } from "./refusals.ts"
 
 const WITH_PRELUDE = "application/vnd.awslambda.http-integration-response"
 /** Between the prelude, JSON, and the body. */
 const DELIMITER = Buffer.alloc(8)
-/** What is taken ahead of the client. */
-const AHEAD_BYTES = 64 * 1024
-
-/** How the client's side of a stream is told of. */
-export interface StreamWatch {
-  readonly onBytes: (bytes: number) => void
-  /** How long the client may leave bytes untaken that wait for it. */
-  readonly idleMs: number
-  readonly onStalled: () => void
-}
-
 /** Whether a response begins with a prelude. */
 export const hasPrelude = (contentType: string): boolean =>
   contentType.split(";")[0]?.trim().toLowerCase() === WITH_PRELUDE
@@ -39,7 +28,7 @@ export const splitPrelude = (payload: Buffer, rules: AnswerRules): { head: Answe
 export const toStreamedAnswer = async (
   { contentType, body, end }: UrlInvoked,
   rules: AnswerRules,
-  watch: StreamWatch,
+  offering: Offering,
 ): Promise<GuestAnswer> => {
   const chunks: AsyncIterator<Buffer> = body[Symbol.asyncIterator]()
   const isDescribed = hasPrelude(contentType)
@@ -56,7 +45,7 @@ export const toStreamedAnswer = async (
     status,
     statusMessage: STATUS_CODES[status] ?? "",
     headers,
-    body: isBodiless ? Buffer.alloc(0) : toBody(first.rest, chunks, end, watch),
+    body: isBodiless ? Buffer.alloc(0) : offer(restOf(first.rest, chunks, end), offering),
     isBodiless,
     trailers: () => ({}),
   }
@@ -99,28 +88,8 @@ const toPreludeHead = (prelude: Buffer, rules: AnswerRules): AnswerHead => {
 }
 
 /** The rest, which ends well only when the function has. */
-const toBody = (
-  first: Buffer,
-  chunks: AsyncIterator<Buffer>,
-  end: UrlInvoked["end"],
-  { onBytes, idleMs, onStalled }: StreamWatch,
-): Readable => {
-  async function* read() {
-    for (let chunk = first; ;) {
-      if (chunk.length > 0) {
-        onBytes(chunk.length)
-        const stalled = setTimeout(onStalled, idleMs)
-        try {
-          yield chunk
-        } finally {
-          clearTimeout(stalled)
-        }
-      }
-      const next = await chunks.next()
-      if (next.done === true) break
-      chunk = next.value
-    }
-    if ((await end) !== undefined) throw new Error("The function failed behind the beginning of its answer")
-  }
-  return Readable.from(read(), { objectMode: false, highWaterMark: AHEAD_BYTES })
+async function* restOf(first: Buffer, chunks: AsyncIterator<Buffer>, end: UrlInvoked["end"]): AsyncGenerator<Buffer> {
+  if (first.length > 0) yield first
+  for (let next = await chunks.next(); next.done !== true; next = await chunks.next()) yield next.value
+  if ((await end) !== undefined) throw new Error("The function failed behind the beginning of its answer")
 }

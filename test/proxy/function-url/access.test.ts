@@ -1,6 +1,8 @@
-import { createHash, createHmac } from "node:crypto"
+import { execFile } from "node:child_process"
+import { promisify } from "node:util"
 import { SignatureV4 } from "@smithy/signature-v4"
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest"
+import { Sha256 } from "../../../src/sha256.ts"
 import type { PolicyStatement } from "../../../src/db/function-values.ts"
 import type { UrlEvent } from "./fake-invoker.ts"
 import { keys, openUrlEdge, owner, protocols, publicPolicy, region, stranger, type UrlEdge } from "./url-edge.ts"
@@ -22,24 +24,6 @@ beforeEach(() => {
   })
   Object.assign(edge.settings, { authType: "NONE", statements: publicPolicy })
 })
-
-/** SHA-256 as Smithy's signer wants it. */
-class Sha256 {
-  readonly #hash
-  constructor(secret?: string | ArrayBuffer | ArrayBufferView) {
-    this.#hash =
-      secret === undefined
-        ? createHash("sha256")
-        : createHmac("sha256", typeof secret === "string" ? secret : Buffer.from(secret as Uint8Array))
-  }
-  update(data: string | Uint8Array) {
-    this.#hash.update(data)
-  }
-  digest() {
-    return Promise.resolve(new Uint8Array(this.#hash.digest()))
-  }
-  reset() {}
-}
 
 interface Signing {
   readonly key?: string
@@ -210,6 +194,17 @@ describe.each(protocols)("Over %s", (protocol) => {
         (await edge.ask(protocol, { method: "POST", path: "/a", body: "signed", headers: withoutHash })).status,
       ).toBe(403)
       expect((await edge.ask(protocol, { method: "POST", path: "/a", body: "signed", headers })).body).toBe("in")
+    })
+
+    test("lets in curl, which signs by itself", async () => {
+      const { stdout } = await promisify(execFile)("curl", [
+        ...["-sS", "--cacert", edge.caFile, protocol === "h2" ? "--http2" : "--http1.1"],
+        ...["--aws-sigv4", `aws:amz:${region}:lambda`, "--user", "AKIAOWNER:owner"],
+        ...["--data", "a=1&b=2", "--write-out", " %{http_code} %{http_version}"],
+        `${edge.origin}/path?x=1`,
+      ])
+      expect(stdout).toBe(`in 200 ${protocol === "h2" ? "2" : "1.1"}`)
+      expect([event?.body, event?.requestContext["accountId"]]).toEqual(["a=1&b=2", owner])
     })
 
     test("takes a malformed Authorization for what it is", async () => {

@@ -96,6 +96,19 @@ describe.each(protocols)("Over %s", (protocol) => {
     expect(await send()).toEqual([403, expect.stringContaining("Forbidden"), false])
   })
 
+  test("whoever doesn't read an answer is cut off in time", async () => {
+    await using edge = await openUrlEdge({ idleTimeoutSeconds: 1 })
+    edge.answers(() => ({ statusCode: 200, body: "x".repeat(6_000_000) }))
+    const { response, leave } = edge.open(protocol, { body: "" })
+    const { status, body } = await response
+    expect(status).toBe(200)
+    body.on("error", () => {}).pause()
+    await eventually(async () =>
+      expect(await metric(edge, "torpor_function_url_open_requests", { mode: "buffered" })).toBe(0),
+    )
+    leave()
+  })
+
   test("throttles and refusals of the invoker are told in AWS's words", async () => {
     await using edge = await openUrlEdge()
     const refuses = async (error: Error) => {

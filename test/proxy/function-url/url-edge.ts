@@ -74,7 +74,8 @@ export interface Answer {
 export const openUrlEdge = async (limits: Partial<EdgeLimits> = {}) => {
   const directory = await mkdtemp(join(tmpdir(), "torpor-url-edge-"))
   const certificates = await ensureCertificates(directory, "localhost")
-  const ca = await readFile(certificates.caFile ?? "", "utf8")
+  const caFile = certificates.caFile ?? ""
+  const ca = await readFile(caFile, "utf8")
   const tokens = createTokens(await openTokenKeys(createMemoryKeyStore()))
   const metrics = new Registry()
   const id = "0123456789abcdefghijklmnopqrstuv"
@@ -164,6 +165,7 @@ export const openUrlEdge = async (limits: Partial<EdgeLimits> = {}) => {
     origin,
     port: edge.port,
     ca,
+    caFile,
     metrics,
     settings,
     invoker,

@@ -25,6 +25,7 @@ process.stdout.on("error", () => {})
 const run = async (): Promise<number> => {
   const invocation = parseInvocation(process.argv.slice(2), commands)
   const print = (line: string) => void process.stdout.write(`${line}\n`)
+  const note = (line: string) => void process.stderr.write(`${line}\n`)
   if (invocation.kind === "version") {
     print(`torpor ${await version()}`)
     return 0
@@ -47,7 +48,7 @@ const run = async (): Promise<number> => {
   const config = parseConfig(process.env, text)
   if (config.failAt !== undefined) armFailpoint(config.failAt)
   const { options, args } = invocation
-  return command.run({ config, options, args, print, signal: stop.signal })
+  return command.run({ config, options, args, print, note, signal: stop.signal })
 }
 
 try {

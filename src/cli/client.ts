@@ -22,6 +22,17 @@ export interface ApiClient extends Disposable {
     query?: Readonly<Record<string, string>>,
     body?: object,
   ): Promise<Response>
+  /** AWS Lambda's functions; throws an {@link OperatorError} in AWS's words when the answer isn't 2xx. */
+  askLambda(asked: Asked, signal: AbortSignal): Promise<Response>
+}
+
+export interface Asked {
+  readonly method: "GET" | "POST"
+  /** As it is sent: labels are encoded. */
+  readonly path: string
+  readonly query?: Readonly<Record<string, string>>
+  readonly headers?: Readonly<Record<string, string>>
+  readonly body?: Uint8Array | string
 }
 
 /** Where a command finds a daemon: what it was told about one, or the one of the data directory. */
@@ -32,31 +43,39 @@ export const openClient = async (config: Config): Promise<ApiClient> => {
   const connection = { region, credentials, maxAttempts: 3 }
   const microvms = new LambdaMicrovmsClient({ ...connection, endpoint: url.origin })
   const s3 = new S3Client({ ...connection, endpoint: config.s3Endpoint ?? url.origin, forcePathStyle: true })
-  const signer = new SignatureV4({ credentials, region, service: "torpor", sha256: Sha256 })
+  /** Signed for one of the services behind the API. */
+  const ask = async (
+    service: string,
+    { method, path, query = {}, headers: more = {}, body: given }: Asked,
+    signal: AbortSignal,
+  ) => {
+    const body = given === undefined ? {} : { body: given }
+    const signer = new SignatureV4({ credentials, region, service, sha256: Sha256 })
+    const { headers } = await signer.sign({
+      method,
+      protocol: url.protocol,
+      hostname: url.hostname,
+      port: Number(url.port),
+      path,
+      query: { ...query },
+      headers: { host: url.host, ...more },
+      ...body,
+    })
+    const target = new URL(path, url)
+    for (const [name, value] of Object.entries(query)) target.searchParams.set(name, value)
+    const response = await fetch(target, { method, headers, signal, ...body })
+    if (response.ok) return response
+    const { message, Message } = (await response.json().catch(() => ({}))) as { message?: string; Message?: string }
+    throw new OperatorError(message ?? Message ?? `The daemon answered ${response.status}.`)
+  }
   return {
     url: url.origin,
     region,
     microvms,
     s3,
-    async send(method, path, signal, query = {}, given) {
-      const body = given === undefined ? {} : { body: JSON.stringify(given) }
-      const { headers } = await signer.sign({
-        method,
-        protocol: url.protocol,
-        hostname: url.hostname,
-        port: Number(url.port),
-        path,
-        query: { ...query },
-        headers: { host: url.host },
-        ...body,
-      })
-      const target = new URL(path, url)
-      for (const [name, value] of Object.entries(query)) target.searchParams.set(name, value)
-      const response = await fetch(target, { method, headers, signal, ...body })
-      if (response.ok) return response
-      const { message } = (await response.json().catch(() => ({}))) as { message?: string }
-      throw new OperatorError(message ?? `The daemon answered ${response.status}.`)
-    },
+    send: (method, path, signal, query = {}, given) =>
+      ask("torpor", { method, path, query, ...(given === undefined ? {} : { body: JSON.stringify(given) }) }, signal),
+    askLambda: (asked, signal) => ask("lambda", asked, signal),
     [Symbol.dispose]() {
       microvms.destroy()
       s3.destroy()

@@ -7,6 +7,8 @@ export interface CommandInput {
   /** What was given for each argument that was. */
   readonly args: Readonly<Record<string, string>>
   readonly print: (line: string) => void
+  /** What is said beside a result: on stderr, so that the result can be piped on. */
+  readonly note: (line: string) => void
   readonly signal: AbortSignal
 }
 
@@ -185,6 +187,32 @@ export const commands: Readonly<Record<string, Command>> = {
     },
     asRoot: false,
     run: async (input) => (await import("./logs.ts")).logs(input),
+  },
+  invoke: {
+    summary: "invoke a function, and print what it answers",
+    description: [
+      "The answer goes to stdout as it is; with --tail the last lines of the invocation's",
+      "log go to stderr. Ends with 1 when the function failed, and prints its error.",
+    ],
+    args: { NAME: { what: "the function's name, or NAME:VERSION, NAME:ALIAS, or its ARN", required: true } },
+    options: {
+      payload: { what: "the event, JSON; - is stdin, and nothing is {}", value: "FILE", short: "p" },
+      tail: { what: "show the end of the invocation's log", short: "t" },
+    },
+    examples: {
+      "torpor invoke hello": "with an empty event",
+      "echo '{\"a\":1}' | torpor invoke hello:live -p - -t": "an alias of it, with its log",
+    },
+    asRoot: false,
+    run: async (input) => (await import("./functions/invoke.ts")).invoke(input),
+  },
+  "functions ls": {
+    summary: "list the functions, with their runtimes and sizes",
+    description: ["The newest code of each: what $LATEST is."],
+    options: { json: { what: "print them as one JSON array, as ListFunctions has them" } },
+    examples: { "torpor functions ls": "for people", "torpor functions ls --json": "for programs" },
+    asRoot: false,
+    run: async (input) => (await import("./functions/list.ts")).list(input),
   },
   "images df": {
     summary: "show what images and builds take on the daemon's disk",

@@ -3,6 +3,7 @@ import type { StorageUse } from "../../../machines/resources.ts"
 import { withClient } from "../client.ts"
 import type { CommandInput } from "../commands.ts"
 import { sizeOf } from "../size.ts"
+import { toColumns } from "../columns.ts"
 
 /** As people call them, in the order in which they are shown. */
 const NAMES: Readonly<Record<StorageUse["kind"], string>> = {
@@ -42,13 +43,3 @@ export const prune = async ({ config, print, signal }: CommandInput): Promise<nu
     print(`Reclaimed ${sizeOf(items.reduce((sum, { bytes }) => sum + bytes, 0))}`)
     return 0
   })
-
-/** The first column to the left, the others to the right. */
-const toColumns = (rows: readonly (readonly string[])[]): string[] => {
-  const widths = (rows[0] ?? []).map((_, column) => Math.max(...rows.map((row) => row[column]?.length ?? 0)))
-  return rows.map((row) =>
-    row
-      .map((cell, column) => (column === 0 ? cell.padEnd(widths[0] ?? 0) : cell.padStart(widths[column] ?? 0)))
-      .join("  "),
-  )
-}

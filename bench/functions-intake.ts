@@ -3,6 +3,7 @@ import { randomBytes, randomUUID } from "node:crypto"
 import { sql } from "drizzle-orm"
 import { pino } from "pino"
 import { Registry } from "prom-client"
+import { createFunctionChanges } from "../machines/functions/changes.ts"
 import { openEvents } from "../machines/functions/events/open-events.ts"
 import { functionEvents } from "../src/db/functions.ts"
 import { ServiceError } from "../src/errors.ts"
@@ -34,6 +35,7 @@ export const functionsIntake: Bench = {
     const events = await openEvents({
       db,
       hostId,
+      changes: createFunctionChanges(),
       log: pino({ level: "silent" }),
       invoker: { invoke: throttle, check: throttle },
       destinations: { webhooks: {} },

@@ -19,7 +19,7 @@ export interface EventPace extends Pace {
   readonly retryMs: readonly number[]
 }
 
-export interface EventsOptions extends Pick<FunctionsGround, "db" | "hostId" | "log"> {
+export interface EventsOptions extends Pick<FunctionsGround, "db" | "hostId" | "changes" | "log"> {
   readonly invoker: Invoker
   readonly destinations: DestinationSettings
   readonly limits: EventLimits
@@ -59,5 +59,12 @@ export const openEvents = async (options: EventsOptions): Promise<OpenEvents> =>
     room.add(lane, { events, bytes })
     delivery.arrived(lane)
   }
-  return { intake, close: (graceMs) => delivery.close(graceMs) }
+  const stopListening = options.changes.listen((functionId) => delivery.changed(functionId))
+  return {
+    intake,
+    close(graceMs) {
+      stopListening()
+      return delivery.close(graceMs)
+    },
+  }
 }

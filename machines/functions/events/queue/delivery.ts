@@ -7,9 +7,9 @@ import { unlessAborted } from "../../../../src/abort.ts"
 import type { FunctionsGround } from "../../ground.ts"
 import type { EventMetrics } from "../metrics.ts"
 import type { LaneName, Verdict } from "./event.ts"
-import { createLane, laneKey, narrow, widen, type Lane, type Pace } from "./lane.ts"
+import { createLane, laneKey, narrow, release, widen, type Lane, type Pace } from "./lane.ts"
 import type { Room } from "./room.ts"
-import { dropLane, nextDue, takeEvents, type Taken } from "./rows.ts"
+import { dropLane, findNext, takeEvents, type Taken } from "./rows.ts"
 import { createSettlements } from "./settlements.ts"
 
 export interface DeliveryGround extends Pick<FunctionsGround, "db" | "hostId" | "log"> {
@@ -25,6 +25,8 @@ export interface DeliveryGround extends Pick<FunctionsGround, "db" | "hostId" | 
 export interface Delivery {
   /** Something of this lane may be due. */
   arrived(lane: LaneName): void
+  /** Something about this function has changed: what was refused may not be any more, or it is gone. */
+  changed(functionId: string): void
   /** Takes no more, waits so long for what is in flight, and leaves the rest queued. */
   close(graceMs: number): Promise<void>
 }
@@ -111,12 +113,13 @@ export const createDelivery = (ground: DeliveryGround): Delivery => {
     const nothingNew = () => lane.arrivals === arrivals
     try {
       const taken = await takeEvents(db, hostId, lane.name, new Date(), [...lane.inFlight], places)
-      const isGone = lane.name.kind === "invocation" && taken.some(({ treatment }) => treatment === undefined)
-      if (isGone) await drop(lane)
-      else if (!closing.signal.aborted) for (const each of taken) begin(lane, each)
-      if (isGone || taken.length < places) {
-        const due = await nextDue(db, hostId, lane.name, [...lane.inFlight])
-        if (nothingNew()) lane.quietUntil = due?.getTime() ?? Infinity
+      const isOrphan = lane.name.kind === "invocation" && taken.some(({ treatment }) => treatment === undefined)
+      if (!isOrphan && !closing.signal.aborted) for (const each of taken) begin(lane, each)
+      if (isOrphan || taken.length < places) {
+        const next = await findNext(db, hostId, lane.name, [...lane.inFlight])
+        const drops = lane.name.kind === "invocation" && next?.isOrphan === true
+        if (drops) await drop(lane)
+        if (nothingNew()) lane.quietUntil = (drops ? undefined : next)?.dueAt.getTime() ?? Infinity
       }
     } catch (error) {
       log.warn({ error: messageOf(error), ...lane.name }, "Events cannot be read now")
@@ -179,6 +182,13 @@ export const createDelivery = (ground: DeliveryGround): Delivery => {
 
   return {
     arrived,
+    changed(functionId) {
+      for (const lane of lanes.values())
+        if (lane.name.functionId === functionId && lane.name.kind === "invocation") {
+          release(lane)
+          arrived(lane.name)
+        }
+    },
     async close(graceMs) {
       closing.abort()
       ready.clear()

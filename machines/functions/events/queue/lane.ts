@@ -44,10 +44,15 @@ export const createLane = ({ functionId, kind, target }: LaneName): Lane => ({
   timer: undefined,
 })
 
-/** One of its events was taken, whatever came of it. */
-export const widen = (lane: Lane): void => {
+/** It waits no longer for refusals to pass. */
+export const release = (lane: Lane): void => {
   lane.refusals = 0
   lane.heldUntil = 0
+}
+
+/** One of its events was taken, whatever came of it. */
+export const widen = (lane: Lane): void => {
+  release(lane)
   lane.window = Math.min(LARGEST_WINDOW, lane.window + (lane.window < lane.ceiling ? 1 : 1 / lane.window))
 }
 

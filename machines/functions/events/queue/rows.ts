@@ -85,22 +85,28 @@ export const takeEvents = async (
   }))
 }
 
-/** When the next of a lane is due that is not in flight; `undefined` when there is none. */
-export const nextDue = async (
+export interface Next {
+  readonly dueAt: Date
+  readonly isOrphan: boolean
+}
+
+/** When the next of a lane is due that is not in flight, and whether its function is gone; `undefined` when there is none. */
+export const findNext = async (
   db: Database,
   hostId: string,
   lane: LaneName,
   inFlight: readonly number[],
-): Promise<Date | undefined> => {
+): Promise<Next | undefined> => {
   const [row] = await db
-    .select({ dueAt: functionEvents.dueAt })
+    .select({ dueAt: functionEvents.dueAt, owner: functions.id })
     .from(functionEvents)
+    .leftJoin(functions, eq(functions.id, functionEvents.functionId))
     .where(
       and(inLane(hostId, lane), inFlight.length === 0 ? undefined : notInArray(functionEvents.position, [...inFlight])),
     )
     .orderBy(asc(functionEvents.dueAt))
     .limit(1)
-  return row?.dueAt
+  return row && { dueAt: row.dueAt, isOrphan: row.owner === null }
 }
 
 /** Answers which of them were still there. */

@@ -7,6 +7,7 @@ import { setTimeout as sleep } from "node:timers/promises"
 const { pino } = await import("pino")
 const { Registry } = await import("prom-client")
 const { openDatabase } = await import("../../../../src/db/open.ts")
+const { createFunctionChanges } = await import("../../../../machines/functions/changes.ts")
 const { openEvents } = await import("../../../../machines/functions/events/open-events.ts")
 const { scope } = await import("./function-rows.ts")
 const { createScriptedInvoker, thrown } = await import("./scripted-invoker.ts")
@@ -17,6 +18,7 @@ const failed = new Set<string>()
 const events = await openEvents({
   db,
   hostId,
+  changes: createFunctionChanges(),
   log: pino({ level: "silent" }),
   invoker: createScriptedInvoker(async ({ requestId }) => {
     await sleep(Math.random() * 10)

@@ -3,8 +3,9 @@ import { eq } from "drizzle-orm"
 import { pino } from "pino"
 import { Registry } from "prom-client"
 import { expect } from "vitest"
+import { createFunctionChanges } from "../../../../machines/functions/changes.ts"
 import { openEvents, type EventsOptions, type OpenEvents } from "../../../../machines/functions/events/open-events.ts"
-import { functionEvents } from "../../../../src/db/functions.ts"
+import { functionEvents, functions } from "../../../../src/db/functions.ts"
 import { registerHost } from "../../../../src/db/identity.ts"
 import { openTestDatabase, type TestDatabase } from "../../../db/database.ts"
 import { eventually } from "../../../fixtures/eventually.ts"
@@ -26,6 +27,7 @@ export interface EventsUnderTest extends AsyncDisposable {
 export const openHost = async (given?: TestDatabase) => {
   const database = given ?? (await openTestDatabase())
   const { db, hostId } = database
+  const changes = createFunctionChanges()
   await registerHost(db, hostId, "here")
   const waiting = async (name: string) =>
     (
@@ -37,6 +39,7 @@ export const openHost = async (given?: TestDatabase) => {
 
   return {
     db,
+    changes,
     /** The host's queue, with functions that do what the script says, in more of a hurry than AWS. */
     async open(script: Script, more: Partial<EventsOptions> = {}): Promise<EventsUnderTest> {
       const metrics = new Registry()
@@ -44,6 +47,7 @@ export const openHost = async (given?: TestDatabase) => {
       const events = await openEvents({
         db,
         hostId,
+        changes,
         log: pino(
           { level: "info" },
           { write: (line: string) => void lines.push(JSON.parse(line) as (typeof lines)[0]) },
@@ -73,6 +77,11 @@ export const openHost = async (given?: TestDatabase) => {
       const name = `f-${randomUUID().slice(0, 8)}`
       await insertFunction(db, hostId, name, more)
       return name
+    },
+    async idOf(name: string): Promise<string> {
+      const [row] = await db.select({ id: functions.id }).from(functions).where(eq(functions.name, name))
+      if (row === undefined) throw new Error(`There is no function ${name}`)
+      return row.id
     },
     /** How much of a function is in the queue: its events, and what is told of them. */
     waiting,

@@ -3,6 +3,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest"
 import type { InvokeRequest } from "../../../../machines/functions/invoking/invoker.ts"
 import { functionEvents, functions } from "../../../../src/db/functions.ts"
 import { ServiceError } from "../../../../src/errors.ts"
+import { eventually } from "../../../fixtures/eventually.ts"
 import { openHost, type HostUnderTest } from "./events-under-test.ts"
 import { scope } from "./function-rows.ts"
 import { thrown, type Script } from "./scripted-invoker.ts"
@@ -124,6 +125,31 @@ describe("An asynchronous event", () => {
     await host.untilEmpty(name)
     expect(under.lines.filter(({ msg }) => String(msg).startsWith("Events are dropped"))).toMatchObject([{ events: 3 }])
     expect(await under.metrics.metrics()).toContain("torpor_events_waiting 0")
+  })
+
+  it("is dropped at once while it waits to be tried again, and tried at once when what it waits for has changed", async () => {
+    let isThrottled = true
+    await using under = await host.open(
+      ({ payload }) => {
+        if (payload.toString() === "0") return Promise.resolve(thrown("no"))
+        return isThrottled ? Promise.reject(throttled()) : Promise.resolve(Buffer.from("null"))
+      },
+      { pace: { retryMs: [3_600_000], firstHoldMs: 3_600_000, longestHoldMs: 3_600_000 } },
+    )
+    const tried = (name: string, count: number) =>
+      eventually(async () => expect(await under.metrics.metrics()).toContain(`${name} ${count}`))
+    const [failing, waiting] = [await host.make(), await host.make()]
+    await under.accept(failing, "0")
+    await tried("torpor_events_retried_total", 1)
+    await under.accept(waiting)
+    await tried('torpor_events_held_total{kind="invocation"}', 1)
+    isThrottled = false
+    host.changes.tell(await host.idOf(waiting))
+    await host.untilEmpty(waiting)
+    const id = await host.idOf(failing)
+    await host.db.delete(functions).where(eq(functions.name, failing))
+    host.changes.tell(id)
+    await host.untilEmpty(failing)
   })
 
   it("goes to a function as fast as its concurrency lets it, and all of them arrive", async () => {

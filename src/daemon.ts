@@ -6,9 +6,15 @@ import { hostname, totalmem } from "node:os"
 import { join } from "node:path"
 import { Registry as Metrics, collectDefaultMetrics } from "prom-client"
 import { ensureArtifacts } from "../images/artifacts.ts"
+import { openRuntimes } from "../images/runtimes/runtime-disks.ts"
 import { fetchUid, openRegistry } from "../images/registry/open-registry.ts"
 import { ACCOUNT } from "../machines/arn.ts"
 import { createDestinationCheck } from "../machines/functions/events/destinations/destinations.ts"
+import { openZip } from "../machines/functions/code/code-store.ts"
+import { createReadiness } from "../machines/functions/code/readiness.ts"
+import { buildDisk } from "../machines/functions/disks/disk-build.ts"
+import { diskOwners } from "../machines/functions/disks/disk-owners.ts"
+import { openDiskStore } from "../machines/functions/disks/disk-store.ts"
 import { defaultFunctionLimits } from "../machines/functions/ground.ts"
 import { openFunctions } from "../machines/functions/open-functions.ts"
 import { createBuildVerbs } from "../machines/building/build.ts"
@@ -159,20 +165,6 @@ export const startDaemon = async (
       ? createBuiltInArtifacts(store, artifactLimits)
       : await openRemoteArtifacts(config.s3Endpoint)
 
-  const functions = opened.use(
-    await openFunctions({
-      db,
-      hostId,
-      secrets,
-      store,
-      artifacts,
-      artifactDirectory,
-      limits: defaultFunctionLimits,
-      checkDestination: createDestinationCheck(config.destinations),
-      log,
-    }),
-  )
-
   const metrics = new Metrics()
   collectDefaultMetrics({ register: metrics })
   const edgeMetrics = createEdgeMetrics(metrics)
@@ -275,6 +267,31 @@ export const startDaemon = async (
   opened.defer(() => registries.imageVersions.close())
   await sweepHost(host)
   await layers.trim()
+  const diskBuild = { host, artifacts: base, snapshots, createOverlay, openZip: (zip: string) => openZip(store, zip) }
+  const functionDisks = opened.use(
+    await openDiskStore({
+      directory: join(data.path, "functions/disks"),
+      build: (zips, to, buildSignal) => buildDisk(diskBuild, zips, to, buildSignal),
+      owners: () => diskOwners(db, secrets, hostId),
+      maxConcurrentBuilds: config.maxConcurrentBuilds,
+      log,
+    }),
+  )
+  const runtimes = opened.use(openRuntimes(config, (line) => log.info(line)))
+  const functions = opened.use(
+    await openFunctions({
+      db,
+      hostId,
+      secrets,
+      store,
+      artifacts,
+      artifactDirectory,
+      readiness: createReadiness(runtimes, functionDisks),
+      limits: defaultFunctionLimits,
+      checkDestination: createDestinationCheck(config.destinations),
+      log,
+    }),
+  )
   await restoreActors(host, registries, signal)
 
   const tokenKeys = await openTokenKeys(createKeyStore(db, secrets))

@@ -2,6 +2,7 @@
 import { mkdir } from "node:fs/promises"
 import type { DrivePlace, DriveSpec } from "../../src/agent/protocol.ts"
 import { mount, MOUNT } from "./mount.ts"
+import { run } from "./run.ts"
 
 export const driveDevice = (drive: number) => `/dev/torpor/drive${drive}`
 
@@ -16,3 +17,6 @@ export const mountDrive = async ({ drive, isReadOnly }: DriveSpec): Promise<void
   if (isReadOnly) mount(driveDevice(drive), at, "ext4", [...flags, MOUNT.readOnly])
   else mount(driveDevice(drive), at, "ext4", flags, "noinit_itable")
 }
+
+/** All that was written is on the drive when it resolves, and its file system is whole. */
+export const unmountDrive = (drive: number): Promise<string> => run("umount", [pathOnDrive({ drive, path: "" })])

@@ -13,6 +13,7 @@ import type {
   DriveSpec,
   LayersSpec,
   ProcessSpec,
+  UnpackSpec,
 } from "../../src/agent/protocol.ts"
 import { AGENT_PROTOCOL } from "../../src/agent/version.ts"
 import { unpackContext } from "./context.ts"
@@ -20,6 +21,7 @@ import { copyIntoImage } from "./copy.ts"
 import { download } from "./download.ts"
 import { mountDrive, pathOnDrive } from "./drives.ts"
 import { createFileRoutes } from "./file-routes.ts"
+import { unpackCode } from "./function-code.ts"
 import { createFunctionRoutes } from "./functions/routes.ts"
 import { IMAGE_ROOT, makeDirectory } from "./image-root.ts"
 import { applyLayer, refuseDevices } from "./layer.ts"
@@ -64,6 +66,7 @@ const routes: Record<string, Handler> = {
   "POST /flush": (_, __, url) => processes.flush(url.searchParams.get("mark") ?? ""),
   "POST /drive": async (request) => mountDrive(await bodyOf<DriveSpec>(request)),
   "POST /context": async (request) => unpackContext(await bodyOf<ContextSpec>(request)),
+  "POST /unpack": async (request) => unpackCode(await bodyOf<UnpackSpec>(request)),
   "POST /download": async (request) => download(await bodyOf<DownloadSpec>(request)),
   "POST /layers": async (request) => {
     const { from, count } = await bodyOf<LayersSpec>(request)

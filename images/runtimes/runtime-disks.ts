@@ -4,6 +4,7 @@ import { createRequire } from "node:module"
 import { homedir } from "node:os"
 import { dirname, join } from "node:path"
 import { fileURLToPath } from "node:url"
+import { unlessAborted } from "../../src/abort.ts"
 import { CommandError, runCommand } from "../../src/command.ts"
 import { OperatorError } from "../../src/errors.ts"
 import { ensureArtifact, readSources, type Progress, type Recipe } from "../artifact.ts"
@@ -52,6 +53,30 @@ export const ensureRuntime = async (
     rootDiskHash: root.hash,
     runtimeDisk: join(drive.directory, "drive.raw"),
     runtimeDiskHash: drive.hash,
+  }
+}
+
+export interface Runtimes extends AsyncDisposable {
+  /** As {@link ensureRuntime}, but looked for once while this process lives; a build goes on when who asked for it has gone. */
+  of(name: RuntimeName, signal: AbortSignal): Promise<RuntimeDisks>
+}
+
+/** Disposing ends what is at work. */
+export const openRuntimes = (source: RuntimeSource, onProgress: Progress): Runtimes => {
+  const closing = new AbortController()
+  const known = new Map<RuntimeName, Promise<RuntimeDisks>>()
+  return {
+    of(name, signal) {
+      const disks = known.get(name) ?? ensureRuntime(name, source, onProgress, closing.signal)
+      known.set(name, disks)
+      // Tried again by the next.
+      disks.catch(() => known.delete(name))
+      return unlessAborted(disks, signal)
+    },
+    async [Symbol.asyncDispose]() {
+      closing.abort()
+      await Promise.allSettled(known.values())
+    },
   }
 }
 

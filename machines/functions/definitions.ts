@@ -1,17 +1,13 @@
 /** Definitions, made of rows. */
 import { createHash } from "node:crypto"
-import { asc, eq } from "drizzle-orm"
+import { eq, inArray } from "drizzle-orm"
 import type { FunctionSettings } from "../../src/db/function-values.ts"
-import {
-  functionCodes,
-  functionLayerVersions,
-  functions,
-  functionVersionLayers,
-  functionVersions,
-} from "../../src/db/functions.ts"
+import { functionCodes, functionLayerVersions, functions, functionVersions } from "../../src/db/functions.ts"
 import type { SecretBox } from "../images.ts"
 import type { Database } from "../vm-row.ts"
+import { findServed, servedLayers } from "./code/served.ts"
 import type { Definition } from "./definition.ts"
+import { attachedLayers } from "./layers/attached-layers.ts"
 import { versionName } from "./names.ts"
 import { openEnvironment, ordered } from "./rows.ts"
 
@@ -28,20 +24,18 @@ export const findDefinition = async (
   versionId: string,
 ): Promise<ServedDefinition | undefined> => {
   const [found] = await db
-    .select({ version: functionVersions, owner: functions, sha256: functionCodes.sha256 })
+    .select({ version: functionVersions, owner: functions })
     .from(functionVersions)
     .innerJoin(functions, eq(functions.id, functionVersions.functionId))
-    .innerJoin(functionCodes, eq(functionCodes.id, functionVersions.codeId))
     .where(eq(functionVersions.id, versionId))
   if (found === undefined) return undefined
-  const { version, owner, sha256 } = found
-  const layers = await db
-    .select({ sha256: functionCodes.sha256 })
-    .from(functionVersionLayers)
-    .innerJoin(functionLayerVersions, eq(functionLayerVersions.id, functionVersionLayers.layerVersionId))
-    .innerJoin(functionCodes, eq(functionCodes.id, functionLayerVersions.codeId))
-    .where(eq(functionVersionLayers.versionId, versionId))
-    .orderBy(asc(functionVersionLayers.position))
+  const { version, owner } = found
+  // What is being changed, or could not be, is served as it was.
+  const served = version.updateState === "Successful" ? undefined : await findServed(db, versionId)
+  const layers = served === undefined ? await attachedLayers(db, versionId) : await servedLayers(db, versionId)
+  const { codeId, settings, sealedEnvironment } = served ?? version
+  const zips = await zipsOf(db, codeId, layers)
+  if (zips === undefined) return undefined
   return {
     revisionId: version.revisionId,
     definition: withId({
@@ -50,12 +44,30 @@ export const findDefinition = async (
       versionId,
       name: owner.name,
       version: versionName(version.number),
-      settings: version.settings,
-      environment: openEnvironment(secrets, version.sealedEnvironment) ?? {},
-      code: sha256,
-      layers: layers.map((layer) => layer.sha256),
+      settings,
+      environment: openEnvironment(secrets, sealedEnvironment) ?? {},
+      ...zips,
     }),
   }
+}
+
+/** The hashes of code and layers; `undefined` when they are gone. */
+export const zipsOf = async (
+  db: Database,
+  codeId: string,
+  layerVersionIds: readonly string[],
+): Promise<Pick<Definition, "code" | "layers"> | undefined> => {
+  const [code] = await db
+    .select({ sha256: functionCodes.sha256 })
+    .from(functionCodes)
+    .where(eq(functionCodes.id, codeId))
+  const rows = await db
+    .select({ id: functionLayerVersions.id, sha256: functionCodes.sha256 })
+    .from(functionLayerVersions)
+    .innerJoin(functionCodes, eq(functionCodes.id, functionLayerVersions.codeId))
+    .where(inArray(functionLayerVersions.id, [...layerVersionIds]))
+  const layers = layerVersionIds.flatMap((id) => rows.find((row) => row.id === id)?.sha256 ?? [])
+  return code === undefined || layers.length < layerVersionIds.length ? undefined : { code: code.sha256, layers }
 }
 
 /** Settings that no environment sees. */

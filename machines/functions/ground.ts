@@ -5,6 +5,7 @@ import type { SecretBox } from "../images.ts"
 import type { Database } from "../vm-row.ts"
 import type { FunctionChanges } from "./changes.ts"
 import type { CodeStore } from "./code/code-store.ts"
+import type { Readiness } from "./code/readiness.ts"
 import type { Settling } from "./code/settling.ts"
 import type { CheckDestination } from "./events/destinations/destinations.ts"
 
@@ -38,6 +39,7 @@ export interface FunctionsGround {
   /** Where zips are put down while they are looked through. */
   readonly artifactDirectory: string
   readonly settling: Settling
+  readonly readiness: Readiness
   readonly changes: FunctionChanges
   readonly limits: FunctionLimits
   /** Where results of asynchronous events can go here. */

@@ -17,12 +17,12 @@ export interface OpenFunctions extends AsyncDisposable {
 export const openFunctions = async (
   options: Omit<FunctionsGround, "codes" | "settling" | "changes" | "signal"> & { readonly store: ArtifactStore },
 ): Promise<OpenFunctions> => {
-  const { db, hostId, log, store } = options
+  const { db, hostId, log, store, readiness } = options
   const codes = await openCodeStore(db, store, hostId)
-  await removeAllUnused({ db, hostId, codes, log })
+  await removeAllUnused({ db, hostId, codes, readiness, log })
   const closing = new AbortController()
   const changes = createFunctionChanges()
-  const settling = createSettling({ db, hostId, codes, changes, log, signal: closing.signal })
+  const settling = createSettling({ db, hostId, codes, readiness, changes, log, signal: closing.signal })
   await settling.resume()
   return {
     verbs: createFunctions({ ...options, codes, settling, changes, signal: closing.signal }),

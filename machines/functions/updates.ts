@@ -23,6 +23,7 @@ import {
   type FunctionVersion,
   type VersionRow,
 } from "./rows.ts"
+import { keepServed } from "./code/served.ts"
 import { holdingsOf, removeUnused } from "./code/unused-code.ts"
 
 export interface CodeUpdate {
@@ -117,6 +118,7 @@ export const createUpdateVerbs = (ground: FunctionsGround) => {
     }
     const environment = openEnvironment(secrets, latest.sealedEnvironment)
     const held = await holdingsOf(tx, [latest])
+    await keepServed(tx, latest)
     const kept = { id: await codes.keep(tx, code, ground.signal), sha256: code.sha256 }
     const row = await store(tx, latest, kept, settings, environment, { name, type: "function.code-updated", caller })
     const published = asked.publish ? await publish(tx, ground, owner, row, undefined, caller) : undefined
@@ -150,6 +152,7 @@ export const createUpdateVerbs = (ground: FunctionsGround) => {
         const before = await holdingsOf(tx, [latest])
         const layers = await findLayers(tx, settings.layers, before.layerVersionIds, caller)
         await checkUnpackedSize(tx, code.unpackedBytes, layers)
+        await keepServed(tx, latest)
         await attachLayers(tx, latest.id, layers)
         const details = { name, type: "function.settings-updated", caller }
         const row = await store(tx, latest, code, settings, environment, details)

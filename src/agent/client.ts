@@ -23,6 +23,7 @@ import {
   type LayersSpec,
   type ProcessEnd,
   type ProcessSpec,
+  type UnpackSpec,
 } from "./protocol.ts"
 import { COMPLETE_TRAILER, FILE_SIZE_HEADER } from "./version.ts"
 
@@ -61,6 +62,7 @@ export interface AgentClient extends FunctionClient {
   flushOutput(mark: string, signal: AbortSignal): Promise<void>
   mountDrive(spec: DriveSpec, signal: AbortSignal): Promise<void>
   unpackContext(spec: ContextSpec, signal: AbortSignal): Promise<void>
+  unpackCode(spec: UnpackSpec, signal: AbortSignal): Promise<void>
   download(spec: DownloadSpec, signal: AbortSignal): Promise<void>
   applyLayers(spec: LayersSpec, signal: AbortSignal): Promise<void>
   copy(spec: CopySpec, signal: AbortSignal): Promise<void>
@@ -163,6 +165,7 @@ export const createAgentClient = (address: string, port: number, secret: Buffer)
     endProcess: (name, signal) => ask("DELETE", `/processes/${name}`, undefined, signal),
     flushOutput: (mark, signal) => ask("POST", `/flush?mark=${mark}`, {}, signal),
     mountDrive: (spec, signal) => ask("POST", "/drive", spec, signal),
+    unpackCode: (spec, signal) => ask("POST", "/unpack", spec, signal),
     download: (spec, signal) => ask("POST", "/download", spec, signal),
     applyLayers: (spec, signal) => ask("POST", "/layers", spec, signal),
     unpackContext: (spec, signal) => ask("POST", "/context", spec, signal),

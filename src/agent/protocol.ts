@@ -15,6 +15,7 @@
  *     POST   /flush?mark=                                        the application's output so far, and then `mark`, are on the agent port
  *     POST   /drive                     {@link DriveSpec}        mounts the file system of a further drive
  *     POST   /context                   {@link ContextSpec}      unpacks the archive drive into the build context
+ *     POST   /unpack                    {@link UnpackSpec}       unpacks zips over each other into a drive, and unmounts it
  *     POST   /download                  {@link DownloadSpec}     fetches a file from the network
  *     POST   /layers                    {@link LayersSpec}       layers of an image become the image
  *     POST   /copy                      {@link CopySpec}         from a drive into the image
@@ -156,6 +157,14 @@ export interface ContextSpec {
   readonly into: DrivePlace
   /** Paths that are left out, with all that is below them. */
   readonly excluded: readonly string[]
+}
+
+export interface UnpackSpec {
+  /** A drive that is mounted; in it the zips are files named `0`, `1` …, the lowest first. */
+  readonly from: DrivePlace
+  readonly count: number
+  /** A directory that isn't there yet, of a drive that is mounted. */
+  readonly into: DrivePlace
 }
 
 export interface CopySpec {

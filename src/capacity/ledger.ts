@@ -6,6 +6,8 @@ export interface Ledger {
   /** Books `memoryMiB` for a VM; booking it again changes nothing. Answers `false`, and books nothing, when it doesn't fit. */
   reserve(vmId: string, memoryMiB: number): boolean
   release(vmId: string): void
+  /** Calls back whenever memory was given back; answers what stops it. */
+  onRelease(listener: () => void): () => void
   readonly reservedMiB: number
   readonly capacityMiB: number
 }
@@ -16,6 +18,7 @@ export const VMM_OVERHEAD_MIB = 160
 /** A ledger over `capacityMiB` of memory for guests and their VMM processes. */
 export const createLedger = (capacityMiB: number): Ledger => {
   const booked = new Map<string, number>()
+  const listeners = new Set<() => void>()
   let reservedMiB = 0
   return {
     reserve(vmId, memoryMiB) {
@@ -28,7 +31,11 @@ export const createLedger = (capacityMiB: number): Ledger => {
     },
     release(vmId) {
       reservedMiB -= booked.get(vmId) ?? 0
-      booked.delete(vmId)
+      if (booked.delete(vmId)) for (const listener of listeners) listener()
+    },
+    onRelease(listener) {
+      listeners.add(listener)
+      return () => void listeners.delete(listener)
     },
     get reservedMiB() {
       return reservedMiB

@@ -4,7 +4,9 @@
  */
 import { createHash, randomUUID } from "node:crypto"
 import { createReadStream } from "node:fs"
+import type { FileHandle } from "node:fs/promises"
 import { and, eq, sql } from "drizzle-orm"
+import { functionServed } from "../../../src/db/function-served.ts"
 import { functionCodes, functionLayerVersions, functionVersions } from "../../../src/db/functions.ts"
 import type { ArtifactStore } from "../../../src/store/artifact-store.ts"
 import type { Database } from "../../vm-row.ts"
@@ -12,6 +14,12 @@ import type { CheckedCode } from "./code-source.ts"
 
 /** Where in the store the zips are. */
 export const CODE_PLACE = { account: "torpor-functions", bucket: "code" } as const
+
+/** The zip's file; the caller closes it. */
+export const openZip = async (store: Pick<ArtifactStore, "open">, sha256: string): Promise<FileHandle> => {
+  const { file } = await store.open(CODE_PLACE.account, CODE_PLACE.bucket, keyOf(sha256))
+  return file
+}
 
 const keyOf = (sha256: string) => `${Buffer.from(sha256, "base64").toString("hex")}.zip`
 
@@ -74,7 +82,7 @@ export const openCodeStore = async (db: Transactions, store: ArtifactStore, host
         await store.delete(account, bucket, keyOf(row.sha256))
       }),
     async verify(sha256, signal) {
-      const { file } = await store.open(account, bucket, keyOf(sha256))
+      const file = await openZip(store, sha256)
       const hash = createHash("sha256")
       for await (const piece of file.createReadStream({ highWaterMark: 1024 * 1024, signal }))
         hash.update(piece as Buffer)
@@ -83,7 +91,7 @@ export const openCodeStore = async (db: Transactions, store: ArtifactStore, host
   }
 }
 
-/** How many versions of functions and layers have the code. */
+/** How many versions of functions and layers have the code, and how many are served by it. */
 const references = async (tx: Database, codeId: string): Promise<number> => {
   const count = sql<number>`count(*)::int`
   const [byVersions] = await tx.select({ count }).from(functionVersions).where(eq(functionVersions.codeId, codeId))
@@ -91,5 +99,6 @@ const references = async (tx: Database, codeId: string): Promise<number> => {
     .select({ count })
     .from(functionLayerVersions)
     .where(eq(functionLayerVersions.codeId, codeId))
-  return (byVersions?.count ?? 0) + (byLayers?.count ?? 0)
+  const [byServed] = await tx.select({ count }).from(functionServed).where(eq(functionServed.codeId, codeId))
+  return (byVersions?.count ?? 0) + (byLayers?.count ?? 0) + (byServed?.count ?? 0)
 }

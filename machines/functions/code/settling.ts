@@ -1,6 +1,6 @@
 /**
  * What brings a version from `Pending` to `Active`, and an update from `InProgress` to `Successful`: its code is read back from the
- * store and compared with its hash. Rows say what is unsettled, so what a death interrupts is begun again at the next start.
+ * store and compared with its hash, and all that its environments stand on is made. Rows say what is unsettled, so what a death interrupts is begun again at the next start.
  */
 import { randomUUID } from "node:crypto"
 import { and, eq, or } from "drizzle-orm"
@@ -8,7 +8,13 @@ import { functionCodes, functionVersions } from "../../../src/db/functions.ts"
 import type { Log } from "../../../src/log.ts"
 import type { Database } from "../../vm-row.ts"
 import type { FunctionChanges } from "../changes.ts"
+import { zipsOf } from "../definitions.ts"
+import { attachedLayers } from "../layers/attached-layers.ts"
+import type { VersionRow } from "../rows.ts"
 import type { CodeStore } from "./code-store.ts"
+import { NotReady, type Readiness } from "./readiness.ts"
+import { forgetServed } from "./served.ts"
+import { removeUnused } from "./unused-code.ts"
 
 export interface Settling extends AsyncDisposable {
   /** Settles a version that was stored; returns at once. */
@@ -22,18 +28,41 @@ export interface Settling extends AsyncDisposable {
 export interface SettlingOptions {
   readonly db: Database & { transaction<T>(work: (tx: Database) => Promise<T>): Promise<T> }
   readonly hostId: string
-  readonly codes: Pick<CodeStore, "verify">
+  readonly codes: CodeStore
+  readonly readiness: Readiness
   readonly changes: Pick<FunctionChanges, "tell">
   readonly log: Log
   readonly signal: AbortSignal
 }
 
 /** Settles versions, a few at a time. Disposing waits for those at work, which `signal` aborts. */
-export const createSettling = ({ db, hostId, codes, changes, log, signal }: SettlingOptions): Settling => {
+export const createSettling = ({ db, hostId, codes, readiness, changes, log, signal }: SettlingOptions): Settling => {
   const atWork = new Set<Promise<void>>()
   /** Reading zips of 250 MB all at once would take the disk from everybody else. */
   const lanes: Promise<void>[] = Array.from({ length: 4 }, () => Promise.resolve())
   let turn = 0
+
+  /** `null`, or why no environment can be made of the version. */
+  const tryOut = async ({ id, codeId, settings }: VersionRow, sha256: string): Promise<VersionRow["failure"]> => {
+    try {
+      await codes.verify(sha256, signal)
+    } catch (error) {
+      signal.throwIfAborted()
+      log.error({ err: error, version: id }, "A function's code cannot be read")
+      return { code: "InternalError", reason: "The function's code cannot be read." }
+    }
+    try {
+      const zips = await zipsOf(db, codeId, await attachedLayers(db, id))
+      // It is gone: nobody will hear.
+      if (zips !== undefined) await readiness.prepare({ ...zips, settings }, signal)
+      return null
+    } catch (error) {
+      signal.throwIfAborted()
+      if (error instanceof NotReady) return { code: error.code, reason: error.message }
+      log.error({ err: error, version: id }, "A function's disks or runtime could not be made")
+      return { code: "InternalError", reason: "The function's execution environment could not be prepared." }
+    }
+  }
 
   const settle = async (versionId: string) => {
     const [found] = await db
@@ -43,27 +72,24 @@ export const createSettling = ({ db, hostId, codes, changes, log, signal }: Sett
       .where(eq(functionVersions.id, versionId))
     if (found === undefined) return
     const { version } = found
-    const failed = await codes.verify(found.sha256, signal).then(
-      () => false,
-      (error: unknown) => {
-        signal.throwIfAborted()
-        log.error({ err: error, version: versionId }, "A function's code cannot be read")
-        return true
-      },
-    )
-    const outcome = failed ? ("Failed" as const) : ("Successful" as const)
-    const state = version.state === "Pending" ? (failed ? ("Failed" as const) : ("Active" as const)) : version.state
-    await db
-      .update(functionVersions)
-      .set({
-        state,
-        updateState: outcome,
-        failure: failed ? { code: "InternalError", reason: "The function's code cannot be read." } : null,
-        revisionId: randomUUID(),
-      })
-      // Whatever has changed meanwhile is settled by its own turn.
-      .where(and(eq(functionVersions.id, versionId), eq(functionVersions.revisionId, version.revisionId)))
+    const failure = await tryOut(version, found.sha256)
+    const released = await db.transaction(async (tx) => {
+      const settled = await tx
+        .update(functionVersions)
+        .set({
+          // An update that failed leaves what there was.
+          state: failure === null ? "Active" : version.state === "Pending" ? "Failed" : version.state,
+          updateState: failure === null ? "Successful" : "Failed",
+          failure,
+          revisionId: randomUUID(),
+        })
+        // Whatever has changed meanwhile is settled by its own turn.
+        .where(and(eq(functionVersions.id, versionId), eq(functionVersions.revisionId, version.revisionId)))
+        .returning({ id: functionVersions.id })
+      return failure === null && settled.length > 0 ? forgetServed(tx, versionId) : undefined
+    })
     changes.tell(version.functionId)
+    if (released !== undefined) await removeUnused({ db, codes, readiness, log }, released)
   }
 
   const begin = (versionId: string) => {

@@ -1,11 +1,13 @@
 /** Removes what went with versions: zips that nobody has any more, and deleted layer versions that were only kept for them. */
 import { and, eq, inArray, isNotNull, isNull, notExists, or, sql } from "drizzle-orm"
+import { functionServed, functionServedLayers } from "../../../src/db/function-served.ts"
 import {
   functionCodes,
   functionLayerVersions,
   functionVersionLayers,
   functionVersions,
 } from "../../../src/db/functions.ts"
+import { findServed, servedLayers } from "./served.ts"
 import { attachedLayers } from "../layers/attached-layers.ts"
 import type { FunctionsGround } from "../ground.ts"
 import type { Database } from "../../vm-row.ts"
@@ -20,9 +22,14 @@ export const holdingsOf = async (
   tx: Database,
   versions: readonly { id: string; codeId: string }[],
 ): Promise<Holdings> => {
-  const layers = new Set<string>()
-  for (const { id } of versions) for (const layer of await attachedLayers(tx, id)) layers.add(layer)
-  return { codeIds: [...new Set(versions.map(({ codeId }) => codeId))], layerVersionIds: [...layers] }
+  const [codes, layers] = [new Set<string>(), new Set<string>()]
+  for (const { id, codeId } of versions) {
+    codes.add(codeId)
+    const served = await findServed(tx, id)
+    if (served !== undefined) codes.add(served.codeId)
+    for (const layer of [...(await attachedLayers(tx, id)), ...(await servedLayers(tx, id))]) layers.add(layer)
+  }
+  return { codeIds: [...codes], layerVersionIds: [...layers] }
 }
 
 const unattached = (db: Database) =>
@@ -34,11 +41,17 @@ const unattached = (db: Database) =>
         .from(functionVersionLayers)
         .where(eq(functionVersionLayers.layerVersionId, functionLayerVersions.id)),
     ),
+    notExists(
+      db
+        .select({ one: sql`1` })
+        .from(functionServedLayers)
+        .where(eq(functionServedLayers.layerVersionId, functionLayerVersions.id)),
+    ),
   )
 
 /** Looks after what is left of versions that are gone; what doesn't succeed is done at the next start. */
 export const removeUnused = async (
-  { db, codes, log }: Pick<FunctionsGround, "db" | "codes" | "log">,
+  { db, codes, readiness, log }: Pick<FunctionsGround, "db" | "codes" | "readiness" | "log">,
   { codeIds, layerVersionIds }: Holdings,
 ): Promise<void> => {
   try {
@@ -50,6 +63,7 @@ export const removeUnused = async (
             .where(and(inArray(functionLayerVersions.id, [...layerVersionIds]), unattached(db)))
             .returning({ codeId: functionLayerVersions.codeId })
     for (const codeId of new Set([...codeIds, ...gone.map(({ codeId: id }) => id)])) await codes.forget(codeId)
+    readiness.tidy()
   } catch (error) {
     log.error({ err: error }, "Code that no function has could not be removed")
   }
@@ -57,18 +71,20 @@ export const removeUnused = async (
 
 /** Removes all of this host that nobody has, which a death kept from being removed with its last owner. */
 export const removeAllUnused = async (
-  ground: Pick<FunctionsGround, "db" | "hostId" | "codes" | "log">,
+  ground: Pick<FunctionsGround, "db" | "hostId" | "codes" | "readiness" | "log">,
 ): Promise<void> => {
   const { db, hostId } = ground
   const held = await db
     .select({ id: functionCodes.id, layerVersionId: functionLayerVersions.id })
     .from(functionCodes)
     .leftJoin(functionVersions, eq(functionVersions.codeId, functionCodes.id))
+    .leftJoin(functionServed, eq(functionServed.codeId, functionCodes.id))
     .leftJoin(functionLayerVersions, eq(functionLayerVersions.codeId, functionCodes.id))
     .where(
       and(
         eq(functionCodes.hostId, hostId),
         isNull(functionVersions.id),
+        isNull(functionServed.versionId),
         or(isNull(functionLayerVersions.id), isNotNull(functionLayerVersions.deletedAt)),
       ),
     )

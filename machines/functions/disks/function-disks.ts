@@ -1,5 +1,5 @@
 /** The file systems that an environment finds beside its root: built once for equal code, shared by all who have it. */
-import type { Definition } from "../definition.ts"
+import type { FunctionSettings } from "../../../src/db/function-values.ts"
 
 /** Which of device layout v1's further drives is what. */
 export const FUNCTION_DRIVES = { runtime: 0, code: 1, layers: 2, temporary: 3 } as const
@@ -19,5 +19,12 @@ export interface FunctionDisks {
 
 export interface FunctionDiskStore {
   /** Those of a definition, built when they aren't there: for equal code at once for everybody who asks. */
-  of(definition: Pick<Definition, "code" | "layers" | "settings">, signal: AbortSignal): Promise<FunctionDisks>
+  of(definition: DiskOwner, signal: AbortSignal): Promise<FunctionDisks>
+}
+
+/** What disks depend on. */
+export interface DiskOwner {
+  readonly code: string
+  readonly layers: readonly string[]
+  readonly settings: Pick<FunctionSettings, "temporaryMiB">
 }

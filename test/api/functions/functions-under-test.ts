@@ -11,6 +11,7 @@ import { openArtifactStore } from "../../../src/store/artifact-store.ts"
 import { createBuiltInArtifacts } from "../../../src/store/built-in-artifacts.ts"
 import { createDestinationCheck } from "../../../machines/functions/events/destinations/destinations.ts"
 import { defaultFunctionLimits, type FunctionLimits } from "../../../machines/functions/ground.ts"
+import type { Readiness } from "../../../machines/functions/code/readiness.ts"
 import { openFunctions } from "../../../machines/functions/open-functions.ts"
 import { openTestDatabase } from "../../db/database.ts"
 import { credentials, region, startApi } from "../api-under-test.ts"
@@ -22,7 +23,10 @@ const service = { endpoint: "http://127.0.0.1:9", accessKeyId: "key", secretAcce
 const destinations = { sqs: service, webhooks: { hook: { url: "http://127.0.0.1:9", secret: "secret" } } }
 
 /** Serves the API with functions over a real Postgres and a store in a directory of its own. */
-export const startFunctions = async (limits: Partial<FunctionLimits> = {}) => {
+export const startFunctions = async (
+  limits: Partial<FunctionLimits> = {},
+  prepare: Readiness["prepare"] = () => Promise.resolve(),
+) => {
   await using opened = new AsyncDisposableStack()
   const { db, hostId } = opened.use(await openTestDatabase())
   await registerHost(db, hostId, "here")
@@ -37,6 +41,7 @@ export const startFunctions = async (limits: Partial<FunctionLimits> = {}) => {
       store,
       artifacts: createBuiltInArtifacts(store, { directory, maxBytes: 300 * 1024 ** 2 }),
       artifactDirectory: directory,
+      readiness: { prepare, tidy: () => {} },
       limits: { ...defaultFunctionLimits, ...limits },
       checkDestination: createDestinationCheck(destinations),
       log: pino({ level: "silent" }),

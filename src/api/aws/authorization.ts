@@ -91,13 +91,17 @@ const fromQuery = (target: Target): Authorization => {
   }
 }
 
-/** Reads who claims to have signed a request, from its header or, for S3 alone, its query (a presigned URL). */
-export const parseAuthorization = (target: Target, headers: Headers): Authorization => {
+/** Reads who claims to have signed a request, from its header or, of a service that takes presigned URLs, its query. */
+export const parseAuthorization = (
+  target: Target,
+  headers: Headers,
+  presignable: readonly string[] = ["s3"],
+): Authorization => {
   const header = headers.get("authorization")
   if (header !== null) return fromHeader(header, headers)
   if (queryValue(target, "X-Amz-Algorithm") === algorithm) {
     const authorization = fromQuery(target)
-    if (authorization.service === "s3") return authorization
+    if (presignable.includes(authorization.service)) return authorization
   }
   throw new SignatureRefusal("missing", "Missing Authentication Token")
 }

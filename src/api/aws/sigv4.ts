@@ -36,8 +36,11 @@ export interface Candidate {
 }
 
 export interface Verifier {
-  /** Checks all that can be known before the body is read; throws {@link SignatureRefusal}. */
-  open(request: SignableRequest, services: readonly string[]): Promise<Candidate>
+  /**
+   * Checks all that can be known before the body is read; throws {@link SignatureRefusal}. `presignable` are the services whose requests
+   * may be signed in their query: S3 alone, by default.
+   */
+  open(request: SignableRequest, services: readonly string[], presignable?: readonly string[]): Promise<Candidate>
 }
 
 const maxSkewMs = 5 * 60_000
@@ -110,8 +113,8 @@ export const createVerifier = (keys: AccessKeys, now: () => number = Date.now): 
   }
 
   return {
-    open: async (request, services) => {
-      const authorization = parseAuthorization(request.target, request.headers)
+    open: async (request, services, presignable) => {
+      const authorization = parseAuthorization(request.target, request.headers, presignable)
       const { accessKeyId, date, region, service, timestamp } = authorization
       if (!services.includes(service)) {
         throw new SignatureRefusal("scope", `Credential should be scoped to correct service: '${services[0]}'.`)

@@ -38,15 +38,17 @@ interface Signing {
   readonly headers?: Record<string, string>
 }
 
-/** The headers of a request that an official client's signer has signed. */
-const sign = async (signing: Signing): Promise<Record<string, string>> => {
-  const { key = "AKIAOWNER", method = "GET", path = "/", query = {}, body } = signing
-  const signer = new SignatureV4({
+const signerOf = ({ key = "AKIAOWNER", ...signing }: Signing) =>
+  new SignatureV4({
     service: signing.service ?? "lambda",
     region: signing.region ?? region,
     credentials: { accessKeyId: key, secretAccessKey: signing.secret ?? keys[key]?.secret ?? "" },
     sha256: Sha256,
   })
+
+/** The headers of a request that an official client's signer has signed. */
+const sign = async (signing: Signing): Promise<Record<string, string>> => {
+  const { method = "GET", path = "/", query = {}, body } = signing
   const request = {
     method,
     protocol: "https:",
@@ -57,7 +59,7 @@ const sign = async (signing: Signing): Promise<Record<string, string>> => {
     headers: { host: `${edge.name}:${edge.port}`, ...signing.headers },
     ...(body === undefined ? {} : { body }),
   }
-  const { headers } = await signer.sign(request, signing.at === undefined ? {} : { signingDate: signing.at })
+  const { headers } = await signerOf(signing).sign(request, signing.at === undefined ? {} : { signingDate: signing.at })
   return headers
 }
 
@@ -194,6 +196,32 @@ describe.each(protocols)("Over %s", (protocol) => {
         (await edge.ask(protocol, { method: "POST", path: "/a", body: "signed", headers: withoutHash })).status,
       ).toBe(403)
       expect((await edge.ask(protocol, { method: "POST", path: "/a", body: "signed", headers })).body).toBe("in")
+    })
+
+    test("lets in a presigned address for as long as it says", async () => {
+      const presign = async (expiresIn: number, signingDate: Date) => {
+        const { query = {} } = await signerOf({}).presign(
+          {
+            method: "GET",
+            protocol: "https:",
+            hostname: edge.name,
+            port: edge.port,
+            path: "/report",
+            query: { month: "1 2" },
+            headers: { host: `${edge.name}:${edge.port}` },
+          },
+          { expiresIn, signingDate },
+        )
+        const texts = Object.entries(query).map(
+          ([name, value]) => `${encodeURIComponent(name)}=${encodeURIComponent(String(value))}`,
+        )
+        return `/report?${texts.join("&")}`
+      }
+      const path = await presign(600, new Date())
+      expect((await edge.ask(protocol, { path })).body).toBe("in")
+      expect(event?.requestContext["accountId"]).toBe(owner)
+      for (const other of [path.replace("month=1", "month=3"), await presign(60, new Date(Date.now() - 120_000))])
+        expect((await edge.ask(protocol, { path: other })).status).toBe(403)
     })
 
     test("lets in curl, which signs by itself", async () => {

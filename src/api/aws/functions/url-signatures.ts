@@ -18,11 +18,14 @@ export interface UrlSignatures {
   open(method: string, path: string, headers: IncomingHttpHeaders): Promise<((bodyHash: string) => Signer) | undefined>
 }
 
+const SERVICES = ["lambda"]
+
+/** Reads signatures from headers, and from the query of a presigned URL. */
 export const createUrlSignatures = (verifier: Verifier): UrlSignatures => ({
   async open(method, path, headers) {
     try {
       const request = { method, target: parseTarget(path), headers: toHeaders(headers) }
-      const candidate = await verifier.open(request, ["lambda"])
+      const candidate = await verifier.open(request, SERVICES, SERVICES)
       const claimed = request.headers.get("x-amz-content-sha256")
       return (bodyHash) =>
         inWords(() => {

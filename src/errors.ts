@@ -1,18 +1,27 @@
 /**
  * What a client can see. Everything else that is thrown is a bug or weather: it is logged with its cause and answered as 500.
- * `code` is AWS's error name (`X-Amzn-Errortype`), `status` its HTTP status, `members` further members of the error's body.
+ * `code` is AWS's error name (`X-Amzn-Errortype`), `status` its HTTP status, `members` further members of the error's body, `headers` further
+ * headers of the answer.
  */
 export class ServiceError extends Error {
   override readonly name = "ServiceError"
   readonly code: string
   readonly status: number
   readonly members: Readonly<Record<string, unknown>>
+  readonly headers: Readonly<Record<string, string>>
 
-  constructor(code: string, status: number, message: string, members: Record<string, unknown> = {}) {
+  constructor(
+    code: string,
+    status: number,
+    message: string,
+    members: Record<string, unknown> = {},
+    headers: Record<string, string> = {},
+  ) {
     super(message)
     this.code = code
     this.status = status
     this.members = members
+    this.headers = headers
   }
 }
 

@@ -169,6 +169,40 @@ export const functionRuntimeConfigs = pgTable(
   ],
 )
 
+/** How many environments of a version or an alias are kept initialised. */
+export const functionProvisions = pgTable(
+  "function_provisions",
+  {
+    ...ofQualifier,
+    requested: integer("requested").notNull(),
+    modifiedAt: at("modified_at").notNull(),
+  },
+  (table) => [
+    primaryKey({ columns: [table.functionId, table.qualifier] }),
+    check("function_provisions_requested", sql`${table.requested} >= 1`),
+  ],
+)
+
+/** What a version has been used for within an hour. It refers to no function's row: what is counted is written when that may be gone. */
+export const functionUsage = pgTable(
+  "function_usage",
+  {
+    functionId: uuid("function_id").notNull(),
+    /** `$LATEST` or a number. */
+    version: text("version").notNull(),
+    hour: at("hour").notNull(),
+    invocations: bigint("invocations", { mode: "number" }).notNull(),
+    errors: bigint("errors", { mode: "number" }).notNull(),
+    throttles: bigint("throttles", { mode: "number" }).notNull(),
+    durationMs: doublePrecision("duration_ms").notNull(),
+    gbSeconds: doublePrecision("gb_seconds").notNull(),
+  },
+  (table) => [
+    primaryKey({ columns: [table.functionId, table.version, table.hour] }),
+    index("function_usage_by_hour").on(table.hour),
+  ],
+)
+
 export const functionUrls = pgTable(
   "function_urls",
   {

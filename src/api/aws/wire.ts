@@ -54,7 +54,7 @@ export const toErrorAnswer = (thrown: unknown, dialect: Dialect, requestId: stri
           `Internal server error. The log has more under request id ${requestId}.`,
         )
   if (known !== error) log.error({ err: error, requestId }, "a request failed inside")
-  const headers = { "x-amzn-requestid": requestId, "x-amzn-errortype": known.code }
+  const headers = { ...known.headers, "x-amzn-requestid": requestId, "x-amzn-errortype": known.code }
   const body = {
     ...dialect.errorMembers(known.status, known.code),
     [dialect.messageMember(known.code)]: known.message,

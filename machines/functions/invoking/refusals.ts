@@ -1,0 +1,29 @@
+/** Why an event is not given to its function, in AWS's words. */
+import { ServiceError } from "../../../src/errors.ts"
+import { conflict } from "../refusals.ts"
+
+export type ThrottleReason =
+  | "ConcurrentInvocationLimitExceeded"
+  | "FunctionInvocationRateLimitExceeded"
+  | "ReservedFunctionConcurrentInvocationLimitExceeded"
+  | "ReservedFunctionInvocationRateLimitExceeded"
+
+const RETRY_AFTER_SECONDS = 1
+
+/** 429: as many as may are at work, or come in a second. */
+export const throttled = (reason: ThrottleReason, retryAfterSeconds = RETRY_AFTER_SECONDS) =>
+  new ServiceError(
+    "TooManyRequestsException",
+    429,
+    "Rate Exceeded.",
+    { Reason: reason },
+    { "retry-after": String(retryAfterSeconds) },
+  )
+
+/** 500: it is this host that cannot; the SDK tries again. */
+export const unavailable = (message: string) =>
+  new ServiceError("ServiceException", 500, message, {}, { "retry-after": String(RETRY_AFTER_SECONDS) })
+
+/** 409: it cannot be invoked as it is. */
+export const notInvocable = (state: string) =>
+  conflict(`The operation cannot be performed at this time. The function is currently in the following state: ${state}`)

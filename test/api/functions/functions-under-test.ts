@@ -32,12 +32,13 @@ export const startFunctions = async (
   await registerHost(db, hostId, "here")
   const directory = await mkdtemp(join(tmpdir(), "torpor-functions-"))
   opened.defer(() => rm(directory, { recursive: true, force: true }))
+  const secrets = createSecrets(Buffer.alloc(32, 7))
   const store = await openArtifactStore(join(directory, "store"))
   const open = () =>
     openFunctions({
       db,
       hostId,
-      secrets: createSecrets(Buffer.alloc(32, 7)),
+      secrets,
       store,
       artifacts: createBuiltInArtifacts(store, { directory, maxBytes: 300 * 1024 ** 2 }),
       artifactDirectory: directory,
@@ -63,6 +64,7 @@ export const startFunctions = async (
     hostId,
     settling: functions.settling,
     changes: functions.changes,
+    secrets,
     /** Another daemon's start on the same database and store. */
     open,
     client: (config: { region?: string; credentials?: typeof credentials } = {}) => {

@@ -87,7 +87,7 @@ export const createWaiting = (limits: WaitingLimits): Waiting => {
         ?.values()
         .find(({ definition }) => definition.id === definitionId),
     refuseAll(error) {
-      for (const line of [...lines.values()]) for (const waiter of [...line]) waiter.refuse(error)
+      for (const line of lines.values()) for (const waiter of line) waiter.refuse(error)
     },
     get count() {
       return count

@@ -3,7 +3,7 @@ import type { Context } from "hono"
 import { ServiceError } from "../../errors.ts"
 import type { Log } from "../../log.ts"
 import { findOperation, type Call, type Operation } from "./operation.ts"
-import { rawTarget, readBody, type ApiEnv } from "./request-body.ts"
+import { goneSignal, rawTarget, readBody, type ApiEnv } from "./request-body.ts"
 import { SignatureRefusal } from "./signature-refusal.ts"
 import type { Verifier } from "./sigv4.ts"
 import { parseTarget, type Target } from "./target.ts"
@@ -46,17 +46,27 @@ export const openSignedCall = async (
   const identity = candidate.confirm(payloadHash)
   const { accessKeyId, account, region } = identity
   const host = headers.get("host") ?? ""
-  return { target, body, identity, host, caller: { accessKeyId, account, region, requestId } }
+  return {
+    target,
+    body,
+    identity,
+    host,
+    headers,
+    gone: goneSignal(c),
+    patient: () => void c.env?.incoming?.socket.setTimeout(0).setKeepAlive(true, 60_000),
+    caller: { accessKeyId, account, region, requestId },
+  }
 }
 
 /** An operation with a limit of its own names itself when it is passed. */
-const tooLargeFor = (name: string, maxBytes: number, error: unknown) =>
+const tooLargeFor = ({ name, tooLarge }: Operation, maxBytes: number, error: unknown) =>
   error instanceof ServiceError && error.status === 413
-    ? new ServiceError(
+    ? (tooLarge?.() ??
+      new ServiceError(
         "RequestEntityTooLargeException",
         413,
         `Request must be smaller than ${maxBytes} bytes for the ${name} operation`,
-      )
+      ))
     : error
 
 /** Serves a rest-json service's operations, whatever its dialect: verified, dispatched by method and path, answered. */
@@ -67,7 +77,7 @@ export const createJsonService =
       const found = findOperation(operations, c.req.method, parseTarget(rawTarget(c)))
       const maxBytes = found?.operation.maxBodyBytes
       const call = await openSignedCall(c, context, services, requestId, maxBytes).catch((error: unknown) => {
-        throw found && maxBytes !== undefined ? tooLargeFor(found.operation.name, maxBytes, error) : error
+        throw found && maxBytes !== undefined ? tooLargeFor(found.operation, maxBytes, error) : error
       })
       if (!found) {
         throw new ServiceError(

@@ -12,6 +12,10 @@ export interface Call {
   readonly identity: Identity
   /** Under which name the client reached us. */
   readonly host: string
+  readonly headers: Headers
+  /** Aborted when the client is gone. Whoever waits long for something calls `patient` first: a connection on which nothing moves is dropped. */
+  readonly gone: AbortSignal
+  patient(): void
 }
 
 export type Labels = Readonly<Record<string, string>>
@@ -24,12 +28,16 @@ export interface Operation {
   readonly path: string
   /** The largest body, where it isn't the service's. */
   readonly maxBodyBytes?: number
+  /** What is said of a larger one; by default that it must be smaller for this operation. */
+  readonly tooLarge?: () => ServiceError
+  /** The member that is the body as it is. */
+  readonly payload?: string
   /** Of the answer when it goes well. */
   readonly status: number
   /** What its input is taken for; left out where it is refused whatever it says. */
   readonly input?: StructureShape
-  /** Takes the request apart, throwing what is wrong with it, and answers. */
-  readonly run: (labels: Labels, target: Target, body: Buffer, call: Call) => Promise<Body>
+  /** Takes the request apart, throwing what is wrong with it, and answers: with members, or with an answer of its own making. */
+  readonly run: (labels: Labels, target: Target, body: Buffer, call: Call) => Promise<Body | Response>
 }
 
 const parseJson = (body: Buffer): unknown => {
@@ -48,23 +56,39 @@ const fromText = (kind: string, text: string): unknown => {
   return text
 }
 
+const textsOf = (
+  from: "path" | "query" | "header",
+  name: string,
+  as: string,
+  labels: Labels,
+  target: Target,
+  headers: Headers,
+): string[] => {
+  if (from === "path") return [labels[name] ?? ""]
+  if (from === "query") return target.query.filter(([key]) => key === as).map(([, value]) => value)
+  const header = headers.get(as)
+  return header === null ? [] : [header]
+}
+
 const readInput = <Members extends StructureShape>(
   shape: Members,
   labels: Labels,
   target: Target,
   body: Buffer,
+  headers: Headers,
+  payload: string | undefined,
 ): ValueOf<Members> => {
   const members = Object.entries(shape.members)
-  const given = members.some(([, member]) => member.from === "body") ? parseJson(body) : {}
+  const given = payload === undefined && members.some(([, member]) => member.from === "body") ? parseJson(body) : {}
   const input = deserialize(shape, given) as Record<string, unknown>
   for (const [name, { shape: inner, from, as = name }] of members) {
     if (from === "body") continue
-    const texts =
-      from === "path" ? [labels[name] ?? ""] : target.query.filter(([key]) => key === as).map(([, value]) => value)
+    const texts = textsOf(from, name, as, labels, target, headers)
     const [first] = texts
     input[name] =
       first === undefined ? undefined : deserialize(inner, inner.kind === "list" ? texts : fromText(inner.kind, first))
   }
+  if (payload !== undefined) input[payload] = body
   validate(shape, input)
   return input as ValueOf<Members>
 }
@@ -72,14 +96,15 @@ const readInput = <Members extends StructureShape>(
 /** Makes an operation of its place, its input's shape and what it answers. */
 export const operation = <Members extends StructureShape>(
   name: string,
-  at: Pick<Operation, "method" | "path" | "status" | "maxBodyBytes">,
+  at: Pick<Operation, "method" | "path" | "status" | "maxBodyBytes" | "tooLarge" | "payload">,
   input: Members,
-  answer: (input: ValueOf<Members>, call: Call) => Promise<Body>,
+  answer: (input: ValueOf<Members>, call: Call) => Promise<Body | Response>,
 ): Operation => ({
   name,
   ...at,
   input,
-  run: async (labels, target, body, call) => answer(readInput(input, labels, target, body), call),
+  run: async (labels, target, body, call) =>
+    answer(readInput(input, labels, target, body, call.headers, at.payload), call),
 })
 
 /** Old clients write some paths with a slash at their end that newer ones leave out. */

@@ -25,6 +25,17 @@ export const bodyStream = (c: Context<ApiEnv>): Readable => {
   return incoming
 }
 
+/** Aborted when the client has gone before it had its whole answer. */
+export const goneSignal = (c: Context<ApiEnv>): AbortSignal => {
+  const { outgoing } = c.env ?? {}
+  if (outgoing === undefined) return c.req.raw.signal
+  const gone = new AbortController()
+  outgoing.once("close", () => {
+    if (!outgoing.writableFinished) gone.abort(new Error("The client has gone"))
+  })
+  return gone.signal
+}
+
 /** Reads a small body whole; refuses one of more than `limitBytes`, that breaks off, or that isn't there after `timeoutMs`. */
 export const readBody = async (c: Context<ApiEnv>, limitBytes: number, timeoutMs = 30_000): Promise<Buffer> => {
   const tooLarge = () =>

@@ -52,7 +52,7 @@ interface MapShape<Value extends StringShape | NumberShape = StringShape | Numbe
 export interface Member<Of extends Shape = Shape, Required extends boolean = boolean> {
   readonly shape: Of
   readonly required: Required
-  readonly from: "body" | "path" | "query"
+  readonly from: "body" | "path" | "query" | "header"
   /** Its name on the wire, where that isn't the member's own. */
   readonly as?: string
 }
@@ -155,8 +155,13 @@ export const required = <Of extends Shape>(
   from,
   ...(as === undefined ? {} : { as }),
 })
-export const optional = <Of extends Shape>(shape: Of, from: Member["from"] = "body"): Member<Of, false> => ({
+export const optional = <Of extends Shape>(
+  shape: Of,
+  from: Member["from"] = "body",
+  as?: string,
+): Member<Of, false> => ({
   shape,
   required: false,
   from,
+  ...(as === undefined ? {} : { as }),
 })

@@ -34,13 +34,17 @@ const respond = (
         headers: { "content-type": dialect.contentType ?? "application/json", ...headers },
       })
 
-/** The answer of an operation that went well; no body at all when there is none. */
+/** The answer of an operation that went well: what it has made itself, or its members; no body at all when there are none. */
 export const toAnswer = (
   status: number,
-  body: Record<string, unknown> | undefined,
+  body: Record<string, unknown> | Response | undefined,
   dialect: Dialect,
   requestId: string,
-): Response => respond(status, body, dialect, { "x-amzn-requestid": requestId })
+): Response => {
+  if (!(body instanceof Response)) return respond(status, body, dialect, { "x-amzn-requestid": requestId })
+  body.headers.set("x-amzn-requestid", requestId)
+  return body
+}
 
 /** The answer for anything thrown. What isn't a {@link ServiceError} is logged with its cause and says nothing of it to the client. */
 export const toErrorAnswer = (thrown: unknown, dialect: Dialect, requestId: string, log: Log): Response => {

@@ -13,8 +13,20 @@ import { createDestinationCheck } from "../../../machines/functions/events/desti
 import { defaultFunctionLimits, type FunctionLimits } from "../../../machines/functions/ground.ts"
 import type { Readiness } from "../../../machines/functions/code/readiness.ts"
 import { openFunctions } from "../../../machines/functions/open-functions.ts"
+import type { AsyncIntake, AsyncRequest } from "../../../machines/functions/events/intake.ts"
+import { openInvoker, type InvokingLimits } from "../../../machines/functions/invoking/open-invoker.ts"
+import { openUsageCounts } from "../../../machines/functions/usage/usage-counts.ts"
+import { createMemoryEnvironments, type MemoryOptions } from "../../machines/functions/memory-environments.ts"
 import { openTestDatabase } from "../../db/database.ts"
 import { credentials, region, startApi } from "../api-under-test.ts"
+
+/** Of one account, and of one host. */
+const invokingLimits: InvokingLimits = {
+  concurrentExecutions: 1000,
+  startsPerTenSeconds: 1000,
+  startsAtOnce: 8,
+  waiting: { count: 1000, bytes: 2 ** 26, waitMs: 60_000 },
+}
 
 export const role = "arn:aws:iam::000000000000:role/lambda"
 
@@ -49,8 +61,27 @@ export const startFunctions = async (
     })
   const functions = opened.use(await open())
   const links = createCodeLinks("a secret of the daemon's own", functions.codes.keyOf)
+  const log = pino({ level: "silent" })
+  const { changes } = functions
+  const memory: MemoryOptions = {}
+  const environments = createMemoryEnvironments(memory)
+  const { onRoom } = environments
+  const usage = opened.use(openUsageCounts({ db, days: 1, log }))
+  const invoking = opened.use(
+    await openInvoker({ db, secrets, changes, environments, usage, limits: invokingLimits, onRoom, log }),
+  )
+  const accepted: AsyncRequest[] = []
+  const intake: AsyncIntake = { accept: async (request) => void accepted.push(request) }
   const api = opened.use(
-    await startApi({ store, functions: { functions: functions.verbs, links, urlSuffix: "lambda-url.localhost:7443" } }),
+    await startApi({
+      store,
+      functions: {
+        functions: functions.verbs,
+        links,
+        invoking: { invoker: invoking.invoker, intake },
+        urlSuffix: "lambda-url.localhost:7443",
+      },
+    }),
   )
   const clients: Lambda[] = []
   opened.defer(() => {
@@ -63,7 +94,14 @@ export const startFunctions = async (
     store,
     hostId,
     settling: functions.settling,
-    changes: functions.changes,
+    changes,
+    /** What functions answer, and how their host is; `environments.made` are theirs. */
+    memory,
+    environments,
+    invoking,
+    usage,
+    /** Asynchronous events. */
+    accepted,
     secrets,
     /** Another daemon's start on the same database and store. */
     open,

@@ -1,5 +1,6 @@
 import { randomUUID } from "node:crypto"
-import { Readable } from "node:stream"
+import { PassThrough, Readable } from "node:stream"
+import { pipeline } from "node:stream/promises"
 import {
   HostFull,
   type Environment,
@@ -95,19 +96,19 @@ export const createMemoryEnvironments = (options: MemoryOptions = {}) => {
         events += 1
         const began = performance.now()
         const answered = Promise.resolve((options.handler ?? echo)(event, environment))
-        const body = new Readable({ read() {} })
+        const body = new PassThrough()
         const wholly = answered.then(async (response) => {
           if (response.isLost === true) throw new Error("The environment has vanished")
-          if (response.body instanceof Readable) for await (const piece of response.body) body.push(piece)
-          else if (response.body !== undefined) body.push(response.body)
-          body.push(null)
+          // Whoever does not want it any more destroys it.
+          if (response.body instanceof Readable) await pipeline(response.body, body).catch(() => {})
+          else body.end(response.body)
           return response.failure
         })
         const settled = wholly.then(
           () => {},
           () => {},
         )
-        wholly.catch(() => body.push(null))
+        wholly.catch(() => body.end())
         return {
           head: answered.then(
             ({ isLost, contentType = "application/json", isStreamed = false, body: given, failure }) => {

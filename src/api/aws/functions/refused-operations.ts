@@ -16,11 +16,6 @@ type Place = [name: string, method: Operation["method"], path: string]
 
 /** The operations of the model that Torpor doesn't have, by what they are about. One that is built leaves this table. */
 const refused: Record<string, Place[]> = {
-  "Invoking functions isn't supported by Torpor yet.": [
-    ["Invoke", "POST", `/2015-03-31/functions/${functions}/invocations`],
-    ["InvokeAsync", "POST", `/2014-11-13/functions/${functions}/invoke-async`],
-    ["InvokeWithResponseStream", "POST", `/2021-11-15/functions/${functions}/response-streaming-invocations`],
-  ],
   "Provisioned concurrency isn't supported by Torpor yet.": [
     ["ListProvisionedConcurrencyConfigs", "GET", `${provisioned}?List=ALL`],
     ["GetProvisionedConcurrencyConfig", "GET", provisioned],

@@ -1,3 +1,5 @@
+import type { AsyncIntake } from "../../../../machines/functions/events/intake.ts"
+import type { Invoker } from "../../../../machines/functions/invoking/invoker.ts"
 import type { Functions } from "../../../../machines/functions/resources.ts"
 import { createJsonService, type ServiceContext } from "../json-service.ts"
 import { findOperation, type Operation } from "../operation.ts"
@@ -6,6 +8,7 @@ import type { CodeLinks } from "./code/code-links.ts"
 import { functionsDialect } from "./dialect.ts"
 import { createEventOperations } from "./settings/event-operations.ts"
 import { createFunctionOperations } from "./function-operations.ts"
+import { createInvokeOperations } from "./invoking/invoke-operations.ts"
 import { createLayerOperations } from "./layers/layer-operations.ts"
 import { createPermissionOperations } from "./access/permission-operations.ts"
 import { createPublishingOperations } from "./publishing/publishing-operations.ts"
@@ -16,13 +19,16 @@ import { createUrlOperations } from "./settings/url-operations.ts"
 export interface FunctionsParts {
   readonly functions: Functions
   readonly links: CodeLinks
+  /** Left out where nothing can be invoked. */
+  readonly invoking?: { readonly invoker: Invoker; readonly intake: AsyncIntake }
   /** What function URLs end with, port included. */
   readonly urlSuffix: string
 }
 
 /** All operations of the model. */
-export const createOperations = ({ functions, links, urlSuffix }: FunctionsParts): Operation[] => [
+export const createOperations = ({ functions, links, invoking, urlSuffix }: FunctionsParts): Operation[] => [
   ...createFunctionOperations(functions, links),
+  ...(invoking === undefined ? [] : createInvokeOperations(invoking.invoker, invoking.intake)),
   ...createPublishingOperations(functions),
   ...createPermissionOperations(functions),
   ...createEventOperations(functions),

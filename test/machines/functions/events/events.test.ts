@@ -124,7 +124,7 @@ describe("An asynchronous event", () => {
     await host.db.delete(functions).where(eq(functions.name, name))
     await host.untilEmpty(name)
     expect(under.lines.filter(({ msg }) => String(msg).startsWith("Events are dropped"))).toMatchObject([{ events: 3 }])
-    expect(await under.metrics.metrics()).toContain("torpor_events_waiting 0")
+    await eventually(async () => expect(await under.metrics.metrics()).toContain("torpor_events_waiting 0"))
   })
 
   it("is dropped at once while it waits to be tried again, and tried at once when what it waits for has changed", async () => {

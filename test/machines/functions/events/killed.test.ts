@@ -3,12 +3,15 @@ import { once } from "node:events"
 import { readFile } from "node:fs/promises"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
+import fc from "fast-check"
 import { afterAll, beforeAll, describe, expect, it } from "vitest"
+import { ServiceError } from "../../../../src/errors.ts"
 import { openDatabase } from "../../../../src/db/open.ts"
 import { startPrivatePostgres } from "../../../../src/db/private-postgres.ts"
 import { makeTestCluster, type TestCluster } from "../../../db/cluster.ts"
 import { eventually } from "../../../fixtures/eventually.ts"
-import { openHost, type HostUnderTest } from "./events-under-test.ts"
+import { openHost, type EventsUnderTest, type HostUnderTest } from "./events-under-test.ts"
+import { thrown } from "./scripted-invoker.ts"
 
 const PROGRAM = fileURLToPath(new URL("delivering-program.ts", import.meta.url))
 const never = new AbortController().signal
@@ -25,6 +28,20 @@ afterAll(async () => {
   await host[Symbol.asyncDispose]()
   await cluster[Symbol.asyncDispose]()
 })
+
+/** What the function makes of one event, try by try; after that it succeeds. */
+const tries = fc.array(fc.constantFrom("fails", "throttled", "away", "never answers"), { maxLength: 4 })
+const step = fc.oneof(
+  { weight: 5, arbitrary: fc.record({ accept: fc.nat({ max: 2 }), tries }) },
+  { weight: 1, arbitrary: fc.constant("crash" as const) },
+  { weight: 1, arbitrary: fc.constant("wait" as const) },
+)
+
+interface Life {
+  readonly tries: string[]
+  failures: number
+  successes: number
+}
 
 /** Request ids that a file has behind a word. */
 const idsIn = (text: string, word: string) =>
@@ -99,5 +116,50 @@ describe("Every event that was accepted is delivered at least once", () => {
     await intake
     await host.untilEmpty(name)
     expect([...accepted].filter((id) => !delivered.has(id))).toEqual([])
+  })
+
+  it("whatever functions do and whenever the daemon ends, or is given up after as many failures as it may have", async () => {
+    const names = await Promise.all([0, 1, 2].map(() => host.make()))
+    await fc.assert(
+      fc.asyncProperty(fc.array(step, { maxLength: 25 }), async (steps) => {
+        const lives = new Map<string, Life>()
+        const open = () =>
+          host.open(({ payload }) => {
+            const life = lives.get(payload.toString())
+            if (life === undefined) return Promise.reject(new Error("An event that nobody has sent"))
+            const next = life.tries.shift()
+            if (next === "throttled")
+              return Promise.reject(new ServiceError("TooManyRequestsException", 429, "Rate Exceeded."))
+            if (next === "away") return Promise.reject(new Error("away"))
+            if (next === "never answers") return new Promise(() => {})
+            if (next === "fails") life.failures++
+            else life.successes++
+            return Promise.resolve(next === "fails" ? thrown("no") : Buffer.from("null"))
+          })
+        let under: EventsUnderTest = await open()
+        for (const [index, one] of steps.entries()) {
+          if (one === "wait") await new Promise((resolve) => setTimeout(resolve, 20))
+          else if (one === "crash") {
+            await under.events.close(0)
+            under = await open()
+          } else {
+            const key = JSON.stringify(index)
+            lives.set(key, { tries: [...one.tries], failures: 0, successes: 0 })
+            await under.accept(names[one.accept] ?? "", key)
+          }
+        }
+        // What never answers is given up by an end of the daemon alone: each such end frees what waits for it.
+        for (const life of lives.values())
+          life.tries.splice(0, Infinity, ...life.tries.filter((next) => next !== "never answers"))
+        await under.events.close(0)
+        await using last = await open()
+        for (const name of names) await host.untilEmpty(name)
+        for (const { failures, successes } of lives.values()) {
+          expect(successes > 0 || failures >= 3).toBe(true)
+        }
+        await eventually(async () => expect(await last.metrics.metrics()).toContain("torpor_events_waiting 0"))
+      }),
+      { numRuns: 15 },
+    )
   })
 })

@@ -16,6 +16,8 @@ export interface Guest extends Pick<ThawPort, "freeze" | "thaw"> {
   readonly ready: Promise<void>
   /** Resolves when the application has ended by itself. */
   readonly mainExited: Promise<ProcessEnd>
+  /** Resolves when what was said before a mark has been heard; asked before the guest is to set the mark, and rejects when it hasn't before `signal`. */
+  untilMarked(mark: string, signal: AbortSignal): Promise<void>
   /** Resolves when everything has been heard that the application has said until now; rejects when the guest doesn't answer before `signal`. */
   hearAll(agent: Pick<AgentClient, "flushOutput">, signal: AbortSignal): Promise<void>
   close(): void
@@ -45,11 +47,9 @@ export const openGuest = async (
       case "exited":
         return event.process === MAIN_PROCESS ? mainExited.resolve(event) : undefined
       case "output":
-        return event.process === MAIN_PROCESS ? onOutput(event.stream, event.data) : undefined
+        return onOutput(event.stream, event.data)
       case "dropped":
-        return event.process !== MAIN_PROCESS
-          ? undefined
-          : onOutput("notice", `[${event.characters} characters of output were lost]\n`)
+        return onOutput("notice", `[${event.characters} characters of output were lost]\n`)
     }
   }
   events.on("event", hear)
@@ -57,21 +57,24 @@ export const openGuest = async (
     if (reason !== undefined)
       onOutput("notice", `[neither output nor the application's end is heard any more: ${reason}]\n`)
   })
+  const untilMarked = async (mark: string, markSignal: AbortSignal) => {
+    const heard = Promise.withResolvers<void>()
+    marks.set(mark, heard)
+    try {
+      await unlessAborted(heard.promise, markSignal)
+    } finally {
+      marks.delete(mark)
+    }
+  }
   return {
     freeze: thawPort.freeze,
     thaw: thawPort.thaw,
     ready: ready.promise,
     mainExited: mainExited.promise,
+    untilMarked,
     async hearAll(agent, flushSignal) {
       const mark = randomUUID()
-      const heard = Promise.withResolvers<void>()
-      marks.set(mark, heard)
-      try {
-        await agent.flushOutput(mark, flushSignal)
-        await unlessAborted(heard.promise, flushSignal)
-      } finally {
-        marks.delete(mark)
-      }
+      await Promise.all([untilMarked(mark, flushSignal), agent.flushOutput(mark, flushSignal)])
     },
     close() {
       thawPort.close()

@@ -8,7 +8,8 @@ import { eq } from "drizzle-orm"
 import { unlessAborted } from "../src/abort.ts"
 import { failpoint } from "../src/failpoint.ts"
 import { bases } from "../src/db/schema.ts"
-import type { LaunchSpec } from "../src/vmm/vmm.ts"
+import type { ThawInput } from "../src/agent/thaw.ts"
+import type { Drive, LaunchSpec } from "../src/vmm/vmm.ts"
 import { fromPlace, refuseLostDisk, toDriveFile, vmFiles, type Places } from "./disks.ts"
 import type { VmVerbs } from "./microvm.ts"
 import type { Slot } from "../src/net/slot.ts"
@@ -19,12 +20,23 @@ export interface VmLifeOptions {
   readonly host: VmHost
   readonly places: Places
   readonly createOverlay: (path: string) => Promise<void>
+  /** What is behind the further drives, the same in each of a VM's lives; nothing when it is left out. */
+  readonly drivesOf?: (vmId: string) => Promise<readonly Drive[]>
+  /** The name that a VM's guest has. */
+  readonly hostnameOf?: (vmId: string) => string
   /** Resolves when the owner's row says what is being done. */
   readonly stored: (vmId: string) => Promise<void>
 }
 
 /** The verbs of a statechart over this host. */
-export const createVmVerbs = ({ host, places, createOverlay, stored }: VmLifeOptions): VmVerbs => {
+export const createVmVerbs = ({
+  host,
+  places,
+  createOverlay,
+  drivesOf = async () => [],
+  hostnameOf = (vmId) => `microvm-${vmId.slice(0, 8)}`,
+  stored,
+}: VmLifeOptions): VmVerbs => {
   const { db, vmm, slots, ledger, log } = host
 
   const baseOf = async (row: VmRow): Promise<typeof bases.$inferSelect> => {
@@ -45,6 +57,7 @@ export const createVmVerbs = ({ host, places, createOverlay, stored }: VmLifeOpt
     signal: AbortSignal,
   ): Promise<{ live: LiveVm; row: VmRow }> => {
     refuseLostDisk(places, base)
+    const extraDrives = await drivesOf(row.id)
     const directory = host.directoryOf(row.id)
     const chain = [
       ...base.rootDisk.map((place) => fromPlace(places, place)),
@@ -61,7 +74,7 @@ export const createVmVerbs = ({ host, places, createOverlay, stored }: VmLifeOpt
           base: { directory: fromPlace(places, `data:bases/${base.id}`) },
           systemDisk: fromPlace(places, base.systemDisk),
           rootDisk: chain.map(toDriveFile),
-          extraDrives: [],
+          extraDrives,
           ...(delta === undefined ? {} : { delta }),
         },
         signal,
@@ -81,10 +94,7 @@ export const createVmVerbs = ({ host, places, createOverlay, stored }: VmLifeOpt
   /** From here on the guest runs: first thaw, then its application. */
   const run = async (live: LiveVm, row: VmRow, signal: AbortSignal) => {
     await live.vm.continue()
-    await live.guest.thaw(
-      { ...identityOf(row.id), incarnation: row.incarnation, secret: host.secretOf(row.id, row.incarnation) },
-      signal,
-    )
+    await live.guest.thaw(toThawInput(host, live, hostnameOf(row.id)), signal)
   }
 
   return {
@@ -93,7 +103,8 @@ export const createVmVerbs = ({ host, places, createOverlay, stored }: VmLifeOpt
       // The row has said since before the actor began that the VM starts; its latest step is waited for where the guest is let go.
       const storing = stored(vmId)
       let row = await findVm(db, vmId)
-      await host.stop(row)
+      // One that has had no life yet has nothing to be stopped, and keeps what is booked for it.
+      if (row.incarnation > 0) await host.stop(row)
       if (!ledger.reserve(vmId, row.memoryMiB)) throw new Error("there is not enough memory on this host")
       const [base, directory] = await Promise.all([baseOf(row), makeVmDirectory(host, vmId)])
       await createOverlay(vmFiles(directory).overlay(row.diskGeneration))
@@ -198,8 +209,17 @@ const snapshot = async (host: VmHost, live: LiveVm, row: VmRow, signal: AbortSig
   }
 }
 
-/** Who the guest is: the same in every life of the VM, another in every VM. */
-const identityOf = (vmId: string) => ({
-  hostname: `microvm-${vmId.slice(0, 8)}`,
-  machineId: createHash("sha256").update(`machine-id ${vmId}`).digest("hex").slice(0, 32),
-})
+/** Who the guest is, the same in every life of the VM and another in every VM, and the secret of this life. */
+export const toThawInput = (
+  { secretOf }: Pick<VmHost, "secretOf">,
+  { vm, incarnation }: Pick<LiveVm, "vm" | "incarnation">,
+  hostname: string,
+): ThawInput => {
+  const { vmId } = vm.process
+  return {
+    hostname,
+    machineId: createHash("sha256").update(`machine-id ${vmId}`).digest("hex").slice(0, 32),
+    incarnation,
+    secret: secretOf(vmId, incarnation),
+  }
+}

@@ -10,6 +10,7 @@ import type { ProcessEnd } from "../src/agent/protocol.ts"
 import type { Ledger } from "../src/capacity/ledger.ts"
 import type { Cause } from "../src/db/values.ts"
 import type { Log } from "../src/log.ts"
+import type { LogStream } from "../src/logs/entry.ts"
 import type { Logs } from "../src/logs/logs.ts"
 import type { LogWriter } from "../src/logs/writer.ts"
 import { GUEST, type Slot } from "../src/net/slot.ts"
@@ -25,12 +26,16 @@ export interface LiveVm {
   readonly guest: Guest
   /** What the application says goes there. */
   readonly words: LogWriter
+  /** Hears it too, from now on. */
+  listen(onOutput: OnOutput): void
   readonly incarnation: number
   /** Resolves when the application or the process has ended by itself, with the cause. */
   readonly ended: Promise<Ending>
   /** Whether it has. */
   readonly isOver: () => boolean
 }
+
+type OnOutput = (stream: LogStream, text: string) => void
 
 export interface Ending {
   readonly cause: Cause
@@ -79,14 +84,17 @@ export const createVmHost = (options: VmHostOptions): VmHost => {
     directoryOf: (vmId) => join(dataDirectory, "vms", vmId),
     async hold(vm, slot, incarnation, signal) {
       const words = logs.writer(vm.process.vmId)
-      const guest = await openGuest(vm.ports, signal, words.add).catch(async (error: unknown) => {
+      const listeners: OnOutput[] = [words.add]
+      const onOutput: OnOutput = (stream, text) => listeners.forEach((listener) => listener(stream, text))
+      const guest = await openGuest(vm.ports, signal, onOutput).catch(async (error: unknown) => {
         await words.close()
         throw error
       })
       const ended = firstEnding(vm, guest)
       let over = false
       void ended.then(() => (over = true))
-      const live = { vm, slot, guest, words, incarnation, ended, isOver: () => over }
+      const listen = (listener: OnOutput) => void listeners.push(listener)
+      const live = { vm, slot, guest, words, listen, incarnation, ended, isOver: () => over }
       held.set(vm.process.vmId, live)
       return live
     },

@@ -22,7 +22,7 @@ const TOGETHER = [
   "test/{agent,api,images,proxy,store,tokens}/**/*.test.ts",
   "test/net/{address,dns-message,name-server,resolver,resolver-hostile}.test.ts",
   "test/registry/{blobs,image-config,manifest,reference}.test.ts",
-  "test/machines/{disks,function-spec,microvm,platform-lines,turns,work}.test.ts",
+  "test/machines/{disks,environment,function-spec,microvm,platform-lines,turns,work}.test.ts",
   "test/{logs/lines,vmm/manifest,vmm/qmp,config,data-directory,given-certificate,secrets}.test.ts",
 ]
 

@@ -1,5 +1,5 @@
-/** Whose words: the application's two streams, a build's, and ours about the log itself. */
-export type LogStream = "stdout" | "stderr" | "build" | "notice"
+/** Whose words: the application's two streams, a build's, ours about a function's invocations, and ours about the log itself. */
+export type LogStream = "stdout" | "stderr" | "build" | "platform" | "notice"
 
 /** A line of a log as it is stored and sent: one JSON object each. */
 export interface LogEntry {

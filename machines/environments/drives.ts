@@ -1,0 +1,56 @@
+/** The further drives of an environment's VM: the same files in each of its lives, whatever becomes of the names that others know them by. */
+import { link, readFile, writeFile } from "node:fs/promises"
+import { join } from "node:path"
+import type { Drive } from "../../src/vmm/vmm.ts"
+import { toDriveFile } from "../disks.ts"
+import { FUNCTION_DRIVES, type FunctionDisks } from "../functions/disks/function-disks.ts"
+
+export interface EnvironmentDisks extends FunctionDisks {
+  /** `null` for the empty one. */
+  readonly runtime: string | null
+}
+
+const placesOf = (directory: string) => ({
+  list: join(directory, "drives.json"),
+  overlay: join(directory, "disk", "temporary.qcow2"),
+})
+
+/** Notes the drives in the VM's directory, each by a name of its own; `/tmp` is written to a fresh overlay. */
+export const layDrives = async (
+  directory: string,
+  disks: EnvironmentDisks,
+  createOverlay: (path: string) => Promise<void>,
+): Promise<void> => {
+  const { list, overlay } = placesOf(directory)
+  const names = Object.keys(FUNCTION_DRIVES) as (keyof typeof FUNCTION_DRIVES)[]
+  const [kept] = await Promise.all([
+    Promise.all(names.map((name) => keep(disks[name], join(directory, "disk", `${name}.raw`)))),
+    createOverlay(overlay),
+  ])
+  await writeFile(list, JSON.stringify(Object.fromEntries(names.map((name, index) => [name, kept[index]]))))
+}
+
+/** A second name, so that the file stays while this VM does; on another file system the first must do. */
+const keep = async (file: string | null, to: string): Promise<string | null> => {
+  if (file === null) return null
+  try {
+    await link(file, to)
+    return to
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== "EXDEV") throw error
+    return file
+  }
+}
+
+/** The drives of a VM whose drives were laid, in the layout's order; a drive without a file is an empty one. */
+export const readDrives = async (directory: string, emptyDrive: string): Promise<Drive[]> => {
+  const { list, overlay } = placesOf(directory)
+  const disks = JSON.parse(await readFile(list, "utf8")) as EnvironmentDisks
+  const drives: Drive[] = []
+  for (const [name, index] of Object.entries(FUNCTION_DRIVES)) {
+    const chain = [toDriveFile(disks[name as keyof EnvironmentDisks] ?? emptyDrive)]
+    drives[index] =
+      name === "temporary" ? { chain: [...chain, toDriveFile(overlay)], readOnly: false } : { chain, readOnly: true }
+  }
+  return drives
+}

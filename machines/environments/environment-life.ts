@@ -1,0 +1,140 @@
+/** What the statechart of an environment does to its VM: the life of any VM from a base, and what is an environment's own. */
+import { setImmediate as turn } from "node:timers/promises"
+import type { EnvironmentVerbs } from "../environment.ts"
+import type { Places } from "../disks.ts"
+import { drivesOf, FUNCTION_HOSTNAME } from "../functions/function-spec.ts"
+import type { VmHost } from "../vm.ts"
+import { makeVmDirectory } from "../vm.ts"
+import { createVmVerbs, toThawInput } from "../vm-life.ts"
+import { findVm } from "../vm-row.ts"
+import { takeGiven } from "./desk.ts"
+import { layDrives, readDrives, type EnvironmentDisks } from "./drives.ts"
+import { HostFull } from "./environments.ts"
+import { serveEvent } from "./event.ts"
+import { endPrograms, initialise } from "./init-phase.ts"
+import { connectSession, disconnectSession, freezeSession, thawSession, type Session } from "./session.ts"
+
+export interface EnvironmentLifeOptions {
+  readonly host: VmHost
+  readonly places: Places
+  /** What is behind a drive that has nothing. */
+  readonly emptyDrive: string
+  readonly createOverlay: (path: string) => Promise<void>
+  /** How long an Init may take that somebody waits for. */
+  readonly initMs: number
+  /** Resolves when the owner's row says what is being done. */
+  readonly stored: (vmId: string) => Promise<void>
+  readonly sessionOf: (vmId: string) => Session
+  /** Of one that is about to be launched. */
+  readonly disksOf: (vmId: string) => EnvironmentDisks
+}
+
+/** What AWS gives programs to end in, and what an emulated guest takes for it. */
+const SHUTDOWN_MS = 10_000
+
+/** The verbs of the statechart over this host. */
+export const createEnvironmentVerbs = (options: EnvironmentLifeOptions): EnvironmentVerbs => {
+  const { host, createOverlay, emptyDrive, sessionOf, disksOf } = options
+  const vm = createVmVerbs({
+    ...options,
+    drivesOf: (vmId) => readDrives(host.directoryOf(vmId), emptyDrive),
+    hostnameOf: () => FUNCTION_HOSTNAME,
+  })
+
+  const connect = (vmId: string) => {
+    const live = host.live(vmId)
+    if (live === undefined) throw new Error("its process has ended")
+    return connectSession(sessionOf(vmId), live, toThawInput(host, live, FUNCTION_HOSTNAME))
+  }
+
+  return {
+    async launch(vmId, signal) {
+      const directory = await makeVmDirectory(host, vmId)
+      await layDrives(directory, disksOf(vmId), createOverlay)
+      await vm.launch(vmId, signal)
+      const { agent, gone } = connect(vmId)
+      const alive = AbortSignal.any([signal, gone])
+      await Promise.all(drivesOf(sessionOf(vmId).definition).map((drive) => agent.mountDrive(drive, alive)))
+    },
+
+    initialise: (vmId, signal) => initialise(sessionOf(vmId), options.initMs, signal),
+
+    async adopt(vmId, signal) {
+      const row = await findVm(host.db, vmId)
+      if (row.snapshot === "ready") {
+        await host.stop(row)
+        return "asleep"
+      }
+      const live = await host.find(row, signal)
+      if (live === undefined) throw new Error("its process ended while the daemon was down")
+      if ((await live.vm.status()) === "running") throw new Error("the daemon ended while it was at an event")
+      const session = sessionOf(vmId)
+      connect(vmId)
+      session.isFrozen = true
+      session.programs = "unknown"
+      return "frozen"
+    },
+
+    async serve(vmId, signal) {
+      const session = sessionOf(vmId)
+      for (;;) {
+        signal.throwIfAborted()
+        const given = takeGiven(session.desk)
+        if (given === undefined) {
+          // Whoever has just been answered may have another at once.
+          await turn()
+          if (session.desk.given !== undefined) continue
+          await freezeSession(session, signal)
+          if (session.desk.given === undefined) return null
+          continue
+        }
+        const outcome = await serveEvent(session, given, signal)
+        if (outcome.kind === "over") return outcome.ending
+        if (outcome.kind === "reset") await endPrograms(session, outcome.reason, signal)
+      }
+    },
+
+    async sleep(vmId, signal) {
+      const session = sessionOf(vmId)
+      if (await vm.sleep(vmId, signal)) {
+        disconnectSession(session)
+        return true
+      }
+      session.isFrozen = false
+      if (session.connection === undefined) connect(vmId)
+      await freezeSession(session, signal)
+      return false
+    },
+
+    async wake(vmId, signal) {
+      const session = sessionOf(vmId)
+      if (!(await vm.wake(vmId, signal))) {
+        takeGiven(session.desk)?.answer.refuse(new HostFull("There is no room for it on this host now."))
+        return false
+      }
+      connect(vmId)
+      session.isFrozen = false
+      return true
+    },
+
+    watch: (vmId, signal) => vm.watch(vmId, signal),
+
+    async shutDown(vmId) {
+      const session = sessionOf(vmId)
+      const { connection, programs, hasExtensions } = session
+      // Without extensions nobody is told: the programs are killed with their VM.
+      if (connection === undefined || connection.gone.aborted || programs === "ended") return
+      if (programs === "running" && !hasExtensions) return
+      const signal = AbortSignal.timeout(SHUTDOWN_MS)
+      await thawSession(session, signal)
+      await endPrograms(session, "SPINDOWN", signal)
+    },
+
+    async end(vmId) {
+      const session = sessionOf(vmId)
+      takeGiven(session.desk)?.answer.refuse(new Error("The environment is over."))
+      disconnectSession(session)
+      await vm.end(vmId)
+    },
+  }
+}

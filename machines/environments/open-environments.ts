@@ -1,0 +1,198 @@
+/** The execution environments of this host: their rows, their statecharts, and what an earlier daemon has left of them. */
+import { randomUUID } from "node:crypto"
+import { waitFor, type Actor } from "xstate"
+import { vms } from "../../src/db/schema.ts"
+import { functionGroup, streamName } from "../../src/logs/names.ts"
+import type { Secrets } from "../../src/secrets.ts"
+import { createEnvironmentMachine, toEnvironmentState, type EnvironmentMachine } from "../environment.ts"
+import type { Definition } from "../functions/definition.ts"
+import type { FunctionDiskStore } from "../functions/disks/function-disks.ts"
+import { toFunctionSpec } from "../functions/function-spec.ts"
+import { createRegistry } from "../registry.ts"
+import { liveVms, type Database } from "../vm-row.ts"
+import type { Work } from "../work.ts"
+import { VCPUS } from "./base-making.ts"
+import { createDesk } from "./desk.ts"
+import type { EnvironmentDisks } from "./drives.ts"
+import { createEnvironmentVerbs, type EnvironmentLifeOptions } from "./environment-life.ts"
+import {
+  insertEnvironment,
+  liveEnvironments,
+  openDefinition,
+  saveEnvironment,
+  toEnvironmentInput,
+  type EnvironmentRow,
+} from "./environment-row.ts"
+import { HostFull, type Environment, type Environments } from "./environments.ts"
+import { toEnvironment, untilReady } from "./handle.ts"
+import type { RuntimeBases } from "./runtime-bases.ts"
+import { createSession, type Session } from "./session.ts"
+
+export interface EnvironmentsOptions extends Pick<
+  EnvironmentLifeOptions,
+  "host" | "places" | "emptyDrive" | "createOverlay"
+> {
+  readonly db: Database & { transaction<T>(work: (tx: Database) => Promise<T>): Promise<T> }
+  readonly secrets: Pick<Secrets, "seal" | "open">
+  readonly disks: FunctionDiskStore
+  readonly bases: RuntimeBases
+  readonly work: Work
+  readonly limits: EnvironmentLimits
+}
+
+export interface EnvironmentLimits {
+  /** How long one waits for an event. */
+  readonly idleMs: number
+  /** How long one lives, events or not. */
+  readonly lifetimeMs: number
+  /** How long an Init may take that somebody waits for; AWS has ten seconds. */
+  readonly initMs: number
+}
+
+export const defaultEnvironmentLimits: EnvironmentLimits = {
+  idleMs: 5 * 60_000,
+  lifetimeMs: 8 * 3_600_000,
+  initMs: 10_000,
+}
+
+interface Occupant {
+  readonly id: string
+  readonly session: Session
+  /** Until its VM has been launched. */
+  readonly disks: EnvironmentDisks | undefined
+}
+
+/**
+ * Opens them, after the sweep of this host: what can go on is taken over when it resolves. Disposing lets go of every one; they run on,
+ * and are found at the next start.
+ */
+export const openEnvironments = async (
+  options: EnvironmentsOptions,
+  signal: AbortSignal,
+): Promise<Environments & AsyncDisposable> => {
+  const { db, host, secrets, disks, bases, work, limits } = options
+  const { hostId, ledger, logs, log } = host
+  const occupants = new Map<string, Occupant>()
+  const occupantOf = (vmId: string): Occupant => {
+    const found = occupants.get(vmId)
+    if (found === undefined) throw new Error(`There is no environment in VM ${vmId}`)
+    return found
+  }
+
+  const verbs = createEnvironmentVerbs({
+    ...options,
+    initMs: limits.initMs,
+    stored: (vmId) => registry.stored(occupantOf(vmId).id),
+    sessionOf: (vmId) => occupantOf(vmId).session,
+    disksOf(vmId) {
+      const { disks: laid } = occupantOf(vmId)
+      if (laid === undefined) throw new Error(`The environment in VM ${vmId} has been launched before`)
+      return laid
+    },
+  })
+  const registry = createRegistry(
+    {
+      name: "environment",
+      machine: createEnvironmentMachine(work.count(verbs), (vmId) => occupantOf(vmId).session.desk),
+      save: (id, generation, snapshot) => db.transaction((tx) => saveEnvironment(tx, id, generation, snapshot)),
+      // At an event or frozen, it runs.
+      isNews: (snapshot, stored) => toEnvironmentState(snapshot) !== toEnvironmentState(stored),
+      observe(id, snapshot) {
+        const { vmId, cause, stateReason } = snapshot.context
+        const state = toEnvironmentState(snapshot)
+        log.info({ environment: id, vmId, state, cause, reason: stateReason ?? undefined }, "Environment")
+      },
+    },
+    log,
+  )
+
+  const occupy = (row: EnvironmentRow, definition: Definition, laid?: EnvironmentDisks): Occupant => {
+    const { id, vmId, initialization } = row
+    const toSpec = () => toFunctionSpec(definition, { initialization, ...toLogAddress(row, definition) })
+    const session = createSession({ vmId, definition, initialization, toSpec, desk: createDesk() })
+    const occupant = { id, session, disks: laid }
+    occupants.set(vmId, occupant)
+    return occupant
+  }
+
+  const begin = (
+    row: EnvironmentRow,
+    { session }: Occupant,
+    memoryMiB: number,
+    isNew: boolean,
+  ): { actor: Actor<EnvironmentMachine>; environment: Environment } => {
+    const input = { ...toEnvironmentInput(row, limits.idleMs), isNew }
+    const actor = registry.start(row.id, row.generation, { input })
+    const over = Promise.withResolvers<void>()
+    const subscription = actor.subscribe({
+      complete() {
+        if (actor.getSnapshot().status !== "done") return
+        subscription.unsubscribe()
+        occupants.delete(row.vmId)
+        over.resolve()
+      },
+    })
+    return { actor, environment: toEnvironment(row, session, actor, memoryMiB, over.promise) }
+  }
+
+  const adopted: Environment[] = []
+  const memory = new Map((await liveVms(db, hostId)).map(({ id, memoryMiB }) => [id, memoryMiB]))
+  await Promise.all(
+    (await liveEnvironments(db, hostId)).map(async (row) => {
+      const occupant = occupy(row, openDefinition(secrets, row))
+      const { actor, environment } = begin(row, occupant, memory.get(row.vmId) ?? 0, false)
+      await waitFor(actor, (snapshot) => !snapshot.matches({ alive: "adopting" }), { timeout: Infinity, signal })
+      if (!environment.isOver) adopted.push(environment)
+    }),
+  )
+
+  return {
+    idle: () => adopted.filter((environment) => !environment.isOver),
+    async start(definition, initialization, startSignal) {
+      const { runtime, memoryMiB } = definition.settings
+      const [base, files] = await Promise.all([
+        bases.of(runtime, memoryMiB, startSignal),
+        disks.of(definition, startSignal),
+      ])
+      startSignal.throwIfAborted()
+      const [id, vmId] = [randomUUID(), randomUUID()]
+      if (!ledger.reserve(vmId, base.memoryMiB))
+        throw new HostFull("There is not enough memory on this host for another environment now.")
+      const createdAt = new Date()
+      const deadlineAt = new Date(createdAt.getTime() + limits.lifetimeMs)
+      const row = await db
+        .transaction(async (tx) => {
+          await tx.insert(vms).values({
+            id: vmId,
+            hostId,
+            kind: "environment",
+            baseId: base.baseId,
+            memoryMiB: base.memoryMiB,
+            vcpus: VCPUS,
+          })
+          const made = { id, vmId, hostId, definition, initialization, createdAt, deadlineAt }
+          const inserted = await insertEnvironment(tx, secrets, made)
+          const { logGroup: group, logStream: stream } = toLogAddress(inserted, definition)
+          await logs.create(tx, vmId, { ...definition.scope, group, stream })
+          return inserted
+        })
+        .catch((error: unknown) => {
+          ledger.release(vmId)
+          throw error
+        })
+      const occupant = occupy(row, definition, { ...files, runtime: base.runtimeDrive })
+      const { actor, environment } = begin(row, occupant, base.memoryMiB, true)
+      await untilReady(actor, environment, startSignal)
+      return environment
+    },
+    async [Symbol.asyncDispose]() {
+      await registry.close()
+    },
+  }
+}
+
+/** Where what it says is found: one stream each, in the function's group or that which it names. */
+const toLogAddress = (row: Pick<EnvironmentRow, "id" | "createdAt">, { name, version, settings }: Definition) => ({
+  logGroup: settings.logging.group ?? functionGroup(name),
+  logStream: streamName(row.createdAt, version, row.id.replaceAll("-", "")),
+})

@@ -1,0 +1,110 @@
+/** An environment as this daemon knows it: its VM's guest while there is one, and how its function's programs are. */
+import { createAgentClient, type AgentClient } from "../../src/agent/client.ts"
+import type { FunctionSpec } from "../../src/agent/protocol.ts"
+import type { ThawInput } from "../../src/agent/thaw.ts"
+import { GUEST } from "../../src/net/slot.ts"
+import type { Definition } from "../functions/definition.ts"
+import type { LiveVm } from "../vm.ts"
+import type { Desk } from "./desk.ts"
+import type { InitializationType } from "./environments.ts"
+import { createPlatformLog, type PlatformLog } from "./platform-log.ts"
+import { toEndSignal } from "./vm-end.ts"
+
+/**
+ * A connection of the agent is trusted for so long while its guest is stopped. What was on its way then is sent again and again, until
+ * its sender gives up, or a translation of addresses between the two: after minutes, and nobody would be told.
+ */
+const CONNECTED_MS = 60_000
+
+export interface Connection {
+  readonly live: LiveVm
+  agent: AgentClient
+  readonly log: PlatformLog
+  readonly identity: ThawInput
+  /** Aborted when the VM has ended by itself. */
+  readonly gone: AbortSignal
+}
+
+export interface Session {
+  readonly vmId: string
+  readonly definition: Definition
+  readonly initialization: InitializationType
+  /** Throws when there is no such runtime any more. */
+  readonly toSpec: () => FunctionSpec
+  readonly desk: Desk
+  connection: Connection | undefined
+  /** The VM is stopped, and its application is frozen. */
+  isFrozen: boolean
+  frozenAt: number
+  /** Whether the function's programs are there to take an event; of one that was taken over nobody knows before it is asked. */
+  programs: "ended" | "running" | "unknown"
+  /** Whether any of them wants to know of its end. */
+  hasExtensions: boolean
+  initFailure: string | undefined
+  /** How long its Init took, until the event that waited for it has been told. */
+  initMs: number | undefined
+}
+
+/** What is known of one before it has a VM. */
+export const createSession = (
+  given: Pick<Session, "vmId" | "definition" | "initialization" | "toSpec" | "desk">,
+): Session => ({
+  ...given,
+  connection: undefined,
+  isFrozen: false,
+  frozenAt: 0,
+  programs: "ended",
+  hasExtensions: false,
+  initFailure: undefined,
+  initMs: undefined,
+})
+
+/** Speaks to the guest of this life of the VM from now on. */
+export const connectSession = (session: Session, live: LiveVm, identity: ThawInput): Connection => {
+  disconnectSession(session)
+  const log = createPlatformLog(session, live.words)
+  live.listen(log.hear)
+  const connection = { live, agent: connectAgent(live, identity), log, identity, gone: toEndSignal(live) }
+  return (session.connection = connection)
+}
+
+const connectAgent = ({ slot }: LiveVm, { secret }: ThawInput): AgentClient =>
+  createAgentClient(slot.address, GUEST.agentPort, secret)
+
+/** Lets go of the guest, whose VM goes on or not. */
+export const disconnectSession = (session: Session): void => {
+  session.connection?.agent.close()
+  session.connection = undefined
+}
+
+/** The connection of one that must have one. */
+export const connectionOf = ({ connection, vmId }: Session): Connection => {
+  if (connection === undefined) throw new Error(`The environment of VM ${vmId} is not connected`)
+  return connection
+}
+
+/**
+ * The VM runs, and its application with a clock and randomness of now. What is sent to the agent meanwhile arrives before that and
+ * waits: nothing of the application runs until it is thawed.
+ */
+export const thawSession = async (session: Session, signal: AbortSignal): Promise<void> => {
+  if (!session.isFrozen) return
+  const connection = connectionOf(session)
+  const { live, identity } = connection
+  session.isFrozen = false
+  if (performance.now() - session.frozenAt > CONNECTED_MS) {
+    connection.agent.close()
+    connection.agent = connectAgent(live, identity)
+  }
+  await Promise.all([live.vm.continue(), live.guest.thaw(identity, signal)])
+}
+
+/** The application is frozen, and then the VM stopped. */
+export const freezeSession = async (session: Session, signal: AbortSignal): Promise<void> => {
+  if (session.isFrozen) return
+  const { live } = connectionOf(session)
+  await live.guest.freeze(signal)
+  await live.vm.pause()
+  session.isFrozen = true
+  session.frozenAt = performance.now()
+}

@@ -36,6 +36,8 @@ export interface BuildVmOptions {
   readonly artifacts: Artifacts
   readonly snapshots: BootSnapshots
   readonly createOverlay: (path: string) => Promise<void>
+  /** Whether a life of it may become a base: only then has it a copy of the memory to itself. */
+  readonly becomesBase: boolean
 }
 
 const VCPUS = 1
@@ -44,7 +46,7 @@ const DRIVES = 4
 
 /** The VM of a row that its owner has made; the owner ends it too. */
 export const createBuildVm = async (
-  { host, artifacts, snapshots, createOverlay }: BuildVmOptions,
+  { host, artifacts, snapshots, createOverlay, becomesBase }: BuildVmOptions,
   vmId: string,
   memoryMiB: number,
 ): Promise<BuildVm> => {
@@ -137,7 +139,7 @@ export const createBuildVm = async (
           systemDisk: artifacts.systemDisk,
           rootDisk: rootDisk.map(toDriveFile),
           extraDrives: drives,
-          memoryFile: join(directory, "memory"),
+          ...(becomesBase ? { memoryFile: join(directory, "memory") } : {}),
         },
         signal,
       )

@@ -159,7 +159,7 @@ export const createBuildVerbs = (options: BuildOptions): BuildVerbs => {
       const chain = chains?.at(-1)
       if (plan === undefined || archive === undefined || artifact === undefined || chain === undefined)
         throw new Error("Nothing was fetched")
-      const vm = await createBuildVm({ ...options, artifacts: base }, build.vmId, build.memoryMiB)
+      const vm = await createBuildVm({ ...options, artifacts: base, becomesBase: true }, build.vmId, build.memoryMiB)
       build.vm = vm
       let archiveDrive: Promise<Drive> | undefined
       build.rootDisk = await buildChain(

@@ -13,6 +13,11 @@ export interface FunctionSpecOptions {
   readonly initialization: InitializationType
   readonly logGroup: string
   readonly logStream: string
+  /**
+   * Whether a function has its share of a processor alone, as on AWS. On one that is emulated every function has all of it: that is less
+   * than the smallest share of a real one.
+   */
+  readonly sharesProcessor?: boolean
   /** Of the function's role, where there are any. */
   readonly credentials?: {
     readonly accessKeyId: string
@@ -24,6 +29,8 @@ export interface FunctionSpecOptions {
 /** sbx_user1051, whom no image has by name. */
 const USER = "993:990"
 const [PROCESSES_MAX, OPEN_FILES_MAX] = [1024, 1024]
+/** A function with so much memory has one processor, and one with less a part of it. */
+const MIB_PER_PROCESSOR = 1769
 /** Nothing listens there, as on AWS while a function isn't traced. */
 const XRAY = { address: "169.254.100.1", port: "2000" }
 
@@ -63,6 +70,9 @@ export const toFunctionSpec = (definition: Definition, options: FunctionSpecOpti
       mounts: mountsOf(definition),
       container: "app",
     },
+    ...(options.sharesProcessor === true && settings.memoryMiB < MIB_PER_PROCESSOR
+      ? { processorShare: settings.memoryMiB / MIB_PER_PROCESSOR }
+      : {}),
     initializationType: options.initialization,
   }
 }

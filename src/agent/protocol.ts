@@ -258,6 +258,8 @@ export interface FunctionSpec {
   }
   /** The extensions of /opt/extensions are started alike, before it. Both are told where their APIs are. */
   readonly runtime: ProcessSpec
+  /** Of one processor, what its programs have together once they are initialised: all of it when it is left out, and until then. */
+  readonly processorShare?: number
   /** The runtime of a `snap-start` may wait for its restore. */
   readonly initializationType: "on-demand" | "provisioned-concurrency" | "snap-start"
   /** It is none: a runtime that waits is trained by it. */

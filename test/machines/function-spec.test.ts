@@ -93,6 +93,13 @@ describe("A function's programs", () => {
     expect(() => toFunctionSpec(definitionOf({ runtime: "cobol" }), options)).toThrow("There is no runtime cobol")
   })
 
+  it("have a processor by their memory, where it isn't an emulated one", () => {
+    const shareOf = (memoryMiB: number, sharesProcessor: boolean) =>
+      toFunctionSpec(definitionOf({ memoryMiB }), { ...options, sharesProcessor }).processorShare
+    expect(shareOf(128, true)).toBeCloseTo(0.072, 3)
+    expect([shareOf(1769, true), shareOf(128, false)]).toEqual([undefined, undefined])
+  })
+
   it("write to /tmp alone, and find layers only where there are any", () => {
     const targets = (definition: Definition) =>
       toFunctionSpec(definition, options).runtime.mounts?.map((mount) => [

@@ -20,6 +20,7 @@ import { toFailure, type Answer } from "./invocation.ts"
 import type { ShutdownReason } from "./extensions.ts"
 import { startLife, type Life } from "./life/life.ts"
 import { createPrograms, findExtensions, RUNTIME, type Listening } from "./life/programs.ts"
+import { limitProcessor } from "./processor.ts"
 import { startWaiting, type WaitingRuntime } from "./waiting-runtime.ts"
 
 const REASONS: readonly string[] = ["SPINDOWN", "TIMEOUT", "FAILURE"] satisfies ShutdownReason[]
@@ -35,7 +36,8 @@ export const createFunctionRoutes = (processes: ProcessTable, listening: Listeni
   return {
     "PUT /function": async (request) => {
       if (life !== undefined) throw new Error("There is a function already")
-      const { runtime, isTraining = false, ...spec } = await bodyOf<FunctionSpec>(request)
+      const { runtime, isTraining = false, processorShare, ...spec } = await bodyOf<FunctionSpec>(request)
+      limitProcessor(undefined)
       const extensions = await findExtensions(runtime)
       const taken = waiting
       if (!isTraining) waiting = undefined
@@ -44,6 +46,7 @@ export const createFunctionRoutes = (processes: ProcessTable, listening: Listeni
       const become = fits ? (told: ProcessSpec) => taken.become(told, isTraining) : undefined
       const start = createPrograms(processes, runtime, listening, become)
       life = await startLife({ ...listening, ...spec, extensions, start })
+      void life.api.initialised.then(() => limitProcessor(processorShare))
     },
     "PUT /function/waiting": async (request) => {
       if (life !== undefined || waiting !== undefined) throw new Error("There is a runtime already")

@@ -52,7 +52,7 @@ export const buildDisk = async (
     const drives: Drive[] = []
     drives[ZIPS] = await makeZipsDrive(options, zips, directory, signal)
     drives[TARGET] = { chain: [{ path: target, format: "raw" }], readOnly: false }
-    const vm = await createBuildVm(options, vmId, MEMORY_MIB)
+    const vm = await createBuildVm({ ...options, becomesBase: false }, vmId, MEMORY_MIB)
     const disks = { rootDisk: [artifacts.blankDisk, await vm.newOverlay()], drives }
     const life = await whenThereIsRoom(host.ledger, () => vm.begin(disks, signal), signal)
     try {

@@ -17,6 +17,7 @@ import { diskOwners } from "../machines/functions/disks/disk-owners.ts"
 import { openDiskStore } from "../machines/functions/disks/disk-store.ts"
 import { defaultFunctionLimits } from "../machines/functions/ground.ts"
 import { openFunctions } from "../machines/functions/open-functions.ts"
+import { dropStaleBases } from "../machines/environments/runtime-bases.ts"
 import { createBuildVerbs } from "../machines/building/build.ts"
 import { createBootSnapshots } from "../machines/building/boot-snapshots.ts"
 import { createImages } from "../machines/images.ts"
@@ -265,6 +266,7 @@ export const startDaemon = async (
   opened.defer(settle)
   opened.defer(() => registries.microvms.close())
   opened.defer(() => registries.imageVersions.close())
+  await dropStaleBases(host, places, base.systemDisk, signal)
   await sweepHost(host)
   await layers.trim()
   const diskBuild = { host, artifacts: base, snapshots, createOverlay, openZip: (zip: string) => openZip(store, zip) }

@@ -3,7 +3,7 @@ import { randomBytes, randomUUID } from "node:crypto"
 import { chmod, chown, mkdir, rename } from "node:fs/promises"
 import { dirname, join } from "node:path"
 import type { Artifacts } from "../../images/artifacts.ts"
-import { isRuntimeName } from "../../images/runtimes/runtimes.ts"
+import type { RuntimeName } from "../../images/runtimes/runtimes.ts"
 import { createAgentClient, type AgentClient } from "../../src/agent/client.ts"
 import { vms } from "../../src/db/schema.ts"
 import { GUEST } from "../../src/net/slot.ts"
@@ -32,7 +32,7 @@ export interface MadeBase {
 
 export interface BaseToMake {
   readonly id: string
-  readonly runtime: string
+  readonly runtime: RuntimeName
   /** Of its VMs. */
   readonly memoryMiB: number
   readonly ground: BaseGround
@@ -113,7 +113,7 @@ export const makeRuntimeBase = async (
 const prepareGuest = async (
   { log }: VmHost,
   guest: Guest,
-  runtime: string,
+  runtime: RuntimeName,
   address: string,
   signal: AbortSignal,
 ): Promise<void> => {
@@ -124,7 +124,6 @@ const prepareGuest = async (
     await agent.mountDisk(signal)
     await agent.mountDrive({ drive: FUNCTION_DRIVES.runtime, isReadOnly: true }, signal)
     await agent.settle(signal)
-    if (!isRuntimeName(runtime)) throw new Error(`There is no runtime ${runtime}`)
     await trainRuntime(agent, runtime, signal).catch((error: unknown) => {
       signal.throwIfAborted()
       log.warn({ err: error, runtime }, "A runtime could not be trained: its functions start it themselves")

@@ -8,6 +8,7 @@ import { existsSync } from "node:fs"
 import { rm } from "node:fs/promises"
 import { join } from "node:path"
 import { and, eq, exists, isNotNull, not, sql } from "drizzle-orm"
+import { isRuntimeName, type RuntimeName } from "../../images/runtimes/runtimes.ts"
 import { unlessAborted } from "../../src/abort.ts"
 import { runtimeBases } from "../../src/db/functions.ts"
 import { bases, imageVersions, vms } from "../../src/db/schema.ts"
@@ -39,18 +40,17 @@ export interface RuntimeBasesOptions {
   readonly host: VmHost & { readonly db: Database & { transaction<T>(work: (tx: Database) => Promise<T>): Promise<T> } }
   readonly places: Places
   readonly systemDisk: string
-  /** What a runtime's VMs stand on; rejects when there is no such runtime. */
-  readonly disksOf: (runtime: string, signal: AbortSignal) => Promise<BaseGround>
+  /** What a runtime's VMs stand on. */
+  readonly disksOf: (runtime: RuntimeName, signal: AbortSignal) => Promise<BaseGround>
   /** Makes a base in a new directory; of a guest that has its own VM, and ends it. */
   readonly make: (base: BaseToMake, signal: AbortSignal) => Promise<MadeBase>
-  /** Aborted when the daemon closes. */
   readonly signal: AbortSignal
 }
 
 /** How bases are made: another number makes all of them again. */
 const FORMAT = 2
 
-/** The bases of this host; those that are being made when the daemon ends are swept at its next start. */
+/** The bases of this host. Disposing waits for what is being made, which `signal` aborts; what a killed daemon left of that is swept at the next start. */
 export const createRuntimeBases = ({
   host,
   places,
@@ -58,14 +58,14 @@ export const createRuntimeBases = ({
   disksOf,
   make,
   signal: closing,
-}: RuntimeBasesOptions): RuntimeBases => {
+}: RuntimeBasesOptions): RuntimeBases & AsyncDisposable => {
   const { db, hostId, vmm, log } = host
   const pathOf = (id: string) => join(places.dataDirectory, "bases", id)
   const turns = createTurns(1)
   /** What is looked for or made at this moment, for everybody who asks. */
   const atWork = new Map<string, Promise<RuntimeBase>>()
 
-  const find = async (runtime: string, memoryMiB: number, madeOf: string): Promise<string | undefined> => {
+  const find = async (runtime: RuntimeName, memoryMiB: number, madeOf: string): Promise<string | undefined> => {
     const [row] = await db.select().from(runtimeBases).where(rowOf(runtime, memoryMiB))
     if (row?.madeOf !== madeOf) return undefined
     const isCurrent = await vmm.isCurrent({ directory: pathOf(row.baseId) }, { memoryMiB, vcpus: VCPUS }, closing)
@@ -75,7 +75,12 @@ export const createRuntimeBases = ({
   const rowOf = (runtime: string, memoryMiB: number) =>
     and(eq(runtimeBases.hostId, hostId), eq(runtimeBases.runtime, runtime), eq(runtimeBases.memoryMiB, memoryMiB))
 
-  const build = async (runtime: string, memoryMiB: number, ground: BaseGround, madeOf: string): Promise<string> => {
+  const build = async (
+    runtime: RuntimeName,
+    memoryMiB: number,
+    ground: BaseGround,
+    madeOf: string,
+  ): Promise<string> => {
     const id = randomUUID()
     const directory = pathOf(id)
     const startedAt = performance.now()
@@ -110,7 +115,7 @@ export const createRuntimeBases = ({
     return id
   }
 
-  const findOrBuild = async (runtime: string, memoryMiB: number): Promise<RuntimeBase> => {
+  const findOrBuild = async (runtime: RuntimeName, memoryMiB: number): Promise<RuntimeBase> => {
     const ground = await disksOf(runtime, closing)
     const drive = ground.runtimeDisk
     const madeOf = createHash("sha256").update([FORMAT, systemDisk, ground.rootDisk, drive].join("\n")).digest("hex")
@@ -127,12 +132,16 @@ export const createRuntimeBases = ({
 
   return {
     of(runtime, functionMiB, signal) {
+      if (!isRuntimeName(runtime)) return Promise.reject(new Error(`There is no runtime ${runtime}`))
       const memoryMiB = vmMemoryOf(functionMiB)
       const key = `${runtime} ${memoryMiB}`
       const work = atWork.get(key) ?? findOrBuild(runtime, memoryMiB).finally(() => atWork.delete(key))
       atWork.set(key, work)
       // Made for all: one who waits no longer doesn't end it.
       return unlessAborted(work, signal)
+    },
+    async [Symbol.asyncDispose]() {
+      await Promise.allSettled(atWork.values())
     },
   }
 }

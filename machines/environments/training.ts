@@ -16,27 +16,35 @@ const DIRECTORY = "/var/runtime/training"
  * when it could not be trained: then the guest has no runtime, which a function's start makes as ever.
  */
 export const trainRuntime = async (agent: AgentClient, runtime: RuntimeName, signal: AbortSignal): Promise<void> => {
-  const handlers = TRAININGS[RUNTIMES[runtime].language]
-  if (handlers.length === 0) return
-  const spec = toFunctionSpec(toDefinition(runtime), {
-    initialization: "on-demand",
-    logGroup: "/aws/lambda/training",
-    logStream: "training",
-  })
-  await agent.startWaiting(spec.runtime, signal)
+  if (handlersOf(runtime).length === 0) return
+  await agent.startWaiting(specOf(runtime).runtime, signal)
   try {
-    for (const handler of handlers) {
-      await agent.startFunction(toTraining(spec, handler), signal)
-      const { failed } = await agent.untilInitialised(signal)
-      if (failed !== null) throw new Error(`A runtime in training failed: ${failed}`)
-      for (let n = 0; n < EVENTS; n++) await invoke(agent, n, signal)
-      await agent.endTraining(signal)
-    }
+    await trainAgain(agent, runtime, EVENTS, signal)
   } catch (error) {
     await agent.endFunction("FAILURE", signal)
     throw error
   }
 }
+
+/** Has a runtime that waits in the guest run its functions of training, each for so many events; nothing where there are none. */
+const trainAgain = async (agent: AgentClient, runtime: RuntimeName, events: number, signal: AbortSignal) => {
+  for (const handler of handlersOf(runtime)) {
+    await agent.startFunction(toTraining(specOf(runtime), handler), signal)
+    const { failed } = await agent.untilInitialised(signal)
+    if (failed !== null) throw new Error(`A runtime in training failed: ${failed}`)
+    for (let n = 0; n < events; n++) await invoke(agent, n, signal)
+    await agent.endTraining(signal)
+  }
+}
+
+const handlersOf = (runtime: RuntimeName) => TRAININGS[RUNTIMES[runtime].language]
+
+const specOf = (runtime: RuntimeName): FunctionSpec =>
+  toFunctionSpec(toDefinition(runtime), {
+    initialization: "on-demand",
+    logGroup: "/aws/lambda/training",
+    logStream: "training",
+  })
 
 const invoke = async (agent: AgentClient, n: number, signal: AbortSignal) => {
   const event: InvocationSpec = {

@@ -40,13 +40,14 @@ const open = () => {
     },
     signal,
   })
-  return { runtimes, made }
+  return { runtimes, made, [Symbol.asyncDispose]: () => runtimes[Symbol.asyncDispose]() }
 }
 
 describe("The base of a runtime", () => {
   test("is made once for all who ask, is found by the next daemon, and leaves no VM behind", async () => {
     const { host, places, artifacts } = under
-    const { runtimes, made } = open()
+    await using first = open()
+    const { runtimes, made } = first
     const [one, other] = await Promise.all([
       runtimes.of("nodejs24.x", 128, signal),
       runtimes.of("nodejs24.x", 100, signal),
@@ -57,7 +58,7 @@ describe("The base of a runtime", () => {
     expect(await readdir(join(places.dataDirectory, "vms"))).toEqual([])
     await dropStaleBases(host, places, artifacts.systemDisk, signal)
     await removeUnusedBases(host.db, host.hostId)
-    const next = open()
+    await using next = open()
     expect(await next.runtimes.of("nodejs24.x", 128, signal)).toEqual(one)
     expect(next.made).toEqual([])
   })

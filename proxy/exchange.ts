@@ -66,10 +66,10 @@ export interface GuestAnswer {
   trailers(): IncomingHttpHeaders
 }
 
-/** Of a connection of the edge's: `TLSv1.3`. */
-export const tlsOf = (socket: TLSSocket): Tls => ({
-  version: socket.getProtocol() ?? "",
-  cipherSuite: socket.getCipher()?.name ?? "",
+/** Of a connection of the edge's: `TLSv1.3`; nothing of one that is gone. */
+export const tlsOf = (socket: TLSSocket | undefined): Tls => ({
+  version: socket?.getProtocol() ?? "",
+  cipherSuite: socket?.getCipher()?.name ?? "",
 })
 
 /** Once the client's side is closed. */

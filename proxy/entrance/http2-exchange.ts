@@ -28,7 +28,7 @@ export const createHttp2Exchange = (
     requestId,
     head,
     fields,
-    tls: () => tlsOf(stream.session?.socket as TLSSocket),
+    tls: () => tlsOf(stream.session?.socket as TLSSocket | undefined),
     remoteAddress: stream.session?.socket.remoteAddress,
     remotePort: stream.session?.socket.remotePort,
     body: stream,

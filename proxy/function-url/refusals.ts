@@ -53,11 +53,11 @@ export const throttledByEdge = (name: string) =>
   )
 
 /** What kept the function from being invoked. */
-export const ofService = ({ code, status, message, members }: ServiceError): UrlRefusal => {
+export const ofService = ({ code, status, message, members, headers }: ServiceError): UrlRefusal => {
   // Its function went while its address was still known.
   if (status === 404) return unknownUrl()
-  if (status === 429) return inJson(429, code, { Type: "User", message, ...members })
-  return inJson(status, code, { message })
+  if (status === 429) return inJson(429, code, { Type: "User", message, ...members }, headers)
+  return inJson(status, code, { message }, headers)
 }
 
 export const toAnswer = ({ status, body, errorType, headers }: UrlRefusal, requestId: string): EdgeAnswer => ({

@@ -10,7 +10,7 @@ import { Registry } from "prom-client"
 import { allowsUrl } from "../../../machines/functions/urls/access.ts"
 import { ensureCertificates } from "../../../proxy/certificates.ts"
 import { createEdgeMetrics } from "../../../proxy/metrics.ts"
-import type { FunctionUrlTarget } from "../../../proxy/route.ts"
+import type { FunctionUrlRouter, FunctionUrlTarget } from "../../../proxy/route.ts"
 import { openEdge, type EdgeLimits } from "../../../proxy/server.ts"
 import { createUrlSignatures } from "../../../src/api/aws/functions/url-signatures.ts"
 import { createVerifier } from "../../../src/api/aws/sigv4.ts"
@@ -71,7 +71,8 @@ export interface Answer {
   readonly bytes: Buffer
 }
 
-export const openUrlEdge = async (limits: Partial<EdgeLimits> = {}) => {
+/** Opens one; with a router of the test's own, its URLs are those that are served. */
+export const openUrlEdge = async (limits: Partial<EdgeLimits> = {}, router?: FunctionUrlRouter) => {
   const directory = await mkdtemp(join(tmpdir(), "torpor-url-edge-"))
   const certificates = await ensureCertificates(directory, "localhost")
   const caFile = certificates.caFile ?? ""
@@ -109,7 +110,7 @@ export const openUrlEdge = async (limits: Partial<EdgeLimits> = {}) => {
   const edge = await openEdge({
     router: { find: () => undefined },
     functionUrls: {
-      router: {
+      router: router ?? {
         owns: (host) => host.endsWith(".lambda-url.localhost"),
         find: (host) => (host === `${id}.lambda-url.localhost` ? target : undefined),
       },

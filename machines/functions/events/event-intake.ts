@@ -1,15 +1,15 @@
-import { and, inArray } from "drizzle-orm"
-import { functions } from "../../../src/db/functions.ts"
 import { ServiceError } from "../../../src/errors.ts"
-import type { Scope } from "../../resources.ts"
 import type { Database } from "../../vm-row.ts"
+import { throttled } from "../invoking/refusals.ts"
+import { LATEST } from "../names.ts"
 import { functionNotFound } from "../rows.ts"
 import { createBatches } from "./batches.ts"
 import { MAX_EVENT_BYTES, type AsyncIntake, type AsyncRequest } from "./intake.ts"
 import type { EventMetrics } from "./metrics.ts"
 import type { LaneName, NewEvent } from "./queue/event.ts"
-import { throttled, type Room } from "./queue/room.ts"
+import type { Room } from "./queue/room.ts"
 import { insertEvents } from "./queue/rows.ts"
+import { findTargets } from "./targets.ts"
 
 interface IntakeGround {
   readonly db: Database
@@ -28,39 +28,15 @@ const MAX_UNCOMMITTED_BYTES = 64 * 1024 ** 2
 /** What a request without a payload takes of them. */
 const OVERHEAD_BYTES = 1024
 
-const keyOf = ({ account, region }: Scope, name: string) => `${account} ${region} ${name}`
-
 /** Stores asynchronous events, those that come at once in one transaction. */
 export const createIntake = ({ db, hostId, room, metrics, arrived }: IntakeGround): AsyncIntake => {
   let uncommittedBytes = 0
 
-  const findIds = async (requests: readonly AsyncRequest[]) => {
-    const among = <Value>(of: (request: AsyncRequest) => Value) => [...new Set(requests.map(of))]
-    const rows = await db
-      .select({ id: functions.id, account: functions.account, region: functions.region, name: functions.name })
-      .from(functions)
-      .where(
-        and(
-          inArray(
-            functions.account,
-            among(({ scope }) => scope.account),
-          ),
-          inArray(
-            functions.region,
-            among(({ scope }) => scope.region),
-          ),
-          inArray(
-            functions.name,
-            among(({ target }) => target.name),
-          ),
-        ),
-      )
-    return new Map(rows.map((row) => [keyOf(row, row.name), row.id]))
-  }
-
   const toEvent = (request: AsyncRequest, functionId: string | undefined): NewEvent | ServiceError => {
     const { target, scope, payload, requestId, clientContext = null, traceId = null } = request
-    if (functionId === undefined) return functionNotFound(scope, target)
+    // AWS names what would have run.
+    if (functionId === undefined)
+      return functionNotFound(scope, { name: target.name, qualifier: target.qualifier ?? LATEST })
     try {
       room.take(functionId, payload.length)
     } catch (error) {
@@ -86,8 +62,8 @@ export const createIntake = ({ db, hostId, room, metrics, arrived }: IntakeGroun
     mostBytes: BATCH_BYTES,
     bytesOf: ({ payload }) => payload.length,
     async work(requests) {
-      const ids = await findIds(requests)
-      const results = requests.map((request) => toEvent(request, ids.get(keyOf(request.scope, request.target.name))))
+      const ids = await findTargets(db, requests)
+      const results = requests.map((request, index) => toEvent(request, ids[index]))
       const events = results.filter((result): result is NewEvent => !(result instanceof ServiceError))
       try {
         await insertEvents(db, hostId, events, new Date())

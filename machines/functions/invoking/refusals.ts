@@ -3,6 +3,7 @@ import { ServiceError } from "../../../src/errors.ts"
 import { conflict } from "../refusals.ts"
 
 export type ThrottleReason =
+  | "CallerRateLimitExceeded"
   | "ConcurrentInvocationLimitExceeded"
   | "FunctionInvocationRateLimitExceeded"
   | "ReservedFunctionConcurrentInvocationLimitExceeded"

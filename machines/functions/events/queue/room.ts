@@ -1,5 +1,5 @@
 /** How much of this host a function's events may take, and all together. Counted in memory: one daemon alone writes its host's rows. */
-import { ServiceError } from "../../../../src/errors.ts"
+import { throttled } from "../../invoking/refusals.ts"
 import type { LaneName } from "./event.ts"
 
 export interface EventLimits {
@@ -31,10 +31,6 @@ const plus = (one: Use, other: Use, sign: 1 | -1): Use => ({
   events: Math.max(0, one.events + sign * other.events),
   bytes: Math.max(0, one.bytes + sign * other.bytes),
 })
-
-/** 429: more is asked for than may be. */
-export const throttled = (reason: "FunctionInvocationRateLimitExceeded" | "CallerRateLimitExceeded") =>
-  new ServiceError("TooManyRequestsException", 429, "Rate Exceeded.", { Reason: reason })
 
 /** Room of which nothing is taken. */
 export const createRoom = (limits: EventLimits): Room => {

@@ -43,6 +43,8 @@ describe("An asynchronous event", () => {
           `${status} ${code}${typeof Reason === "string" ? ` ${Reason}` : ""}`,
       )
     expect(await refusal(under.accept("nobody"))).toBe("404 ResourceNotFoundException")
+    for (const qualifier of ["7", "nobody"])
+      expect(await refusal(under.accept(name, "{}", qualifier))).toBe("404 ResourceNotFoundException")
     expect(await refusal(under.accept(name, " ".repeat(MiB + 1)))).toBe("413 RequestEntityTooLargeException")
     await under.accept(name)
     await under.accept(name, " ".repeat(MiB))
@@ -118,7 +120,7 @@ describe("An asynchronous event", () => {
       ),
     )
     const name = await host.make()
-    await under.accept(name, "{}", "gone")
+    await under.accept(name, "{}", "live")
     await host.untilEmpty(name)
     await Promise.all([under.accept(name), under.accept(name), under.accept(name)])
     await host.db.delete(functions).where(eq(functions.name, name))

@@ -1,10 +1,16 @@
 import { randomUUID } from "node:crypto"
 import type { PostgresJsDatabase } from "drizzle-orm/postgres-js"
-import { functionCodes, functionEventConfigs, functions, functionVersions } from "../../../../src/db/functions.ts"
+import {
+  functionAliases,
+  functionCodes,
+  functionEventConfigs,
+  functions,
+  functionVersions,
+} from "../../../../src/db/functions.ts"
 
 export const scope = { account: "000000000000", region: "eu-central-1" }
 
-/** A function's rows, as if it had been made; answers its id. */
+/** A function's rows, an alias `live` among them, as if it had been made; answers its id. */
 export const insertFunction = async (
   db: PostgresJsDatabase,
   hostId: string,
@@ -49,6 +55,9 @@ export const insertFunction = async (
     revisionId: randomUUID(),
     modifiedAt: new Date(),
   })
+  await db
+    .insert(functionAliases)
+    .values({ id: randomUUID(), functionId: id, name: "live", number: 0, description: "", revisionId: randomUUID() })
   if (config !== undefined) {
     const { onSuccess = null, onFailure = null, maximumRetries = null, maximumAgeSeconds = null } = config
     await db.insert(functionEventConfigs).values({

@@ -1,14 +1,16 @@
 /** What is a function's own and no version's: its tags, its share of the account's concurrency, what stops its loops. */
 import { and, eq, ne, sql } from "drizzle-orm"
 import { ServiceError } from "../../../src/errors.ts"
-import { functionRuntimeConfigs, functions } from "../../../src/db/functions.ts"
+import { functionProvisions, functionRuntimeConfigs, functions } from "../../../src/db/functions.ts"
 import { recordChange } from "../../history.ts"
 import type { Caller, Scope } from "../../resources.ts"
 import type { Database } from "../../vm-row.ts"
 import type { FunctionsGround } from "../ground.ts"
 import { functionArn, LATEST, type FunctionReference } from "../names.ts"
+import { invalid } from "../refusals.ts"
 import { codeUse } from "../room.ts"
 import { findFunction, findVersion, lockFunction, type FunctionRow } from "../rows.ts"
+import { lockConcurrency } from "./concurrency-lock.ts"
 
 type RecursiveLoop = FunctionRow["recursiveLoop"]
 type RuntimeConfig = Pick<typeof functionRuntimeConfigs.$inferSelect, "updateOn" | "runtimeVersionArn">
@@ -35,6 +37,13 @@ export const createOwnSettingVerbs = ({ db, changes, limits }: Pick<FunctionsGro
     return id
   }
   const ofAccount = (scope: Scope) => and(eq(functions.account, scope.account), eq(functions.region, scope.region))
+  const provisionedOf = async (tx: Database, functionId: string): Promise<number> => {
+    const [row] = await tx
+      .select({ sum: sql<number>`coalesce(sum(${functionProvisions.requested}), 0)::int` })
+      .from(functionProvisions)
+      .where(eq(functionProvisions.functionId, functionId))
+    return row?.sum ?? 0
+  }
   const reserved = sql<number>`coalesce(sum(${functions.reservedConcurrency}), 0)::int`
 
   return {
@@ -57,11 +66,14 @@ export const createOwnSettingVerbs = ({ db, changes, limits }: Pick<FunctionsGro
     /** `null` gives the share back. */
     async reserve(name: string, executions: number | null, caller: Caller): Promise<void> {
       const functionId = await db.transaction(async (tx) => {
-        await tx.execute(
-          sql`select pg_advisory_xact_lock(hashtext(${`function-concurrency ${caller.account} ${caller.region}`}))`,
-        )
+        await lockConcurrency(tx, caller)
         // AWS names what it looked for: the version that would run.
-        await findFunction(tx, executions === null ? own(name) : { name, qualifier: LATEST }, caller)
+        const { id } = await findFunction(tx, executions === null ? own(name) : { name, qualifier: LATEST }, caller)
+        const provisioned = await provisionedOf(tx, id)
+        if (executions !== null && executions < provisioned)
+          throw invalid(
+            `ReservedConcurrentExecutions ${executions} should not be lower than function's total provisioned concurrency [${provisioned}].`,
+          )
         const [others] = await tx
           .select({ reserved })
           .from(functions)

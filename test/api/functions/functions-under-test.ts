@@ -15,6 +15,8 @@ import type { Readiness } from "../../../machines/functions/code/readiness.ts"
 import { openFunctions } from "../../../machines/functions/open-functions.ts"
 import type { AsyncIntake, AsyncRequest } from "../../../machines/functions/events/intake.ts"
 import { openInvoker, type InvokingLimits } from "../../../machines/functions/invoking/open-invoker.ts"
+import { openKeeping } from "../../../machines/functions/provisioned/keeping.ts"
+import { createProvisions } from "../../../machines/functions/provisioned/provisions.ts"
 import { openUsageCounts } from "../../../machines/functions/usage/usage-counts.ts"
 import { createMemoryEnvironments, type MemoryOptions } from "../../machines/functions/memory-environments.ts"
 import { openTestDatabase } from "../../db/database.ts"
@@ -70,6 +72,9 @@ export const startFunctions = async (
   const invoking = opened.use(
     await openInvoker({ db, secrets, changes, environments, usage, limits: invokingLimits, onRoom, log }),
   )
+  const keeping = opened.use(await openKeeping({ db, changes, log, ...invoking }))
+  const limitsOf = { ...defaultFunctionLimits, ...limits }
+  const provisions = createProvisions({ db, changes, limits: limitsOf }, keeping)
   const accepted: AsyncRequest[] = []
   const intake: AsyncIntake = { accept: async (request) => void accepted.push(request) }
   const api = opened.use(
@@ -78,7 +83,7 @@ export const startFunctions = async (
       functions: {
         functions: functions.verbs,
         links,
-        invoking: { invoker: invoking.invoker, intake },
+        invoking: { invoker: invoking.invoker, intake, provisions },
         urlSuffix: "lambda-url.localhost:7443",
       },
     }),
@@ -100,6 +105,7 @@ export const startFunctions = async (
     environments,
     invoking,
     usage,
+    keeping,
     /** Asynchronous events. */
     accepted,
     secrets,

@@ -2,6 +2,7 @@ import * as sdk from "@aws-sdk/client-lambda"
 import { describe, expect, it } from "vitest"
 import type { AsyncIntake } from "../../../machines/functions/events/intake.ts"
 import type { Invoker } from "../../../machines/functions/invoking/invoker.ts"
+import type { Provisions } from "../../../machines/functions/provisioned/provisions.ts"
 import type { Functions } from "../../../machines/functions/resources.ts"
 import { createCodeLinks } from "../../../src/api/aws/functions/code/code-links.ts"
 import { createOperations } from "../../../src/api/aws/functions/service.ts"
@@ -11,7 +12,7 @@ import { modelOperations, type ModelMember, type ModelType } from "./sdk-model.t
 const operations = createOperations({
   functions: {} as Functions,
   links: createCodeLinks("", String),
-  invoking: { invoker: {} as Invoker, intake: {} as AsyncIntake },
+  invoking: { invoker: {} as Invoker, intake: {} as AsyncIntake, provisions: {} as Provisions },
   urlSuffix: "",
 })
 const withInput = operations.flatMap(({ name, input }) => (input === undefined ? [] : [{ name, input }]))

@@ -28,11 +28,6 @@ describe("What Torpor's functions are not", () => {
     expect(json).toEqual({ Type: "User", message: expect.stringMatching(/(isn't|aren't) supported/) })
   })
 
-  it("is keeping environments initialised, yet", async () => {
-    const list = lambda.listProvisionedConcurrencyConfigs({ FunctionName: "f" })
-    expect((await refusalOf(list)).message).toBe("Provisioned concurrency isn't supported by Torpor yet.")
-  })
-
   it("is what it is made with, wherever ignoring it would make it another", async () => {
     const base = { FunctionName: "f", Role: "arn:aws:iam::000000000000:role/r", Handler: "h", Code: {} }
     const create = async (more: object) =>

@@ -51,6 +51,8 @@ export interface Pool extends AsyncDisposable {
   dismiss(environment: Environment, cause: Cause, reason: string): void
   /** Ends all of a definition alike, those too that are being started. */
   retire(definitionId: string, cause: Cause, reason: string): void
+  /** Those that are kept initialised, of a function or of all; none that is on its way out. */
+  kept(functionId?: string): Environment[]
   /** Of which definitions of a function there are any, or are being started. */
   definitionsOf(functionId: string): Set<string>
   readonly use: PoolUse
@@ -280,6 +282,10 @@ export const openPool = ({ environments, startsAtOnce, admit, onRoom, log, ...op
           if (environment.definitionId === definitionId) dismiss(environment, cause, reason)
       if (starts.values().some(({ id }) => id === definitionId)) retired.set(definitionId, { cause, reason })
     },
+    kept: (functionId) =>
+      (functionId === undefined ? [...all.values()] : [all.get(functionId) ?? []])
+        .flatMap((those) => [...those])
+        .filter((environment) => isKept(environment) && !environment.isOver && !dismissed.has(environment)),
     definitionsOf: (functionId) =>
       new Set([
         ...[...(all.get(functionId) ?? [])].map(({ definitionId }) => definitionId),

@@ -8,7 +8,6 @@ const callbacks = "/2025-12-01/durable-execution-callbacks/{CallbackId}"
 const signing = "/2020-04-22/code-signing-configs"
 const providers = "/2025-11-30/capacity-providers"
 const policy = "/2026-07-09/resource-policy/{ResourceArn}"
-const provisioned = `/2019-09-30/functions/${functions}/provisioned-concurrency`
 const scaling = `/2025-11-30/functions/${functions}/function-scaling-config`
 const functionSigning = `/2020-06-30/functions/${functions}/code-signing-config`
 
@@ -16,12 +15,6 @@ type Place = [name: string, method: Operation["method"], path: string]
 
 /** The operations of the model that Torpor doesn't have, by what they are about. One that is built leaves this table. */
 const refused: Record<string, Place[]> = {
-  "Provisioned concurrency isn't supported by Torpor yet.": [
-    ["ListProvisionedConcurrencyConfigs", "GET", `${provisioned}?List=ALL`],
-    ["GetProvisionedConcurrencyConfig", "GET", provisioned],
-    ["PutProvisionedConcurrencyConfig", "PUT", provisioned],
-    ["DeleteProvisionedConcurrencyConfig", "DELETE", provisioned],
-  ],
   "Event source mappings aren't supported by Torpor yet.": [
     ["CreateEventSourceMapping", "POST", mappings],
     ["ListEventSourceMappings", "GET", mappings],

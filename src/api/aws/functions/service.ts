@@ -1,5 +1,6 @@
 import type { AsyncIntake } from "../../../../machines/functions/events/intake.ts"
 import type { Invoker } from "../../../../machines/functions/invoking/invoker.ts"
+import type { Provisions } from "../../../../machines/functions/provisioned/provisions.ts"
 import type { Functions } from "../../../../machines/functions/resources.ts"
 import { createJsonService, type ServiceContext } from "../json-service.ts"
 import { findOperation, type Operation } from "../operation.ts"
@@ -9,6 +10,7 @@ import { functionsDialect } from "./dialect.ts"
 import { createEventOperations } from "./settings/event-operations.ts"
 import { createFunctionOperations } from "./function-operations.ts"
 import { createInvokeOperations } from "./invoking/invoke-operations.ts"
+import { createProvisionOperations } from "./invoking/provision-operations.ts"
 import { createLayerOperations } from "./layers/layer-operations.ts"
 import { createPermissionOperations } from "./access/permission-operations.ts"
 import { createPublishingOperations } from "./publishing/publishing-operations.ts"
@@ -20,7 +22,7 @@ export interface FunctionsParts {
   readonly functions: Functions
   readonly links: CodeLinks
   /** Left out where nothing can be invoked. */
-  readonly invoking?: { readonly invoker: Invoker; readonly intake: AsyncIntake }
+  readonly invoking?: { readonly invoker: Invoker; readonly intake: AsyncIntake; readonly provisions: Provisions }
   /** What function URLs end with, port included. */
   readonly urlSuffix: string
 }
@@ -28,7 +30,12 @@ export interface FunctionsParts {
 /** All operations of the model. */
 export const createOperations = ({ functions, links, invoking, urlSuffix }: FunctionsParts): Operation[] => [
   ...createFunctionOperations(functions, links),
-  ...(invoking === undefined ? [] : createInvokeOperations(invoking.invoker, invoking.intake)),
+  ...(invoking === undefined
+    ? []
+    : [
+        ...createInvokeOperations(invoking.invoker, invoking.intake),
+        ...createProvisionOperations(invoking.provisions),
+      ]),
   ...createPublishingOperations(functions),
   ...createPermissionOperations(functions),
   ...createEventOperations(functions),

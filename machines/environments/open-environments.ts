@@ -108,7 +108,9 @@ export const openEnvironments = async (
 
   const occupy = (row: EnvironmentRow, definition: Definition, laid?: EnvironmentDisks): Occupant => {
     const { id, vmId, initialization } = row
-    const toSpec = () => toFunctionSpec(definition, { initialization, ...toLogAddress(row, definition) })
+    const sharesProcessor = host.vmm.accelerator === "kvm"
+    const toSpec = () =>
+      toFunctionSpec(definition, { initialization, sharesProcessor, ...toLogAddress(row, definition) })
     const session = createSession({ vmId, definition, initialization, toSpec, desk: createDesk() })
     const occupant = { id, session, disks: laid }
     occupants.set(vmId, occupant)

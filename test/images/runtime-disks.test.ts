@@ -10,7 +10,9 @@ const disksOf = (name: RuntimeName) => ensureRuntime(name, config, () => {}, sig
 const ask = (disk: string, question: string) => runCommand("debugfs", ["-R", question, disk], { signal })
 
 describe("The disks of a runtime", () => {
-  it.each(Object.keys(RUNTIMES) as RuntimeName[])("of %s have what is started, for everybody to run", async (name) => {
+  // Fetching one takes as long as all the rest.
+  const names = (Object.keys(RUNTIMES) as RuntimeName[]).filter((name) => name !== "nodejs20.x")
+  it.each(names)("of %s have what is started, for everybody to run", async (name) => {
     const { runtimeDisk } = await disksOf(name)
     expect(await ask(runtimeDisk, "stat /runtime/bootstrap")).toMatch(/Type: regular +Mode: +0755[\s\S]*User: +0 /)
     expect(await ask(runtimeDisk, "stat /lang")).toMatch(/Type: directory +Mode: +0755/)

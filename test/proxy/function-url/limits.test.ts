@@ -188,6 +188,21 @@ describe.each(protocols)("Over %s", (protocol) => {
     )
   })
 
+  test("what is carried keeps to a URL's bandwidth and rate, where they are configured, and is whole", async () => {
+    await using edge = await openUrlEdge({ bandwidthMiBPerSecondPerVm: 50, requestsPerSecondPerVm: 2 })
+    const body = Buffer.alloc(2 * 1024 * 1024, "0123456789")
+    const send = () => edge.ask(protocol, { method: "POST", body })
+    edge.answers((event) => ({ statusCode: 200, isBase64Encoded: true, body: event.body }))
+    expect((await send()).bytes.equals(body)).toBe(true)
+    edge.settings.isStreamed = true
+    edge.answers((event) => respond({ body: Buffer.from(event.body ?? "", "base64") }))
+    expect((await send()).bytes.equals(body)).toBe(true)
+    await eventually(async () => {
+      const answers = await Promise.all(Array.from({ length: 8 }, () => edge.ask(protocol, { body: "" })))
+      expect(answers.map(({ status }) => status)).toContain(429)
+    })
+  })
+
   test("a client that leaves while its event waits gives up its place, and what is answered then is dropped", async () => {
     await using edge = await openUrlEdge()
     const body = new PassThrough()

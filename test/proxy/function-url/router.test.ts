@@ -1,28 +1,40 @@
+/** Rows, policy, throttles, the invoker and the edge are real; environments are this process's. */
 import { afterAll, beforeAll, beforeEach, expect, test } from "vitest"
-import type { Lambda } from "@aws-sdk/client-lambda"
+import type { InvokeMode, Lambda } from "@aws-sdk/client-lambda"
 import { createUrlRouter, type UrlRouter } from "../../../machines/functions/urls/router.ts"
 import { account, region } from "../../api/api-under-test.ts"
 import { functionInput, startFunctions, type FunctionsUnderTest } from "../../api/functions/functions-under-test.ts"
 import { createFakeInvoker } from "./fake-invoker.ts"
+import { openUrlEdge, protocols, type UrlEdge } from "./url-edge.ts"
 
 let under: FunctionsUnderTest
 let client: Lambda
 const invoker = createFakeInvoker(() => () => "ok")
 let router: UrlRouter
+let edge: UrlEdge
 beforeAll(async () => {
   under = await startFunctions()
   client = under.client()
+  const { db, changes, invoking } = under
+  edge = await openUrlEdge(
+    {},
+    createUrlRouter({ db, changes, invoker: invoking.invoker, domain: "lambda-url.localhost" }),
+  )
 })
-afterAll(() => under[Symbol.asyncDispose]())
+afterAll(async () => {
+  await edge[Symbol.asyncDispose]()
+  await under[Symbol.asyncDispose]()
+})
 beforeEach(
   () =>
     void (router = createUrlRouter({ db: under.db, changes: under.changes, invoker, domain: "lambda-url.localhost" })),
 )
 
-/** Creates a function with a URL that anybody may ask; resolves with the host that the API printed. */
-const create = async (FunctionName: string) => {
+/** Creates a function with a URL; resolves with the host that the API printed. */
+const create = async (FunctionName: string, InvokeMode: InvokeMode = "BUFFERED") => {
   await client.createFunction(await functionInput(FunctionName))
-  const { FunctionUrl = "" } = await client.createFunctionUrlConfig({ FunctionName, AuthType: "NONE" })
+  await under.settling.settled()
+  const { FunctionUrl = "" } = await client.createFunctionUrlConfig({ FunctionName, AuthType: "NONE", InvokeMode })
   return new URL(FunctionUrl).hostname
 }
 const allowAnybody = async (FunctionName: string, Qualifier?: string) => {
@@ -119,4 +131,48 @@ test("A host that cannot be one of ours is nobody's, without a look-up", () => {
     expect(router.owns(host)).toBe(false)
   for (const label of ["", "a", "A".repeat(32), "a".repeat(33), `${"a".repeat(30)}.b`])
     expect(router.find(`${label}.lambda-url.localhost`)).toBeUndefined()
+})
+
+test.for(protocols)("A function with a URL answers over %s", async (protocol) => {
+  const name = `hello-${protocol.replace(/\W/g, "")}`
+  const host = await create(name)
+  await allowAnybody(name)
+  under.memory.handler = ({ payload }) => {
+    const { rawPath } = JSON.parse(payload.toString()) as { rawPath: string }
+    return { body: JSON.stringify({ statusCode: 200, headers: { "content-type": "text/plain" }, body: rawPath }) }
+  }
+  const { status, body, headers } = await edge.ask(protocol, { host, path: "/there" })
+  expect([status, body, headers["content-type"]]).toEqual([200, "/there", "text/plain"])
+
+  under.memory.handler = () => ({ failure: { errorType: "Runtime.ExitError", body: Buffer.from("{}") } })
+  expect((await edge.ask(protocol, { host })).body).toBe("Internal Server Error")
+
+  await client.putFunctionConcurrency({ FunctionName: name, ReservedConcurrentExecutions: 0 })
+  const throttled = await edge.ask(protocol, { host })
+  expect([throttled.status, JSON.parse(throttled.body), throttled.headers["retry-after"]]).toEqual([
+    429,
+    {
+      Type: "User",
+      message: "Rate Exceeded.",
+      Reason: "ReservedFunctionConcurrentInvocationLimitExceeded",
+    },
+    "1",
+  ])
+  await client.deleteFunction({ FunctionName: name })
+  expect((await edge.ask(protocol, { host })).body).toBe('{"Message":null}')
+})
+
+test("A function streams through its URL, with a prelude and without one", async () => {
+  const host = await create("streams", "RESPONSE_STREAM")
+  await allowAnybody("streams")
+  under.memory.handler = () => ({ isStreamed: true, contentType: "text/plain", body: "streamed" })
+  const { headers, body } = await edge.ask("http/1.1", { host })
+  expect([body, headers["content-type"], headers["transfer-encoding"]]).toEqual(["streamed", "text/plain", "chunked"])
+  under.memory.handler = () => ({
+    isStreamed: true,
+    contentType: "application/vnd.awslambda.http-integration-response",
+    body: `{"statusCode":201}${"\0".repeat(8)}described`,
+  })
+  const described = await edge.ask("h2", { host })
+  expect([described.status, described.body]).toEqual([201, "described"])
 })

@@ -76,7 +76,13 @@ export const startFunctions = async (
   const limitsOf = { ...defaultFunctionLimits, ...limits }
   const provisions = createProvisions({ db, changes, limits: limitsOf }, keeping)
   const accepted: AsyncRequest[] = []
-  const intake: AsyncIntake = { accept: async (request) => void accepted.push(request) }
+  const queue: { intake?: AsyncIntake } = {}
+  const intake: AsyncIntake = {
+    async accept(request) {
+      accepted.push(request)
+      await queue.intake?.accept(request)
+    },
+  }
   const api = opened.use(
     await startApi({
       store,
@@ -108,6 +114,8 @@ export const startFunctions = async (
     keeping,
     /** Asynchronous events. */
     accepted,
+    /** Whatever they go on to. */
+    queue,
     secrets,
     /** Another daemon's start on the same database and store. */
     open,

@@ -12,6 +12,7 @@ import type { LaneName } from "./queue/event.ts"
 import type { Pace } from "./queue/lane.ts"
 import { createRoom, type EventLimits } from "./queue/room.ts"
 import { sumLanes, type Taken } from "./queue/rows.ts"
+import { createVacuum } from "./queue/vacuum.ts"
 import { createTelling } from "./telling.ts"
 
 export interface EventPace extends Pace {
@@ -41,7 +42,7 @@ const AWS_PACE: EventPace = { retryMs: [60_000, 120_000], firstHoldMs: 1000, lon
 /** Opens this host's queue and begins to deliver what is in it. */
 export const openEvents = async (options: EventsOptions): Promise<OpenEvents> => {
   const { db, hostId, log, invoker, destinations, limits, maxInFlight, pace = AWS_PACE } = options
-  const room = createRoom(limits)
+  const room = createRoom(limits, createVacuum(db, log))
   const metrics = createEventMetrics(options.metrics, () => room.total)
   const shared = { db, hostId, room, metrics, log }
   const arrived = (lane: LaneName) => delivery.arrived(lane)

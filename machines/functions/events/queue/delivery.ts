@@ -159,6 +159,7 @@ export const createDelivery = (ground: DeliveryGround): Delivery => {
 
   const deliver = async (lane: Lane, taken: Taken) => {
     const { event } = taken
+    const { changes } = lane
     let verdict: Verdict
     try {
       verdict = await unlessAborted(attempt(taken, aborting.signal), aborting.signal)
@@ -172,6 +173,8 @@ export const createDelivery = (ground: DeliveryGround): Delivery => {
     if (verdict.is === "held") {
       metrics.held(event.kind)
       narrow(lane, pace, Date.now(), verdict.until.getTime())
+      // What refused it has changed meanwhile.
+      if (lane.changes !== changes) release(lane)
       lane.quietUntil = 0
     } else {
       widen(lane)
@@ -185,6 +188,7 @@ export const createDelivery = (ground: DeliveryGround): Delivery => {
     changed(functionId) {
       for (const lane of lanes.values())
         if (lane.name.functionId === functionId && lane.name.kind === "invocation") {
+          lane.changes++
           release(lane)
           arrived(lane.name)
         }

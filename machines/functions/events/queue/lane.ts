@@ -22,6 +22,8 @@ export interface Lane {
   quietUntil: number
   /** Grows with everything that may be due sooner than was known. */
   arrivals: number
+  /** Grows with every change of its function. */
+  changes: number
   isTaking: boolean
   timer: NodeJS.Timeout | undefined
 }
@@ -40,6 +42,7 @@ export const createLane = ({ functionId, kind, target }: LaneName): Lane => ({
   heldUntil: 0,
   quietUntil: 0,
   arrivals: 0,
+  changes: 0,
   isTaking: false,
   timer: undefined,
 })

@@ -32,8 +32,8 @@ const plus = (one: Use, other: Use, sign: 1 | -1): Use => ({
   bytes: Math.max(0, one.bytes + sign * other.bytes),
 })
 
-/** Room of which nothing is taken. */
-export const createRoom = (limits: EventLimits): Room => {
+/** Room of which nothing is taken; `left` is told of what is given back. */
+export const createRoom = (limits: EventLimits, left: (use: Use) => void): Room => {
   const invocations = new Map<string, Use>()
   const records = new Map<string, Use>()
   let total = NONE
@@ -56,7 +56,10 @@ export const createRoom = (limits: EventLimits): Room => {
       change({ functionId, kind: "invocation" }, { events: 1, bytes }, 1)
     },
     add: (lane, use) => change(lane, use, 1),
-    give: (lane, use) => change(lane, use, -1),
+    give(lane, use) {
+      change(lane, use, -1)
+      left(use)
+    },
     isFull(functionId) {
       const { events, bytes } = records.get(functionId) ?? NONE
       return events >= limits.eventsPerFunction || bytes >= limits.bytesPerFunction

@@ -1,5 +1,7 @@
-import { eq } from "drizzle-orm"
+import { eq, sql } from "drizzle-orm"
+import { pino } from "pino"
 import { afterAll, beforeAll, describe, expect, it } from "vitest"
+import { createVacuum } from "../../../../machines/functions/events/queue/vacuum.ts"
 import type { InvokeRequest } from "../../../../machines/functions/invoking/invoker.ts"
 import { functionEvents, functions } from "../../../../src/db/functions.ts"
 import { ServiceError } from "../../../../src/errors.ts"
@@ -187,6 +189,19 @@ describe("An asynchronous event", () => {
     expect(await host.waiting(flooded)).toBe(100)
     held.resolve(Buffer.from("null"))
     await host.untilEmpty(flooded)
+  })
+
+  it("leaves no space behind that a flood would not find again", async () => {
+    const left = createVacuum(host.db, pino({ level: "silent" }))
+    const vacuums = async () => {
+      const [row] = await host.db.execute(
+        sql`select vacuum_count::int as count from pg_stat_user_tables where relname = 'function_events'`,
+      )
+      return row?.["count"]
+    }
+    left({ events: 1, bytes: 255 * MiB })
+    left({ events: 1, bytes: MiB })
+    await eventually(async () => expect(await vacuums()).toBe(1))
   })
 
   it("that is in flight is waited for when the queue closes, and stays in it when that lasts too long", async () => {

@@ -138,6 +138,27 @@ const File = z.strictObject({
       idleTimeoutSeconds: z.number().int().min(1).max(3600).default(65),
     })
     .prefault({}),
+  /** Execution environments of functions. */
+  environments: z
+    .strictObject({
+      /** How long one is kept without an event. */
+      idleSeconds: z.number().int().min(1).max(28_800).default(300),
+      /** How long one lives in any case; it is given no event in the last quarter of an hour. */
+      lifetimeSeconds: z.number().int().min(1800).max(28_800).default(28_800),
+      /** For extensions, runtime and handler to be ready; what takes longer begins again within the first event, and its time. */
+      initSeconds: z.number().int().min(1).max(900).default(10),
+      /** Being started at once, of all functions. */
+      maxConcurrentStarts: z.number().int().min(1).max(1000).default(8),
+      /** Of one function. */
+      startsPerTenSeconds: z.number().int().min(10).max(100_000).default(1000),
+      /** Events that wait for one, of all functions together. */
+      maxWaiting: z.number().int().min(1).max(1_000_000).default(10_000),
+      maxWaitingMiB: z.number().int().min(1).default(256),
+      waitSeconds: z.number().int().min(1).max(900).default(60),
+      /** What functions are used for is known for so long. */
+      usageDays: z.number().int().min(1).max(3650).default(90),
+    })
+    .prefault({}),
   /** Asynchronous invocations of functions that wait, and what is told of those that are over. */
   events: z
     .strictObject({

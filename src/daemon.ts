@@ -1,4 +1,5 @@
 /** Puts the rooms together: a data directory, its database, this host's VMs, and the two servers in front of them. */
+import { unlessAborted } from "./abort.ts"
 import { mknod } from "./device-node.ts"
 import { readFileSync } from "node:fs"
 import { mkdir } from "node:fs/promises"
@@ -17,7 +18,9 @@ import { diskOwners } from "../machines/functions/disks/disk-owners.ts"
 import { openDiskStore } from "../machines/functions/disks/disk-store.ts"
 import { defaultFunctionLimits } from "../machines/functions/ground.ts"
 import { openFunctions } from "../machines/functions/open-functions.ts"
+import { openServing, type ServingOptions } from "../machines/functions/open-serving.ts"
 import { dropStaleBases } from "../machines/environments/runtime-bases.ts"
+import { createUrlRouter } from "../machines/functions/urls/router.ts"
 import { createBuildVerbs } from "../machines/building/build.ts"
 import { createBootSnapshots } from "../machines/building/boot-snapshots.ts"
 import { createImages } from "../machines/images.ts"
@@ -42,6 +45,8 @@ import { createEdgeMetrics } from "../proxy/metrics.ts"
 import { RouteError } from "../proxy/route.ts"
 import { openEdge } from "../proxy/server.ts"
 import { createApi } from "./api/app.ts"
+import { createUrlSignatures } from "./api/aws/functions/url-signatures.ts"
+import { createVerifier } from "./api/aws/sigv4.ts"
 import { createCodeLinks } from "./api/aws/functions/code/code-links.ts"
 import { serveApi } from "./api/server.ts"
 import { createLedger } from "./capacity/ledger.ts"
@@ -295,6 +300,27 @@ export const startDaemon = async (
     }),
   )
   await restoreActors(host, registries, signal)
+  const serving = opened.use(
+    await openServing(
+      {
+        db,
+        host,
+        places,
+        artifacts: base,
+        createOverlay,
+        secrets,
+        work,
+        ledger,
+        runtimes,
+        disks: functionDisks,
+        changes: functions.changes,
+        destinations: config.destinations,
+        metrics,
+        limits: toServingLimits(config),
+      },
+      signal,
+    ),
+  )
 
   const tokenKeys = await openTokenKeys(createKeyStore(db, secrets))
   const tokens = createTokens(tokenKeys)
@@ -304,6 +330,15 @@ export const startDaemon = async (
       : { ...(await readGivenCertificate(config.tls)), caFile: undefined }
   const edge = await openEdge({
     router,
+    functionUrls: {
+      router: createUrlRouter({
+        db,
+        changes: functions.changes,
+        invoker: serving.invoking.invoker,
+        domain: `lambda-url.${config.domain}`,
+      }),
+      signatures: createUrlSignatures(createVerifier(keys)),
+    },
     tokens,
     ...certificates,
     ...config.edge,
@@ -334,6 +369,7 @@ export const startDaemon = async (
       functions: {
         functions: functions.verbs,
         links: createCodeLinks(secrets.derive("function-code-links").toString("hex"), functions.codes.keyOf),
+        invoking: { ...serving, invoker: serving.invoking.invoker },
         urlSuffix: `lambda-url.${config.domain}${edge.port === 443 ? "" : `:${edge.port}`}`,
       },
       archive: logs.archive,
@@ -362,13 +398,48 @@ export const startDaemon = async (
     hostId,
     caFile: certificates.caFile,
     credentials: data.credentials,
-    suspendAll: (suspendSignal) => suspendAll(registries.microvms, suspendSignal),
+    async suspendAll(suspendSignal) {
+      const [sleeping] = await Promise.all([
+        suspendAll(registries.microvms, suspendSignal),
+        // Nobody would give them events; others are begun when there are some.
+        unlessAborted(serving.environments.endAll("host", "The host goes to sleep."), suspendSignal),
+      ])
+      return sleeping
+    },
     async endAll() {
       // The actors first: they would take what ends here for a failure to tell of.
       await Promise.all([registries.microvms.close(), registries.imageVersions.close()])
+      await serving[Symbol.asyncDispose]()
       await settle()
       for (const { id } of await liveVms(db, hostId)) await host.end(id)
     },
     close: () => held.disposeAsync(),
   }
 }
+
+const toServingLimits = ({ environments, events }: Config): ServingOptions["limits"] => ({
+  functions: defaultFunctionLimits,
+  environments: {
+    idleMs: environments.idleSeconds * 1000,
+    lifetimeMs: environments.lifetimeSeconds * 1000,
+    initMs: environments.initSeconds * 1000,
+  },
+  invoking: {
+    concurrentExecutions: defaultFunctionLimits.concurrentExecutions,
+    startsPerTenSeconds: environments.startsPerTenSeconds,
+    startsAtOnce: environments.maxConcurrentStarts,
+    waiting: {
+      count: environments.maxWaiting,
+      bytes: environments.maxWaitingMiB * 1024 ** 2,
+      waitMs: environments.waitSeconds * 1000,
+    },
+  },
+  events: {
+    eventsPerFunction: events.maxPerFunction,
+    bytesPerFunction: events.maxMiBPerFunction * 1024 ** 2,
+    events: events.max,
+    bytes: events.maxMiB * 1024 ** 2,
+  },
+  maxEventsInFlight: events.maxInFlight,
+  usageDays: environments.usageDays,
+})

@@ -2,6 +2,7 @@
 import { randomUUID } from "node:crypto"
 import { waitFor, type Actor } from "xstate"
 import { vms } from "../../src/db/schema.ts"
+import type { Cause } from "../../src/db/values.ts"
 import { functionGroup, streamName } from "../../src/logs/names.ts"
 import type { Secrets } from "../../src/secrets.ts"
 import { createEnvironmentMachine, toEnvironmentState, type EnvironmentMachine } from "../environment.ts"
@@ -55,6 +56,11 @@ export const defaultEnvironmentLimits: EnvironmentLimits = {
   initMs: 10_000,
 }
 
+export interface OpenEnvironments extends Environments, AsyncDisposable {
+  /** Ends all of them, and resolves when nothing of them is left. */
+  endAll(cause: Cause, reason: string): Promise<void>
+}
+
 interface Occupant {
   readonly id: string
   readonly session: Session
@@ -69,7 +75,7 @@ interface Occupant {
 export const openEnvironments = async (
   options: EnvironmentsOptions,
   signal: AbortSignal,
-): Promise<Environments & AsyncDisposable> => {
+): Promise<OpenEnvironments> => {
   const { db, host, secrets, disks, bases, work, limits } = options
   const { hostId, ledger, logs, log } = host
   const occupants = new Map<string, Occupant>()
@@ -187,9 +193,12 @@ export const openEnvironments = async (
       await untilReady(actor, environment, startSignal)
       return environment
     },
-    async [Symbol.asyncDispose]() {
-      await registry.close()
+    async endAll(cause, reason) {
+      const actors = registry.all()
+      for (const actor of actors) actor.send({ type: "TERMINATE", cause, reason })
+      await Promise.all(actors.map((actor) => waitFor(actor, ({ status }) => status === "done", { timeout: Infinity })))
     },
+    [Symbol.asyncDispose]: () => registry.close(),
   }
 }
 

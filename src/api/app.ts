@@ -22,6 +22,7 @@ import { createLinksRoute } from "./torpor/links.ts"
 import { createGroupLogRoute } from "./torpor/group-log.ts"
 import { createLogRoute, type FindLog } from "./torpor/log.ts"
 import { createRotateRoute } from "./torpor/keys.ts"
+import { createUsageRoute } from "./torpor/function-usage.ts"
 import { createStorageRoute } from "./torpor/storage.ts"
 
 /** How the daemon is: `ok` decides between 200 and 503, the rest is shown. */
@@ -81,6 +82,7 @@ export const createApi = (parts: ApiParts): Hono<ApiEnv> => {
   const prune = createStorageRoute(parts.storage, "prune", context)
   const createLink = createLinksRoute(parts.microvms, parts.links, parts.config, context)
   const rotateKeys = createRotateRoute(parts.tokenKeys, context)
+  const functionUsage = parts.functions?.invoking && createUsageRoute(parts.functions.invoking.usage, context)
   const groupLog = createGroupLogRoute(parts.archive, context, closing)
   const microvmLog = logRoute(async (identifier, caller) => ({
     reader: await parts.microvms.log(parseMicrovmId(identifier), caller),
@@ -113,6 +115,7 @@ export const createApi = (parts: ApiParts): Hono<ApiEnv> => {
   app.post("/torpor/v1/images/prune", (c) => prune(c, randomUUID()))
   app.post("/torpor/v1/microvms/:microvmId/links", (c) => createLink(c, randomUUID()))
   app.post("/torpor/v1/keys/rotate", (c) => rotateKeys(c, randomUUID()))
+  if (functionUsage !== undefined) app.get("/torpor/v1/functions/:name/usage", (c) => functionUsage(c, randomUUID()))
   app.get("/torpor/v1/logs", (c) => groupLog(c, randomUUID()))
   app.get("/torpor/v1/microvms/:microvmId/logs", (c) => microvmLog(c, randomUUID()))
   app.all("*", (c) => {

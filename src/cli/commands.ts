@@ -206,6 +206,24 @@ export const commands: Readonly<Record<string, Command>> = {
     asRoot: false,
     run: async (input) => (await import("./functions/invoke.ts")).invoke(input),
   },
+  "functions usage": {
+    summary: "show what a function has been used for",
+    description: [
+      "Invocations, errors, throttles, their duration and memory, of each version, of the",
+      "last day unless --since says otherwise.",
+    ],
+    args: { NAME: { what: "the function's name", required: true } },
+    options: {
+      since: { what: "10m, 2h or 30d ago, or a time such as 2026-01-31T12:00Z", value: "TIME", short: "s" },
+      json: { what: "print it as one JSON array, an element for each version and hour" },
+    },
+    examples: {
+      "torpor functions usage hello": "of the last day",
+      "torpor functions usage hello --since 30d --json": "for programs",
+    },
+    asRoot: false,
+    run: async (input) => (await import("./functions/usage.ts")).usage(input),
+  },
   "functions ls": {
     summary: "list the functions, with their runtimes and sizes",
     description: ["The newest code of each: what $LATEST is."],

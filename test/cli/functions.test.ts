@@ -123,3 +123,29 @@ describe("torpor invoke", () => {
     expect([code, stderr]).toEqual([1, expect.not.stringContaining("signature")])
   })
 })
+
+describe("torpor functions usage", () => {
+  test("shows what each version was used for, up to this moment", async () => {
+    const client = under.client({ region })
+    await client.createFunction(await functionInput("used", { Publish: true }))
+    await under.settling.settled()
+    for (const Qualifier of ["1", "1", "$LATEST"]) await client.invoke({ FunctionName: "used", Qualifier })
+    await client.putFunctionConcurrency({ FunctionName: "used", ReservedConcurrentExecutions: 0 })
+    await expect(client.invoke({ FunctionName: "used" })).rejects.toThrow("Rate Exceeded.")
+    const { code, stdout, stderr } = await runToEnd(torpor("functions", "usage", "used"), environment)
+    expect([code, stderr]).toEqual([0, ""])
+    expect(stdout.split("\n")).toEqual([
+      "VERSION  INVOCATIONS  ERRORS  THROTTLES  DURATION  GB-SECONDS",
+      expect.stringMatching(/^\$LATEST {12}1 {7}0 {10}1 +\d+\.\d s +\d+\.\d{3}$/),
+      expect.stringMatching(/^1 {18}2 {7}0 {10}0 +\d+\.\d s +\d+\.\d{3}$/),
+      "",
+    ])
+    const json = (await runToEnd(torpor("functions", "usage", "used", "--since", "1h", "--json"), environment)).stdout
+    expect(JSON.parse(json)).toMatchObject([
+      { version: "$LATEST", hour: expect.stringMatching(/:00:00\.000Z$/), invocations: 1, throttles: 1 },
+      { version: "1", invocations: 2 },
+    ])
+    const absent = await runToEnd(torpor("functions", "usage", "nobody"), environment)
+    expect([absent.code, absent.stderr]).toEqual([1, expect.stringContaining("Function not found")])
+  })
+})

@@ -17,6 +17,7 @@ import type { AsyncIntake, AsyncRequest } from "../../../machines/functions/even
 import { openInvoker, type InvokingLimits } from "../../../machines/functions/invoking/open-invoker.ts"
 import { openKeeping } from "../../../machines/functions/provisioned/keeping.ts"
 import { createProvisions } from "../../../machines/functions/provisioned/provisions.ts"
+import { createUsageReader } from "../../../machines/functions/usage/usage-reader.ts"
 import { openUsageCounts } from "../../../machines/functions/usage/usage-counts.ts"
 import { createMemoryEnvironments, type MemoryOptions } from "../../machines/functions/memory-environments.ts"
 import { openTestDatabase } from "../../db/database.ts"
@@ -89,7 +90,7 @@ export const startFunctions = async (
       functions: {
         functions: functions.verbs,
         links,
-        invoking: { invoker: invoking.invoker, intake, provisions },
+        invoking: { invoker: invoking.invoker, intake, provisions, usage: createUsageReader(db, usage) },
         urlSuffix: "lambda-url.localhost:7443",
       },
     }),

@@ -1,6 +1,7 @@
 import type { AsyncIntake } from "../../../../machines/functions/events/intake.ts"
 import type { Invoker } from "../../../../machines/functions/invoking/invoker.ts"
 import type { Provisions } from "../../../../machines/functions/provisioned/provisions.ts"
+import type { UsageReader } from "../../../../machines/functions/usage/usage-reader.ts"
 import type { Functions } from "../../../../machines/functions/resources.ts"
 import { createJsonService, type ServiceContext } from "../json-service.ts"
 import { findOperation, type Operation } from "../operation.ts"
@@ -22,7 +23,12 @@ export interface FunctionsParts {
   readonly functions: Functions
   readonly links: CodeLinks
   /** Left out where nothing can be invoked. */
-  readonly invoking?: { readonly invoker: Invoker; readonly intake: AsyncIntake; readonly provisions: Provisions }
+  readonly invoking?: {
+    readonly invoker: Invoker
+    readonly intake: AsyncIntake
+    readonly provisions: Provisions
+    readonly usage: UsageReader
+  }
   /** What function URLs end with, port included. */
   readonly urlSuffix: string
 }

@@ -5,8 +5,8 @@ import { DRIVE_MIB } from "../../../images/drive-size.ts"
 import { runCommand } from "../../../src/command.ts"
 import { FUNCTION_PLACES } from "./function-disks.ts"
 
-/** What an inode table and its like take of a file system beside its files. */
-const METADATA = { share: 0.02, MiB: 4 }
+/** What of a file system isn't for files: its inode tables, and what the kernel keeps back of ext4 for itself. */
+const OVERHEAD = { share: 0.04, MiB: 4 }
 
 /**
  * An ext4 file system of about `sizeMiB` in a new sparse file of a drive's size, without a journal: what stands on it is thrown away
@@ -43,7 +43,7 @@ export const makeTemporary = async (file: string, roomMiB: number, signal: Abort
   try {
     await mkdir(temporary, { recursive: true })
     await chmod(temporary, 0o1777)
-    const sizeMiB = Math.min(roomMiB * (1 + METADATA.share) + METADATA.MiB, DRIVE_MIB)
+    const sizeMiB = Math.min(roomMiB * (1 + OVERHEAD.share) + OVERHEAD.MiB, DRIVE_MIB)
     await makeFileSystem(file, { sizeMiB, bytesPerInode: 16_384, tree }, signal)
   } finally {
     await rm(tree, { recursive: true, force: true })

@@ -73,7 +73,9 @@ const whenThereIsRoom = async <Result>(
   work: () => Promise<Result>,
   signal: AbortSignal,
 ): Promise<Result> => {
-  const hasRoom = () => ledger.reservedMiB + MEMORY_MIB + VMM_OVERHEAD_MIB <= ledger.capacityMiB
+  const neededMiB = MEMORY_MIB + VMM_OVERHEAD_MIB
+  if (neededMiB > ledger.capacityMiB) throw new Error("This host is too small for a VM that unpacks functions' code.")
+  const hasRoom = () => ledger.reservedMiB + neededMiB <= ledger.capacityMiB
   for (;;) {
     while (!hasRoom()) await released(ledger, signal)
     try {

@@ -19,6 +19,7 @@ import { openDiskStore } from "../machines/functions/disks/disk-store.ts"
 import { defaultFunctionLimits } from "../machines/functions/ground.ts"
 import { openFunctions } from "../machines/functions/open-functions.ts"
 import { openServing, type ServingOptions } from "../machines/functions/open-serving.ts"
+import { openBases } from "../machines/environments/open-bases.ts"
 import { dropStaleBases } from "../machines/environments/runtime-bases.ts"
 import { createUrlRouter } from "../machines/functions/urls/router.ts"
 import { createBuildVerbs } from "../machines/building/build.ts"
@@ -285,6 +286,7 @@ export const startDaemon = async (
     }),
   )
   const runtimes = opened.use(openRuntimes(config, (line) => log.info(line)))
+  const bases = opened.use(openBases({ host: { ...host, db }, places, artifacts: base, createOverlay, runtimes }))
   const functions = opened.use(
     await openFunctions({
       db,
@@ -293,7 +295,7 @@ export const startDaemon = async (
       store,
       artifacts,
       artifactDirectory,
-      readiness: createReadiness(runtimes, functionDisks),
+      readiness: createReadiness(runtimes, bases, functionDisks),
       limits: defaultFunctionLimits,
       checkDestination: createDestinationCheck(config.destinations),
       log,
@@ -306,12 +308,12 @@ export const startDaemon = async (
         db,
         host,
         places,
-        artifacts: base,
+        emptyDrive: base.emptyDrive,
         createOverlay,
         secrets,
         work,
         ledger,
-        runtimes,
+        bases,
         disks: functionDisks,
         changes: functions.changes,
         destinations: config.destinations,

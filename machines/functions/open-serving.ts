@@ -1,16 +1,11 @@
-/** All that serves functions on this host, put together: runtimes' bases, environments, the invoker, and the queue before it. */
+/** All that serves functions on this host, put together: environments, the invoker, and the queue before it. */
 import type { Registry } from "prom-client"
-import type { Artifacts } from "../../images/artifacts.ts"
-import type { Runtimes } from "../../images/runtimes/runtime-disks.ts"
 import type { Ledger } from "../../src/capacity/ledger.ts"
-import { makeRuntimeBase } from "../environments/base-making.ts"
 import { openEnvironments, type EnvironmentsOptions, type OpenEnvironments } from "../environments/open-environments.ts"
-import { createRuntimeBases } from "../environments/runtime-bases.ts"
 import type { SecretBox } from "../images.ts"
 import { openEvents, type EventsOptions } from "./events/open-events.ts"
 import type { AsyncIntake } from "./events/intake.ts"
 import type { FunctionLimits } from "./ground.ts"
-import type { FunctionDiskStore } from "./disks/function-disks.ts"
 import { openInvoker, type InvokingLimits, type OpenInvoker } from "./invoking/open-invoker.ts"
 import { openKeeping } from "./provisioned/keeping.ts"
 import { createProvisions, type Provisions } from "./provisioned/provisions.ts"
@@ -19,12 +14,9 @@ import { createUsageReader, type UsageReader } from "./usage/usage-reader.ts"
 
 export interface ServingOptions
   extends
-    Pick<EnvironmentsOptions, "db" | "host" | "places" | "createOverlay" | "work">,
+    Pick<EnvironmentsOptions, "db" | "host" | "places" | "emptyDrive" | "createOverlay" | "bases" | "disks" | "work">,
     Pick<EventsOptions, "changes" | "destinations"> {
   readonly secrets: SecretBox
-  readonly artifacts: Artifacts
-  readonly runtimes: Pick<Runtimes, "of">
-  readonly disks: FunctionDiskStore
   readonly ledger: Ledger
   readonly metrics: Registry
   readonly limits: {
@@ -50,25 +42,10 @@ const GRACE_MS = 10_000
 
 /** Opens it, after the sweep of this host; disposing leaves environments as they are. */
 export const openServing = async (options: ServingOptions, signal: AbortSignal): Promise<Serving> => {
-  const { db, host, places, artifacts, createOverlay, runtimes, limits, ledger, metrics } = options
+  const { db, host, limits, ledger, metrics } = options
   const { hostId, log } = host
   await using opened = new AsyncDisposableStack()
-  const closing = new AbortController()
-  const bases = createRuntimeBases({
-    host: { ...host, db },
-    places,
-    systemDisk: artifacts.systemDisk,
-    disksOf: (runtime, wanted) => runtimes.of(runtime, wanted),
-    make: (base, within) => makeRuntimeBase({ host, artifacts, createOverlay }, base, within),
-    signal: closing.signal,
-  })
-  const environments = opened.use(
-    await openEnvironments(
-      { ...options, bases, emptyDrive: artifacts.emptyDrive, limits: limits.environments },
-      signal,
-    ),
-  )
-  opened.defer(() => closing.abort())
+  const environments = opened.use(await openEnvironments({ ...options, limits: limits.environments }, signal))
   const usage = opened.use(openUsageCounts({ db, days: limits.usageDays, log }))
   const onRoom = (listener: () => void) => ledger.onRelease(listener)
   const invoking = opened.use(

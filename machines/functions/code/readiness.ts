@@ -1,10 +1,11 @@
 import type { Runtimes } from "../../../images/runtimes/runtime-disks.ts"
 import { isRuntimeName } from "../../../images/runtimes/runtimes.ts"
+import type { RuntimeBases } from "../../environments/runtime-bases.ts"
 import type { OpenDiskStore } from "../disks/disk-store.ts"
 import type { DiskOwner } from "../disks/function-disks.ts"
 
 export interface ReadinessOwner extends DiskOwner {
-  readonly settings: DiskOwner["settings"] & { readonly runtime: string }
+  readonly settings: DiskOwner["settings"] & { readonly runtime: string; readonly memoryMiB: number }
 }
 
 /** What environments stand on, as settling sees it. */
@@ -27,15 +28,18 @@ export class NotReady extends Error {
   }
 }
 
-/** What this host's functions stand on: a runtime's disks, and a version's own. */
+/** What this host's functions stand on: a runtime's disks and base, and a version's own disks. */
 export const createReadiness = (
   runtimes: Pick<Runtimes, "of">,
+  bases: RuntimeBases,
   disks: Pick<OpenDiskStore, "of" | "tidy">,
 ): Readiness => ({
   async prepare(owner, signal) {
-    const { runtime } = owner.settings
+    const { runtime, memoryMiB } = owner.settings
     if (!isRuntimeName(runtime)) throw new NotReady("InvalidRuntime", `The runtime ${runtime} is not available.`)
-    await Promise.all([runtimes.of(runtime, signal), disks.of(owner, signal)])
+    // A base that can't be made now, for want of memory, is made when an environment is to begin.
+    const base = runtimes.of(runtime, signal).then(() => bases.of(runtime, memoryMiB, signal).catch(() => {}))
+    await Promise.all([base, disks.of(owner, signal)])
   },
   tidy: disks.tidy,
 })

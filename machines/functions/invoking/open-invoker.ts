@@ -16,7 +16,7 @@ import type { WaitingLimits } from "./pool/waiting.ts"
 import { throttled, unavailable } from "./refusals.ts"
 import { resolve, type Resolved } from "./resolution.ts"
 import { retire } from "./retirement.ts"
-import { createConcurrency } from "./throttles/concurrency.ts"
+import { createConcurrency, type Concurrency } from "./throttles/concurrency.ts"
 import { createRates } from "./throttles/rates.ts"
 import { createShares } from "./throttles/shares.ts"
 
@@ -45,8 +45,8 @@ export interface OpenInvoker extends AsyncDisposable {
   readonly invoker: Invoker
   readonly pool: Pool
   readonly definitions: DefinitionCache
-  /** Events at work. */
-  readonly concurrent: number
+  /** Of events that wait or are at work. */
+  readonly concurrency: Pick<Concurrency, "count">
 }
 
 /** AWS allows as many requests in a second as ten times the concurrency. */
@@ -181,9 +181,7 @@ export const openInvoker = async (options: InvokerOptions): Promise<OpenInvoker>
     },
     pool,
     definitions,
-    get concurrent() {
-      return concurrency.count
-    },
+    concurrency,
     [Symbol.asyncDispose]: () => held.disposeAsync(),
   }
 }

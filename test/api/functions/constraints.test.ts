@@ -5,6 +5,7 @@ import * as layerShapes from "../../../src/api/aws/functions/layers/layer-shapes
 import * as permissionShapes from "../../../src/api/aws/functions/access/permission-shapes.ts"
 import * as publishingShapes from "../../../src/api/aws/functions/publishing/publishing-shapes.ts"
 import * as settingShapes from "../../../src/api/aws/functions/settings/setting-shapes.ts"
+import { putProvisionInput } from "../../../src/api/aws/functions/invoking/provision-operations.ts"
 import { checkTags } from "../../../src/api/aws/functions/tags.ts"
 import type { StructureShape } from "../../../src/api/aws/shape.ts"
 import { failuresOf } from "../../../src/api/aws/validation.ts"
@@ -146,8 +147,9 @@ const rows: Record<string, readonly Check[]> = {
     },
     length(permissionShapes.addPermissionInput, "EventSourceToken", 256),
   ],
-  "ReservedConcurrentExecutions · MaximumRetryAttempts · MaximumEventAgeInSeconds · DestinationArn": [
+  "ReservedConcurrentExecutions · Provisioned · MaximumRetryAttempts · MaximumEventAgeInSeconds · DestinationArn": [
     range(settingShapes.reserveInput, "ReservedConcurrentExecutions", 0),
+    range(putProvisionInput, "ProvisionedConcurrentExecutions", 1),
     range(settingShapes.eventConfigInput, "MaximumRetryAttempts", 0, 2),
     range(settingShapes.eventConfigInput, "MaximumEventAgeInSeconds", 60, 21_600),
     {

@@ -1,8 +1,10 @@
 import { randomUUID } from "node:crypto"
 import { eq } from "drizzle-orm"
 import { pino } from "pino"
+import { Registry } from "prom-client"
 import { afterAll, beforeAll, describe, expect, it } from "vitest"
 import { openInvoker, type InvokingLimits } from "../../../machines/functions/invoking/open-invoker.ts"
+import { registerInvokingMetrics } from "../../../machines/functions/invoking/metrics.ts"
 import type { InvokeRequest } from "../../../machines/functions/invoking/invoker.ts"
 import { openUsageCounts } from "../../../machines/functions/usage/usage-counts.ts"
 import { functionUsage, functionVersions } from "../../../src/db/functions.ts"
@@ -99,7 +101,10 @@ describe("The invoker", () => {
       layers: [],
     })
     expect(environment?.initialization).toBe("on-demand")
-    expect(invoking.opened.concurrent).toBe(0)
+    expect(invoking.opened.concurrency.count).toBe(0)
+    const registry = new Registry()
+    registerInvokingMetrics(registry, invoking.opened)
+    expect(await registry.metrics()).toContain('torpor_function_environments{state="idle"} 1')
   })
 
   it("tells the function its ARN as it was called, its time, and a trace", async () => {
@@ -224,7 +229,7 @@ describe("The invoker", () => {
     const lambda = functions.client()
     await lambda.putFunctionConcurrency({ FunctionName: name, ReservedConcurrentExecutions: 2 })
     const first = [invoking.invoke(name), invoking.invoke(name)]
-    await expect.poll(() => invoking.opened.concurrent).toBe(2)
+    await expect.poll(() => invoking.opened.concurrency.count).toBe(2)
     await expect(invoking.invoke(name)).rejects.toMatchObject({
       code: "TooManyRequestsException",
       status: 429,
@@ -252,7 +257,7 @@ describe("The invoker", () => {
     const lambda = functions.client()
     await lambda.putFunctionConcurrency({ FunctionName: reserved, ReservedConcurrentExecutions: 10 })
     const at = [invoking.invoke(shared), invoking.invoke(shared)]
-    await expect.poll(() => invoking.opened.concurrent).toBe(2)
+    await expect.poll(() => invoking.opened.concurrency.count).toBe(2)
     await expect(invoking.invoke(shared)).rejects.toMatchObject({
       members: { Reason: "ConcurrentInvocationLimitExceeded" },
     })
@@ -303,7 +308,7 @@ describe("The invoker", () => {
     expect(invoking.environments.made.map(({ ended }) => ended?.cause)).toEqual(["host", undefined])
     lost = 3
     await expect(invoking.invoke(name)).rejects.toMatchObject({ code: "ServiceException", status: 500 })
-    await expect.poll(() => invoking.opened.concurrent).toBe(0)
+    await expect.poll(() => invoking.opened.concurrency.count).toBe(0)
   })
 
   it("tells how a function has failed", async () => {

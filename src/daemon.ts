@@ -426,6 +426,7 @@ const toServingLimits = ({ environments, events }: Config): ServingOptions["limi
     lifetimeMs: environments.lifetimeSeconds * 1000,
     initMs: environments.initSeconds * 1000,
   },
+  warm: { maxVms: environments.maxWarmVms, maxBookedShare: 0.5, idleMs: environments.warmSeconds * 1000 },
   invoking: {
     concurrentExecutions: defaultFunctionLimits.concurrentExecutions,
     startsPerTenSeconds: environments.startsPerTenSeconds,

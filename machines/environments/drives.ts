@@ -1,7 +1,7 @@
 /** The further drives of an environment's VM: the same files in each of its lives, whatever becomes of the names that others know them by. */
 import { link, readFile, writeFile } from "node:fs/promises"
 import { join } from "node:path"
-import type { Drive } from "../../src/vmm/vmm.ts"
+import type { Drive, Vm } from "../../src/vmm/vmm.ts"
 import { toDriveFile } from "../disks.ts"
 import { FUNCTION_DRIVES, type FunctionDisks } from "../functions/disks/function-disks.ts"
 
@@ -10,22 +10,25 @@ export interface EnvironmentDisks extends FunctionDisks {
   readonly runtime: string | null
 }
 
+/** What a VM writes of its `/tmp`. */
+export const temporaryOverlay = (directory: string) => join(directory, "disk", "temporary.qcow2")
+
 const placesOf = (directory: string) => ({
   list: join(directory, "drives.json"),
-  overlay: join(directory, "disk", "temporary.qcow2"),
+  overlay: temporaryOverlay(directory),
 })
 
-/** Notes the drives in the VM's directory, each by a name of its own; `/tmp` is written to a fresh overlay. */
+/** Notes the drives in the VM's directory, each by a name of its own; `/tmp` is written to a fresh overlay, or to that which is there. */
 export const layDrives = async (
   directory: string,
   disks: EnvironmentDisks,
-  createOverlay: (path: string) => Promise<void>,
+  createOverlay?: (path: string) => Promise<void>,
 ): Promise<void> => {
   const { list, overlay } = placesOf(directory)
   const names = Object.keys(FUNCTION_DRIVES) as (keyof typeof FUNCTION_DRIVES)[]
   const [kept] = await Promise.all([
     Promise.all(names.map((name) => keep(disks[name], join(directory, "disk", `${name}.raw`)))),
-    createOverlay(overlay),
+    createOverlay?.(overlay),
   ])
   await writeFile(list, JSON.stringify(Object.fromEntries(names.map((name, index) => [name, kept[index]]))))
 }
@@ -39,6 +42,15 @@ const keep = async (file: string | null, to: string): Promise<string | null> => 
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== "EXDEV") throw error
     return file
+  }
+}
+
+/** Puts the laid files of a function behind the drives of a warm VM; rejects where one has no name in the VM's directory. */
+export const swapDrives = async (vm: Vm, directory: string): Promise<void> => {
+  const disks = JSON.parse(await readFile(placesOf(directory).list, "utf8")) as EnvironmentDisks
+  for (const name of ["code", "layers", "temporary"] as const) {
+    const file = disks[name]
+    if (file !== null) await vm.swapDrive(FUNCTION_DRIVES[name], file)
   }
 }
 

@@ -8,10 +8,11 @@ import { makeVmDirectory } from "../vm.ts"
 import { createVmVerbs, toThawInput } from "../vm-life.ts"
 import { findVm } from "../vm-row.ts"
 import { takeGiven } from "./desk.ts"
-import { layDrives, readDrives, type EnvironmentDisks } from "./drives.ts"
+import { layDrives, readDrives, swapDrives, type EnvironmentDisks } from "./drives.ts"
 import { HostFull } from "./environments.ts"
 import { serveEvent } from "./event.ts"
 import { endPrograms, initialise } from "./init-phase.ts"
+import type { WarmVm } from "./warm-pool.ts"
 import { connectSession, disconnectSession, freezeSession, thawSession, type Session } from "./session.ts"
 
 export interface EnvironmentLifeOptions {
@@ -27,6 +28,8 @@ export interface EnvironmentLifeOptions {
   readonly sessionOf: (vmId: string) => Session
   /** Of one that is about to be launched. */
   readonly disksOf: (vmId: string) => EnvironmentDisks
+  /** What it is launched as, once, when it need not be loaded any more. */
+  readonly warmOf: (vmId: string) => WarmVm | undefined
 }
 
 /** What AWS gives programs to end in, and what an emulated guest takes for it. */
@@ -47,11 +50,32 @@ export const createEnvironmentVerbs = (options: EnvironmentLifeOptions): Environ
     return connectSession(sessionOf(vmId), live, toThawInput(host, live, FUNCTION_HOSTNAME))
   }
 
+  /** It runs with its function's drives, and a clock, an identity and randomness of its own. */
+  const runWarm = async ({ vm: process, slot, incarnation }: WarmVm, signal: AbortSignal) => {
+    const live = await host.hold(process, slot, incarnation, signal)
+    await options.stored(process.process.vmId)
+    await process.continue()
+    await live.guest.thaw(toThawInput(host, live, FUNCTION_HOSTNAME), signal)
+  }
+
+  const swapped = async (warm: WarmVm | undefined, directory: string): Promise<WarmVm | undefined> => {
+    try {
+      if (warm !== undefined) await swapDrives(warm.vm, directory)
+      return warm
+    } catch (error) {
+      host.log.warn({ err: error }, "A warm VM could not be given its function: it is loaded from its base instead")
+      return undefined
+    }
+  }
+
   return {
     async launch(vmId, signal) {
       const directory = await makeVmDirectory(host, vmId)
-      await layDrives(directory, disksOf(vmId), createOverlay)
-      await vm.launch(vmId, signal)
+      const warm = options.warmOf(vmId)
+      await layDrives(directory, disksOf(vmId), warm === undefined ? createOverlay : undefined)
+      const ready = await swapped(warm, directory)
+      if (ready === undefined) await vm.launch(vmId, signal)
+      else await runWarm(ready, signal)
       const { agent, gone } = connect(vmId)
       const alive = AbortSignal.any([signal, gone])
       await Promise.all(drivesOf(sessionOf(vmId).definition).map((drive) => agent.mountDrive(drive, alive)))

@@ -1,6 +1,8 @@
 /** The execution environments of this host: their rows, their statecharts, and what an earlier daemon has left of them. */
 import { randomUUID } from "node:crypto"
+import { eq } from "drizzle-orm"
 import { waitFor, type Actor } from "xstate"
+import { isRuntimeName } from "../../images/runtimes/runtimes.ts"
 import { vms } from "../../src/db/schema.ts"
 import type { Cause } from "../../src/db/values.ts"
 import { functionGroup, streamName } from "../../src/logs/names.ts"
@@ -28,6 +30,7 @@ import { HostFull, type Environment, type Environments } from "./environments.ts
 import { toEnvironment, untilReady } from "./handle.ts"
 import type { RuntimeBases } from "./runtime-bases.ts"
 import { createSession, type Session } from "./session.ts"
+import type { WarmPool, WarmVm } from "./warm-pool.ts"
 
 export interface EnvironmentsOptions extends Pick<
   EnvironmentLifeOptions,
@@ -37,6 +40,8 @@ export interface EnvironmentsOptions extends Pick<
   readonly secrets: Pick<Secrets, "seal" | "open">
   readonly disks: FunctionDiskStore
   readonly bases: RuntimeBases
+  /** Without one every VM is loaded from its base. */
+  readonly pool?: Pick<WarmPool, "take" | "clear">
   readonly work: Work
   readonly limits: EnvironmentLimits
 }
@@ -66,6 +71,7 @@ interface Occupant {
   readonly session: Session
   /** Until its VM has been launched. */
   readonly disks: EnvironmentDisks | undefined
+  warm: WarmVm | undefined
 }
 
 /**
@@ -76,7 +82,7 @@ export const openEnvironments = async (
   options: EnvironmentsOptions,
   signal: AbortSignal,
 ): Promise<OpenEnvironments> => {
-  const { db, host, secrets, disks, bases, work, limits } = options
+  const { db, host, secrets, disks, bases, pool, work, limits } = options
   const { hostId, ledger, logs, log } = host
   const occupants = new Map<string, Occupant>()
   const occupantOf = (vmId: string): Occupant => {
@@ -95,6 +101,13 @@ export const openEnvironments = async (
       if (laid === undefined) throw new Error(`The environment in VM ${vmId} has been launched before`)
       return laid
     },
+    warmOf(vmId) {
+      const occupant = occupantOf(vmId)
+      const { warm } = occupant
+      // Launched again it is another.
+      occupant.warm = undefined
+      return warm
+    },
   })
   const registry = createRegistry(
     {
@@ -112,13 +125,13 @@ export const openEnvironments = async (
     log,
   )
 
-  const occupy = (row: EnvironmentRow, definition: Definition, laid?: EnvironmentDisks): Occupant => {
+  const occupy = (row: EnvironmentRow, definition: Definition, laid?: EnvironmentDisks, warm?: WarmVm): Occupant => {
     const { id, vmId, initialization } = row
     const sharesProcessor = host.vmm.accelerator === "kvm"
     const toSpec = () =>
       toFunctionSpec(definition, { initialization, sharesProcessor, ...toLogAddress(row, definition) })
     const session = createSession({ vmId, definition, initialization, toSpec, desk: createDesk() })
-    const occupant = { id, session, disks: laid }
+    const occupant = { id, session, disks: laid, warm }
     occupants.set(vmId, occupant)
     return occupant
   }
@@ -163,32 +176,31 @@ export const openEnvironments = async (
         disks.of(definition, startSignal),
       ])
       startSignal.throwIfAborted()
-      const [id, vmId] = [randomUUID(), randomUUID()]
+      const warm = isRuntimeName(runtime) ? pool?.take(runtime, base) : undefined
+      const [id, vmId] = [randomUUID(), warm?.vm.process.vmId ?? randomUUID()]
+      if (!ledger.reserve(vmId, base.memoryMiB)) await pool?.clear()
       if (!ledger.reserve(vmId, base.memoryMiB))
         throw new HostFull("There is not enough memory on this host for another environment now.")
       const createdAt = new Date()
       const deadlineAt = new Date(createdAt.getTime() + limits.lifetimeMs)
       const row = await db
         .transaction(async (tx) => {
-          await tx.insert(vms).values({
-            id: vmId,
-            hostId,
-            kind: "environment",
-            baseId: base.baseId,
-            memoryMiB: base.memoryMiB,
-            vcpus: VCPUS,
-          })
+          const kind = "environment"
+          const { baseId, memoryMiB: vmMiB } = base
+          if (warm !== undefined) await tx.update(vms).set({ kind }).where(eq(vms.id, vmId))
+          else await tx.insert(vms).values({ id: vmId, hostId, kind, baseId, memoryMiB: vmMiB, vcpus: VCPUS })
           const made = { id, vmId, hostId, definition, initialization, createdAt, deadlineAt }
           const inserted = await insertEnvironment(tx, secrets, made)
           const { logGroup: group, logStream: stream } = toLogAddress(inserted, definition)
           await logs.create(tx, vmId, { ...definition.scope, group, stream })
           return inserted
         })
-        .catch((error: unknown) => {
-          ledger.release(vmId)
+        .catch(async (error: unknown) => {
+          if (warm === undefined) ledger.release(vmId)
+          else await host.end(vmId)
           throw error
         })
-      const occupant = occupy(row, definition, { ...files, runtime: base.runtimeDrive })
+      const occupant = occupy(row, definition, { ...files, runtime: base.runtimeDrive }, warm)
       const { actor, environment } = begin(row, occupant, base.memoryMiB, true)
       await untilReady(actor, environment, startSignal)
       return environment

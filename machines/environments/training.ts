@@ -27,7 +27,7 @@ export const trainRuntime = async (agent: AgentClient, runtime: RuntimeName, sig
 }
 
 /** Has a runtime that waits in the guest run its functions of training, each for so many events; nothing where there are none. */
-const trainAgain = async (agent: AgentClient, runtime: RuntimeName, events: number, signal: AbortSignal) => {
+export const trainAgain = async (agent: AgentClient, runtime: RuntimeName, events: number, signal: AbortSignal) => {
   for (const handler of handlersOf(runtime)) {
     await agent.startFunction(toTraining(specOf(runtime), handler), signal)
     const { failed } = await agent.untilInitialised(signal)

@@ -2,6 +2,7 @@
 import type { Registry } from "prom-client"
 import type { Ledger } from "../../src/capacity/ledger.ts"
 import { openEnvironments, type EnvironmentsOptions, type OpenEnvironments } from "../environments/open-environments.ts"
+import { createWarmPool, type WarmPoolOptions } from "../environments/warm-pool.ts"
 import type { SecretBox } from "../images.ts"
 import { openEvents, type EventsOptions } from "./events/open-events.ts"
 import type { AsyncIntake } from "./events/intake.ts"
@@ -23,6 +24,7 @@ export interface ServingOptions
   readonly limits: {
     readonly functions: FunctionLimits
     readonly environments: EnvironmentsOptions["limits"]
+    readonly warm: Pick<WarmPoolOptions, "maxVms" | "maxBookedShare" | "idleMs">
     readonly invoking: InvokingLimits
     readonly events: EventsOptions["limits"]
     readonly maxEventsInFlight: number
@@ -46,7 +48,8 @@ export const openServing = async (options: ServingOptions, signal: AbortSignal):
   const { db, host, limits, ledger, metrics } = options
   const { hostId, log } = host
   await using opened = new AsyncDisposableStack()
-  const environments = opened.use(await openEnvironments({ ...options, limits: limits.environments }, signal))
+  const pool = opened.use(createWarmPool({ ...options, ...limits.warm }))
+  const environments = opened.use(await openEnvironments({ ...options, pool, limits: limits.environments }, signal))
   const usage = opened.use(openUsageCounts({ db, days: limits.usageDays, log }))
   const onRoom = (listener: () => void) => ledger.onRelease(listener)
   const invoking = opened.use(

@@ -20,6 +20,9 @@ const EXTRA_DRIVES = 4
 /** The node name of the root disk's file at `index` of its chain. */
 export const rootNode = (index: number) => `root-${index}`
 
+/** The same of a further drive, by its number. */
+export const driveNode = (drive: number, index: number) => `drive${drive}-${index}`
+
 /** Every drive in the layout's order. */
 const layout = ({ systemDisk, rootDisk, extraDrives, emptyDrive }: Drives): (Drive & { name: string })[] => [
   { name: "system", chain: [{ path: systemDisk, format: "raw" }], readOnly: true },

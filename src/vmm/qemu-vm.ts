@@ -3,7 +3,7 @@ import { chmod, mkdir, open, rename, rm, stat, writeFile } from "node:fs/promise
 import { join } from "node:path"
 import { runCommand } from "../command.ts"
 import { writeDelta } from "./delta.ts"
-import { blockNode, rootNode } from "./devices.ts"
+import { blockNode, driveNode, rootNode } from "./devices.ts"
 import type { Jailed } from "./jail.ts"
 import { baseFiles, MANIFEST_FORMAT, digestOf, trustRam, type Machine, type Manifest } from "./manifest.ts"
 import { linkQemu, type QemuBuild } from "./kept-qemu.ts"
@@ -97,6 +97,14 @@ export const createQemuVm = (parts: QemuVmParts): Vm => {
       // From the top down: each is in use by the one above it.
       for (const { node } of rootDisk.splice(1, rootDisk.length - 2).toReversed())
         await qmp.execute("blockdev-del", { "node-name": node })
+    },
+    async swapDrive(drive, path) {
+      const node = driveNode(drive, 0)
+      const file = `swapped-${node}`
+      // Only what is read is swapped: it is the lowest, or a drive that isn't written at all.
+      const { file: content, ...format } = blockNode(node, { path, format: "raw" }, true, null)
+      await qmp.execute("blockdev-add", { "node-name": file, ...content })
+      await qmp.execute("blockdev-reopen", { options: [{ ...format, file }] })
     },
     async saveBase(base, id) {
       const { own } = parts

@@ -117,6 +117,11 @@ export interface Vm {
   sealRootDisk(next: DriveFile): Promise<void>
   /** Moves all that the root disk's files above the lowest hold into the top one, which then stands on the lowest. As {@link Vm.sealRootDisk}. */
   mergeRootDisk(signal: AbortSignal): Promise<void>
+  /**
+   * Paused: puts another raw file, in the VM's directory, in the place of the lowest file of a further drive, by its number. Its guest has
+   * not looked at the drive yet, and finds no other size.
+   */
+  swapDrive(drive: number, path: string): Promise<void>
   /** Paused, and with a memory file only: writes state and manifest beside the RAM, makes all of it read-only. */
   saveBase(base: BasePaths, id: string): Promise<BaseSizes>
   /** Paused, and without a memory file only: writes delta and state, verified and synced when it resolves. The process still lives. */

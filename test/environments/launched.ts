@@ -21,8 +21,8 @@ const DRIVE_MIB = 10 * 1024
 export const definitionOf = (runtime: string, environment: Record<string, string> = {}): Definition => ({
   id: "definition",
   scope: { account: "000000000000", region: "us-east-1" },
-  functionId: "function",
-  versionId: "version",
+  functionId: randomUUID(),
+  versionId: randomUUID(),
   name: "greet",
   version: "$LATEST",
   settings: {

@@ -1,0 +1,186 @@
+/**
+ * VMs that have been launched from a runtime's base, have run its functions of training and were stopped again: what an emulator has
+ * translated is in their processes, and only the function is missing. One for each base in recent use, given away once. They are
+ * this daemon's alone: the next one's sweep ends what it left.
+ */
+import { randomUUID } from "node:crypto"
+import { join } from "node:path"
+import { eq } from "drizzle-orm"
+import type { RuntimeName } from "../../images/runtimes/runtimes.ts"
+import { createAgentClient } from "../../src/agent/client.ts"
+import { bases, vms } from "../../src/db/schema.ts"
+import { GUEST, type Slot } from "../../src/net/slot.ts"
+import type { Vm } from "../../src/vmm/vmm.ts"
+import { fromPlace, toDriveFile, vmFiles, type Places } from "../disks.ts"
+import { FUNCTION_DRIVES } from "../functions/disks/function-disks.ts"
+import { FUNCTION_HOSTNAME } from "../functions/function-spec.ts"
+import { openGuest } from "../guest.ts"
+import { makeVmDirectory, type VmHost } from "../vm.ts"
+import { toThawInput } from "../vm-life.ts"
+import { beginIncarnation, recordProcess } from "../vm-row.ts"
+import { VCPUS } from "./base-making.ts"
+import { temporaryOverlay } from "./drives.ts"
+import type { RuntimeBase } from "./runtime-bases.ts"
+import { trainAgain } from "./training.ts"
+
+/** Stopped, its application frozen; its row is that of a VM which a build has, until it is an environment's. */
+export interface WarmVm {
+  readonly vm: Vm
+  readonly slot: Slot
+  readonly incarnation: number
+}
+
+export interface WarmPool extends AsyncDisposable {
+  /** One of this base, which is the caller's from here on, its row and its memory too; nothing when there is none. Another is made meanwhile. */
+  take(runtime: RuntimeName, base: RuntimeBase): WarmVm | undefined
+  /** How many wait. */
+  readonly count: number
+  /** Ends all that wait: their memory is wanted. */
+  clear(): Promise<void>
+}
+
+export interface WarmPoolOptions {
+  readonly host: VmHost
+  readonly places: Places
+  readonly emptyDrive: string
+  readonly createOverlay: (path: string) => Promise<void>
+  /** How many there are at most, and how much of the host's memory may be booked when another is made. */
+  readonly maxVms: number
+  readonly maxBookedShare: number
+  /** How long one waits. */
+  readonly idleMs: number
+}
+
+/** After so many events of training there is little that is not translated. */
+const EVENTS = 3
+const PREPARE_TIMEOUT_MS = 120_000
+
+/** The pool of this host; disposing ends every VM that waits. */
+export const createWarmPool = (options: WarmPoolOptions): WarmPool => {
+  const { host, maxVms, maxBookedShare, idleMs } = options
+  const { ledger, log } = host
+  /** By their bases. */
+  const waiting = new Map<string, WarmVm>()
+  const making = new Map<string, Promise<void>>()
+  const closing = new AbortController()
+
+  /** One that has been taken is nobody's to end here. */
+  const remove = async (baseId: string, warm: WarmVm) => {
+    if (waiting.get(baseId) !== warm) return
+    waiting.delete(baseId)
+    await end(host, warm.vm.process.vmId)
+  }
+
+  const make = async (runtime: RuntimeName, base: RuntimeBase) => {
+    const { baseId, memoryMiB } = base
+    const isMuch = ledger.reservedMiB + memoryMiB > ledger.capacityMiB * maxBookedShare
+    if (waiting.has(baseId) || waiting.size + making.size >= maxVms || isMuch) return
+    const signal = AbortSignal.any([closing.signal, AbortSignal.timeout(PREPARE_TIMEOUT_MS)])
+    const warm = await prepare(options, runtime, base, signal)
+    waiting.set(baseId, warm)
+    setTimeout(() => void remove(baseId, warm), idleMs).unref()
+    void warm.vm.exited.then(() => remove(baseId, warm))
+  }
+
+  const fill = (runtime: RuntimeName, base: RuntimeBase) => {
+    if (closing.signal.aborted || making.has(base.baseId)) return
+    const made = make(runtime, base)
+      .catch((error: unknown) => {
+        if (!closing.signal.aborted) log.warn({ err: error, runtime }, "No VM could be kept warm for a runtime")
+      })
+      .finally(() => making.delete(base.baseId))
+    making.set(base.baseId, made)
+  }
+
+  const clear = async () => {
+    await Promise.all([...waiting].map(([baseId, warm]) => remove(baseId, warm)))
+  }
+
+  return {
+    get count() {
+      return waiting.size
+    },
+    take(runtime, base) {
+      const warm = waiting.get(base.baseId)
+      waiting.delete(base.baseId)
+      fill(runtime, base)
+      return warm
+    },
+    clear,
+    async [Symbol.asyncDispose]() {
+      closing.abort()
+      await Promise.all(making.values())
+      await clear()
+    },
+  }
+}
+
+const end = (host: VmHost, vmId: string) =>
+  host.end(vmId).catch((error: unknown) => host.log.warn({ err: error, vmId }, "A warm VM could not be ended"))
+
+/** Launches one, has it run and stops it; what fails leaves nothing. */
+const prepare = async (
+  { host, places, emptyDrive, createOverlay }: WarmPoolOptions,
+  runtime: RuntimeName,
+  { baseId, memoryMiB, runtimeDrive }: RuntimeBase,
+  signal: AbortSignal,
+): Promise<WarmVm> => {
+  const { db, hostId, vmm, slots, ledger } = host
+  const vmId = randomUUID()
+  const [base] = await db.select().from(bases).where(eq(bases.id, baseId))
+  if (base === undefined) throw new Error(`Base ${baseId} is gone`)
+  await db.insert(vms).values({ id: vmId, hostId, kind: "build", baseId, memoryMiB, vcpus: VCPUS })
+  try {
+    if (!ledger.reserve(vmId, memoryMiB)) throw new Error("There is no room for it")
+    const directory = await makeVmDirectory(host, vmId)
+    const [root, temporary] = [vmFiles(directory).overlay(0), temporaryOverlay(directory)]
+    await Promise.all([createOverlay(root), createOverlay(temporary)])
+    const slot = await slots.take(signal)
+    const { incarnation } = await beginIncarnation(db, vmId, slot.index).catch(async (error: unknown) => {
+      await slots.release(slot)
+      throw error
+    })
+    const drives = Object.values(FUNCTION_DRIVES).map(() => ({ chain: [toDriveFile(emptyDrive)], readOnly: true }))
+    drives[FUNCTION_DRIVES.runtime] = { chain: [toDriveFile(runtimeDrive ?? emptyDrive)], readOnly: true }
+    drives[FUNCTION_DRIVES.temporary] = { chain: [emptyDrive, temporary].map(toDriveFile), readOnly: false }
+    const vm = await vmm.launch(
+      {
+        vmId,
+        slot,
+        directory,
+        memoryMiB,
+        vcpus: VCPUS,
+        base: { directory: join(places.dataDirectory, "bases", baseId) },
+        systemDisk: fromPlace(places, base.systemDisk),
+        rootDisk: [...base.rootDisk.map((place) => fromPlace(places, place)), root].map(toDriveFile),
+        extraDrives: drives,
+      },
+      signal,
+    )
+    await recordProcess(db, vmId, vm.process, false)
+    const warm = { vm, slot, incarnation }
+    await warmUp(host, warm, runtime, signal)
+    return warm
+  } catch (error) {
+    await end(host, vmId)
+    throw error
+  }
+}
+
+const warmUp = async (host: VmHost, { vm, slot, incarnation }: WarmVm, runtime: RuntimeName, signal: AbortSignal) => {
+  const guest = await openGuest(vm.ports, signal)
+  const identity = toThawInput(host, { vm, incarnation }, FUNCTION_HOSTNAME)
+  const agent = createAgentClient(slot.address, GUEST.agentPort, identity.secret)
+  try {
+    await vm.continue()
+    await guest.thaw(identity, signal)
+    await trainAgain(agent, runtime, EVENTS, signal)
+    agent.close()
+    await vm.untilQuiet(signal)
+    await guest.freeze(signal)
+    await vm.pause()
+  } finally {
+    agent.close()
+    guest.close()
+  }
+}

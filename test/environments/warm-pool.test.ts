@@ -1,0 +1,114 @@
+import { randomUUID } from "node:crypto"
+import { join } from "node:path"
+import { text } from "node:stream/consumers"
+import { and, eq, isNull } from "drizzle-orm"
+import { expect, test } from "vitest"
+import { ensureRuntime } from "../../images/runtimes/runtime-disks.ts"
+import { makeRuntimeBase } from "../../machines/environments/base-making.ts"
+import type { Environment } from "../../machines/environments/environments.ts"
+import { defaultEnvironmentLimits, openEnvironments } from "../../machines/environments/open-environments.ts"
+import { createRuntimeBases } from "../../machines/environments/runtime-bases.ts"
+import { createWarmPool } from "../../machines/environments/warm-pool.ts"
+import { createWork } from "../../machines/work.ts"
+import { parseConfig } from "../../src/config.ts"
+import { environments as rows } from "../../src/db/environments.ts"
+import { vms } from "../../src/db/schema.ts"
+import { createSecrets } from "../../src/secrets.ts"
+import { definitionOf, makeFunctionDisks } from "./launched.ts"
+import { openVmHostUnderTest, type VmHostUnderTest } from "./vm-host-under-test.ts"
+
+const { signal } = new AbortController()
+const CODE = {
+  "app.mjs": `
+    import { randomUUID } from "node:crypto"
+    import { appendFileSync, readFileSync } from "node:fs"
+    let events = 0
+    export const handler = async () => {
+      appendFileSync("/tmp/own", "x")
+      return { events: ++events, own: process.env.OWN, file: readFileSync("/tmp/own", "utf8"), random: randomUUID() }
+    }`,
+}
+
+const open = async (under: VmHostUnderTest) => {
+  const { host, artifacts, places, createOverlay, place } = under
+  const config = parseConfig({ TORPOR_CACHE_DIR: process.env["TORPOR_CACHE_DIR"] })
+  await using opened = new AsyncDisposableStack()
+  const bases = createRuntimeBases({
+    host,
+    places,
+    systemDisk: artifacts.systemDisk,
+    disksOf: (name) => ensureRuntime(name, { ...config, npmEnvironment: {} }, () => {}, signal),
+    make: (options, within) => makeRuntimeBase({ host, artifacts, createOverlay }, options, within),
+    signal,
+  })
+  const { emptyDrive } = artifacts
+  const limits = { maxVms: 1, maxBookedShare: 1, idleMs: 600_000 }
+  const pool = opened.use(createWarmPool({ host, places, emptyDrive, createOverlay, ...limits }))
+  const disks = { ...(await makeFunctionDisks(join(places.dataDirectory, "function"), CODE)), layers: null }
+  const work = createWork()
+  opened.defer(async () => void (await work.settled(30_000)))
+  const environments = opened.use(
+    await openEnvironments(
+      {
+        db: host.db,
+        host,
+        places,
+        emptyDrive,
+        createOverlay,
+        secrets: createSecrets(Buffer.from(place.key, "hex")),
+        disks: { of: () => Promise.resolve(disks) },
+        bases,
+        pool,
+        work,
+        limits: { ...defaultEnvironmentLimits, initMs: 120_000 },
+      },
+      signal,
+    ),
+  )
+  const held = opened.move()
+  return { environments, pool, [Symbol.asyncDispose]: () => held.disposeAsync() }
+}
+
+const answerOf = async (environment: Environment) => {
+  const spec = { requestId: randomUUID(), functionArn: "arn:f", mode: "buffered" as const }
+  const answer = environment.invoke({ spec, payload: Buffer.from("{}"), timeoutMs: 60_000 })
+  const body = JSON.parse(await text(answer.body)) as { events: number; random: string }
+  await answer.settled
+  return body
+}
+
+test("A VM that was kept warm becomes an environment, once, and lives as any other", async () => {
+  await using under = await openVmHostUnderTest()
+  const { db, vmm } = under.host
+  await using opened = await open(under)
+  const { environments, pool } = opened
+  const start = (own: string) => environments.start(definitionOf("nodejs24.x", { OWN: own }), "on-demand", signal)
+  const loaded = await start("loaded")
+  const first = await answerOf(loaded)
+  expect(first).toMatchObject({ events: 1, own: "loaded", file: "x" })
+  await expect.poll(() => pool.count, { timeout: 300_000 }).toBe(1)
+  const waiting = await db
+    .select({ id: vms.id })
+    .from(vms)
+    .where(and(eq(vms.kind, "build"), isNull(vms.endedAt)))
+  const warm = await start("warm")
+  const [row] = await db.select().from(rows).where(eq(rows.id, warm.id))
+  const second = await answerOf(warm)
+  expect(second).toMatchObject({ events: 1, own: "warm", file: "x" })
+  expect(second.random).not.toBe(first.random)
+  expect(waiting).toEqual([{ id: row?.vmId }])
+  // Its memory is a delta against the base, its drives are those of its directory.
+  const asleep = async () => {
+    // Nothing happens until it has been stopped.
+    warm.deflate()
+    return (await db.select().from(rows).where(eq(rows.id, warm.id)))[0]?.state
+  }
+  await expect.poll(asleep).toBe("SUSPENDED")
+  expect(await answerOf(warm)).toMatchObject({ events: 2, own: "warm", file: "xx" })
+  for (const environment of [loaded, warm]) {
+    environment.end("api", "The test is over.")
+    await environment.over
+  }
+  await pool[Symbol.asyncDispose]()
+  expect(await vmm.find()).toEqual([])
+})

@@ -286,7 +286,9 @@ export const startDaemon = async (
     }),
   )
   const runtimes = opened.use(openRuntimes(config, (line) => log.info(line)))
-  const bases = opened.use(openBases({ host: { ...host, db }, places, artifacts: base, createOverlay, runtimes }))
+  const bases = opened.use(
+    openBases({ host: { ...host, db }, places, artifacts: base, snapshots, createOverlay, runtimes }),
+  )
   const functions = opened.use(
     await openFunctions({
       db,

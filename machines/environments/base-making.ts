@@ -1,18 +1,12 @@
-/** Making a runtime's base: a VM that boots with the runtime's disks, is brought to where environments begin, and becomes files. */
-import { randomBytes, randomUUID } from "node:crypto"
+/** Making a runtime's base: a VM with the runtime's disks is brought to where environments begin, and becomes files. */
+import { randomUUID } from "node:crypto"
 import { chmod, chown, mkdir, rename } from "node:fs/promises"
 import { dirname, join } from "node:path"
-import type { Artifacts } from "../../images/artifacts.ts"
 import type { RuntimeName } from "../../images/runtimes/runtimes.ts"
-import { createAgentClient, type AgentClient } from "../../src/agent/client.ts"
 import { vms } from "../../src/db/schema.ts"
-import { GUEST } from "../../src/net/slot.ts"
-import { makeEmptyDrives, untilBooted } from "../building/cold-boot.ts"
-import { toDriveFile, vmFiles } from "../disks.ts"
+import { createBuildVm, died, type BuildLife, type BuildVmOptions } from "../building/build-vm.ts"
 import { FUNCTION_DRIVES } from "../functions/disks/function-disks.ts"
-import { openGuest, type Guest } from "../guest.ts"
-import { makeVmDirectory, type VmHost } from "../vm.ts"
-import { beginIncarnation, recordProcess } from "../vm-row.ts"
+import type { VmHost } from "../vm.ts"
 import { HostFull } from "./environments.ts"
 import { trainRuntime } from "./training.ts"
 
@@ -39,62 +33,30 @@ export interface BaseToMake {
   readonly directory: string
 }
 
-export interface BaseMakingOptions {
-  readonly host: VmHost
-  readonly artifacts: Pick<Artifacts, "kernel" | "initramfs" | "systemDisk">
-  readonly createOverlay: (path: string) => Promise<void>
-}
+export type BaseMakingOptions = Omit<BuildVmOptions, "becomesBase">
 
 /** Makes one in `directory`, which is new. Its VM is over when this settles, and has a row while there is anything of it. */
 export const makeRuntimeBase = async (
-  { host, artifacts, createOverlay }: BaseMakingOptions,
+  options: BaseMakingOptions,
   { id, runtime, memoryMiB, ground, directory }: BaseToMake,
   signal: AbortSignal,
 ): Promise<MadeBase> => {
-  const { db, hostId, vmm, slots, ledger } = host
+  const { host } = options
+  const { db, hostId, ledger } = host
   const vmId = randomUUID()
   // As a build's: what an ended daemon left of it has no owner, and goes at the next start.
   await db.insert(vms).values({ id: vmId, hostId, kind: "build", memoryMiB, vcpus: VCPUS })
   try {
     if (!ledger.reserve(vmId, memoryMiB))
       throw new HostFull("There is no memory left on this host for a runtime's base.")
-    const slot = await slots.take(signal)
-    await beginIncarnation(db, vmId, slot.index).catch(async (error: unknown) => {
-      await slots.release(slot)
-      throw error
-    })
-    const own = await makeVmDirectory(host, vmId)
-    const overlay = vmFiles(own).overlay(0)
-    await createOverlay(overlay)
-    const drives = await makeEmptyDrives(join(own, "drives"), Object.keys(FUNCTION_DRIVES).length)
-    drives[FUNCTION_DRIVES.runtime] = { chain: [{ path: ground.runtimeDisk, format: "raw" }], readOnly: true }
-    const vm = await vmm.boot(
-      {
-        vmId,
-        slot,
-        directory: own,
-        memoryMiB,
-        vcpus: VCPUS,
-        kernel: artifacts.kernel,
-        initramfs: artifacts.initramfs,
-        systemDisk: artifacts.systemDisk,
-        rootDisk: [ground.rootDisk, overlay].map(toDriveFile),
-        extraDrives: drives,
-        memoryFile: join(own, "memory"),
-      },
-      signal,
-    )
-    await recordProcess(db, vmId, vm.process, false)
-    const guest = await openGuest(vm.ports, signal)
-    try {
-      await untilBooted(vm, guest, signal)
-      const ready = prepareGuest(host, guest, runtime, slot.address, signal)
-      await Promise.race([ready, vm.exited.then(({ reason }) => Promise.reject(new Error(reason)))])
-      await vm.untilQuiet(signal)
-      await guest.freeze(signal)
-    } finally {
-      guest.close()
-    }
+    const buildVm = await createBuildVm({ ...options, becomesBase: true }, vmId, memoryMiB)
+    const overlay = await buildVm.newOverlay()
+    const runtimeDrive = { chain: [{ path: ground.runtimeDisk, format: "raw" as const }], readOnly: true }
+    const life = await buildVm.begin({ rootDisk: [ground.rootDisk, overlay], drives: [runtimeDrive] }, signal)
+    const { vm, guest } = life.live
+    await Promise.race([prepareGuest(host, life, runtime, signal), died(life.live)])
+    await vm.untilQuiet(signal)
+    await guest.freeze(signal)
     await vm.pause()
     await mkdir(dirname(directory), { recursive: true, mode: 0o700 })
     const { memoryBytes } = await vm.saveBase({ directory }, id)
@@ -109,19 +71,14 @@ export const makeRuntimeBase = async (
   }
 }
 
-/** The image's disk and the runtime's are there, nothing is left of the start, and a runtime waits. */
+/** The runtime's disk is there too, nothing is left of the start, and a runtime waits. */
 const prepareGuest = async (
   { log }: VmHost,
-  guest: Guest,
+  { agent }: BuildLife,
   runtime: RuntimeName,
-  address: string,
   signal: AbortSignal,
 ): Promise<void> => {
-  const secret = randomBytes(32)
-  await guest.thaw({ hostname: "base", machineId: "0".repeat(32), incarnation: 1, secret }, signal)
-  const agent: AgentClient = createAgentClient(address, GUEST.agentPort, secret)
   try {
-    await agent.mountDisk(signal)
     await agent.mountDrive({ drive: FUNCTION_DRIVES.runtime, isReadOnly: true }, signal)
     await agent.settle(signal)
     await trainRuntime(agent, runtime, signal).catch((error: unknown) => {

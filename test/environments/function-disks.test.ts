@@ -5,7 +5,6 @@ import { join } from "node:path"
 import { isNull } from "drizzle-orm"
 import { pino } from "pino"
 import { afterAll, beforeAll, describe, expect, test } from "vitest"
-import { createBootSnapshots } from "../../machines/building/boot-snapshots.ts"
 import { buildDisk } from "../../machines/functions/disks/disk-build.ts"
 import { openDiskStore } from "../../machines/functions/disks/disk-store.ts"
 import type { DiskOwner } from "../../machines/functions/disks/function-disks.ts"
@@ -45,8 +44,7 @@ const kept: DiskOwner[] = []
 
 /** The disks as a daemon has them; `built` has each build's zips. */
 const openDisks = async (owners: readonly DiskOwner[] = []) => {
-  const { host, artifacts, places, createOverlay } = under
-  const snapshots = createBootSnapshots(join(places.cacheDirectory, "boots"), artifacts.systemDisk, host.vmm)
+  const { host, artifacts, places, snapshots, createOverlay } = under
   const openZip = (sha256: string) => open(join(directory, sha256))
   const built: (readonly string[])[] = []
   const store = await openDiskStore({

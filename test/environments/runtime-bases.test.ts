@@ -27,7 +27,7 @@ const { signal } = new AbortController()
 
 /** The bases as a daemon has them; `made` counts those that were made. */
 const open = () => {
-  const { host, artifacts, places, createOverlay } = under
+  const { host, artifacts, places, snapshots, createOverlay } = under
   const made: string[] = []
   const runtimes = createRuntimeBases({
     host,
@@ -36,7 +36,7 @@ const open = () => {
     disksOf: async () => disks,
     make(options, within) {
       made.push(options.id)
-      return makeRuntimeBase({ host, artifacts, createOverlay }, options, within)
+      return makeRuntimeBase({ host, artifacts, snapshots, createOverlay }, options, within)
     },
     signal,
   })

@@ -35,14 +35,14 @@ beforeAll(async () => {
 afterAll(() => under[Symbol.asyncDispose]())
 
 const open = async (runtime: RuntimeName): Promise<LaunchedFrom> => {
-  const { host, artifacts, createOverlay, places } = under
+  const { host, artifacts, snapshots, createOverlay, places } = under
   const config = parseConfig({ TORPOR_CACHE_DIR: process.env["TORPOR_CACHE_DIR"] })
   const ground = await ensureRuntime(runtime, { ...config, npmEnvironment: {} }, () => {}, signal)
   const id = randomUUID()
   const directory = join(places.dataDirectory, "bases", id)
   const size = { memoryMiB: 384 }
   const made = await makeRuntimeBase(
-    { host, artifacts, createOverlay },
+    { host, artifacts, snapshots, createOverlay },
     { id, runtime, ...size, ground, directory },
     signal,
   )

@@ -6,6 +6,7 @@ import { join } from "node:path"
 import type { PostgresJsDatabase } from "drizzle-orm/postgres-js"
 import { pino } from "pino"
 import { ensureArtifacts, type Artifacts } from "../../images/artifacts.ts"
+import { createBootSnapshots, type BootSnapshots } from "../../machines/building/boot-snapshots.ts"
 import type { Places } from "../../machines/disks.ts"
 import { createVmHost, type VmHost } from "../../machines/vm.ts"
 import { createLedger } from "../../src/capacity/ledger.ts"
@@ -34,6 +35,7 @@ export interface VmHostUnderTest extends AsyncDisposable {
   readonly host: VmHost & { readonly db: PostgresJsDatabase }
   readonly artifacts: Artifacts
   readonly places: Places
+  readonly snapshots: BootSnapshots
   readonly createOverlay: (path: string) => Promise<void>
 }
 
@@ -97,6 +99,7 @@ export const openVmHostAt = async (place: HostPlace, endsVms = false): Promise<V
     host: { ...host, db },
     artifacts,
     places: { cacheDirectory: config.cacheDirectory, dataDirectory: directory },
+    snapshots: createBootSnapshots(join(config.cacheDirectory, "boots"), artifacts.systemDisk, vmm),
     createOverlay,
     [Symbol.asyncDispose]: () => held.disposeAsync(),
   }

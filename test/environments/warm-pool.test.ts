@@ -30,7 +30,7 @@ const CODE = {
 }
 
 const open = async (under: VmHostUnderTest) => {
-  const { host, artifacts, places, createOverlay, place } = under
+  const { host, artifacts, places, snapshots, createOverlay, place } = under
   const config = parseConfig({ TORPOR_CACHE_DIR: process.env["TORPOR_CACHE_DIR"] })
   await using opened = new AsyncDisposableStack()
   const bases = createRuntimeBases({
@@ -38,7 +38,7 @@ const open = async (under: VmHostUnderTest) => {
     places,
     systemDisk: artifacts.systemDisk,
     disksOf: (name) => ensureRuntime(name, { ...config, npmEnvironment: {} }, () => {}, signal),
-    make: (options, within) => makeRuntimeBase({ host, artifacts, createOverlay }, options, within),
+    make: (options, within) => makeRuntimeBase({ host, artifacts, snapshots, createOverlay }, options, within),
     signal,
   })
   const { emptyDrive } = artifacts

@@ -64,14 +64,14 @@ export const eventOf = (
 
 /** The environments of a host, as a daemon opens them. */
 export const openEnvironmentsUnderTest = async (under: VmHostUnderTest) => {
-  const { host, artifacts, places, createOverlay, place } = under
+  const { host, artifacts, places, snapshots, createOverlay, place } = under
   const config = parseConfig({ TORPOR_CACHE_DIR: process.env["TORPOR_CACHE_DIR"] })
   const bases = createRuntimeBases({
     host,
     places,
     systemDisk: artifacts.systemDisk,
     disksOf: () => ensureRuntime("provided.al2023", { ...config, npmEnvironment: {} }, () => {}, signal),
-    make: (options, within) => makeRuntimeBase({ host, artifacts, createOverlay }, options, within),
+    make: (options, within) => makeRuntimeBase({ host, artifacts, snapshots, createOverlay }, options, within),
     signal,
   })
   const work = createWork()

@@ -10,6 +10,7 @@ import { builds } from "./builds.ts"
 import { deltas } from "./deltas.ts"
 import { edge } from "./edge.ts"
 import { functionsIntake } from "./functions-intake.ts"
+import { functions } from "./functions.ts"
 import { idle } from "./idle.ts"
 import { life } from "./life.ts"
 import { suspends } from "./suspends.ts"
@@ -23,6 +24,7 @@ const benches: Readonly<Record<string, Bench>> = {
   builds,
   suspends,
   edge,
+  functions,
   "functions-intake": functionsIntake,
 }
 

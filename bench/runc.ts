@@ -1,4 +1,4 @@
-/** The peer: the same application with the same Node, started cold on the host by runc, in namespaces of its own but for the network. */
+/** The peer: the same application with the same interpreter, started cold on the host by runc, in namespaces of its own but for the network. */
 import { spawn } from "node:child_process"
 import { once } from "node:events"
 import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises"
@@ -17,15 +17,25 @@ export interface Runc extends AsyncDisposable {
 
 const LINKS = ["bin", "lib", "lib64", "sbin"]
 
+/** What runc starts: a server whose answers count from 1, on the port in its environment. */
+export interface RuncApp {
+  readonly file: string
+  readonly source: string
+  /** With our own Node, or what this host has of the language. */
+  readonly interpreter: "/app/node" | "/usr/bin/python3"
+}
+
+export const nodeApp: RuncApp = { file: "server.js", source: benchApp["server.js"], interpreter: "/app/node" }
+
 /** Prepares the bundle; the caller disposes it. */
-export const openRunc = async (): Promise<Runc> => {
+export const openRunc = async (app: RuncApp = nodeApp): Promise<Runc> => {
   const bundle = await mkdtemp(join(tmpdir(), "torpor-bench-runc-"))
   const root = join(bundle, "rootfs")
   for (const folder of ["usr", "app", "proc", "dev", "sys", "tmp"]) await mkdir(join(root, folder), { recursive: true })
   const port = await freePort()
-  await writeFile(join(root, "app/server.js"), benchApp["server.js"])
+  await writeFile(join(root, "app", app.file), app.source)
   await writeFile(join(root, "app/node"), "")
-  await writeFile(join(bundle, "config.json"), JSON.stringify(configOf(port)))
+  await writeFile(join(bundle, "config.json"), JSON.stringify(configOf(app, port)))
   await Promise.all(LINKS.map((name) => mkdir(join(root, name), { recursive: true })))
   let started = 0
   return {
@@ -62,14 +72,14 @@ const bind = (source: string, destination: string) => ({
   options: ["rbind", "ro", "nosuid"],
 })
 
-const configOf = (port: number) => ({
+const configOf = ({ interpreter, file }: RuncApp, port: number) => ({
   ociVersion: "1.0.2",
   root: { path: "rootfs", readonly: true },
   hostname: "bench",
   process: {
     terminal: false,
     user: { uid: 0, gid: 0 },
-    args: ["/app/node", "server.js"],
+    args: [interpreter, file],
     env: ["PATH=/usr/bin:/bin", "GREETING=hello", `PORT=${port}`],
     cwd: "/app",
     noNewPrivileges: true,

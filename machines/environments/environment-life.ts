@@ -114,7 +114,13 @@ export const createEnvironmentVerbs = (options: EnvironmentLifeOptions): Environ
         }
         const outcome = await serveEvent(session, given, signal)
         if (outcome.kind === "over") return outcome.ending
-        if (outcome.kind === "reset") await endPrograms(session, outcome.reason, signal)
+        if (outcome.kind !== "reset") continue
+        await endPrograms(session, outcome.reason, signal)
+        // AWS has it done within the next event. An emulated guest might take all of that one's time for it, and so of every one after it.
+        if (!outcome.hasBegun) continue
+        await initialise(session, options.initMs, signal)
+        // No event waited for it, or shall pay for it.
+        session.initMs = undefined
       }
     },
 

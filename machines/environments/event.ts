@@ -14,8 +14,8 @@ import { VmEnded } from "./vm-end.ts"
 /** What becomes of an environment whose event has been answered. */
 export type Outcome =
   | { readonly kind: "served" }
-  /** Its programs are ended, and begin again within the next event. */
-  | { readonly kind: "reset"; readonly reason: "TIMEOUT" | "FAILURE" }
+  /** Its programs are to be ended; `hasBegun`: their Init was over before the event, and may be done again. */
+  | { readonly kind: "reset"; readonly reason: "TIMEOUT" | "FAILURE"; readonly hasBegun: boolean }
   | { readonly kind: "over"; readonly ending: Ending }
 
 const TIMED_OUT = "Sandbox.Timedout"
@@ -62,7 +62,8 @@ export const serveEvent = async (session: Session, given: Given, signal: AbortSi
     const durationMs = isStarting || time.isLate ? time.elapsedMs : Math.min(taken.end.durationMs, time.elapsedMs)
     await conclude(session, connection, given, { durationMs, initMs, ...taken })
     if (!taken.end.isOver) return { kind: "served" }
-    return { kind: "reset", reason: taken.failure?.errorType === TIMED_OUT ? "TIMEOUT" : "FAILURE" }
+    const reason = taken.failure?.errorType === TIMED_OUT ? "TIMEOUT" : "FAILURE"
+    return { kind: "reset", reason, hasBegun: !isStarting }
   } catch (error) {
     return breakOff(session, connection, given, { time, initMs, isThawed, error })
   }

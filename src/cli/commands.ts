@@ -58,7 +58,7 @@ export const commands: Readonly<Record<string, Command>> = {
     options: {},
     examples: { "torpor quickstart": "see all of it once" },
     asRoot: true,
-    run: async (input) => (await import("./quickstart.ts")).quickstart(input),
+    run: async (input) => (await import("./quickstart/quickstart.ts")).quickstart(input),
   },
   setup: {
     summary: "install what this machine lacks, and build the base artefacts",

@@ -12,15 +12,15 @@ export interface Endpoint {
   close(): void
 }
 
-/** A client of a MicroVM's own URL, trusting the installation's CA. The caller closes it. */
-export const createEndpoint = (name: string, token: string, ca: string): Endpoint => {
+/** A client of a MicroVM's own URL, or without a token of a function's, trusting the installation's CA. The caller closes it. */
+export const createEndpoint = (name: string, token: string | undefined, ca: string): Endpoint => {
   const agent = new Agent({ keepAlive: true, ca })
   return {
     get: (path, headers = {}) =>
       new Promise((resolve, reject) => {
         const request = send(
           `https://${name}${path}`,
-          { agent, headers: { "x-aws-proxy-auth": token, ...headers } },
+          { agent, headers: { ...(token === undefined ? {} : { "x-aws-proxy-auth": token }), ...headers } },
           (response) => {
             text(response).then(
               (body) => resolve({ status: response.statusCode ?? 0, headers: response.headers, body }),

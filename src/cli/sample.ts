@@ -34,3 +34,21 @@ export const sampleFiles = { Dockerfile: DOCKERFILE, "server.js": SERVER }
 
 /** The sample as an archive. */
 export const sampleArchive = (): Promise<Buffer> => zipOf(sampleFiles)
+
+/** The handlers of the quickstart's functions, by the runtime that they are for. */
+export const sampleHandlers = {
+  "nodejs24.x": {
+    "index.mjs": `let count = 0
+export const handler = async (event) => ({ greeting: \`hello \${event.name ?? "world"} from Node\`, count: ++count })
+`,
+  },
+  "python3.13": {
+    "index.py": `count = 0
+
+def handler(event, context):
+    global count
+    count += 1
+    return {"greeting": f"hello {event.get('name', 'world')} from Python", "count": count}
+`,
+  },
+} as const

@@ -4,7 +4,7 @@ import { index, integer, pgTable, text, uuid } from "drizzle-orm/pg-core"
 import { at, bytea, oneOf } from "./columns.ts"
 import { initializations } from "./function-values.ts"
 import { hosts, vms } from "./schema.ts"
-import { causes, environmentStates, type Cause } from "./values.ts"
+import { causes, lifeStates, type Cause } from "./values.ts"
 
 /** Neither its function nor its version is referred to: both may be deleted while it comes to its end. */
 export const environments = pgTable(
@@ -28,7 +28,7 @@ export const environments = pgTable(
     /** All that it runs, encrypted: environment variables are secrets of the function's author. Whoever takes it over goes on with this. */
     sealedDefinition: bytea("sealed_definition").notNull(),
     initialization: text("initialization", { enum: initializations }).notNull(),
-    state: text("state", { enum: environmentStates }).notNull(),
+    state: text("state", { enum: lifeStates }).notNull(),
     stateReason: text("state_reason"),
     cause: text("cause", { enum: causes }).notNull().$type<Cause>(),
     createdAt: at("created_at").notNull(),
@@ -45,7 +45,7 @@ export const environments = pgTable(
     index("environments_over").on(table.hostId, table.terminatedAt),
     index("environments_of_vm").on(table.vmId),
     oneOf("environments_initialization", table.initialization, initializations),
-    oneOf("environments_state", table.state, environmentStates),
+    oneOf("environments_state", table.state, lifeStates),
     oneOf("environments_cause", table.cause, causes),
   ],
 )

@@ -1,9 +1,8 @@
 /** The words and documents that columns hold. States are AWS's own. */
-export const microvmStates = ["PENDING", "RUNNING", "SUSPENDING", "SUSPENDED", "TERMINATING", "TERMINATED"] as const
-export type MicrovmState = (typeof microvmStates)[number]
+export const lifeStates = ["PENDING", "RUNNING", "SUSPENDING", "SUSPENDED", "TERMINATING", "TERMINATED"] as const
+export type MicrovmState = (typeof lifeStates)[number]
 
 /** An execution environment has the same; at an event or frozen, it is RUNNING. */
-export const environmentStates = microvmStates
 export type EnvironmentState = MicrovmState
 
 export const imageStates = [

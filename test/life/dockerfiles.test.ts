@@ -37,7 +37,8 @@ describe("A Dockerfile as people have it", () => {
     expect(await app.json("/health")).toEqual({ user: 10001, directory: "/app", unbuffered: "1" })
   })
 
-  test("of Starlette and uvicorn, whose packages a stage installs, builds and answers", async () => {
+  test("of Starlette and uvicorn, whose packages a stage installs, builds and answers", async ({ skip }) => {
+    skip(!all, "installing packages with pip is in the test of Flask too: TORPOR_TEST_ALL=1 does both")
     const wheel = await toWheel("taxes", "2.0", "def with_tax(price):\n    return price * 1.2\n")
     const packages = { "vendor/taxes-2.0-py3-none-any.whl": wheel }
     await using app = await startApplication(daemon, "starlette", 8000, packages)
@@ -84,7 +85,8 @@ describe("A Dockerfile as people have it", () => {
     })
   })
 
-  test("of Ruby, with bundle install and an entry point of its own, builds and answers", async () => {
+  test("of Ruby, with bundle install and an entry point of its own, builds and answers", async ({ skip }) => {
+    skip(!all, "Bundler takes a minute of an emulated core: TORPOR_TEST_ALL=1 does it")
     await using app = await startApplication(daemon, "ruby", 9292)
     expect(await app.json("/path?q=two+words")).toEqual({
       path: "/path",

@@ -4,6 +4,7 @@ import { fileURLToPath } from "node:url"
 import { build } from "esbuild"
 import { expect, test } from "vitest"
 import { startFunction } from "./function.ts"
+import { CLIENT_OF_RIC, HANDLER_OF_RIC } from "./ric.ts"
 import { ARN, eventOf, openApi, openFiles, resultOf, startProgram } from "./program.ts"
 
 test("Middy's middleware and Powertools' logger work in a Node function as they are", async () => {
@@ -39,47 +40,14 @@ test("Middy's middleware and Powertools' logger work in a Node function as they 
   })
 })
 
-/** Its own client is native, and is built when it is installed; this one asks the same of the same API. */
-const CLIENT = `
-const http = require("node:http")
-const [hostname, port] = process.env.AWS_LAMBDA_RUNTIME_API.split(":")
-const agent = new http.Agent({ keepAlive: true, maxSockets: 1 })
-const ask = (method, path, body, headers = {}) => new Promise((resolve, reject) => {
-  const asked = http.request({ hostname, port, agent, method, path: "/2018-06-01/runtime/invocation/" + path, headers }, (answer) => {
-    let bodyJson = ""
-    answer.setEncoding("utf8").on("data", (data) => (bodyJson += data)).on("end", () => resolve({ bodyJson, headers: answer.headers }))
-  })
-  asked.on("error", reject).end(body)
-})
-exports.initializeClient = () => {}
-let told = Promise.resolve()
-exports.next = () => told.then(() => ask("GET", "next"))
-exports.done = (id, body) => void (told = ask("POST", id + "/response", body))
-exports.error = (id, body, xray) => void (told = ask("POST", id + "/error", body, { "lambda-runtime-function-xray-error-cause": xray }))
-`
-
-const HANDLER = `
-const handlers = {
-  echo: async (event) => event,
-  fail: async () => { throw new RangeError("asked to") },
-}
-exports.handler = (event) => handlers[event.do](event)
-exports.stream = awslambda.streamifyResponse(async (event, stream) => {
-  const response = awslambda.HttpResponseStream.from(stream, { statusCode: 201 })
-  response.write("begun")
-  if (event.fail) throw new RangeError("midway")
-  response.end()
-})
-`
-
 test("AWS's own client for Node speaks to our Runtime API: events, errors, streams, and an init that fails", async () => {
-  await using files = await openFiles({ "package.json": "{}", "index.js": HANDLER })
+  await using files = await openFiles({ "package.json": "{}", "index.js": HANDLER_OF_RIC })
   const installed = dirname(fileURLToPath(import.meta.resolve("aws-lambda-ric")))
   const ric = join(files.path, "ric")
   await mkdir(join(ric, "rapid-client.node"), { recursive: true })
   for (const name of ["index.mjs", "package.json"]) await cp(join(installed, name), join(ric, name))
   await writeFile(join(ric, "rapid-client.node/package.json"), '{"type":"commonjs"}')
-  await writeFile(join(ric, "rapid-client.node/index.js"), CLIENT)
+  await writeFile(join(ric, "rapid-client.node/index.js"), CLIENT_OF_RIC)
   const start = (api: Awaited<ReturnType<typeof openApi>>, handler: string) =>
     startProgram(api, [process.execPath, join(ric, "index.mjs")], {
       _HANDLER: handler,

@@ -135,7 +135,7 @@ describe("An environment", () => {
     await buffered.settled
   })
 
-  test("ends an event whose time is over, and begins again within the next; /tmp is as it was", async () => {
+  test("ends an event whose time is over, and begins again at once; /tmp is as it was", async () => {
     const late = await whole(give({ do: "hang" }, { timeoutMs: 1000 }))
     expect(late.failure).toEqual([
       "Sandbox.Timedout",

@@ -178,8 +178,6 @@ export const createMemoryEnvironments = (options: MemoryOptions = {}) => {
   }
 }
 
-export type MemoryEnvironments = ReturnType<typeof createMemoryEnvironments>
-
 const refused = (error: Error): EnvironmentAnswer => ({
   head: Promise.reject(error),
   body: Readable.from([]),

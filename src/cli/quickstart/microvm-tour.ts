@@ -1,7 +1,4 @@
-/** `torpor quickstart`: everything once, from an archive to a MicroVM that slept and woke, in a directory of its own that is gone afterwards. */
-import { mkdtemp, readFile, rm } from "node:fs/promises"
-import { tmpdir } from "node:os"
-import { join } from "node:path"
+import { readFile } from "node:fs/promises"
 import { setTimeout as sleep } from "node:timers/promises"
 import {
   CreateMicrovmAuthTokenCommand,
@@ -15,61 +12,26 @@ import {
   TerminateMicrovmCommand,
 } from "@aws-sdk/client-lambda-microvms"
 import { CreateBucketCommand, PutObjectCommand, S3Client } from "@aws-sdk/client-s3"
-import { ACCOUNT, imageArn } from "../../machines/arn.ts"
-import { startDaemon, type Daemon } from "../daemon.ts"
-import { stopPrivatePostgres } from "../db/private-postgres.ts"
-import { OperatorError } from "../errors.ts"
-import { createLog } from "../log.ts"
-import type { CommandInput } from "./commands.ts"
-import { createEndpoint } from "./endpoint.ts"
-import { sampleArchive } from "./sample.ts"
-import { runSetup } from "./setup/setup.ts"
+import { ACCOUNT, imageArn } from "../../../machines/arn.ts"
+import type { Daemon } from "../../daemon.ts"
+import { OperatorError } from "../../errors.ts"
+import { createEndpoint } from "../endpoint.ts"
+import { sampleArchive } from "../sample.ts"
+import { createStopwatch } from "./stopwatch.ts"
 
 const ROLE = `arn:aws:iam::${ACCOUNT}:role/quickstart`
 const POLL_MS = 50
 
-/** Runs it; the directory, its daemon and its Postgres are gone when it resolves, also when it fails. */
-export const quickstart = async ({ config, print, signal }: CommandInput): Promise<number> => {
-  await runSetup(config, print, signal)
-  const directory = await mkdtemp(join(tmpdir(), "torpor-quickstart-"))
-  const log = createLog(config.logLevel === "info" ? "error" : config.logLevel)
-  let hostId: string | undefined
-  try {
-    print(`Starting a daemon of its own in ${directory}`)
-    const own = {
-      ...config,
-      dataDirectory: directory,
-      databaseUrl: undefined,
-      api: { ...config.api, port: 0 },
-      edge: { ...config.edge, port: 0 },
-    }
-    const daemon = await startDaemon(own, log, print, signal)
-    hostId = daemon.hostId
-    try {
-      await tour(daemon, print, signal)
-    } finally {
-      await daemon.endAll()
-      await daemon.close()
-    }
-    return 0
-  } finally {
-    if (hostId !== undefined) await stopPrivatePostgres(directory, hostId)
-    await rm(directory, { recursive: true, force: true })
-    print("Nothing is left running.")
-  }
-}
-
-const tour = async (daemon: Daemon, print: (line: string) => void, signal: AbortSignal) => {
+/** From an archive with a Dockerfile to a MicroVM that slept and woke. */
+export const microvmTour = async (
+  daemon: Daemon,
+  print: (line: string) => void,
+  signal: AbortSignal,
+): Promise<void> => {
   const connection = { endpoint: daemon.apiUrl, region: daemon.credentials.region, credentials: daemon.credentials }
   const s3 = new S3Client({ ...connection, forcePathStyle: true })
   const client = new LambdaMicrovmsClient(connection)
-  const timed = async <Result>(what: string, work: () => Promise<Result>): Promise<Result> => {
-    const startedAt = performance.now()
-    const result = await work()
-    const tookMs = performance.now() - startedAt
-    print(`  ${what.padEnd(58)} ${tookMs < 2000 ? `${tookMs.toFixed(0)} ms` : `${(tookMs / 1000).toFixed(1)} s`}`)
-    return result
-  }
+  const timed = createStopwatch(print)
 
   await s3.send(new CreateBucketCommand({ Bucket: "quickstart" }))
   await s3.send(new PutObjectCommand({ Bucket: "quickstart", Key: "counter.zip", Body: await sampleArchive() }))

@@ -1,0 +1,147 @@
+/** What a function's caller waits for, beside the same handler in a server: in a VM that runs, and started cold by runc. */
+import {
+  DeleteFunctionCommand,
+  InvokeCommand,
+  PublishVersionCommand,
+  UpdateFunctionConfigurationCommand,
+  waitUntilFunctionUpdatedV2,
+  type LambdaClient,
+  type Runtime,
+} from "@aws-sdk/client-lambda"
+import { deploy, openLambda, type Files } from "../test/fixtures/functions.ts"
+import type { Bench } from "./bench.ts"
+import { openRunc, type RuncApp } from "./runc.ts"
+import { timed } from "./samples.ts"
+
+const NODE = "let count = 0\nexport const handler = async () => ({ count: ++count })\n"
+const PYTHON = `count = 0
+
+def handler(event, context):
+    global count
+    count += 1
+    return {"count": count}
+`
+const PYTHON_SERVER: RuncApp = {
+  file: "server.py",
+  interpreter: "/usr/bin/python3",
+  source: `import json, os
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+count = 0
+
+class Handler(BaseHTTPRequestHandler):
+    def do_GET(self):
+        global count
+        count += 1
+        body = json.dumps({"count": count}).encode()
+        self.send_response(200)
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+HTTPServer(("127.0.0.1", int(os.environ["PORT"])), Handler).serve_forever()
+`,
+}
+/** Its Init is slow, and so are its events when they ask for it. */
+const SLOW = `import { setTimeout as sleep } from "node:timers/promises"
+await sleep(5000)
+let count = 0
+export const handler = async ({ sleepMs = 0 }) => {
+  await sleep(sleepMs)
+  return { count: ++count }
+}
+`
+const AT_ONCE = 100
+
+export const functions: Bench = {
+  summary: "invoking functions warm and cold, beside a plain server and runc",
+  claims: [
+    { of: "warm invoke, above a plain server", most: 15 },
+    { of: "cold start of Node", by: "runc: Node to first answer", most: 0.7 },
+    { of: "cold start of Python", by: "runc: Python to first answer", most: 0.7 },
+    { of: "later environments of a 5 s Init", by: "first environment of a 5 s Init", most: 1 / 8 },
+  ],
+  notes: [
+    "A cold start is the first event of a version that was never invoked, in ms until its answer; runc's is until its first answer over HTTP.",
+  ],
+  async run({ daemon, rounds, progress, opened }) {
+    const lambda = await openLambda(daemon)
+    opened.defer(() => lambda.destroy())
+    const runcs = {
+      Node: opened.use(await openRunc()),
+      Python: opened.use(await openRunc(PYTHON_SERVER)),
+    }
+    const found: Record<string, number[]> = {}
+    const note = (name: string, tookMs: number) => void (found[name] ??= []).push(tookMs)
+    const make = (name: string, runtime: Runtime, files: Files) => deploy(lambda, name, runtime, files, { Timeout: 60 })
+    await make("node", "nodejs24.x", { "index.mjs": NODE })
+    await make("python", "python3.13", { "index.py": PYTHON })
+    await make("slow", "nodejs24.x", { "index.mjs": SLOW })
+
+    const vm = await daemon.run({ image: "bench" })
+    opened.defer(() => vm.close())
+    await vm.get("/")
+    for (let round = 1, count = 1; round <= rounds; round++, count++) {
+      const invokedMs = await timed(() => call(lambda, "node", count))
+      const askedMs = await timed(() => vm.get("/"))
+      // The first is a cold one.
+      if (round === 1) continue
+      note("warm invoke", invokedMs)
+      note("plain server", askedMs)
+      note("warm invoke, above a plain server", invokedMs - askedMs)
+    }
+    progress("functions: warm ones are measured")
+
+    for (let round = 1; round <= rounds; round++) {
+      for (const [language, name] of [
+        ["Node", "node"],
+        ["Python", "python"],
+      ] as const) {
+        const version = await publish(lambda, name, round)
+        note(`cold start of ${language}`, await timed(() => call(lambda, `${name}:${version}`, 1)))
+        await lambda.send(new DeleteFunctionCommand({ FunctionName: name, Qualifier: version }))
+        note(`runc: ${language} to first answer`, await runcs[language].start())
+      }
+      const last = Object.entries(found).map(([name, values]) => `${name} ${values.at(-1)?.toFixed(0)}`)
+      progress(`functions: round ${round} of ${rounds}: ${last.join(", ")}`)
+    }
+
+    for (let round = 1; round <= Math.min(rounds, 5); round++) {
+      const name = `slow:${await publish(lambda, "slow", round)}`
+      note("first environment of a 5 s Init", await timed(() => call(lambda, name, 1)))
+      // It is at work while the second is asked for.
+      const busy = call(lambda, name, 2, 3000)
+      note("later environments of a 5 s Init", await timed(() => call(lambda, name, 1)))
+      await busy
+    }
+
+    const crowd = `node:${await publish(lambda, "node", rounds + 1)}`
+    note(
+      `${AT_ONCE} events at once, none of them warm`,
+      await timed(() => Promise.all(Array.from({ length: AT_ONCE }, () => call(lambda, crowd)))),
+    )
+    return Object.fromEntries(Object.entries(found).map(([name, values]) => [name, { unit: "ms" as const, values }]))
+  },
+}
+
+/** Rejects unless it answers, with this count when one is expected. */
+const call = async (lambda: LambdaClient, name: string, count?: number, sleepMs = 0): Promise<void> => {
+  const { FunctionError, Payload = new Uint8Array() } = await lambda.send(
+    new InvokeCommand({ FunctionName: name, Payload: JSON.stringify({ sleepMs }) }),
+  )
+  const text = Buffer.from(Payload).toString()
+  if (FunctionError !== undefined) throw new Error(`${name} failed: ${text}`)
+  const answer = JSON.parse(text) as { count: number }
+  if (count !== undefined && answer.count !== count) throw new Error(`${name} should have counted ${count}: ${text}`)
+}
+
+/** Another version of the same code. */
+const publish = async (lambda: LambdaClient, name: string, round: number): Promise<string> => {
+  await lambda.send(new UpdateFunctionConfigurationCommand({ FunctionName: name, Description: `round ${round}` }))
+  await waitUntilFunctionUpdatedV2(
+    { client: lambda, maxWaitTime: 60, minDelay: 0.1, maxDelay: 1 },
+    { FunctionName: name },
+  )
+  const { Version = "" } = await lambda.send(new PublishVersionCommand({ FunctionName: name }))
+  return Version
+}

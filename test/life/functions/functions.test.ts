@@ -1,0 +1,229 @@
+/** Functions as people have them, deployed and invoked by the unmodified SDK, in environments that are real virtual machines. */
+import { execFileSync } from "node:child_process"
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises"
+import { tmpdir } from "node:os"
+import { dirname, join } from "node:path"
+import { fileURLToPath } from "node:url"
+import { InvokeWithResponseStreamCommand, type LambdaClient } from "@aws-sdk/client-lambda"
+import { build } from "esbuild"
+import { afterAll, beforeAll, describe, expect, test } from "vitest"
+import { CLIENT_OF_RIC, HANDLER_OF_RIC } from "../../agent-guest/functions/ric.ts"
+import { startTestDaemon, type TestDaemon } from "../../fixtures/daemon.ts"
+import { deploy, invoke, openLambda, publishLayer } from "../../fixtures/functions.ts"
+import { C_BOOTSTRAP, EXTENSION, NODE, PYTHON, SHELL_BOOTSTRAP, STREAM, UNRULY } from "./handlers.ts"
+
+let daemon: TestDaemon
+let lambda: LambdaClient
+beforeAll(async () => {
+  // AWS's ten seconds are too few for a guest that is emulated on a busy machine.
+  daemon = await startTestDaemon({}, { environments: { initSeconds: 120 } })
+  lambda = await openLambda(daemon)
+  const layers = await Promise.all([
+    publishLayer(lambda, "words", { "python/words.py": 'GREETING = "first"\nNAME = "layer"\n' }),
+    publishLayer(lambda, "better-words", { "python/words.py": 'GREETING = "hello"\nNAME = "layer"\n' }),
+  ])
+  const watching = await publishLayer(lambda, "watcher", { "extensions/watcher": EXTENSION })
+  await Promise.all([
+    deploy(lambda, "node", "nodejs24.x", { "index.mjs": NODE }, { Environment: { Variables: { GREETING: "hello" } } }),
+    deploy(lambda, "python", "python3.13", { "app.py": PYTHON }, { Handler: "app.handler", Layers: layers }),
+    deploy(lambda, "shell", "provided.al2023", { bootstrap: SHELL_BOOTSTRAP }, { Layers: [watching] }),
+    deploy(lambda, "compiled", "provided.al2023", { bootstrap: await compile(C_BOOTSTRAP) }),
+    deploy(lambda, "outside", "nodejs24.x", { "index.mjs": await bundleOf("outside-function.ts") }),
+    deploy(lambda, "ric", "provided.al2023", await ricFiles()),
+    deploy(lambda, "stream", "nodejs24.x", { "index.mjs": STREAM }, { Timeout: 30 }),
+    deploy(lambda, "unruly", "nodejs24.x", { "index.mjs": UNRULY }, { Timeout: 30 }),
+  ])
+})
+afterAll(async () => {
+  lambda.destroy()
+  await daemon[Symbol.asyncDispose]()
+})
+
+/** A static program, so that it is the same on whatever it runs on. */
+const compile = async (source: string): Promise<Buffer> => {
+  const directory = await mkdtemp(join(tmpdir(), "torpor-bootstrap-"))
+  try {
+    await writeFile(join(directory, "bootstrap.c"), source)
+    const program = join(directory, "bootstrap")
+    execFileSync("gcc", ["-static", "-O1", "-s", "-o", program, join(directory, "bootstrap.c")])
+    return await readFile(program)
+  } finally {
+    await rm(directory, { recursive: true })
+  }
+}
+
+const bundleOf = async (name: string): Promise<string> => {
+  const { outputFiles } = await build({
+    entryPoints: [fileURLToPath(new URL(`../../agent-guest/functions/${name}`, import.meta.url))],
+    bundle: true,
+    write: false,
+    platform: "node",
+    target: "node20",
+    format: "esm",
+    banner: { js: 'import { createRequire } from "node:module"; const require = createRequire(import.meta.url);' },
+  })
+  return outputFiles[0]?.text ?? ""
+}
+
+/** AWS's own client as a custom runtime, by the Node that the root file system has. */
+const ricFiles = async () => {
+  const installed = dirname(fileURLToPath(import.meta.resolve("aws-lambda-ric")))
+  return {
+    "package.json": "{}",
+    "index.js": HANDLER_OF_RIC,
+    bootstrap: "#!/bin/sh\nexec /usr/local/bin/node /var/task/ric/index.mjs\n",
+    "ric/index.mjs": await readFile(join(installed, "index.mjs")),
+    "ric/package.json": await readFile(join(installed, "package.json")),
+    "ric/rapid-client.node/package.json": '{"type":"commonjs"}',
+    "ric/rapid-client.node/index.js": CLIENT_OF_RIC,
+  }
+}
+
+describe("A function of", () => {
+  test("Node has its event, context and variables, and its memory from one event to the next", async () => {
+    const cold = await invoke(lambda, "node", { name: "ada" })
+    expect(cold).toMatchObject({
+      status: 200,
+      version: "$LATEST",
+      error: undefined,
+      payload: { greeting: "hello ada", count: 1, name: "node", memory: "128", uid: 993, directory: "/var/task" },
+    })
+    expect(cold.log).toMatch(/^START RequestId: \S+ Version: \$LATEST\n.*\tINFO\tgreeting ada\nEND RequestId: \S+\n/m)
+    expect(cold.log).toMatch(
+      /^REPORT RequestId: \S+\tDuration: [\d.]+ ms\tBilled Duration: \d+ ms\tMemory Size: 128 MB\tMax Memory Used: \d+ MB\tInit Duration: [\d.]+ ms\t$/m,
+    )
+    const warm = await invoke(lambda, "node", { name: "eve" })
+    expect(warm.payload).toMatchObject({ count: 2, id: (cold.payload as { id: string }).id })
+    expect(warm.log).not.toContain("Init Duration")
+    const { remaining } = warm.payload as { remaining: number }
+    expect(remaining).toBeGreaterThan(0)
+    expect(remaining).toBeLessThanOrEqual(3000)
+  })
+
+  test("Python imports what its layers have, the later one's before the earlier one's", async () => {
+    const { payload, log } = await invoke(lambda, "python", { n: 20 })
+    expect(payload, log).toEqual({ said: "hello from a layer", twice: 40, writable: false, temporary: true })
+    expect((await invoke(lambda, "python", { fail: true })).payload).toMatchObject({
+      errorType: "ZeroDivisionError",
+      errorMessage: "division by zero",
+    })
+  })
+
+  test("a shell script works as a runtime, watched by an extension", async () => {
+    const { payload, log } = await invoke(lambda, "shell", { text: "as it is" })
+    expect(payload, log).toEqual({ text: "as it is" })
+    expect(log).toContain("extension: INVOKE")
+    expect((await invoke(lambda, "shell", [2])).payload).toEqual([2])
+  })
+
+  test("C, compiled to one static program, works as a runtime", async () => {
+    const { payload, log } = await invoke(lambda, "compiled", { n: 1 })
+    expect(payload, log).toEqual({ length: 7 })
+  })
+
+  test("packages that are made for Lambda work as they are", async () => {
+    const { payload, log } = await invoke(lambda, "outside", { name: "ada" })
+    expect(payload, log).toEqual({ greeting: "hello ada" })
+    expect(log).toContain('"service":"outside"')
+  })
+
+  test("AWS's own runtime client is one like any other", async () => {
+    const { payload, log } = await invoke(lambda, "ric", { do: "echo", n: 1 })
+    expect(payload, log).toEqual({ do: "echo", n: 1 })
+    expect((await invoke(lambda, "ric", { do: "fail" })).payload).toMatchObject({ errorType: "RangeError" })
+  })
+})
+
+const streamOf = async (event: unknown) => {
+  const { EventStream } = await lambda.send(
+    new InvokeWithResponseStreamCommand({ FunctionName: "stream", Payload: JSON.stringify(event) }),
+  )
+  const chunks: Buffer[] = []
+  let complete: { ErrorCode?: string | undefined; ErrorDetails?: string | undefined } | undefined
+  for await (const { PayloadChunk, InvokeComplete } of EventStream ?? []) {
+    if (PayloadChunk?.Payload !== undefined) chunks.push(Buffer.from(PayloadChunk.Payload))
+    complete ??= InvokeComplete
+  }
+  return { body: Buffer.concat(chunks), pieces: chunks.length, complete }
+}
+
+describe("A response that streams", () => {
+  test("comes as it is written, whole, and tells of a failure midway", async () => {
+    const whole = await streamOf({ bytes: 2 ** 20 })
+    expect(whole.body.length).toBe(2 ** 20)
+    expect(whole.pieces).toBeGreaterThan(1)
+    expect(whole.complete?.ErrorCode).toBeUndefined()
+    const failed = await streamOf({ bytes: 10, fail: true })
+    expect(failed.body.toString()).toBe("x".repeat(10))
+    expect(failed.complete).toMatchObject({ ErrorCode: "Unhandled", ErrorDetails: expect.stringContaining("midway") })
+  })
+})
+
+describe("Environments", () => {
+  test("have one event at a time: two at once never meet", async () => {
+    const answers = await Promise.all([1, 2, 3].map(() => invoke(lambda, "node", { name: "at once", sleepMs: 500 })))
+    for (const { payload } of answers) expect(payload).toMatchObject({ meanwhile: 0 })
+    // One that has begun, and is at it until its time is over.
+    const { EventStream } = await lambda.send(
+      new InvokeWithResponseStreamCommand({ FunctionName: "stream", Payload: JSON.stringify({ hold: 600_000 }) }),
+    )
+    for await (const { PayloadChunk } of EventStream ?? []) {
+      const busy = Buffer.from(PayloadChunk?.Payload ?? []).toString()
+      const beside = (await streamOf({ hold: 0 })).body.toString()
+      expect([busy, beside]).toEqual([expect.stringMatching(/^[\da-f-]{36}$/), expect.stringMatching(/^[\da-f-]{36}$/)])
+      expect(beside).not.toBe(busy)
+      break
+    }
+  })
+
+  test("of one that never returns are reset at its limit, and the next event works", async () => {
+    const before = await invoke(lambda, "node", { name: "before" })
+    const { error, payload, log } = await invoke(lambda, "node", { name: "for ever", sleepMs: 600_000 })
+    expect({ error, payload }, log).toMatchObject({
+      error: "Unhandled",
+      payload: {
+        errorType: "Sandbox.Timedout",
+        errorMessage: expect.stringMatching(/^RequestId: \S+ Error: Task timed out after 3\.00 seconds$/),
+      },
+    })
+    expect(log).toContain("Status: timeout")
+    const after = await invoke(lambda, "node", { name: "after" })
+    expect(after).toMatchObject({ error: undefined, payload: { greeting: "hello after" } })
+    // Whichever was reset, its memory is gone.
+    expect((after.payload as { id: string }).id).not.toBe((before.payload as { id: string }).id)
+  })
+
+  test.for([
+    ["exits", { do: "exit", code: 3 }, "Runtime.ExitError", /Runtime exited with error: exit status 3$/],
+    ["eats memory", { do: "eat" }, "Runtime.ExitError", /Runtime exited with error: signal: killed$/],
+    ["forks without end", { do: "fork" }, "Runtime.ExitError", /Runtime exited with error: signal: killed$/],
+    ["answers 7 MB", { do: "answer", bytes: 7 * 2 ** 20 }, "Function.ResponseSizeTooLarge", /6291556 bytes/],
+    ["throws", { do: "throw" }, "TypeError", /^asked to$/],
+  ] as const)("of one that %s tell so, and the next event works", async ([, event, errorType, message]) => {
+    const { error, payload, log } = await invoke(lambda, "unruly", event)
+    expect({ error, payload }, log).toMatchObject({
+      error: "Unhandled",
+      payload: { errorType, errorMessage: expect.stringMatching(message) },
+    })
+    expect(await invoke(lambda, "unruly", { do: "answer", bytes: 3 })).toMatchObject({
+      error: undefined,
+      payload: "xxx",
+    })
+  })
+
+  test.for([
+    ["floods its log", { do: "flood" }, { lines: 200_000 }],
+    ["fills /tmp", { do: "fill" }, { code: "ENOSPC", mebibytes: 512 }],
+  ] as const)("of one that %s meet a limit, and the next event works", async ([, event, found]) => {
+    const { payload, log } = await invoke(lambda, "unruly", event)
+    if ("mebibytes" in found) {
+      const { code, mebibytes } = payload as { code: string; mebibytes: number }
+      expect(code, log).toBe("ENOSPC")
+      expect(Math.abs(mebibytes - found.mebibytes)).toBeLessThan(16)
+    } else expect(payload, log).toEqual(found)
+    expect(await invoke(lambda, "unruly", { do: "answer", bytes: 3 })).toMatchObject({
+      error: undefined,
+      payload: "xxx",
+    })
+  })
+})

@@ -4,12 +4,17 @@ import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import { dirname, join } from "node:path"
 import { fileURLToPath } from "node:url"
-import { InvokeWithResponseStreamCommand, type LambdaClient } from "@aws-sdk/client-lambda"
+import { CloudWatchLogsClient, FilterLogEventsCommand } from "@aws-sdk/client-cloudwatch-logs"
+import {
+  InvokeWithResponseStreamCommand,
+  type InvokeWithResponseStreamResponseEvent,
+  type LambdaClient,
+} from "@aws-sdk/client-lambda"
 import { build } from "esbuild"
 import { afterAll, beforeAll, describe, expect, test } from "vitest"
 import { CLIENT_OF_RIC, HANDLER_OF_RIC } from "../../agent-guest/functions/ric.ts"
-import { startTestDaemon, type TestDaemon } from "../../fixtures/daemon.ts"
-import { deploy, invoke, openLambda, publishLayer } from "../../fixtures/functions.ts"
+import { processesOf, startTestDaemon, type TestDaemon } from "../../fixtures/daemon.ts"
+import { connectionOf, deploy, invoke, openLambda, publishLayer, type Answer } from "../../fixtures/functions.ts"
 import { C_BOOTSTRAP, EXTENSION, NODE, PYTHON, SHELL_BOOTSTRAP, STREAM, UNRULY } from "./handlers.ts"
 
 let daemon: TestDaemon
@@ -227,3 +232,65 @@ describe("Environments", () => {
     })
   })
 })
+
+describe("A crash", () => {
+  /** An event that is at work when it resolves, and how its caller hears of its end. */
+  const hold = async (): Promise<{ id: string; end: Promise<unknown> }> => {
+    const { EventStream } = await lambda.send(
+      new InvokeWithResponseStreamCommand({ FunctionName: "stream", Payload: JSON.stringify({ hold: 600_000 }) }),
+    )
+    const frames = (EventStream ?? noFrames())[Symbol.asyncIterator]()
+    const { value } = await frames.next()
+    const rest = async () => {
+      for (;;) {
+        const { value: frame, done } = await frames.next()
+        if (done === true) return "ended without a word"
+        if (frame.InvokeComplete !== undefined) return frame.InvokeComplete.ErrorDetails
+      }
+    }
+    return {
+      id: Buffer.from(value?.PayloadChunk?.Payload ?? []).toString(),
+      end: rest().catch((error: Error) => error),
+    }
+  }
+
+  test("of an environment's VM is told to its caller, and the next event has another", async () => {
+    const { id, end } = await hold()
+    for (const pid of processesOf(daemon.hostId.slice(0, 8))) process.kill(pid, "SIGKILL")
+    expect(await end).toContain("Runtime.ExitError")
+    const next = (await streamOf({ hold: 0 })).body.toString()
+    expect(next).toMatch(/^[\da-f-]{36}$/)
+    expect(next).not.toBe(id)
+  })
+
+  test("of the daemon ends what was at an event, with its caller; what was frozen goes on, and no accepted event is lost", async () => {
+    // The only one there is.
+    const before = await invoke(lambda, "node", { name: "before" })
+    const { end } = await hold()
+    for (let event = 1; event <= 3; event++)
+      await invoke(lambda, "outside", { name: `asynchronous ${event}` }, { InvocationType: "Event", LogType: "None" })
+    await daemon.restart("SIGKILL")
+    expect(await end).toBeInstanceOf(Error)
+    lambda.destroy()
+    lambda = await openLambda(daemon)
+    const after = await invoke(lambda, "node", { name: "after" })
+    const seen = (answer: Answer) => answer.payload as { id: string; count: number }
+    expect(seen(after).id).toBe(seen(before).id)
+    expect(seen(after).count).toBeGreaterThan(seen(before).count)
+    const logs = new CloudWatchLogsClient(await connectionOf(daemon))
+    try {
+      await expect
+        .poll(async () => {
+          const { events } = await logs.send(
+            new FilterLogEventsCommand({ logGroupName: "/aws/lambda/outside", filterPattern: "asynchronous" }),
+          )
+          return new Set(events?.map(({ message }) => /asynchronous \d/.exec(message ?? "")?.[0]))
+        })
+        .toEqual(new Set(["asynchronous 1", "asynchronous 2", "asynchronous 3"]))
+    } finally {
+      logs.destroy()
+    }
+  })
+})
+
+async function* noFrames(): AsyncGenerator<InvokeWithResponseStreamResponseEvent> {}

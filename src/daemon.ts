@@ -7,21 +7,9 @@ import { hostname, totalmem } from "node:os"
 import { join } from "node:path"
 import { Registry as Metrics, collectDefaultMetrics } from "prom-client"
 import { ensureArtifacts } from "../images/artifacts.ts"
-import { openRuntimes } from "../images/runtimes/runtime-disks.ts"
 import { fetchUid, openRegistry } from "../images/registry/open-registry.ts"
 import { ACCOUNT } from "../machines/arn.ts"
-import { createDestinationCheck } from "../machines/functions/events/destinations/destinations.ts"
-import { openZip } from "../machines/functions/code/code-store.ts"
-import { createReadiness } from "../machines/functions/code/readiness.ts"
-import { buildDisk } from "../machines/functions/disks/disk-build.ts"
-import { diskOwners } from "../machines/functions/disks/disk-owners.ts"
-import { openDiskStore } from "../machines/functions/disks/disk-store.ts"
-import { defaultFunctionLimits } from "../machines/functions/ground.ts"
-import { openFunctions } from "../machines/functions/open-functions.ts"
-import { openServing, type ServingOptions } from "../machines/functions/open-serving.ts"
-import { openBases } from "../machines/environments/open-bases.ts"
 import { dropStaleBases } from "../machines/environments/runtime-bases.ts"
-import { createUrlRouter } from "../machines/functions/urls/router.ts"
 import { createBuildVerbs } from "../machines/building/build.ts"
 import { createBootSnapshots } from "../machines/building/boot-snapshots.ts"
 import { createImages } from "../machines/images.ts"
@@ -50,6 +38,7 @@ import { createUrlSignatures } from "./api/aws/functions/url-signatures.ts"
 import { createVerifier } from "./api/aws/sigv4.ts"
 import { createCodeLinks } from "./api/aws/functions/code/code-links.ts"
 import { serveApi } from "./api/server.ts"
+import { openFunctionRooms } from "./functions.ts"
 import { createLedger } from "./capacity/ledger.ts"
 import type { Config } from "./config.ts"
 import { openDataDirectory } from "./data-directory.ts"
@@ -275,52 +264,23 @@ export const startDaemon = async (
   await dropStaleBases(host, places, base.systemDisk, signal)
   await sweepHost(host)
   await layers.trim()
-  const diskBuild = { host, artifacts: base, snapshots, createOverlay, openZip: (zip: string) => openZip(store, zip) }
-  const functionDisks = opened.use(
-    await openDiskStore({
-      directory: join(data.path, "functions/disks"),
-      build: (zips, to, buildSignal) => buildDisk(diskBuild, zips, to, buildSignal),
-      owners: () => diskOwners(db, secrets, hostId),
-      maxConcurrentBuilds: config.maxConcurrentBuilds,
-      log,
-    }),
-  )
-  const runtimes = opened.use(openRuntimes(config, (line) => log.info(line)))
-  const bases = opened.use(
-    openBases({ host: { ...host, db }, places, artifacts: base, snapshots, createOverlay, runtimes }),
-  )
-  const functions = opened.use(
-    await openFunctions({
-      db,
-      hostId,
-      secrets,
-      store,
-      artifacts,
-      artifactDirectory,
-      readiness: createReadiness(runtimes, bases, functionDisks),
-      limits: defaultFunctionLimits,
-      checkDestination: createDestinationCheck(config.destinations),
-      log,
-    }),
-  )
   await restoreActors(host, registries, signal)
-  const serving = opened.use(
-    await openServing(
+  const { functions, serving, urls } = opened.use(
+    await openFunctionRooms(
       {
+        config,
         db,
         host,
         places,
-        emptyDrive: base.emptyDrive,
-        createOverlay,
+        base,
         secrets,
+        store,
+        artifacts,
+        artifactDirectory,
+        snapshots,
+        createOverlay,
         work,
-        ledger,
-        bases,
-        disks: functionDisks,
-        changes: functions.changes,
-        destinations: config.destinations,
         metrics,
-        limits: toServingLimits(config),
       },
       signal,
     ),
@@ -334,15 +294,7 @@ export const startDaemon = async (
       : { ...(await readGivenCertificate(config.tls)), caFile: undefined }
   const edge = await openEdge({
     router,
-    functionUrls: {
-      router: createUrlRouter({
-        db,
-        changes: functions.changes,
-        invoker: serving.invoking.invoker,
-        domain: `lambda-url.${config.domain}`,
-      }),
-      signatures: createUrlSignatures(createVerifier(keys)),
-    },
+    functionUrls: { router: urls, signatures: createUrlSignatures(createVerifier(keys)) },
     tokens,
     ...certificates,
     ...config.edge,
@@ -406,7 +358,7 @@ export const startDaemon = async (
       const [sleeping] = await Promise.all([
         suspendAll(registries.microvms, suspendSignal),
         // Nobody would give them events; others are begun when there are some.
-        unlessAborted(serving.environments.endAll("host", "The host goes to sleep."), suspendSignal),
+        unlessAborted(serving.endAll("The host goes to sleep."), suspendSignal),
       ])
       return sleeping
     },
@@ -420,31 +372,3 @@ export const startDaemon = async (
     close: () => held.disposeAsync(),
   }
 }
-
-const toServingLimits = ({ environments, events }: Config): ServingOptions["limits"] => ({
-  functions: defaultFunctionLimits,
-  environments: {
-    idleMs: environments.idleSeconds * 1000,
-    lifetimeMs: environments.lifetimeSeconds * 1000,
-    initMs: environments.initSeconds * 1000,
-  },
-  warm: { maxVms: environments.maxWarmVms, maxBookedShare: 0.5, idleMs: environments.warmSeconds * 1000 },
-  invoking: {
-    concurrentExecutions: defaultFunctionLimits.concurrentExecutions,
-    startsPerTenSeconds: environments.startsPerTenSeconds,
-    startsAtOnce: environments.maxConcurrentStarts,
-    waiting: {
-      count: environments.maxWaiting,
-      bytes: environments.maxWaitingMiB * 1024 ** 2,
-      waitMs: environments.waitSeconds * 1000,
-    },
-  },
-  events: {
-    eventsPerFunction: events.maxPerFunction,
-    bytesPerFunction: events.maxMiBPerFunction * 1024 ** 2,
-    events: events.max,
-    bytes: events.maxMiB * 1024 ** 2,
-  },
-  maxEventsInFlight: events.maxInFlight,
-  usageDays: environments.usageDays,
-})

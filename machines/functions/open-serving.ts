@@ -38,6 +38,8 @@ export interface Serving extends AsyncDisposable {
   readonly intake: AsyncIntake
   readonly provisions: Provisions
   readonly usage: UsageReader
+  /** No event is taken from the queue any more, and no environment is left when it resolves. */
+  endAll(reason: string): Promise<void>
 }
 
 /** How long what is in flight from the queue may take when the daemon closes. */
@@ -75,6 +77,11 @@ export const openServing = async (options: ServingOptions, signal: AbortSignal):
     intake,
     provisions,
     usage: createUsageReader(db, usage),
+    async endAll(reason) {
+      // First: what waits there would begin others.
+      await close(GRACE_MS)
+      await environments.endAll("host", reason)
+    },
     [Symbol.asyncDispose]: () => held.disposeAsync(),
   }
 }

@@ -1,0 +1,152 @@
+/** Lambda functions of a daemon, put together: what they are made of on this host, and all that serves them. */
+import { join } from "node:path"
+import type { Registry as Metrics } from "prom-client"
+import type { Artifacts as BaseArtifacts } from "../images/artifacts.ts"
+import { openRuntimes } from "../images/runtimes/runtime-disks.ts"
+import type { BootSnapshots } from "../machines/building/boot-snapshots.ts"
+import type { Places } from "../machines/disks.ts"
+import { openBases } from "../machines/environments/open-bases.ts"
+import { openZip } from "../machines/functions/code/code-store.ts"
+import { createReadiness } from "../machines/functions/code/readiness.ts"
+import { buildDisk } from "../machines/functions/disks/disk-build.ts"
+import { diskOwners } from "../machines/functions/disks/disk-owners.ts"
+import { openDiskStore } from "../machines/functions/disks/disk-store.ts"
+import { createDestinationCheck } from "../machines/functions/events/destinations/destinations.ts"
+import { defaultFunctionLimits } from "../machines/functions/ground.ts"
+import { openFunctions, type OpenFunctions } from "../machines/functions/open-functions.ts"
+import { openServing, type Serving, type ServingOptions } from "../machines/functions/open-serving.ts"
+import { createUrlRouter, type UrlRouter } from "../machines/functions/urls/router.ts"
+import type { VmHost } from "../machines/vm.ts"
+import type { Database } from "../machines/vm-row.ts"
+import type { Work } from "../machines/work.ts"
+import type { Config } from "./config.ts"
+import type { Secrets } from "./secrets.ts"
+import type { Artifacts } from "./store/artifact.ts"
+import type { ArtifactStore } from "./store/artifact-store.ts"
+
+export interface FunctionRoomsOptions {
+  readonly config: Config
+  readonly db: Database & { transaction<T>(work: (tx: Database) => Promise<T>): Promise<T> }
+  readonly host: VmHost
+  readonly places: Places
+  readonly base: BaseArtifacts
+  readonly secrets: Secrets
+  readonly store: ArtifactStore
+  readonly artifacts: Artifacts
+  readonly artifactDirectory: string
+  readonly snapshots: BootSnapshots
+  readonly createOverlay: (path: string) => Promise<void>
+  readonly work: Work
+  readonly metrics: Metrics
+}
+
+export interface FunctionRooms extends AsyncDisposable {
+  readonly functions: OpenFunctions
+  readonly serving: Serving
+  readonly urls: UrlRouter
+}
+
+/** Opens them, after the sweep of this host; environments that an earlier daemon left are taken over when it resolves. Disposing leaves them as they are. */
+export const openFunctionRooms = async (
+  {
+    config,
+    db,
+    host,
+    places,
+    base,
+    secrets,
+    store,
+    artifacts,
+    artifactDirectory,
+    snapshots,
+    createOverlay,
+    work,
+    metrics,
+  }: FunctionRoomsOptions,
+  signal: AbortSignal,
+): Promise<FunctionRooms> => {
+  const { hostId, ledger, log } = host
+  await using opened = new AsyncDisposableStack()
+  const diskBuild = { host, artifacts: base, snapshots, createOverlay, openZip: (zip: string) => openZip(store, zip) }
+  const disks = opened.use(
+    await openDiskStore({
+      directory: join(places.dataDirectory, "functions/disks"),
+      build: (zips, to, buildSignal) => buildDisk(diskBuild, zips, to, buildSignal),
+      owners: () => diskOwners(db, secrets, hostId),
+      maxConcurrentBuilds: config.maxConcurrentBuilds,
+      log,
+    }),
+  )
+  const runtimes = opened.use(openRuntimes(config, (line) => log.info(line)))
+  const bases = opened.use(
+    openBases({ host: { ...host, db }, places, artifacts: base, snapshots, createOverlay, runtimes }),
+  )
+  const functions = opened.use(
+    await openFunctions({
+      db,
+      hostId,
+      secrets,
+      store,
+      artifacts,
+      artifactDirectory,
+      readiness: createReadiness(runtimes, bases, disks),
+      limits: defaultFunctionLimits,
+      checkDestination: createDestinationCheck(config.destinations),
+      log,
+    }),
+  )
+  const { changes } = functions
+  const serving = opened.use(
+    await openServing(
+      {
+        db,
+        host,
+        places,
+        emptyDrive: base.emptyDrive,
+        createOverlay,
+        secrets,
+        work,
+        ledger,
+        bases,
+        disks,
+        changes,
+        destinations: config.destinations,
+        metrics,
+        limits: toLimits(config),
+      },
+      signal,
+    ),
+  )
+  const { invoker } = serving.invoking
+  const urls = createUrlRouter({ db, changes, invoker, domain: `lambda-url.${config.domain}` })
+  const held = opened.move()
+  return { functions, serving, urls, [Symbol.asyncDispose]: () => held.disposeAsync() }
+}
+
+const toLimits = ({ environments, events }: Config): ServingOptions["limits"] => ({
+  functions: defaultFunctionLimits,
+  environments: {
+    idleMs: environments.idleSeconds * 1000,
+    lifetimeMs: environments.lifetimeSeconds * 1000,
+    initMs: environments.initSeconds * 1000,
+  },
+  warm: { maxVms: environments.maxWarmVms, maxBookedShare: 0.5, idleMs: environments.warmSeconds * 1000 },
+  invoking: {
+    concurrentExecutions: defaultFunctionLimits.concurrentExecutions,
+    startsPerTenSeconds: environments.startsPerTenSeconds,
+    startsAtOnce: environments.maxConcurrentStarts,
+    waiting: {
+      count: environments.maxWaiting,
+      bytes: environments.maxWaitingMiB * 1024 ** 2,
+      waitMs: environments.waitSeconds * 1000,
+    },
+  },
+  events: {
+    eventsPerFunction: events.maxPerFunction,
+    bytesPerFunction: events.maxMiBPerFunction * 1024 ** 2,
+    events: events.max,
+    bytes: events.maxMiB * 1024 ** 2,
+  },
+  maxEventsInFlight: events.maxInFlight,
+  usageDays: environments.usageDays,
+})

@@ -1,6 +1,6 @@
 /**
- * A guest that has booted and done nothing yet, one for each size: what every VM of a build is launched from, so that only the first
- * build of a machine waits for a kernel. Made of what is installed here and now, and made again when that is another. They are in the
+ * Guests in which nothing of anybody's has been yet: one of each size that has booted, what every VM of a build is launched from, so that
+ * only the first build of a machine waits for a kernel; and those that functions of a runtime begin with. Made of what is installed here and now, and made again when that is another. They are in the
  * cache, shared by all data directories, and need no row: none of them may be missed by anything but the next build's start.
  */
 import { randomUUID } from "node:crypto"
@@ -13,8 +13,11 @@ import type { BasePaths, Vmm, VmSize } from "../../src/vmm/vmm.ts"
 import type { StorageUse } from "../resources.ts"
 
 export interface BootSnapshots {
-  /** One of this size. `make` answers with the directory of a base, which is taken over; it is asked when there is none that is current. */
-  of(size: VmSize, make: () => Promise<string>, signal: AbortSignal): Promise<BasePaths>
+  /**
+   * One of this size, and of this kind if it is more than booted. `make` answers with the directory of a base, which is taken over; it is
+   * asked when there is none that is current.
+   */
+  of(size: VmSize, make: () => Promise<string>, signal: AbortSignal, kind?: string): Promise<BasePaths>
   /** Of those that are there, and of those that were made of another system disk: nothing is launched from them any more. */
   usage(): Promise<Omit<StorageUse, "kind">>
   /** Removes the latter; answers what went. */
@@ -29,6 +32,7 @@ export const createBootSnapshots = (
 ): BootSnapshots => {
   const system = basename(dirname(systemDisk))
   const turns = new Map<string, Promise<unknown>>()
+  const lockOf = (name: string) => join(directory, `.${name}.lock`)
 
   const find = async (
     name: string,
@@ -39,10 +43,11 @@ export const createBootSnapshots = (
     const base = { directory: join(directory, name) }
     if (await vmm.isCurrent(base, size, signal)) return base
     await mkdir(directory, { recursive: true, mode: 0o700 })
-    await using _ = await lock(join(directory, ".lock"), signal)
+    // Of its own: whoever makes one may begin with another.
+    await using _ = await lock(lockOf(name), signal)
     if (await vmm.isCurrent(base, size, signal)) return base
-    await removeUnfinished(directory)
-    const unfinished = join(directory, `unfinished-${randomUUID()}`)
+    await removeUnfinished(directory, name)
+    const unfinished = join(directory, unfinishedOf(name, randomUUID()))
     try {
       // A program's work: the cache may be on another file system.
       await runCommand("mv", ["--no-target-directory", await make(), unfinished], { signal })
@@ -74,12 +79,14 @@ export const createBootSnapshots = (
     async prune(signal) {
       const stale = [...(await all())].filter(([name]) => isStale(name))
       if (stale.length === 0) return { count: 0, bytes: 0 }
-      await using _ = await lock(join(directory, ".lock"), signal)
-      for (const [name] of stale) await rm(join(directory, name), { recursive: true, force: true })
+      for (const [name] of stale) {
+        await using _ = await lock(lockOf(name), signal)
+        await rm(join(directory, name), { recursive: true, force: true })
+      }
       return { count: stale.length, bytes: sumOf(stale.map(([, bytes]) => bytes)) }
     },
-    of(size, make, signal) {
-      const name = `${system}-${size.memoryMiB}-${size.vcpus}`
+    of(size, make, signal, kind) {
+      const name = [system, size.memoryMiB, size.vcpus, ...(kind === undefined ? [] : [kind])].join("-")
       // One after the other: who comes second finds what the first has made, or makes it when the first has given up.
       const mine = (turns.get(name) ?? Promise.resolve()).then(() => find(name, size, make, signal))
       turns.set(
@@ -91,8 +98,10 @@ export const createBootSnapshots = (
   }
 }
 
+const unfinishedOf = (name: string, id: string) => `unfinished-${name}_${id}`
+
 /** What a killed daemon left: the lock says that none is at work. */
-const removeUnfinished = async (directory: string): Promise<void> => {
+const removeUnfinished = async (directory: string, name: string): Promise<void> => {
   for (const entry of await readdir(directory))
-    if (entry.startsWith("unfinished-")) await rm(join(directory, entry), { recursive: true, force: true })
+    if (entry.startsWith(unfinishedOf(name, ""))) await rm(join(directory, entry), { recursive: true, force: true })
 }

@@ -1,9 +1,10 @@
 /** Making a runtime's base: a VM with the runtime's disks is brought to where environments begin, and becomes files. */
 import { randomUUID } from "node:crypto"
-import { chmod, chown, mkdir, rename } from "node:fs/promises"
-import { dirname, join } from "node:path"
+import { chmod, chown, mkdir, readdir, rename, stat } from "node:fs/promises"
+import { dirname, join, relative } from "node:path"
 import type { RuntimeName } from "../../images/runtimes/runtimes.ts"
 import { vms } from "../../src/db/schema.ts"
+import { linkOrCopy } from "../../src/link-or-copy.ts"
 import { createBuildVm, died, type BuildLife, type BuildVmOptions } from "../building/build-vm.ts"
 import { FUNCTION_DRIVES } from "../functions/disks/function-disks.ts"
 import type { VmHost } from "../vm.ts"
@@ -11,6 +12,8 @@ import { HostFull } from "./environments.ts"
 import { trainRuntime } from "./training.ts"
 
 export const VCPUS = 1
+/** What the guest wrote to its root disk until then. */
+const TOP = "root.qcow2"
 
 /** The disks of a runtime: raw files. */
 export interface BaseGround {
@@ -30,6 +33,8 @@ export interface BaseToMake {
   /** Of its VMs. */
   readonly memoryMiB: number
   readonly ground: BaseGround
+  /** Equal for bases that would be made alike. */
+  readonly madeOf: string
   readonly directory: string
 }
 
@@ -61,7 +66,7 @@ export const makeRuntimeBase = async (
     await mkdir(dirname(directory), { recursive: true, mode: 0o700 })
     const { memoryBytes } = await vm.saveBase({ directory }, id)
     await vm.kill()
-    const top = join(directory, "root.qcow2")
+    const top = join(directory, TOP)
     await chown(overlay, 0, 0)
     await chmod(overlay, 0o444)
     await rename(overlay, top)
@@ -69,6 +74,31 @@ export const makeRuntimeBase = async (
   } finally {
     await host.end(vmId)
   }
+}
+
+/**
+ * The same, of what this machine keeps for all its data directories, since nothing of anybody's is in it: made when it isn't there. In
+ * `directory` its files have names of their own.
+ */
+export const takeRuntimeBase = async (
+  options: BaseMakingOptions,
+  wanted: BaseToMake,
+  signal: AbortSignal,
+): Promise<MadeBase> => {
+  const { directory, ground, madeOf, memoryMiB } = wanted
+  const make = async () => {
+    await makeRuntimeBase(options, wanted, signal)
+    return directory
+  }
+  const kept = await options.snapshots.of({ memoryMiB, vcpus: VCPUS }, make, signal, madeOf.slice(0, 16))
+  await mkdir(directory, { recursive: true, mode: 0o700 })
+  for (const entry of await readdir(kept.directory, { recursive: true, withFileTypes: true })) {
+    const from = join(entry.parentPath, entry.name)
+    const to = join(directory, relative(kept.directory, from))
+    await (entry.isDirectory() ? mkdir(to) : linkOrCopy(from, to))
+  }
+  const { blocks } = await stat(join(directory, "ram"))
+  return { rootDisk: [ground.rootDisk, join(directory, TOP)], memoryBytes: blocks * 512 }
 }
 
 /** The runtime's disk is there too, nothing is left of the start, and a runtime waits. */

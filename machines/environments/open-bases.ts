@@ -2,7 +2,7 @@
 import type { Artifacts } from "../../images/artifacts.ts"
 import type { Runtimes } from "../../images/runtimes/runtime-disks.ts"
 import type { BootSnapshots } from "../building/boot-snapshots.ts"
-import { makeRuntimeBase } from "./base-making.ts"
+import { takeRuntimeBase } from "./base-making.ts"
 import { createRuntimeBases, type RuntimeBases, type RuntimeBasesOptions } from "./runtime-bases.ts"
 
 export interface BasesOptions extends Pick<RuntimeBasesOptions, "host" | "places"> {
@@ -27,7 +27,7 @@ export const openBases = ({
     places,
     systemDisk: artifacts.systemDisk,
     disksOf: (runtime, signal) => runtimes.of(runtime, signal),
-    make: (base, signal) => makeRuntimeBase({ host, artifacts, snapshots, createOverlay }, base, signal),
+    make: (base, signal) => takeRuntimeBase({ host, artifacts, snapshots, createOverlay }, base, signal),
     signal: closing.signal,
   })
   return {

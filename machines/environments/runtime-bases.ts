@@ -85,7 +85,7 @@ export const createRuntimeBases = ({
     const directory = pathOf(id)
     const startedAt = performance.now()
     try {
-      const { rootDisk, memoryBytes } = await make({ id, runtime, memoryMiB, ground, directory }, closing)
+      const { rootDisk, memoryBytes } = await make({ id, runtime, memoryMiB, ground, madeOf, directory }, closing)
       await db.transaction(async (tx) => {
         await tx.insert(bases).values({
           id,
@@ -106,7 +106,7 @@ export const createRuntimeBases = ({
           })
       })
       const ms = Math.round(performance.now() - startedAt)
-      log.info({ runtime, memoryMiB, base: id, memoryBytes, ms }, "A runtime's base was made")
+      log.info({ runtime, memoryMiB, base: id, memoryBytes, ms }, "A runtime has a base")
     } catch (error) {
       // Without a row it is nobody's.
       await rm(directory, { recursive: true, force: true })

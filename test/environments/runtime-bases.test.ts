@@ -117,7 +117,14 @@ describe("The base of a runtime", () => {
     const runtime = "python3.13"
     const ground = await ensureRuntime(runtime, config, () => {}, signal)
     const id = randomUUID()
-    const wanted = { id, runtime, memoryMiB: 384, ground, directory: join(places.dataDirectory, "bases", id) } as const
+    const wanted = {
+      id,
+      runtime,
+      memoryMiB: 384,
+      ground,
+      madeOf: "",
+      directory: join(places.dataDirectory, "bases", id),
+    } as const
     const made = await makeRuntimeBase({ host, artifacts, snapshots, createOverlay }, wanted, signal)
     const disksOf = await makeFunctionDisks(join(places.dataDirectory, runtime), CODE)
     await expectSiblings({ under, base: { ...wanted, ...made }, runtime: ground, disks: disksOf }, runtime, 2)

@@ -4,7 +4,7 @@ import { text } from "node:stream/consumers"
 import { and, eq, isNull } from "drizzle-orm"
 import { expect, test } from "vitest"
 import { ensureRuntime } from "../../images/runtimes/runtime-disks.ts"
-import { makeRuntimeBase } from "../../machines/environments/base-making.ts"
+import { takeRuntimeBase } from "../../machines/environments/base-making.ts"
 import type { Environment } from "../../machines/environments/environments.ts"
 import { defaultEnvironmentLimits, openEnvironments } from "../../machines/environments/open-environments.ts"
 import { createRuntimeBases } from "../../machines/environments/runtime-bases.ts"
@@ -38,7 +38,7 @@ const open = async (under: VmHostUnderTest) => {
     places,
     systemDisk: artifacts.systemDisk,
     disksOf: (name) => ensureRuntime(name, { ...config, npmEnvironment: {} }, () => {}, signal),
-    make: (options, within) => makeRuntimeBase({ host, artifacts, snapshots, createOverlay }, options, within),
+    make: (options, within) => takeRuntimeBase({ host, artifacts, snapshots, createOverlay }, options, within),
     signal,
   })
   const { emptyDrive } = artifacts

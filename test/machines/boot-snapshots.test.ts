@@ -1,7 +1,7 @@
 import { existsSync, readdirSync } from "node:fs"
 import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises"
 import { tmpdir } from "node:os"
-import { join } from "node:path"
+import { basename, join } from "node:path"
 import { afterEach, beforeEach, expect, test } from "vitest"
 import { createBootSnapshots } from "../../machines/building/boot-snapshots.ts"
 
@@ -55,13 +55,25 @@ test("Who comes second makes it when the first has failed", async () => {
 
 test("It is made again when something else is installed, and what a killed daemon left half-made goes", async () => {
   const { directory: before } = await open().of(size, make("a"), signal)
-  await mkdir(join(directory, "boots/unfinished-by-somebody"))
+  await mkdir(join(directory, `boots/unfinished-${basename(before)}_by-somebody`))
   installed = "another"
   const { directory: after } = await open().of(size, make("b"), signal)
   expect(after).toBe(before)
   expect(made).toEqual(["a", "b"])
   expect(readdirSync(join(directory, "boots")).filter((name) => name.startsWith("unfinished"))).toEqual([])
   expect(existsSync(join(directory, "b"))).toBe(false)
+})
+
+test("One of another kind is made of the one that has booted, and beside it", async () => {
+  const snapshots = open()
+  const makeTrained = async () => {
+    await snapshots.of(size, make("booted"), signal)
+    return make("trained")()
+  }
+  const trained = await snapshots.of(size, makeTrained, signal, "trained")
+  expect(await isCurrent(trained)).toBe(true)
+  expect((await snapshots.of(size, make("again"), signal)).directory).not.toBe(trained.directory)
+  expect(made).toEqual(["booted", "trained"])
 })
 
 test("Of what is there only what another system's disk booted goes when it is pruned", async () => {

@@ -5,7 +5,7 @@ import { existsSync } from "node:fs"
 import { join } from "node:path"
 import { makeExt4 } from "../../../images/ext4.ts"
 import { ensureRuntime } from "../../../images/runtimes/runtime-disks.ts"
-import { makeRuntimeBase } from "../../../machines/environments/base-making.ts"
+import { takeRuntimeBase } from "../../../machines/environments/base-making.ts"
 import type { EnvironmentEvent } from "../../../machines/environments/environments.ts"
 import { openEnvironments } from "../../../machines/environments/open-environments.ts"
 import { createRuntimeBases } from "../../../machines/environments/runtime-bases.ts"
@@ -71,7 +71,7 @@ export const openEnvironmentsUnderTest = async (under: VmHostUnderTest) => {
     places,
     systemDisk: artifacts.systemDisk,
     disksOf: () => ensureRuntime("provided.al2023", { ...config, npmEnvironment: {} }, () => {}, signal),
-    make: (options, within) => makeRuntimeBase({ host, artifacts, snapshots, createOverlay }, options, within),
+    make: (options, within) => takeRuntimeBase({ host, artifacts, snapshots, createOverlay }, options, within),
     signal,
   })
   const work = createWork()

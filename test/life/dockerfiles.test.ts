@@ -47,7 +47,8 @@ describe("A Dockerfile as people have it", () => {
     expect(await app.get("/items/two")).toMatchObject({ status: 404, body: "Not Found" })
   })
 
-  test("of Express, with npm ci in a stage and the base's entry point, builds and answers", async () => {
+  test("of Express, with npm ci in a stage and the base's entry point, builds and answers", async ({ skip }) => {
+    skip(!all, "npm takes a minute of an emulated core: TORPOR_TEST_ALL=1 does it")
     const module = "exports.totalOf = (prices) => prices.reduce((sum, price) => sum + price, 0)\n"
     const packages = { "vendor/prices-1.0.0.tgz": await toTarball("prices", "1.0.0", module) }
     await using app = await startApplication(daemon, "express", 3000, packages)

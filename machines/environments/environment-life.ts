@@ -68,6 +68,18 @@ export const createEnvironmentVerbs = (options: EnvironmentLifeOptions): Environ
     }
   }
 
+  /** Frozen and stopped; or, where its guest doesn't say that it has done so, as it is until its next event: it may still do it then. */
+  const rest = async (session: Session, signal: AbortSignal) => {
+    try {
+      await freezeSession(session, signal)
+    } catch (error) {
+      if (signal.aborted || session.connection?.gone.aborted !== false) throw error
+      host.log.warn({ vmId: session.vmId, err: error }, "An environment could not be stopped between two events")
+      session.isFrozen = true
+      session.frozenAt = performance.now()
+    }
+  }
+
   return {
     async launch(vmId, signal) {
       const directory = await makeVmDirectory(host, vmId)
@@ -108,7 +120,7 @@ export const createEnvironmentVerbs = (options: EnvironmentLifeOptions): Environ
           // Whoever has just been answered may have another at once.
           await turn()
           if (session.desk.given !== undefined) continue
-          await freezeSession(session, signal)
+          await rest(session, signal)
           if (session.desk.given === undefined) return null
           continue
         }

@@ -67,7 +67,7 @@ export const openFiles = async (files: Readonly<Record<string, string>>) => {
   }
 }
 
-/** Starts a program; disposing it kills it. `said` is all that it said so far; `tell` gives it a line on its standard input. */
+/** Starts a program; disposing it kills it, with all that it has started: what waits for an event would hold its pipes open for ever. `said` is all that it said so far; `tell` gives it a line on its standard input. */
 export const startProgram = (
   api: Pick<RuntimeApi, "port">,
   argv: readonly string[],
@@ -76,6 +76,7 @@ export const startProgram = (
   const [file = "", ...rest] = argv
   const child = spawn(file, rest, {
     cwd: env["LAMBDA_TASK_ROOT"],
+    detached: true,
     stdio: ["pipe", "pipe", "pipe"],
     env: { PATH: process.env["PATH"], AWS_LAMBDA_RUNTIME_API: `127.0.0.1:${api.port}`, ...env },
   })
@@ -89,7 +90,11 @@ export const startProgram = (
     leave: () => void child.stdin.end(),
     tell: (line: string) => void child.stdin.write(`${line}\n`),
     async [Symbol.asyncDispose]() {
-      child.kill("SIGKILL")
+      try {
+        process.kill(-(child.pid ?? 0), "SIGKILL")
+      } catch {
+        // None of them is left.
+      }
       await closed
     },
   }

@@ -14,11 +14,10 @@ import { watchMemory } from "../fixtures/process-memory.ts"
 
 /**
  * What an emulated guest's Node takes and gives in good time: measured under TCG were 10 MiB/s up and 5 to 10 down, so that a GiB each way
- * would be four minutes. It is more than the daemon may grow, whose collector takes its time on a busy machine; that the edge carries a
- * GiB in less is shown in test/proxy/memory.test.ts.
+ * would be four minutes. It is twice what the daemon may grow; that the edge carries a GiB is shown in test/proxy/memory.test.ts.
  */
 const BYTES = 128 * 1024 * 1024
-const MAX_GROWTH_MIB = 96
+const MAX_GROWTH_MIB = 64
 
 let daemon: TestDaemon
 let vm: TestVm

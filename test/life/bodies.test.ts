@@ -14,10 +14,11 @@ import { watchMemory } from "../fixtures/process-memory.ts"
 
 /**
  * What an emulated guest's Node takes and gives in good time: measured under TCG were 10 MiB/s up and 5 to 10 down, so that a GiB each way
- * would be four minutes. It is twice what the daemon may grow; that the edge carries a GiB is shown in test/proxy/memory.test.ts.
+ * would be four minutes. It is twice what the daemon may grow, and that more than the 64 MiB of buffers after which V8 collects them
+ * (measured on a busy machine: 57 to 71); that the edge carries a GiB is shown in test/proxy/memory.test.ts.
  */
-const BYTES = 128 * 1024 * 1024
-const MAX_GROWTH_MIB = 64
+const BYTES = 192 * 1024 * 1024
+const MAX_GROWTH_MIB = 96
 
 let daemon: TestDaemon
 let vm: TestVm

@@ -2,14 +2,14 @@
  * Launch, sleep and wake of a VM that comes from a base. Each begins by looking at what an earlier, interrupted try left:
  * the row says how far it got, and a process that never ran on is thrown away.
  */
-import { rm } from "node:fs/promises"
+import { constants, copyFile, rm } from "node:fs/promises"
 import { createHash } from "node:crypto"
 import { eq } from "drizzle-orm"
 import { unlessAborted } from "../src/abort.ts"
 import { failpoint } from "../src/failpoint.ts"
 import { bases } from "../src/db/schema.ts"
 import type { ThawInput } from "../src/agent/thaw.ts"
-import type { Drive, LaunchSpec } from "../src/vmm/vmm.ts"
+import type { DeltaPaths, Drive, LaunchSpec } from "../src/vmm/vmm.ts"
 import { fromPlace, refuseLostDisk, toDriveFile, vmFiles, type Places } from "./disks.ts"
 import type { VmVerbs } from "./microvm.ts"
 import type { Slot } from "../src/net/slot.ts"
@@ -28,6 +28,18 @@ export interface VmLifeOptions {
   readonly stored: (vmId: string) => Promise<void>
 }
 
+/** What another VM of the same base has left: a VM that is launched from it goes on where that was. */
+export interface Remains {
+  readonly delta: Required<DeltaPaths>
+  /** Its root disk's overlay, of which a copy is made. */
+  readonly overlay: string
+}
+
+export interface LoadingVerbs extends VmVerbs {
+  /** A fresh launch from the base, or from what another VM has left on it; an earlier try is thrown away. */
+  launch(vmId: string, signal: AbortSignal, remains?: Remains): Promise<void>
+}
+
 /** The verbs of a statechart over this host. */
 export const createVmVerbs = ({
   host,
@@ -36,7 +48,7 @@ export const createVmVerbs = ({
   drivesOf = async () => [],
   hostnameOf = (vmId) => `microvm-${vmId.slice(0, 8)}`,
   stored,
-}: VmLifeOptions): VmVerbs => {
+}: VmLifeOptions): LoadingVerbs => {
   const { db, vmm, slots, ledger, log } = host
 
   const baseOf = async (row: VmRow): Promise<typeof bases.$inferSelect> => {
@@ -98,7 +110,7 @@ export const createVmVerbs = ({
   }
 
   return {
-    async launch(vmId, signal) {
+    async launch(vmId, signal, remains) {
       failpoint("launch: row stored")
       // The row has said since before the actor began that the VM starts; its latest step is waited for where the guest is let go.
       const storing = stored(vmId)
@@ -107,10 +119,17 @@ export const createVmVerbs = ({
       if (row.incarnation > 0) await host.stop(row)
       if (!ledger.reserve(vmId, row.memoryMiB)) throw new Error("there is not enough memory on this host")
       const [base, directory] = await Promise.all([baseOf(row), makeVmDirectory(host, vmId)])
-      await createOverlay(vmFiles(directory).overlay(row.diskGeneration))
+      const files = vmFiles(directory)
+      const overlay = files.overlay(row.diskGeneration)
+      const delta = remains === undefined ? undefined : { ...remains.delta, state: files.delta(0).state }
+      if (remains === undefined || delta === undefined) await createOverlay(overlay)
+      else {
+        await copyFile(remains.overlay, overlay, constants.COPYFILE_FICLONE)
+        await copyFile(remains.delta.state, delta.state)
+      }
       const slot = await slots.take(signal)
       try {
-        const loaded = await load(row, base, slot, undefined, signal)
+        const loaded = await load(row, base, slot, delta, signal)
         const { live } = loaded
         ;({ row } = loaded)
         failpoint("launch: loaded")

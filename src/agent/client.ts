@@ -149,8 +149,8 @@ export const createAgentClient = (address: string, port: number, secret: Buffer)
   return {
     ...createFunctionClient({
       ask,
-      async text(method, path, signal) {
-        const stream = open(method, path, undefined, signal)
+      async text(method, path, body, signal) {
+        const stream = open(method, path, body, signal)
         await answered(stream)
         return textOf(stream)
       },

@@ -8,6 +8,7 @@ import {
   type InvocationSpec,
   type ProcessSpec,
   type RecordSpec,
+  type RestoreSpec,
 } from "./protocol.ts"
 import { INVOCATION_HEADER } from "./version.ts"
 
@@ -22,8 +23,8 @@ export interface FunctionClient {
   untilInitialised(signal: AbortSignal): Promise<FunctionStep>
   /** Gives an event, one at a time; the answer's frames as they come, up to `settled`. */
   invokeFunction(spec: InvocationSpec, event: Buffer, signal: AbortSignal): AsyncGenerator<AnswerFrame>
-  /** Its runtime goes on after a restore. */
-  restoreFunction(signal: AbortSignal): Promise<void>
+  /** Its runtime goes on after a restore; resolves when it waits for its first event, or with the kind of failure that came before. */
+  restoreFunction(spec: RestoreSpec, signal: AbortSignal): Promise<FunctionStep>
   /** Its time is over: the invocation in progress ends with this, and there is no other before it is ended and started again. */
   failFunction(spec: FailureSpec, signal: AbortSignal): Promise<void>
   /** What only the host knows, for extensions that subscribed. */
@@ -35,7 +36,7 @@ export interface FunctionClient {
 /** What the agent's client has to ask with. */
 export interface Asking {
   ask(method: string, path: string, body: unknown, signal: AbortSignal): Promise<void>
-  text(method: string, path: string, signal: AbortSignal): Promise<string>
+  text(method: string, path: string, body: unknown, signal: AbortSignal): Promise<string>
   /** A stream whose answer's head has come. */
   answer(path: string, headers: OutgoingHttpHeaders, body: Buffer, signal: AbortSignal): Promise<ClientHttp2Stream>
 }
@@ -45,12 +46,13 @@ export const createFunctionClient = ({ ask, text, answer }: Asking): FunctionCli
   startWaiting: (spec, signal) => ask("PUT", "/function/waiting", spec, signal),
   endTraining: (signal) => ask("DELETE", "/function/training", undefined, signal),
   untilInitialised: async (signal) =>
-    FunctionStep.parse(JSON.parse(await text("GET", "/function/initialised", signal))),
+    FunctionStep.parse(JSON.parse(await text("GET", "/function/initialised", undefined, signal))),
   async *invokeFunction(spec, event, signal) {
     const header = Buffer.from(JSON.stringify(spec)).toString("base64url")
     yield* framesOf(await answer("/function/invocation", { [INVOCATION_HEADER]: header }, event, signal))
   },
-  restoreFunction: (signal) => ask("POST", "/function/restore", {}, signal),
+  restoreFunction: async (spec, signal) =>
+    FunctionStep.parse(JSON.parse(await text("POST", "/function/restore", spec, signal))),
   failFunction: (spec, signal) => ask("POST", "/function/failure", spec, signal),
   recordForFunction: (spec, signal) => ask("POST", "/function/record", spec, signal),
   endFunction: (reason, signal) => ask("DELETE", `/function?reason=${reason}`, undefined, signal),

@@ -33,7 +33,7 @@
  *     DELETE /function/training                                  the function of training is over; its runtime waits again
  *     GET    /function/initialised      {@link FunctionStep}     answers when runtime and extensions wait for their first event
  *     POST   /function/invocation       {@link InvocationSpec}, in a header; the body is the event; answered with answer-frames.ts
- *     POST   /function/restore                                   the runtime may go on, after the restore of a snapshot
+ *     POST   /function/restore          {@link RestoreSpec}      the runtime may go on, after the restore of a snapshot; {@link FunctionStep} when it waits for its first event
  *     POST   /function/failure          {@link FailureSpec}      its time has ended, and so has its invocation
  *     POST   /function/record           {@link RecordSpec}       what the host knows, for the extensions that subscribed
  *     DELETE /function?reason=                                   ends its programs: SPINDOWN, TIMEOUT or FAILURE; answers when none is left
@@ -266,7 +266,7 @@ export interface FunctionSpec {
   readonly isTraining?: boolean
 }
 
-/** Whether it came so far; `failed` is the kind of the failure that came before. What was said meanwhile is before the mark `initialised`. */
+/** Whether it came so far; `failed` is the kind of the failure that came before. What was said meanwhile is before the mark `initialised`, or `restored`. */
 export const FunctionStep = z.object({
   failed: z.string().max(256).nullable(),
   /** Some have registered: its end is theirs to know. */
@@ -284,6 +284,11 @@ export const InvocationEnd = z.object({
   maxMemoryBytes: z.number().int().nonnegative(),
 })
 export type InvocationEnd = z.infer<typeof InvocationEnd>
+
+export interface RestoreSpec {
+  /** Variables that the runtime did not have in its snapshot: an environment's own. */
+  readonly env: Readonly<Record<string, string>>
+}
 
 export interface InvocationSpec {
   readonly requestId: string

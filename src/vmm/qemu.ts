@@ -209,7 +209,7 @@ export const createQemuVmm = async (options: QemuOptions): Promise<Vmm> => {
       await using delta = spec.delta === undefined ? undefined : await openDelta(spec.delta)
       if (delta !== undefined && spec.delta !== undefined) {
         await giveTo(spec.slot.uid, [spec.delta.state])
-        refuseStrangers(delta.header, { ...spec, incarnation: spec.delta.incarnation, baseId: manifest.id })
+        refuseStrangers(delta.header, { ...spec, ...spec.delta, baseId: manifest.id })
       }
       const started = await startBeside(
         start(

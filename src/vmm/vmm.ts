@@ -71,7 +71,7 @@ export interface LaunchSpec extends VmSpec {
   readonly systemDisk: string
   readonly rootDisk: readonly DriveFile[]
   readonly extraDrives: readonly Drive[]
-  /** Present when the VM has slept: what it had changed, and its devices. */
+  /** Present when the VM has slept, or goes on from where another was: what that had changed, and its devices. */
   readonly delta?: DeltaPaths
   /** Where the guest gets a copy of the base's memory of its own, so that it can become another base; without it, it can sleep. */
   readonly memoryFile?: string
@@ -87,6 +87,8 @@ export interface DeltaPaths {
   readonly state: string
   /** The life whose memory it is: an older one's is never loaded. */
   readonly incarnation: number
+  /** The VM whose memory it was, when that is another, whose disks this one has copies of. */
+  readonly vmId?: string
 }
 
 export interface VmExit {

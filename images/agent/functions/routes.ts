@@ -10,6 +10,7 @@ import type {
   InvocationSpec,
   ProcessSpec,
   RecordSpec,
+  RestoreSpec,
 } from "../../../src/agent/protocol.ts"
 import { INVOCATION_HEADER } from "../../../src/agent/version.ts"
 import { bodyOf } from "../json-body.ts"
@@ -74,7 +75,13 @@ export const createFunctionRoutes = (processes: ProcessTable, listening: Listeni
         return { durationMs, isOver: api.isOver, maxMemoryBytes: readMemoryPeak() }
       })
     },
-    "POST /function/restore": async () => now().api.restore(),
+    "POST /function/restore": async (request) => {
+      const { api } = now()
+      api.restore((await bodyOf<RestoreSpec>(request)).env)
+      const failure = await Promise.race([api.restored.then(() => undefined), api.failed])
+      await processes.flush("restored")
+      return { failed: failure?.errorType ?? null, hasExtensions: api.hasExtensions } satisfies FunctionStep
+    },
     "POST /function/failure": async (request) => {
       const { errorType, errorMessage } = await bodyOf<FailureSpec>(request)
       now().api.fail(toFailure(errorType, errorMessage))

@@ -7,7 +7,7 @@ import type { AddressInfo } from "node:net"
 import { createExchangeServer } from "./exchange.ts"
 import { createExtensions, type Extension, type FunctionIdentity, type ShutdownReason } from "./extensions.ts"
 import { createInvocation, type Answer, type Failure, type Invocation, type InvocationEvent } from "./invocation.ts"
-import { createRuntime } from "./runtime.ts"
+import { createRuntime, type RestoredVariables } from "./runtime.ts"
 import { createTelemetry } from "./telemetry/telemetry.ts"
 
 const MAX_STREAMED_BYTES = 200 * 1024 ** 2
@@ -34,8 +34,9 @@ export interface RuntimeApi extends AsyncDisposable {
   readonly failed: Promise<Failure>
   /** Gives the runtime and the extensions an event, as soon as they ask. One at a time: throws when the last is not settled. */
   invoke(event: InvocationEvent): Answer
-  /** A restored runtime goes on. */
-  restore(): void
+  /** A restored runtime goes on, with these variables; `restored` says when it asks for its first event. */
+  restore(variables?: RestoredVariables): void
+  readonly restored: Promise<void>
   /** Its process has ended, or its time: the invocation in progress ends with this, and there is no other. The first failure stays. */
   fail(failure: Failure | ((requestId: string) => Failure)): void
   /** A record of what its owner knows, for the extensions that subscribed. */
@@ -56,10 +57,12 @@ export interface RuntimeApi extends AsyncDisposable {
 export const openRuntimeApi = async (options: RuntimeApiOptions): Promise<RuntimeApi> => {
   const registered = Promise.withResolvers<void>()
   const initialised = Promise.withResolvers<void>()
+  const restored = Promise.withResolvers<void>()
   const failed = Promise.withResolvers<Failure>()
   let current: Invocation | undefined
   let failure: Failure | undefined
   let isInitialised = false
+  let isRestored = false
 
   const openedAt = performance.now()
   const init = { initializationType: options.initializationType, phase: "init" }
@@ -83,6 +86,7 @@ export const openRuntimeApi = async (options: RuntimeApiOptions): Promise<Runtim
   }
 
   const moved = () => {
+    if (isRestored && runtime.isReady) restored.resolve()
     if (extensions.areRegistered) registered.resolve()
     // An invocation that came before the end of init waits for all of them, as one does that follows another.
     if (!runtime.isWaiting || !extensions.areWaiting || !extensions.areRegistered) return
@@ -159,7 +163,12 @@ export const openRuntimeApi = async (options: RuntimeApiOptions): Promise<Runtim
       moved()
       return invocation.answer
     },
-    restore: () => runtime.restore(),
+    restored: restored.promise,
+    restore(variables) {
+      isRestored = true
+      runtime.restore(variables)
+      moved()
+    },
     fail: (why) => fail(typeof why === "function" ? why(current?.event.requestId ?? randomUUID()) : why),
     record: telemetry.platform,
     line: telemetry.line,

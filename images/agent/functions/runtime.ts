@@ -10,6 +10,9 @@ const ERROR_TYPE = "lambda-runtime-function-error-type"
 const ERROR_BODY = "lambda-runtime-function-error-body"
 const RESPONSE_MODE = "lambda-runtime-function-response-mode"
 
+/** Variables of its environment that are others now, by their names: our own runtimes take them, and AWS's don't look. */
+export type RestoredVariables = Readonly<Record<string, string>>
+
 /** What whoever owns the runtime hears of it. */
 export interface RuntimeEvents {
   /** It has moved: whether it waits for an event may have changed. */
@@ -171,12 +174,16 @@ export const createRuntime = (events: RuntimeEvents, limits: RuntimeLimits) => {
       current = invocation
       give()
     },
+    /** It asks for an event, or has been asked for one: what follows its restore is over. */
+    get isReady() {
+      return state.now === "Ready"
+    },
     /** It has been restored: the hooks that follow are run before it asks for an event. */
-    restore() {
+    restore(variables: RestoredVariables | undefined) {
       // One without hooks of its own waits for its first event already.
       if (state.now !== "RestoreReady") return
       move("Restoring")
-      if (asking !== undefined) answer(asking, 200, "")
+      if (asking !== undefined) answer(asking, 200, variables === undefined ? "" : JSON.stringify(variables))
       asking = undefined
     },
   }

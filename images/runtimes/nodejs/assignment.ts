@@ -27,14 +27,15 @@ export const beAssigned = (): Assignment => {
     closeSync(0)
     // The lowest that is free: a function finds nothing on its standard input.
     openSync("/dev/null", "r")
-    // It has stood still since it was taken.
-    Object.defineProperty(performance, "timeOrigin", {
-      value: Date.now() - performance.now(),
-      configurable: true,
-      enumerable: true,
-    })
+    moveTimeOrigin()
   }
   return assignment
+}
+
+/** Its clock has stood still since the snapshot was taken that it comes from. */
+export const moveTimeOrigin = (): void => {
+  const value = Date.now() - performance.now()
+  Object.defineProperty(performance, "timeOrigin", { value, configurable: true, enumerable: true })
 }
 
 const readLine = (): string => {

@@ -1,4 +1,5 @@
 /** What a runtime of Node does once it has a function: it takes events, calls the handler, and answers. */
+import { moveTimeOrigin } from "./assignment.ts"
 import { callBack } from "./callback.ts"
 import { createClient, type Client, type Event } from "./client.ts"
 import { toContext, type Context } from "./context.ts"
@@ -37,8 +38,9 @@ export const serve = async (env: NodeJS.ProcessEnv, isTraining: boolean): Promis
   try {
     const { handler, isStreamed } = await load(serving)
     if (env["AWS_LAMBDA_INITIALIZATION_TYPE"] === "snap-start") {
-      await client.restored()
+      Object.assign(env, await client.restored())
       reseedAfterRestore()
+      moveTimeOrigin()
     }
     while (!serving.isEnding) {
       const event = await client.next().catch((error: unknown) => {

@@ -236,18 +236,19 @@ describe("A Node function", () => {
     ])
   })
 
-  test("is restored when its environment is, before its first event", async () => {
+  test("is restored when its environment is, before its first event, and has that one's variables", async () => {
+    const code = "export const handler = async (event, { logStreamName }) => ({ echo: event, logStreamName })"
     await using started = await start(
       "index.handler",
-      { "index.mjs": ECHO },
+      { "index.mjs": code },
       {
         api: { initializationType: "snap-start" },
         env: { AWS_LAMBDA_INITIALIZATION_TYPE: "snap-start" },
       },
     )
     await started.api.initialised
-    started.api.restore()
-    expect(await invoke(started, 1)).toEqual({ response: '{"echo":1}' })
+    started.api.restore({ AWS_LAMBDA_LOG_STREAM_NAME: "its own" })
+    expect(await invoke(started, 1)).toEqual({ response: '{"echo":1,"logStreamName":"its own"}' })
   })
 })
 

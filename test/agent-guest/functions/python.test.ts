@@ -205,7 +205,7 @@ register_before_snapshot(steps.append, "first")
 def restored():
     steps.append("restored")
 def handler(event, context):
-    return steps
+    return [*steps, context.log_stream_name]
 `
     const snapshotted = {
       api: { initializationType: "snap-start" },
@@ -213,8 +213,8 @@ def handler(event, context):
     } as const
     await using started = await start("app.handler", { "app.py": code }, snapshotted)
     await started.api.initialised
-    started.api.restore()
-    expect(await invoke(started, {})).toEqual({ response: '["first", "second", "restored"]' })
+    started.api.restore({ AWS_LAMBDA_LOG_STREAM_NAME: "its own" })
+    expect(await invoke(started, {})).toEqual({ response: '["first", "second", "restored", "its own"]' })
 
     const failing = code.replace('steps.append("restored")', "1 / 0")
     await using other = await start("app.handler", { "app.py": failing }, snapshotted)

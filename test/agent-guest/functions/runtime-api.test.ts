@@ -329,7 +329,9 @@ describe("The Runtime API", () => {
     const answer = api.invoke(eventOf(1))
     api.restore()
     expect(await restored).toMatchObject({ status: 200, text: "" })
-    const id = (await next(api)).headers.get("lambda-runtime-aws-request-id") ?? ""
+    const asked = next(api)
+    await api.restored
+    const id = (await asked).headers.get("lambda-runtime-aws-request-id") ?? ""
     await respond(api, id, "after")
     expect(await resultOf(answer)).toEqual({ response: "after" })
 

@@ -1,6 +1,7 @@
 """The Runtime API as its client, over one connection."""
 
 import http.client
+import json
 import urllib.parse
 
 
@@ -31,8 +32,9 @@ class Client:
         self._ask("POST", path + "/error", failure.to_json().encode("utf-8"), headers)
 
     def restored(self):
-        """Returns when the environment has been restored from its snapshot."""
-        self._ask("GET", "restore/next")
+        """Returns when the environment has been restored from its snapshot, with the variables that are others now."""
+        _, told = self._ask("GET", "restore/next")
+        return json.loads(told) if told else {}
 
 
 def header(text):

@@ -73,7 +73,7 @@ def _pass_snapshot(client):
                 raise Failure(kind, failure.message, failure.trace) from None
 
     _init(client, lambda: run("Runtime.BeforeSnapshotError", hooks.get_before_snapshot()), "init", _INIT_EXIT)
-    client.restored()
+    os.environ.update(client.restored())
     randomness.reseed()
     _init(client, lambda: run("Runtime.AfterRestoreError", hooks.get_after_restore()), "restore", _RESTORE_EXIT)
 

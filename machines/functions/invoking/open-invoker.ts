@@ -117,6 +117,11 @@ export const openInvoker = async (options: InvokerOptions): Promise<OpenInvoker>
   const give = async (lease: Lease, event: EnvironmentEvent, definition: Definition): Promise<Given | undefined> => {
     const { environment } = lease
     const answer = environment.invoke(event)
+    // Before what waits for the end on behalf of a caller, whose next event may be there at once.
+    answer.end.then(
+      () => lease.answered(),
+      () => {},
+    )
     const free = answer.settled.then(() => lease.release())
     try {
       const head = await answer.head

@@ -67,6 +67,28 @@ describe("An event", () => {
     expect(pool.use).toEqual({ idle: 1, busy: 1, starting: 0, waiting: 0 })
   })
 
+  it("waits for the environment that has just answered, and not for another that is started", async () => {
+    const { pool, take, environments } = open()
+    const hello = definitionOf("hello")
+    const one = await take(hello)
+    one.answered()
+    const second = take(hello)
+    await turn()
+    expect(pool.use).toEqual({ idle: 0, busy: 1, starting: 0, waiting: 1 })
+    one.release()
+    expect((await second).environment).toBe(one.environment)
+    expect(environments.made).toHaveLength(1)
+  })
+
+  it("has one started when there is more to be done after an answer than it can wait for", async () => {
+    const { take, environments } = open()
+    const hello = definitionOf("hello")
+    const one = await take(hello)
+    one.answered()
+    expect((await take(hello)).environment).not.toBe(one.environment)
+    expect(environments.made).toHaveLength(2)
+  })
+
   it("that nobody waits for any more gives up its place, and what was begun goes on", async () => {
     let open1 = () => {}
     const { pool, take } = open({ init: () => new Promise<void>((resolve) => (open1 = resolve)) })

@@ -1,10 +1,11 @@
 /**
  * Environments, given to one event at a time, kept while nobody wants them, and started while there are too few.
  *
- *   take ── idle? ──────────────────────────────► event ── release ─► waited for? ─► the earliest event
- *     └── else wait ◄── start ◄── room? ◄── the longest idle is deflated   └── idle
+ *   take ── idle? ──────────────────────────────► event ── answered ─► release ─► waited for? ─► the earliest event
+ *     └── else wait ◄── start ◄── room? ◄── the longest idle is deflated              └── idle
  *
- * An event that waits takes whatever of its definition is free first; what was started for it is idle then. Of the functions that wait,
+ * An event that waits takes whatever of its definition is free first; what was started for it is idle then. Nothing is started for it while
+ * one that has just answered is about to be free: a caller who waits for each answer before the next event has one environment. Of the functions that wait,
  * the one with the fewest environments is next, so that many events of one don't hold up another's first.
  */
 import type { Log } from "../../../../src/log.ts"
@@ -31,6 +32,8 @@ export interface PoolOptions {
 /** An environment that was given to one event. */
 export interface Lease {
   readonly environment: Environment
+  /** The event's answer is whole: it is settled soon, where nothing else is done after it. */
+  answered(): void
   /** To be called once, when the event is settled. */
   release(): void
 }
@@ -60,6 +63,8 @@ export interface Pool extends AsyncDisposable {
 
 /** How often a VM may fail before its event is told. */
 const MAX_FAILURES = 2
+/** How long an event waits for what has answered another, before an environment is started for it: about as long as a start takes. */
+const SETTLING_MS = 250
 
 interface Dismissal {
   readonly cause: Cause
@@ -81,6 +86,8 @@ export const openPool = ({ environments, startsAtOnce, admit, onRoom, log, ...op
   const busy = new Set<Environment>()
   /** Environments of a function that are there or are being started; starts of a definition for events. */
   const [held, starting] = [createCounts(), createCounts()]
+  /** Those of a definition that have answered, and are about to be free. */
+  const settling = createCounts()
   const starts = new Map<Promise<void>, Definition>()
   /** Why what is being started of a definition is not wanted any more. */
   const retired = new Map<string, Dismissal>()
@@ -90,11 +97,20 @@ export const openPool = ({ environments, startsAtOnce, admit, onRoom, log, ...op
 
   const fits = ({ settings }: Definition) => settings.memoryMiB < fullMiB
 
-  /** The function's earliest event that no start is under way for. */
+  /** How many events of a definition need no other start. */
+  const coming = (id: string) => starting.of(id) + settling.of(id)
+
+  /** The function's earliest event that nothing is on its way for. */
   const unserved = (line: ReadonlySet<Waiter>): Waiter | undefined => {
     const seen = createCounts()
-    for (const waiter of line) if (seen.add(waiter.definition.id) > starting.of(waiter.definition.id)) return waiter
+    for (const waiter of line) if (seen.add(waiter.definition.id) > coming(waiter.definition.id)) return waiter
     return undefined
+  }
+
+  const waitersOf = ({ id, functionId }: Definition): number => {
+    let count = 0
+    for (const { definition } of waiting.lines.get(functionId) ?? []) if (definition.id === id) count++
+    return count
   }
 
   const nextWaiter = (accepts: (definition: Definition) => boolean): Waiter | undefined => {
@@ -232,14 +248,32 @@ export const openPool = ({ environments, startsAtOnce, admit, onRoom, log, ...op
     else end(environment, cause, reason)
   }
 
-  const lease = (environment: Environment): Lease => ({
-    environment,
-    release() {
-      busy.delete(environment)
-      offer(environment)
-      pump()
-    },
-  })
+  const lease = (environment: Environment): Lease => {
+    const { definitionId } = environment
+    let settled: NodeJS.Timeout | undefined
+    const stopSettling = () => {
+      if (settled === undefined) return
+      clearTimeout(settled)
+      settled = undefined
+      settling.take(definitionId)
+    }
+    return {
+      environment,
+      answered() {
+        settling.add(definitionId)
+        settled = setTimeout(() => {
+          stopSettling()
+          pump()
+        }, SETTLING_MS)
+      },
+      release() {
+        stopSettling()
+        busy.delete(environment)
+        offer(environment)
+        pump()
+      },
+    }
+  }
 
   for (const environment of environments.idle()) {
     watch(environment)
@@ -256,7 +290,7 @@ export const openPool = ({ environments, startsAtOnce, admit, onRoom, log, ...op
         busy.add(found)
         return lease(found)
       }
-      admit(definition)
+      if (waitersOf(definition) >= coming(definition.id)) admit(definition)
       const given = waiting.wait(definition, bytes, signal)
       pump()
       const taken = lease(await given)

@@ -138,6 +138,25 @@ const File = z.strictObject({
       idleTimeoutSeconds: z.number().int().min(1).max(3600).default(65),
     })
     .prefault({}),
+  /** What an account may have of functions in a region. */
+  functions: z
+    .strictObject({
+      /** Events being handled at once. */
+      concurrentExecutions: z.number().int().min(1).max(1_000_000).default(1000),
+      /** What reserved and provisioned concurrency must leave of it to functions that have none. */
+      unreservedExecutions: z.number().int().min(0).default(100),
+      /** Zips of all versions of functions and layers together, each counted. */
+      maxCodeMiB: z.number().int().min(1).default(76_800),
+      /** Versions of functions and layers together. */
+      maxVersions: z.number().int().min(1).default(50_000),
+      /** Of one function. */
+      maxAliases: z.number().int().min(1).default(1000),
+    })
+    .refine(({ concurrentExecutions, unreservedExecutions }) => unreservedExecutions <= concurrentExecutions, {
+      path: ["unreservedExecutions"],
+      error: "must be at most concurrentExecutions",
+    })
+    .prefault({}),
   /** Execution environments of functions. */
   environments: z
     .strictObject({

@@ -12,7 +12,7 @@ import { buildDisk } from "../machines/functions/disks/disk-build.ts"
 import { diskOwners } from "../machines/functions/disks/disk-owners.ts"
 import { openDiskStore } from "../machines/functions/disks/disk-store.ts"
 import { createDestinationCheck } from "../machines/functions/events/destinations/destinations.ts"
-import { defaultFunctionLimits } from "../machines/functions/ground.ts"
+import { toFunctionLimits } from "../machines/functions/ground.ts"
 import { openFunctions, type OpenFunctions } from "../machines/functions/open-functions.ts"
 import { openServing, type Serving, type ServingOptions } from "../machines/functions/open-serving.ts"
 import { createUrlRouter, type UrlRouter } from "../machines/functions/urls/router.ts"
@@ -90,7 +90,7 @@ export const openFunctionRooms = async (
       artifacts,
       artifactDirectory,
       readiness: createReadiness(runtimes, bases, disks),
-      limits: defaultFunctionLimits,
+      limits: toFunctionLimits(config.functions),
       checkDestination: createDestinationCheck(config.destinations),
       log,
     }),
@@ -123,8 +123,8 @@ export const openFunctionRooms = async (
   return { functions, serving, urls, [Symbol.asyncDispose]: () => held.disposeAsync() }
 }
 
-const toLimits = ({ environments, events }: Config): ServingOptions["limits"] => ({
-  functions: defaultFunctionLimits,
+const toLimits = ({ functions, environments, events }: Config): ServingOptions["limits"] => ({
+  functions: toFunctionLimits(functions),
   environments: {
     idleMs: environments.idleSeconds * 1000,
     lifetimeMs: environments.lifetimeSeconds * 1000,
@@ -132,7 +132,7 @@ const toLimits = ({ environments, events }: Config): ServingOptions["limits"] =>
   },
   warm: { maxVms: environments.maxWarmVms, maxBookedShare: 0.5, idleMs: environments.warmSeconds * 1000 },
   invoking: {
-    concurrentExecutions: defaultFunctionLimits.concurrentExecutions,
+    concurrentExecutions: functions.concurrentExecutions,
     startsPerTenSeconds: environments.startsPerTenSeconds,
     startsAtOnce: environments.maxConcurrentStarts,
     waiting: {

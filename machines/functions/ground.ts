@@ -1,4 +1,5 @@
 /** What every verb about functions stands on. */
+import type { Settings } from "../../src/config.ts"
 import type { Log } from "../../src/log.ts"
 import type { Artifacts } from "../../src/store/artifact.ts"
 import type { SecretBox } from "../images.ts"
@@ -22,13 +23,18 @@ export interface FunctionLimits {
   readonly unreservedExecutions: number
 }
 
-export const defaultFunctionLimits: FunctionLimits = {
-  codeBytes: 80_530_636_800,
-  versions: 50_000,
-  aliases: 1000,
-  concurrentExecutions: 1000,
-  unreservedExecutions: 100,
-}
+/** As the operator has decided them. */
+export const toFunctionLimits = ({
+  maxCodeMiB,
+  maxVersions,
+  maxAliases,
+  ...executions
+}: Settings["functions"]): FunctionLimits => ({
+  codeBytes: maxCodeMiB * 1024 ** 2,
+  versions: maxVersions,
+  aliases: maxAliases,
+  ...executions,
+})
 
 export interface FunctionsGround {
   readonly db: Database & { transaction<T>(work: (tx: Database) => Promise<T>): Promise<T> }

@@ -16,12 +16,14 @@ import { sharesOf } from "./provision-rows.ts"
 export interface KeepingOptions {
   readonly db: Database
   readonly definitions: Pick<DefinitionCache, "of">
-  readonly pool: Pick<Pool, "prepare" | "dismiss" | "kept">
+  readonly pool: Pick<Pool, "prepare" | "preparing" | "dismiss" | "kept">
   readonly changes: Pick<FunctionChanges, "listen">
   readonly log: Log
 }
 
 export interface KeepingState {
+  /** How many are initialised, or are being started: those that wait for room are not. */
+  readonly allocated: number
   /** How many are initialised. */
   readonly available: number
   /** The Init of one has failed: no more are started until it is asked for again. */
@@ -30,8 +32,8 @@ export interface KeepingState {
 
 export interface Keeping extends AsyncDisposable {
   state(functionId: string, qualifier: string): Promise<KeepingState>
-  /** What has failed is tried again. */
-  retry(functionId: string): void
+  /** What has failed is tried again at the function's next change. */
+  forgive(functionId: string): void
   /** Resolves when nothing is being compared; what was begun then may still start. */
   settled(): Promise<void>
 }
@@ -140,19 +142,20 @@ export const openKeeping = async ({ db, definitions, pool, changes, log }: Keepi
 
   return {
     async state(functionId, qualifier) {
-      let [available, hasFailed] = [0, false]
+      let [allocated, available, hasFailed] = [0, 0, false]
       for (const [definitionId, { count, byQualifier }] of await wantedOf(functionId)) {
         const share = byQualifier.get(qualifier)
         if (share === undefined) continue
-        const there = Math.min(count, keptOf(functionId, definitionId).length)
-        available += Math.floor((there * share) / count)
+        const there = keptOf(functionId, definitionId).length
+        const shareOf = (some: number) => Math.floor((Math.min(count, some) * share) / count)
+        available += shareOf(there)
+        allocated += shareOf(there + pool.preparing(definitionId))
         hasFailed ||= failed.has(definitionId)
       }
-      return { available, hasFailed }
+      return { allocated, available, hasFailed }
     },
-    retry(functionId) {
+    forgive(functionId) {
       for (const [definitionId, owner] of failed) if (owner === functionId) failed.delete(definitionId)
-      begin(functionId)
     },
     settled,
     async [Symbol.asyncDispose]() {

@@ -3,6 +3,7 @@ import { and, asc, eq, inArray } from "drizzle-orm"
 import { functionAliases, functionProvisions, functionVersions } from "../../../src/db/functions.ts"
 import type { Database } from "../../vm-row.ts"
 import { parseVersion } from "../names.ts"
+import { conflict, invalid } from "../refusals.ts"
 
 export type ProvisionRow = typeof functionProvisions.$inferSelect
 
@@ -26,6 +27,25 @@ export const findProvision = async (
     .where(and(eq(functionProvisions.functionId, functionId), eq(functionProvisions.qualifier, qualifier)))
   return row
 }
+
+/**
+ * Throws where an alias that has some would lead to a version by number that cannot have any more: the unpublished one, or one that has
+ * some of its own, of which it would be said twice how many there are.
+ */
+export const checkProvisionedAlias = async (
+  db: Database,
+  functionId: string,
+  numbers: readonly (number | null | undefined)[],
+): Promise<void> => {
+  for (const number of numbers) {
+    if (number === 0) throw unpublished()
+    if (number !== undefined && number !== null && (await findProvision(db, functionId, String(number))))
+      throw conflict("Alias can't be used for Provisioned Concurrency configuration on an already Provisioned version")
+  }
+}
+
+export const unpublished = () =>
+  invalid("Provisioned Concurrency Configs cannot be applied to unpublished function versions.")
 
 /** Of every version that its qualifiers lead to: an alias with two versions has as many of each as its weights say. */
 export const sharesOf = async (db: Database, functionId: string): Promise<Share[]> => {

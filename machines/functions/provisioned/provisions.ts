@@ -11,11 +11,14 @@ import { conflict, invalid } from "../refusals.ts"
 import { findFunction, findVersion, lockFunction, type FunctionRow } from "../rows.ts"
 import { lockConcurrency } from "../settings/concurrency-lock.ts"
 import type { Keeping } from "./keeping.ts"
-import { findProvision, type ProvisionRow } from "./provision-rows.ts"
+import { checkProvisionedAlias, findProvision, unpublished, type ProvisionRow } from "./provision-rows.ts"
 
 export interface Provision {
   readonly qualifier: string
   readonly requested: number
+  /** Environments that are initialised, or are being started. */
+  readonly allocated: number
+  /** Those that are initialised. */
   readonly available: number
   readonly status: "IN_PROGRESS" | "READY" | "FAILED"
   readonly reason: string | undefined
@@ -38,18 +41,18 @@ const notProvisioned = () =>
 
 export const createProvisions = (
   { db, changes, limits }: Pick<FunctionsGround, "db" | "changes" | "limits">,
-  keeping: Pick<Keeping, "state" | "retry">,
+  keeping: Pick<Keeping, "state" | "forgive">,
 ): Provisions => {
   const describe = async ({ functionId, qualifier, requested, modifiedAt }: ProvisionRow): Promise<Provision> => {
-    const { available, hasFailed } = await keeping.state(functionId, qualifier)
+    const { allocated, available, hasFailed } = await keeping.state(functionId, qualifier)
     const status = hasFailed ? "FAILED" : available >= requested ? "READY" : "IN_PROGRESS"
     const reason = hasFailed ? "FUNCTION_ERROR_INIT_FAILURE" : undefined
-    return { qualifier, requested, available, status, reason, modifiedAt }
+    return { qualifier, requested, allocated, available, status, reason, modifiedAt }
   }
 
   const qualifierOf = ({ qualifier }: FunctionReference): string => {
     if (qualifier !== undefined && qualifier !== LATEST) return qualifier
-    throw invalid("Provisioned Concurrency Configs cannot be applied to unpublished function versions.")
+    throw unpublished()
   }
 
   /** An alias and its own version cannot both have some: it would be said twice how many there are. */
@@ -60,15 +63,7 @@ export const createProvisions = (
       alias.number === version || alias.otherNumber === version
     if (number === undefined) {
       const alias = aliases.find(({ name }) => name === qualifier)
-      for (const version of [alias?.number, alias?.otherNumber]) {
-        if (version === 0)
-          throw invalid("Provisioned Concurrency Configs cannot be applied to unpublished function versions.")
-        if (version !== undefined && version !== null && (await findProvision(tx, owner.id, String(version))))
-          throw conflict(
-            "Alias can't be used for Provisioned Concurrency configuration on an already Provisioned version",
-          )
-      }
-      return
+      return checkProvisionedAlias(tx, owner.id, [alias?.number, alias?.otherNumber])
     }
     for (const alias of aliases)
       if (isOf(alias, number) && (await findProvision(tx, owner.id, alias.name)))
@@ -134,10 +129,9 @@ export const createProvisions = (
         await record(tx, asked, "function.provisioned", caller)
         return stored
       })
-      changes.tell(row.functionId)
-      keeping.retry(row.functionId)
-      const { modifiedAt } = row
-      return { qualifier, requested, available: 0, status: "IN_PROGRESS", reason: undefined, modifiedAt }
+      keeping.forgive(row.functionId)
+      // As it was before anything is started for it.
+      return describe(row).finally(() => changes.tell(row.functionId))
     },
 
     async get(asked, scope) {

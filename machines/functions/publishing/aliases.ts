@@ -7,6 +7,7 @@ import type { Caller, Page, PageRequest, Scope } from "../../resources.ts"
 import type { Database } from "../../vm-row.ts"
 import type { FunctionsGround } from "../ground.ts"
 import { functionArn, parseVersion, versionName } from "../names.ts"
+import { checkProvisionedAlias, findProvision } from "../provisioned/provision-rows.ts"
 import { removeQualified } from "./qualified.ts"
 import { checkRevision, conflict, invalid, notFound } from "../refusals.ts"
 import { findAlias, findFunction, findNumber, lockFunction, type AliasRow } from "../rows.ts"
@@ -131,12 +132,15 @@ export const createAliasVerbs = ({ db, changes, limits }: Pick<FunctionsGround, 
         checkRevision(asked.revisionId, found.revisionId)
         const number =
           asked.version === undefined ? found.number : await numberOf(tx, owner.id, functionName, asked.version, caller)
-        const routing = asked.routing === undefined ? toAlias(functionName, found).routing : asked.routing
+        const asRouted = asked.routing === undefined ? toAlias(functionName, found).routing : asked.routing
+        const routing = await routingOf(tx, owner.id, functionName, number, asRouted, caller)
+        if ((await findProvision(tx, owner.id, name)) !== undefined)
+          await checkProvisionedAlias(tx, owner.id, [number, routing.otherNumber])
         const [row] = await tx
           .update(functionAliases)
           .set({
             number,
-            ...(await routingOf(tx, owner.id, functionName, number, routing, caller)),
+            ...routing,
             ...(asked.description === undefined ? {} : { description: asked.description }),
             revisionId: randomUUID(),
           })

@@ -3,6 +3,7 @@ import { mkdtemp, rm } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { pino } from "pino"
+import { parseConfig } from "../../../src/config.ts"
 import { createCodeLinks } from "../../../src/api/aws/functions/code/code-links.ts"
 import { registerHost } from "../../../src/db/identity.ts"
 import { zipOf } from "../../../src/cli/sample.ts"
@@ -10,7 +11,7 @@ import { createSecrets } from "../../../src/secrets.ts"
 import { openArtifactStore } from "../../../src/store/artifact-store.ts"
 import { createBuiltInArtifacts } from "../../../src/store/built-in-artifacts.ts"
 import { createDestinationCheck } from "../../../machines/functions/events/destinations/destinations.ts"
-import { defaultFunctionLimits, type FunctionLimits } from "../../../machines/functions/ground.ts"
+import { toFunctionLimits, type FunctionLimits } from "../../../machines/functions/ground.ts"
 import type { Readiness } from "../../../machines/functions/code/readiness.ts"
 import { openFunctions } from "../../../machines/functions/open-functions.ts"
 import type { AsyncIntake, AsyncRequest } from "../../../machines/functions/events/intake.ts"
@@ -23,9 +24,10 @@ import { createMemoryEnvironments, type MemoryOptions } from "../../machines/fun
 import { openTestDatabase } from "../../db/database.ts"
 import { credentials, region, startApi } from "../api-under-test.ts"
 
-/** Of one account, and of one host. */
-const invokingLimits: InvokingLimits = {
-  concurrentExecutions: 1000,
+const defaultLimits = toFunctionLimits(parseConfig({}).functions)
+
+/** Of one host. */
+const invokingLimits: Omit<InvokingLimits, "concurrentExecutions"> = {
   startsPerTenSeconds: 1000,
   startsAtOnce: 8,
   waiting: { count: 1000, bytes: 2 ** 26, waitMs: 60_000 },
@@ -42,6 +44,7 @@ export const startFunctions = async (
   limits: Partial<FunctionLimits> = {},
   prepare: Readiness["prepare"] = () => Promise.resolve(),
 ) => {
+  const accountLimits = { ...defaultLimits, ...limits }
   await using opened = new AsyncDisposableStack()
   const { db, hostId } = opened.use(await openTestDatabase())
   await registerHost(db, hostId, "here")
@@ -58,7 +61,7 @@ export const startFunctions = async (
       artifacts: createBuiltInArtifacts(store, { directory, maxBytes: 300 * 1024 ** 2 }),
       artifactDirectory: directory,
       readiness: { prepare, tidy: () => {} },
-      limits: { ...defaultFunctionLimits, ...limits },
+      limits: accountLimits,
       checkDestination: createDestinationCheck(destinations),
       log: pino({ level: "silent" }),
     })
@@ -71,11 +74,19 @@ export const startFunctions = async (
   const { onRoom } = environments
   const usage = opened.use(openUsageCounts({ db, days: 1, log }))
   const invoking = opened.use(
-    await openInvoker({ db, secrets, changes, environments, usage, limits: invokingLimits, onRoom, log }),
+    await openInvoker({
+      db,
+      secrets,
+      changes,
+      environments,
+      usage,
+      limits: { ...invokingLimits, concurrentExecutions: accountLimits.concurrentExecutions },
+      onRoom,
+      log,
+    }),
   )
   const keeping = opened.use(await openKeeping({ db, changes, log, ...invoking }))
-  const limitsOf = { ...defaultFunctionLimits, ...limits }
-  const provisions = createProvisions({ db, changes, limits: limitsOf }, keeping)
+  const provisions = createProvisions({ db, changes, limits: accountLimits }, keeping)
   const accepted: AsyncRequest[] = []
   const queue: { intake?: AsyncIntake } = {}
   const intake: AsyncIntake = {

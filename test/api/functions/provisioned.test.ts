@@ -51,9 +51,15 @@ describe("Provisioned concurrency", () => {
       Status: "IN_PROGRESS",
       LastModified: expect.stringMatching(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+0000$/),
     })
-    expect(await state(name, "prod")).toEqual(["IN_PROGRESS", 0])
+    const read = () => lambda.getProvisionedConcurrencyConfig({ FunctionName: name, Qualifier: "prod" })
+    await expect.poll(read).toMatchObject({
+      Status: "IN_PROGRESS",
+      AllocatedProvisionedConcurrentExecutions: 2,
+      AvailableProvisionedConcurrentExecutions: 0,
+    })
     gate.resolve()
     await expect.poll(() => state(name, "prod")).toEqual(["READY", 2])
+    expect(await read()).toMatchObject({ AllocatedProvisionedConcurrentExecutions: 2 })
     expect(versionsOf(name)).toEqual(["1", "1"])
     const { ProvisionedConcurrencyConfigs: list } = await lambda.listProvisionedConcurrencyConfigs({
       FunctionName: name,
@@ -130,6 +136,51 @@ describe("Provisioned concurrency", () => {
     delete functions.memory.init
     await put(name, "1", 2)
     await expect.poll(() => state(name, "1")).toEqual(["READY", 2])
+  })
+
+  it("is not allocated while there is no room for it", async () => {
+    const name = await create()
+    // Those that nobody has asked to keep make room.
+    const others = functions.environments.live().filter(({ initialization }) => initialization !== "on-demand")
+    functions.memory.capacityMiB = 128 * (others.length + 1)
+    expect(await put(name, "1", 2)).toMatchObject({ Status: "IN_PROGRESS" })
+    const read = () => lambda.getProvisionedConcurrencyConfig({ FunctionName: name, Qualifier: "1" })
+    await expect.poll(read).toMatchObject({
+      Status: "IN_PROGRESS",
+      AllocatedProvisionedConcurrentExecutions: 1,
+      AvailableProvisionedConcurrentExecutions: 1,
+    })
+    delete functions.memory.capacityMiB
+    await lambda.deleteProvisionedConcurrencyConfig({ FunctionName: name, Qualifier: "1" })
+    await expect.poll(() => kept(name)).toEqual([])
+  })
+
+  it("keeps its alias from a version that has some of its own, and from what is unpublished", async () => {
+    const name = await create()
+    await put(name, "prod", 1)
+    await put(name, "2", 1)
+    const move = (change: {
+      FunctionVersion?: string
+      RoutingConfig?: { AdditionalVersionWeights?: Record<string, number> }
+    }) => refusalOf(lambda.updateAlias({ FunctionName: name, Name: "prod", ...change }))
+    const twice = {
+      name: "ResourceConflictException",
+      status: 409,
+      message: "Alias can't be used for Provisioned Concurrency configuration on an already Provisioned version",
+    }
+    expect(await move({ FunctionVersion: "2" })).toMatchObject(twice)
+    expect(await move({ RoutingConfig: { AdditionalVersionWeights: { "2": 0.1 } } })).toMatchObject(twice)
+    expect(await move({ FunctionVersion: "$LATEST" })).toMatchObject({ name: "InvalidParameterValueException" })
+    await lambda.deleteProvisionedConcurrencyConfig({ FunctionName: name, Qualifier: "2" })
+    await lambda.updateAlias({ FunctionName: name, Name: "prod", FunctionVersion: "2" })
+    await expect.poll(() => versionsOf(name)).toEqual(["2"])
+    await lambda.createAlias({ FunctionName: name, Name: "bare", FunctionVersion: "1" })
+    await put(name, "1", 1)
+    await lambda.updateAlias({
+      FunctionName: name,
+      Name: "bare",
+      RoutingConfig: { AdditionalVersionWeights: { "2": 0.5 } },
+    })
   })
 
   it("is refused where it would not be what it is elsewhere", async () => {

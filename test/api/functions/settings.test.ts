@@ -10,7 +10,7 @@ describe("What a function has beside its code", () => {
   let under: FunctionsUnderTest
   let lambda: Lambda
   beforeAll(async () => {
-    under = await startFunctions()
+    under = await startFunctions({ concurrentExecutions: 500, unreservedExecutions: 20 })
     lambda = under.client()
     await lambda.createFunction(await functionInput(FunctionName, { Publish: true }))
     await under.settling.settled()
@@ -182,21 +182,21 @@ describe("What a function has beside its code", () => {
     )
   })
 
-  it("is a share of the account's concurrency, of which a hundred are everybody's", async () => {
+  it("is a share of the account's concurrency, of which the operator keeps some for everybody", async () => {
     expect((await lambda.getFunctionConcurrency({ FunctionName })).ReservedConcurrentExecutions).toBeUndefined()
-    await lambda.putFunctionConcurrency({ FunctionName, ReservedConcurrentExecutions: 900 })
-    expect((await lambda.getFunction({ FunctionName })).Concurrency).toEqual({ ReservedConcurrentExecutions: 900 })
+    await lambda.putFunctionConcurrency({ FunctionName, ReservedConcurrentExecutions: 480 })
+    expect((await lambda.getFunction({ FunctionName })).Concurrency).toEqual({ ReservedConcurrentExecutions: 480 })
     await lambda.createFunction(await functionInput("other"))
     expect(await says(lambda.putFunctionConcurrency({ FunctionName: "other", ReservedConcurrentExecutions: 1 }))).toBe(
-      "400 InvalidParameterValueException: Specified ReservedConcurrentExecutions for function decreases account's UnreservedConcurrentExecution below its minimum value of [100].",
+      "400 InvalidParameterValueException: Specified ReservedConcurrentExecutions for function decreases account's UnreservedConcurrentExecution below its minimum value of [20].",
     )
     const { AccountLimit, AccountUsage } = await lambda.getAccountSettings({})
     expect(AccountLimit).toEqual({
       TotalCodeSize: 80_530_636_800,
       CodeSizeUnzipped: 262_144_000,
       CodeSizeZipped: 52_428_800,
-      ConcurrentExecutions: 1000,
-      UnreservedConcurrentExecutions: 100,
+      ConcurrentExecutions: 500,
+      UnreservedConcurrentExecutions: 20,
     })
     const { CodeSize = 0 } = await lambda.getFunctionConfiguration({ FunctionName })
     // Three versions of the same zip: each counts.

@@ -50,6 +50,8 @@ export interface Pool extends AsyncDisposable {
   take(definition: Definition, bytes: number, signal: AbortSignal): Promise<Lease>
   /** Starts one in advance, when no event waits for another; resolves when it is initialised. */
   prepare(definition: Definition, signal: AbortSignal): Promise<Environment>
+  /** How many of a definition are being started in advance; none that waits for its turn or for room. */
+  preparing(definitionId: string): number
   /** Ends it, when its event is over if it is at one. */
   dismiss(environment: Environment, cause: Cause, reason: string): void
   /** Ends all of a definition alike, those too that are being started. */
@@ -84,8 +86,8 @@ export const openPool = ({ environments, startsAtOnce, admit, onRoom, log, ...op
   const all = new Map<string, Set<Environment>>()
   const dismissed = new Map<Environment, Dismissal>()
   const busy = new Set<Environment>()
-  /** Environments of a function that are there or are being started; starts of a definition for events. */
-  const [held, starting] = [createCounts(), createCounts()]
+  /** Environments of a function that are there or are being started; starts of a definition for events, and in advance. */
+  const [held, starting, preparing] = [createCounts(), createCounts(), createCounts()]
   /** Those of a definition that have answered, and are about to be free. */
   const settling = createCounts()
   const starts = new Map<Promise<void>, Definition>()
@@ -139,12 +141,13 @@ export const openPool = ({ environments, startsAtOnce, admit, onRoom, log, ...op
   const start = (definition: Definition, preparation?: Preparation) => {
     const { id, functionId } = definition
     held.add(functionId)
-    if (preparation === undefined) starting.add(id)
-    else preparations.delete(preparation)
+    const counts = preparation === undefined ? starting : preparing
+    counts.add(id)
+    if (preparation !== undefined) preparations.delete(preparation)
     const begun = () => {
       starts.delete(work)
       held.take(functionId)
-      if (preparation === undefined) starting.take(id)
+      counts.take(id)
       if (!starts.values().some((other) => other.id === id)) retired.delete(id)
     }
     const work = environments
@@ -309,6 +312,7 @@ export const openPool = ({ environments, startsAtOnce, admit, onRoom, log, ...op
       pump()
       return preparation.started.promise.finally(() => signal.removeEventListener("abort", onAbort))
     },
+    preparing: (definitionId) => preparing.of(definitionId),
     dismiss,
     retire(definitionId, cause, reason) {
       for (const those of all.values())

@@ -21,10 +21,10 @@ export const listProvisionsInput = structure({ ...ofFunction, ...page(50) })
 /** As AWS writes this one: to the second. */
 const toTime = (at: Date) => `${at.toISOString().slice(0, 19)}+0000`
 
-const toBody = ({ requested, available, status, reason, modifiedAt }: Provision) => ({
+const toBody = ({ requested, allocated, available, status, reason, modifiedAt }: Provision) => ({
   RequestedProvisionedConcurrentExecutions: requested,
   AvailableProvisionedConcurrentExecutions: available,
-  AllocatedProvisionedConcurrentExecutions: available,
+  AllocatedProvisionedConcurrentExecutions: allocated,
   Status: status,
   StatusReason: reason,
   LastModified: toTime(modifiedAt),

@@ -108,6 +108,8 @@ export const toOciConfig = (
         devices: spec.capabilities === "all" ? [{ allow: true, access: "rwm" }] : RESTRICTED_DEVICES,
         ...(spec.memoryMaxMiB === null ? {} : { memory: { limit: spec.memoryMaxMiB * 1024 ** 2 } }),
         ...(spec.pidsMax === undefined ? {} : { pids: { limit: spec.pidsMax } }),
+        // All of it is killed or nothing: what multiplies would take the place of each that is killed alone.
+        ...(spec.memoryMaxMiB === null && !isWaiting ? {} : { unified: { "memory.oom.group": "1" } }),
       },
       maskedPaths: [
         "/proc/acpi",

@@ -79,7 +79,7 @@ export interface ProcessSpec {
   /** `name`, `uid`, `name:group` … as in a Dockerfile; resolved in the image's own /etc/passwd. */
   readonly user: string
   readonly capabilities: "default" | "all"
-  /** The limit of its cgroup; `null` is all of the guest's memory. */
+  /** The limit of its cgroup, beyond which all of its processes are killed; `null` is all of the guest's memory. */
   readonly memoryMaxMiB: number | null
   /** How many processes and threads it may have; the guest's own limit when it is left out. */
   readonly pidsMax?: number

@@ -64,7 +64,7 @@ export interface Daemon {
   readonly hostId: string
   readonly caFile: string | undefined
   readonly credentials: { readonly accessKeyId: string; readonly secretAccessKey: string; readonly region: string }
-  /** Puts every VM that runs to sleep; resolves with how many sleep then. */
+  /** Stops serving and puts every VM that runs to sleep; resolves with how many sleep then. */
   suspendAll(signal: AbortSignal): Promise<number>
   /** Ends every VM of this host id, builds too; for a daemon whose data directory goes with it. */
   endAll(): Promise<void>
@@ -292,6 +292,7 @@ export const startDaemon = async (
     config.tls === undefined
       ? await ensureCertificates(join(data.path, "tls"), config.domain)
       : { ...(await readGivenCertificate(config.tls)), caFile: undefined }
+  const front = opened.use(new AsyncDisposableStack())
   const edge = await openEdge({
     router,
     functionUrls: { router: urls, signatures: createUrlSignatures(createVerifier(keys)) },
@@ -302,7 +303,7 @@ export const startDaemon = async (
     metrics: edgeMetrics,
     log,
   })
-  opened.defer(() => edge.close(GRACE_MS))
+  front.defer(() => edge.close(GRACE_MS))
   dropConnections = edge.drop
 
   const closing = new AbortController()
@@ -343,8 +344,8 @@ export const startDaemon = async (
     }),
     config.api,
   )
-  opened.defer(() => api.close(GRACE_MS))
-  opened.defer(() => closing.abort())
+  front.defer(() => api.close(GRACE_MS))
+  front.defer(() => closing.abort())
   log.info({ api: api.url, edgePort: edge.port, dataDirectory: data.path }, "Torpor serves")
 
   const held = opened.move()
@@ -355,6 +356,7 @@ export const startDaemon = async (
     caFile: certificates.caFile,
     credentials: data.credentials,
     async suspendAll(suspendSignal) {
+      await front.disposeAsync()
       const [sleeping] = await Promise.all([
         suspendAll(registries.microvms, suspendSignal),
         // Nobody would give them events; others are begun when there are some.

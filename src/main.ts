@@ -19,6 +19,10 @@ for (const signal of ["SIGTERM", "SIGINT", "SIGHUP"] as const)
     stop.abort(new OperatorError(`Stopped by ${signal}.`))
   })
 
+// Asked by `torpor down`.
+const down = new AbortController()
+process.on("SIGUSR2", () => down.abort())
+
 // Whoever reads us may have read enough (`torpor quickstart | head -1`): what was begun is ended all the same.
 process.stdout.on("error", () => {})
 
@@ -48,7 +52,7 @@ const run = async (): Promise<number> => {
   const config = parseConfig(process.env, text)
   if (config.failAt !== undefined) armFailpoint(config.failAt)
   const { options, args } = invocation
-  return command.run({ config, options, args, print, note, signal: stop.signal })
+  return command.run({ config, options, args, print, note, signal: stop.signal, down: down.signal })
 }
 
 try {

@@ -10,6 +10,8 @@ export interface CommandInput {
   /** What is said beside a result: on stderr, so that the result can be piped on. */
   readonly note: (line: string) => void
   readonly signal: AbortSignal
+  /** Aborted by SIGUSR2: a daemon is to put its virtual machines to sleep before it stops. */
+  readonly down: AbortSignal
 }
 
 export interface Argument {

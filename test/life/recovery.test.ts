@@ -157,5 +157,8 @@ describe("torpor down", () => {
     await daemon.restart("SIGKILL")
     expect((await daemon.client.send(new GetMicrovmCommand({ microvmIdentifier: vm.id }))).state).toBe("SUSPENDED")
     expect(await count(vm)).toBe(2)
+    await daemon.stop("SIGKILL")
+    await daemon.down()
+    expect(processesOf(daemon.hostId.slice(0, 8))).toEqual([])
   })
 })

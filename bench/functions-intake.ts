@@ -33,6 +33,7 @@ export const functionsIntake: Bench = {
     // Nobody takes them: what is measured is the intake alone.
     const throttle = () => Promise.reject(new ServiceError("TooManyRequestsException", 429, "Rate Exceeded."))
     const events = await openEvents({
+      resumes: true,
       db,
       hostId,
       changes: createFunctionChanges(),

@@ -82,10 +82,22 @@ const removeOthers = async (directory: string, keep: ReadonlySet<string>) => {
     if (!keep.has(entry)) await rm(join(directory, entry), { recursive: true, force: true })
 }
 
-/** Starts the actor of every row that is not over. A MicroVM that runs can be reached when it resolves: the edge opens after this. */
-export const restoreActors = async (
+/** Starts the actor of every build that is not over. */
+export const restoreBuilds = async (
+  { db, hostId }: Pick<VmHost, "db" | "hostId">,
+  registry: Registry<ImageVersionMachine>,
+): Promise<void> => {
+  for (const { version, buildId } of await unfinishedVersions(db, hostId))
+    registry.start(version.id, version.generation, {
+      // A build is never taken up in the middle: it enters by its row.
+      input: { id: version.id, buildId, state: version.state },
+    })
+}
+
+/** Starts the actor of every MicroVM that is not over. One that runs can be reached when it resolves: the edge opens after this. */
+export const restoreMicrovms = async (
   host: VmHost,
-  registries: { microvms: Registry<MicrovmMachine>; imageVersions: Registry<ImageVersionMachine> },
+  registry: Registry<MicrovmMachine>,
   signal: AbortSignal,
 ): Promise<void> => {
   const { db, hostId } = host
@@ -94,15 +106,10 @@ export const restoreActors = async (
   await Promise.allSettled(
     rows.filter(({ kind, pid }) => kind === "microvm" && pid !== null).map((row) => host.find(row, signal)),
   )
-  for (const { version, buildId } of await unfinishedVersions(db, hostId))
-    registries.imageVersions.start(version.id, version.generation, {
-      // A build is never taken up in the middle: it enters by its row.
-      input: { id: version.id, buildId, state: version.state },
-    })
   for (const row of await liveMicrovms(db, hostId)) {
     const input = toMicrovmInput(row)
     const isCurrent = row.machine !== null && row.machineVersion === MICROVM_MACHINE_VERSION
-    registries.microvms.start(
+    registry.start(
       row.id,
       row.generation,
       isCurrent ? { input, persisted: row.machine as Snapshot<unknown> } : { input },

@@ -19,7 +19,7 @@ import { createLayerCache } from "../machines/building/layer-cache.ts"
 import { createMicrovmMachine, toMicrovmState, type MicrovmMachine } from "../machines/microvm.ts"
 import { saveMicrovm } from "../machines/microvm-row.ts"
 import { createMicrovms } from "../machines/microvms.ts"
-import { restoreActors, sweepHost } from "../machines/recovery.ts"
+import { restoreBuilds, restoreMicrovms, sweepHost } from "../machines/recovery.ts"
 import { createRegistry, type Registry } from "../machines/registry.ts"
 import { createImageStorage } from "../machines/storage.ts"
 import { suspendAll } from "../machines/suspend-all.ts"
@@ -76,12 +76,17 @@ export interface Daemon {
 const MACHINE = { architecture: "X86_64", chipset: "QEMU_MICROVM", chipsetGeneration: "1" }
 const GRACE_MS = 10_000
 
-/** Starts a daemon; resolves when it serves. What was opened is closed again when a part of it fails. */
+/**
+ * Starts a daemon; resolves when it serves. What was opened is closed again when a part of it fails. One that is to put VMs to sleep
+ * and no more is told not to resume: builds, functions that are being prepared, events that wait and environments that are to be kept
+ * are left to the next.
+ */
 export const startDaemon = async (
   config: Config,
   log: Log,
   progress: (line: string) => void,
   signal: AbortSignal,
+  { resumes = true }: { resumes?: boolean } = {},
 ): Promise<Daemon> => {
   await using opened = new AsyncDisposableStack()
   const data = opened.use(await openDataDirectory(config.dataDirectory, config.credentials, signal))
@@ -264,7 +269,8 @@ export const startDaemon = async (
   await dropStaleBases(host, places, base.systemDisk, signal)
   await sweepHost(host)
   await layers.trim()
-  await restoreActors(host, registries, signal)
+  await restoreMicrovms(host, registries.microvms, signal)
+  if (resumes) await restoreBuilds(host, registries.imageVersions)
   const { functions, serving, urls } = opened.use(
     await openFunctionRooms(
       {
@@ -281,6 +287,7 @@ export const startDaemon = async (
         createOverlay,
         work,
         metrics,
+        resumes,
       },
       signal,
     ),

@@ -80,8 +80,33 @@ export const daemonOf = async (path: string, signal: AbortSignal): Promise<numbe
   return undefined
 }
 
+/** Has the daemon that works on a directory stop, if there is one, and resolves when none does any more: with whether one was asked. */
+export const stopDaemon = async (
+  path: string,
+  by: "SIGTERM" | "SIGUSR2",
+  onAsked: (pid: number) => void,
+  signal: AbortSignal,
+): Promise<boolean> => {
+  const pid = await daemonOf(path, signal)
+  if (pid === undefined) return false
+  const wasAsked = isSent(pid, by)
+  if (wasAsked) onAsked(pid)
+  await untilLeft(path, signal)
+  return wasAsked
+}
+
+/** Whether there is such a process: one that was killed a moment ago holds its lock for as long as the kernel takes it apart. */
+const isSent = (pid: number, by: NodeJS.Signals): boolean => {
+  try {
+    return process.kill(pid, by)
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ESRCH") return false
+    throw error
+  }
+}
+
 /** Resolves when no daemon works on a directory any more. */
-export const untilLeft = async (path: string, signal: AbortSignal): Promise<void> => {
+const untilLeft = async (path: string, signal: AbortSignal): Promise<void> => {
   const held = await lock(lockFile(path), signal)
   await held[Symbol.asyncDispose]()
 }

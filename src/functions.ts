@@ -38,6 +38,8 @@ export interface FunctionRoomsOptions {
   readonly createOverlay: (path: string) => Promise<void>
   readonly work: Work
   readonly metrics: Metrics
+  /** Whether what is unfinished is taken up: what is unsettled, queued, or to be kept. */
+  readonly resumes: boolean
 }
 
 export interface FunctionRooms extends AsyncDisposable {
@@ -62,6 +64,7 @@ export const openFunctionRooms = async (
     createOverlay,
     work,
     metrics,
+    resumes,
   }: FunctionRoomsOptions,
   signal: AbortSignal,
 ): Promise<FunctionRooms> => {
@@ -92,6 +95,7 @@ export const openFunctionRooms = async (
       readiness: createReadiness(runtimes, bases, disks),
       limits: toFunctionLimits(config.functions),
       checkDestination: createDestinationCheck(config.destinations),
+      resumes,
       log,
     }),
   )
@@ -112,6 +116,7 @@ export const openFunctionRooms = async (
         changes,
         destinations: config.destinations,
         metrics,
+        resumes,
         limits: toLimits(config),
       },
       signal,

@@ -4,7 +4,7 @@ import { chmod, mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from "n
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { afterEach, beforeEach, describe, expect, test } from "vitest"
-import { daemonOf, openDataDirectory, untilLeft } from "../src/data-directory.ts"
+import { daemonOf, openDataDirectory, stopDaemon } from "../src/data-directory.ts"
 
 const MODULE = new URL("../src/data-directory.ts", import.meta.url).href
 const never = new AbortController().signal
@@ -100,20 +100,30 @@ describe("Another daemon", () => {
     await kill(other)
     expect(await readFile(join(path, "daemon.pid"), "utf8")).toBe(`${other.pid}\n`)
     expect(await daemonOf(path, never)).toBeUndefined()
-    await untilLeft(path, never)
+    await stopDaemon(path, "SIGTERM", () => expect.unreachable(), never)
     await using _ = await openIt()
     expect(await readFile(join(path, "daemon.pid"), "utf8")).toBe(`${process.pid}\n`)
   })
 
-  test("is waited for by whoever wants the directory left", async () => {
+  test("is asked to stop by whoever wants the directory left, and waited for", async () => {
+    const other = await otherDaemon()
+    const asked: number[] = []
+    expect(await stopDaemon(path, "SIGTERM", (pid) => asked.push(pid), never)).toBe(true)
+    expect(asked).toEqual([other.pid])
+    expect(await daemonOf(path, never)).toBeUndefined()
+  })
+
+  test("is waited for when it was killed and its lock is still held", async () => {
     const data = await openIt()
+    const gone = spawn("true")
+    await once(gone, "exit")
+    await writeFile(join(path, "daemon.pid"), `${gone.pid}\n`)
     let left = false
-    const waiting = untilLeft(path, never).then(() => (left = true))
-    expect(await daemonOf(path, never)).toBe(process.pid)
+    const waiting = stopDaemon(path, "SIGTERM", () => expect.unreachable(), never).then(() => (left = true))
+    expect(await daemonOf(path, never)).toBe(gone.pid)
     expect(left).toBe(false)
     await data[Symbol.asyncDispose]()
     await waiting
-    expect(await readdir(path)).not.toContain("daemon.pid")
   })
 
   test("is looked for without making anything", async () => {

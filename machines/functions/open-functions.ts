@@ -13,9 +13,12 @@ export interface OpenFunctions extends AsyncDisposable {
   readonly changes: FunctionChanges
 }
 
-/** Opens the functions of this host, and takes up what was unsettled. Disposing waits for what is at work, which is aborted. */
+/** Opens the functions of this host, and takes up what was unsettled if it `resumes`. Disposing waits for what is at work, which is aborted. */
 export const openFunctions = async (
-  options: Omit<FunctionsGround, "codes" | "settling" | "changes" | "signal"> & { readonly store: ArtifactStore },
+  options: Omit<FunctionsGround, "codes" | "settling" | "changes" | "signal"> & {
+    readonly store: ArtifactStore
+    readonly resumes: boolean
+  },
 ): Promise<OpenFunctions> => {
   const { db, hostId, log, store, readiness } = options
   const codes = await openCodeStore(db, store, hostId)
@@ -23,7 +26,7 @@ export const openFunctions = async (
   const closing = new AbortController()
   const changes = createFunctionChanges()
   const settling = createSettling({ db, hostId, codes, readiness, changes, log, signal: closing.signal })
-  await settling.resume()
+  if (options.resumes) await settling.resume()
   return {
     verbs: createFunctions({ ...options, codes, settling, changes, signal: closing.signal }),
     codes,

@@ -21,6 +21,8 @@ export interface ServingOptions
   readonly secrets: SecretBox
   readonly ledger: Ledger
   readonly metrics: Registry
+  /** Whether events that wait are delivered, and environments are kept that are to be. */
+  readonly resumes: boolean
   readonly limits: {
     readonly functions: FunctionLimits
     readonly environments: EnvironmentsOptions["limits"]
@@ -38,7 +40,7 @@ export interface Serving extends AsyncDisposable {
   readonly intake: AsyncIntake
   readonly provisions: Provisions
   readonly usage: UsageReader
-  /** No event is taken from the queue any more, and no environment is left when it resolves. */
+  /** Nothing starts an environment any more, and none is left when it resolves. */
   endAll(reason: string): Promise<void>
 }
 
@@ -53,12 +55,14 @@ export const openServing = async (options: ServingOptions, signal: AbortSignal):
   const pool = opened.use(createWarmPool({ ...options, ...limits.warm }))
   const environments = opened.use(await openEnvironments({ ...options, pool, limits: limits.environments }, signal))
   const usage = opened.use(openUsageCounts({ db, days: limits.usageDays, log }))
+  /** What starts environments; over before they are. */
+  const starters = opened.use(new AsyncDisposableStack())
   const onRoom = (listener: () => void) => ledger.onRelease(listener)
-  const invoking = opened.use(
+  const invoking = starters.use(
     await openInvoker({ ...options, environments, usage, limits: limits.invoking, onRoom, log }),
   )
   registerInvokingMetrics(metrics, invoking)
-  const keeping = opened.use(await openKeeping({ ...options, ...invoking, log }))
+  const keeping = starters.use(await openKeeping({ ...options, ...invoking, log }))
   const provisions = createProvisions({ ...options, limits: limits.functions }, keeping)
   const { intake, close } = await openEvents({
     ...options,
@@ -69,7 +73,7 @@ export const openServing = async (options: ServingOptions, signal: AbortSignal):
     maxInFlight: limits.maxEventsInFlight,
     metrics,
   })
-  opened.defer(() => close(GRACE_MS))
+  starters.defer(() => close(GRACE_MS))
   const held = opened.move()
   return {
     environments,
@@ -78,8 +82,7 @@ export const openServing = async (options: ServingOptions, signal: AbortSignal):
     provisions,
     usage: createUsageReader(db, usage),
     async endAll(reason) {
-      // First: what waits there would begin others.
-      await close(GRACE_MS)
+      await starters.disposeAsync()
       await environments.endAll("host", reason)
     },
     [Symbol.asyncDispose]: () => held.disposeAsync(),

@@ -3,7 +3,7 @@ import { readFile } from "node:fs/promises"
 import { join } from "node:path"
 import { liveVms } from "../../machines/vm-row.ts"
 import type { Config } from "../config.ts"
-import { daemonOf, untilLeft } from "../data-directory.ts"
+import { stopDaemon } from "../data-directory.ts"
 import { openDatabase } from "../db/open.ts"
 import { stopPrivatePostgres } from "../db/private-postgres.ts"
 import type { CommandInput } from "./commands.ts"
@@ -17,15 +17,10 @@ export const down = async ({ config, print, signal }: CommandInput): Promise<num
     print(`Nothing was ever started in ${dataDirectory}.`)
     return 0
   }
-  const pid = await daemonOf(dataDirectory, signal)
-  if (pid !== undefined) {
-    print(`Stopping the daemon (process ${pid})`)
-    process.kill(pid, "SIGUSR2")
-    await untilLeft(dataDirectory, signal)
-  }
+  const onAsked = (pid: number) => print(`Stopping the daemon (process ${pid})`)
+  const wasAsked = await stopDaemon(dataDirectory, "SIGUSR2", onAsked, signal)
   const hostId = (await readFile(hostFile, "utf8")).trim()
-  const count =
-    (pid === undefined ? undefined : await sleeping(config, hostId, signal)) ?? (await takeDown(config, signal))
+  const count = (wasAsked ? await sleeping(config, hostId, signal) : undefined) ?? (await takeDown(config, signal))
   print(count === 1 ? "1 virtual machine sleeps" : `${count} virtual machines sleep`)
   if (config.databaseUrl === undefined) await stopPrivatePostgres(dataDirectory, hostId)
   print("Everything is stopped.")
@@ -51,7 +46,7 @@ const takeDown = async (config: Config, signal: AbortSignal): Promise<number> =>
   const [{ startDaemon }, { createLog }] = await Promise.all([import("../daemon.ts"), import("../log.ts")])
   // A daemon of our own for the moment takes the VMs over; it serves nobody.
   const quiet = { ...config, api: { ...config.api, port: 0 }, edge: { ...config.edge, port: 0 } }
-  const daemon = await startDaemon(quiet, createLog("error"), () => {}, signal)
+  const daemon = await startDaemon(quiet, createLog("error"), () => {}, signal, { resumes: false })
   try {
     return await daemon.suspendAll(signal)
   } finally {

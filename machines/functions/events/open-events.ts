@@ -27,6 +27,8 @@ export interface EventsOptions extends Pick<FunctionsGround, "db" | "hostId" | "
   /** Events, records and dead letters of all functions together that are being delivered. */
   readonly maxInFlight: number
   readonly metrics: Registry
+  /** Whether what waits is delivered. */
+  readonly resumes: boolean
   /** AWS's unless a test is in more of a hurry. */
   readonly pace?: EventPace
 }
@@ -39,7 +41,7 @@ export interface OpenEvents {
 
 const AWS_PACE: EventPace = { retryMs: [60_000, 120_000], firstHoldMs: 1000, longestHoldMs: 300_000 }
 
-/** Opens this host's queue and begins to deliver what is in it. */
+/** Opens this host's queue, and begins to deliver what is in it if it `resumes`. */
 export const openEvents = async (options: EventsOptions): Promise<OpenEvents> => {
   const { db, hostId, log, invoker, destinations, limits, maxInFlight, pace = AWS_PACE } = options
   const room = createRoom(limits, createVacuum(db, log))
@@ -58,7 +60,7 @@ export const openEvents = async (options: EventsOptions): Promise<OpenEvents> =>
   })
   for (const { events, bytes, ...lane } of await sumLanes(db, hostId)) {
     room.add(lane, { events, bytes })
-    delivery.arrived(lane)
+    if (options.resumes) delivery.arrived(lane)
   }
   const stopListening = options.changes.listen((functionId) => delivery.changed(functionId))
   return {

@@ -18,6 +18,8 @@ export interface KeepingOptions {
   readonly definitions: Pick<DefinitionCache, "of">
   readonly pool: Pick<Pool, "prepare" | "preparing" | "dismiss" | "kept">
   readonly changes: Pick<FunctionChanges, "listen">
+  /** Whether it begins with everything that is to be kept; else with the next change. */
+  readonly resumes: boolean
   readonly log: Log
 }
 
@@ -41,8 +43,15 @@ export interface Keeping extends AsyncDisposable {
 /** After a VM that did not start; doubled with each. */
 const RETRY_MS = { first: 1000, longest: 60_000 }
 
-/** Begins with everything that is to be kept. Disposing starts no more; what is there stays. */
-export const openKeeping = async ({ db, definitions, pool, changes, log }: KeepingOptions): Promise<Keeping> => {
+/** Keeps what is to be kept. Disposing starts no more; what is there stays. */
+export const openKeeping = async ({
+  db,
+  definitions,
+  pool,
+  changes,
+  resumes,
+  log,
+}: KeepingOptions): Promise<Keeping> => {
   const closing = new AbortController()
   const starting = createCounts()
   const failed = new Map<string, string>()
@@ -129,12 +138,15 @@ export const openKeeping = async ({ db, definitions, pool, changes, log }: Keepi
   }
 
   const unlisten = changes.listen(begin)
-  const rows = await db
-    .select({ functionId: functionProvisions.functionId })
-    .from(functionProvisions)
-    .groupBy(functionProvisions.functionId)
-  for (const functionId of new Set([...rows.map((row) => row.functionId), ...pool.kept().map((one) => one.functionId)]))
-    begin(functionId)
+  const resume = async () => {
+    const rows = await db
+      .select({ functionId: functionProvisions.functionId })
+      .from(functionProvisions)
+      .groupBy(functionProvisions.functionId)
+    const there = pool.kept().map((environment) => environment.functionId)
+    for (const functionId of new Set([...rows.map((row) => row.functionId), ...there])) begin(functionId)
+  }
+  if (resumes) await resume()
 
   const settled = async () => {
     while (works.size > 0) await Promise.all(works.values())

@@ -19,6 +19,7 @@ describe("An event, from the SDK's call by way of the queue to the function", ()
     functions = await startFunctions()
     const { db, hostId, changes, invoking } = functions
     events = await openEvents({
+      resumes: true,
       db,
       hostId,
       changes,

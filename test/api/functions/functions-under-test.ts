@@ -63,6 +63,7 @@ export const startFunctions = async (
       readiness: { prepare, tidy: () => {} },
       limits: accountLimits,
       checkDestination: createDestinationCheck(destinations),
+      resumes: true,
       log: pino({ level: "silent" }),
     })
   const functions = opened.use(await open())
@@ -85,7 +86,7 @@ export const startFunctions = async (
       log,
     }),
   )
-  const keeping = opened.use(await openKeeping({ db, changes, log, ...invoking }))
+  const keeping = opened.use(await openKeeping({ db, changes, resumes: true, log, ...invoking }))
   const provisions = createProvisions({ db, changes, limits: accountLimits }, keeping)
   const accepted: AsyncRequest[] = []
   const queue: { intake?: AsyncIntake } = {}

@@ -115,7 +115,7 @@ describe("Provisioned concurrency", () => {
     second?.end("host", "Its VM has died")
     await expect.poll(() => kept(name).length).toBe(1)
     const { db, changes, invoking } = functions
-    await using another = await openKeeping({ db, changes, ...invoking, log: pino({ level: "silent" }) })
+    await using another = await openKeeping({ db, changes, resumes: true, ...invoking, log: pino({ level: "silent" }) })
     await another.settled()
     expect(kept(name)).toHaveLength(1)
     await lambda.deleteProvisionedConcurrencyConfig({ FunctionName: name, Qualifier: "2" })

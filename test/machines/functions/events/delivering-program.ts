@@ -16,6 +16,7 @@ const [dataDirectory = "", hostId = "", name = "", file = ""] = process.argv.sli
 const { db } = await openDatabase({ dataDirectory, hostId }, new AbortController().signal)
 const failed = new Set<string>()
 const events = await openEvents({
+  resumes: true,
   db,
   hostId,
   changes: createFunctionChanges(),

@@ -45,6 +45,7 @@ export const openHost = async (given?: TestDatabase) => {
       const metrics = new Registry()
       const lines: Record<string, unknown>[] = []
       const events = await openEvents({
+        resumes: true,
         db,
         hostId,
         changes,

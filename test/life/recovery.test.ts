@@ -149,16 +149,19 @@ describe("A daemon that is killed", () => {
 })
 
 describe("torpor down", () => {
-  test("puts what runs to sleep; the next start wakes it at its next request", async () => {
+  test("puts what runs to sleep, also after a daemon that was killed; the next start wakes it at its next request", async () => {
     const vm = await started()
     expect(await count(vm)).toBe(1)
-    await daemon.down()
-    expect(processesOf(daemon.hostId.slice(0, 8))).toEqual([])
-    await daemon.restart("SIGKILL")
-    expect((await daemon.client.send(new GetMicrovmCommand({ microvmIdentifier: vm.id }))).state).toBe("SUSPENDED")
-    expect(await count(vm)).toBe(2)
-    await daemon.stop("SIGKILL")
-    await daemon.down()
-    expect(processesOf(daemon.hostId.slice(0, 8))).toEqual([])
+    for (const [isKilled, counted] of [
+      [false, 2],
+      [true, 3],
+    ] as const) {
+      if (isKilled) await daemon.stop("SIGKILL")
+      await daemon.down()
+      expect(processesOf(daemon.hostId.slice(0, 8))).toEqual([])
+      await daemon.restart("SIGKILL")
+      expect((await daemon.client.send(new GetMicrovmCommand({ microvmIdentifier: vm.id }))).state).toBe("SUSPENDED")
+      expect(await count(vm)).toBe(counted)
+    }
   })
 })

@@ -178,6 +178,8 @@ const File = z.strictObject({
       maxWaiting: z.number().int().min(1).max(1_000_000).default(10_000),
       maxWaitingMiB: z.number().int().min(1).default(256),
       waitSeconds: z.number().int().min(1).max(900).default(60),
+      /** What they are launched from, in the data directory, and with builds' booted guests in the cache; the least recently used go first, and none that was used within the last hour. */
+      maxBasesMiB: z.number().int().min(0).default(20_480),
       /** What functions are used for is known for so long. */
       usageDays: z.number().int().min(1).max(3650).default(90),
     })

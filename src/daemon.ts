@@ -199,7 +199,8 @@ export const startDaemon = async (
     }),
   )
   const layers = createLayerCache(db, hostId, data.path, config.layers.maxMiB * 1024 ** 2)
-  const snapshots = createBootSnapshots(join(config.cacheDirectory, "boots"), base.systemDisk, vmm)
+  const maxBasesBytes = config.environments.maxBasesMiB * 1024 ** 2
+  const snapshots = createBootSnapshots(join(config.cacheDirectory, "boots"), base.systemDisk, vmm, maxBasesBytes)
   const buildVerbs = createBuildVerbs({
     host,
     places,

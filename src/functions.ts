@@ -82,7 +82,15 @@ export const openFunctionRooms = async (
   )
   const runtimes = opened.use(openRuntimes(config, (line) => log.info(line)))
   const bases = opened.use(
-    openBases({ host: { ...host, db }, places, artifacts: base, snapshots, createOverlay, runtimes }),
+    openBases({
+      host: { ...host, db },
+      places,
+      artifacts: base,
+      snapshots,
+      createOverlay,
+      runtimes,
+      maxBytes: config.environments.maxBasesMiB * 1024 ** 2,
+    }),
   )
   const functions = opened.use(
     await openFunctions({

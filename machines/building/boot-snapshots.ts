@@ -4,11 +4,12 @@
  * cache, shared by all data directories, and need no row: none of them may be missed by anything but the next build's start.
  */
 import { randomUUID } from "node:crypto"
-import { mkdir, readdir, rename, rm } from "node:fs/promises"
+import { mkdir, readdir, rename, rm, stat, utimes } from "node:fs/promises"
 import { basename, dirname, join } from "node:path"
 import { runCommand } from "../../src/command.ts"
-import { lock } from "../../src/file-lock.ts"
+import { lock, tryLock } from "../../src/file-lock.ts"
 import { fileSizes, sumOf } from "../../src/file-sizes.ts"
+import { leastRecent, type Kept } from "../../src/least-recent.ts"
 import type { BasePaths, Vmm, VmSize } from "../../src/vmm/vmm.ts"
 import type { StorageUse } from "../resources.ts"
 
@@ -24,11 +25,12 @@ export interface BootSnapshots {
   prune(signal: AbortSignal): Promise<Pick<StorageUse, "count" | "bytes">>
 }
 
-/** Those of a directory that daemons share; `systemDisk` is the artefact that they boot from. */
+/** Those of a directory that daemons share; `systemDisk` is the artefact that they boot from, `maxBytes` what all may take. */
 export const createBootSnapshots = (
   directory: string,
   systemDisk: string,
   vmm: Pick<Vmm, "isCurrent">,
+  maxBytes: number,
 ): BootSnapshots => {
   const system = basename(dirname(systemDisk))
   const turns = new Map<string, Promise<unknown>>()
@@ -41,6 +43,9 @@ export const createBootSnapshots = (
     signal: AbortSignal,
   ): Promise<BasePaths> => {
     const base = { directory: join(directory, name) }
+    const now = new Date()
+    // Before it is looked at: what is in use is not trimmed.
+    await utimes(base.directory, now, now).catch(() => {})
     if (await vmm.isCurrent(base, size, signal)) return base
     await mkdir(directory, { recursive: true, mode: 0o700 })
     // Of its own: whoever makes one may begin with another.
@@ -56,7 +61,21 @@ export const createBootSnapshots = (
     } finally {
       await rm(unfinished, { recursive: true, force: true })
     }
+    await trim(signal)
     return base
+  }
+
+  /** What is beyond the limit goes, the least recently used first; none that somebody else is at, or was within the last hour. */
+  const trim = async (signal: AbortSignal): Promise<void> => {
+    const kept = new Map<string, Kept>()
+    for (const [name, bytes] of await all()) {
+      const used = await stat(join(directory, name)).catch(() => undefined)
+      kept.set(name, { bytes, usedAt: used?.mtimeMs ?? 0 })
+    }
+    for (const name of leastRecent(kept, maxBytes)) {
+      await using held = await tryLock(lockOf(name), signal)
+      if (held !== undefined) await rm(join(directory, name), { recursive: true, force: true })
+    }
   }
 
   /** Their names, and what each takes. */

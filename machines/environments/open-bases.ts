@@ -5,7 +5,7 @@ import type { BootSnapshots } from "../building/boot-snapshots.ts"
 import { takeRuntimeBase } from "./base-making.ts"
 import { createRuntimeBases, type RuntimeBases, type RuntimeBasesOptions } from "./runtime-bases.ts"
 
-export interface BasesOptions extends Pick<RuntimeBasesOptions, "host" | "places"> {
+export interface BasesOptions extends Pick<RuntimeBasesOptions, "host" | "places" | "maxBytes"> {
   readonly artifacts: Artifacts
   readonly snapshots: BootSnapshots
   readonly createOverlay: (path: string) => Promise<void>
@@ -20,6 +20,7 @@ export const openBases = ({
   snapshots,
   createOverlay,
   runtimes,
+  maxBytes,
 }: BasesOptions): RuntimeBases & AsyncDisposable => {
   const closing = new AbortController()
   const bases = createRuntimeBases({
@@ -28,6 +29,7 @@ export const openBases = ({
     systemDisk: artifacts.systemDisk,
     disksOf: (runtime, signal) => runtimes.of(runtime, signal),
     make: (base, signal) => takeRuntimeBase({ host, artifacts, snapshots, createOverlay }, base, signal),
+    maxBytes,
     signal: closing.signal,
   })
   return {

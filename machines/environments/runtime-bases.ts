@@ -7,15 +7,16 @@ import { createHash, randomUUID } from "node:crypto"
 import { existsSync } from "node:fs"
 import { rm } from "node:fs/promises"
 import { join } from "node:path"
-import { and, eq, exists, isNotNull, not, sql } from "drizzle-orm"
+import { and, eq } from "drizzle-orm"
 import { isRuntimeName, type RuntimeName } from "../../images/runtimes/runtimes.ts"
 import { unlessAborted } from "../../src/abort.ts"
 import { runtimeBases } from "../../src/db/functions.ts"
-import { bases, imageVersions, vms } from "../../src/db/schema.ts"
+import { bases } from "../../src/db/schema.ts"
 import { createTurns } from "../building/turns.ts"
 import { fromPlace, toPlace, type Places } from "../disks.ts"
 import type { VmHost } from "../vm.ts"
 import type { Database } from "../vm-row.ts"
+import { markUsed, releaseBases, trimBases } from "./base-room.ts"
 import { VCPUS, type BaseGround, type BaseToMake, type MadeBase } from "./base-making.ts"
 import { vmMemoryOf } from "./memory-classes.ts"
 
@@ -44,6 +45,8 @@ export interface RuntimeBasesOptions {
   readonly disksOf: (runtime: RuntimeName, signal: AbortSignal) => Promise<BaseGround>
   /** Makes a base in a new directory; of a guest that has its own VM, and ends it. */
   readonly make: (base: BaseToMake, signal: AbortSignal) => Promise<MadeBase>
+  /** Of all of them together; the least recently used go first, and none that was used within the last hour. */
+  readonly maxBytes: number
   readonly signal: AbortSignal
 }
 
@@ -57,6 +60,7 @@ export const createRuntimeBases = ({
   systemDisk,
   disksOf,
   make,
+  maxBytes,
   signal: closing,
 }: RuntimeBasesOptions): RuntimeBases & AsyncDisposable => {
   const { db, hostId, vmm, log } = host
@@ -69,7 +73,9 @@ export const createRuntimeBases = ({
     const [row] = await db.select().from(runtimeBases).where(rowOf(runtime, memoryMiB))
     if (row?.madeOf !== madeOf) return undefined
     const isCurrent = await vmm.isCurrent({ directory: pathOf(row.baseId) }, { memoryMiB, vcpus: VCPUS }, closing)
-    return isCurrent ? row.baseId : undefined
+    if (!isCurrent) return undefined
+    await markUsed(pathOf(row.baseId))
+    return row.baseId
   }
 
   const rowOf = (runtime: string, memoryMiB: number) =>
@@ -124,7 +130,9 @@ export const createRuntimeBases = ({
     if (found !== undefined) return toBase(found)
     const leave = await turns.take(closing)
     try {
-      return toBase(await build(runtime, memoryMiB, ground, madeOf))
+      const made = await build(runtime, memoryMiB, ground, madeOf)
+      await trimBases(host, maxBytes).catch((error: unknown) => log.warn({ err: error }, "Bases could not be trimmed"))
+      return toBase(made)
     } finally {
       leave()
     }
@@ -168,15 +176,5 @@ export const dropStaleBases = async (
       isWhole && base.systemDisk === toPlace(places, systemDisk) && (await vmm.isCurrent({ directory }, base, signal))
     if (!isCurrent) await db.delete(runtimeBases).where(eq(runtimeBases.baseId, base.id))
   }
-  // Who is over has no use for it; what an image's version stands on is the version's to say.
-  const isOfVersion = exists(
-    db
-      .select({ one: sql`1` })
-      .from(imageVersions)
-      .where(eq(imageVersions.baseId, vms.baseId)),
-  )
-  await db
-    .update(vms)
-    .set({ baseId: null })
-    .where(and(eq(vms.hostId, hostId), isNotNull(vms.endedAt), not(isOfVersion)))
+  await releaseBases(db, hostId)
 }

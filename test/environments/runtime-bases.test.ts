@@ -65,6 +65,7 @@ const open = () => {
       base = { ...options, ...(await makeRuntimeBase({ host, artifacts, snapshots, createOverlay }, options, within)) }
       return base
     },
+    maxBytes: Infinity,
     signal,
   })
   return { runtimes, made, [Symbol.asyncDispose]: () => runtimes[Symbol.asyncDispose]() }

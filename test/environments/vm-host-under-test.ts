@@ -99,7 +99,7 @@ export const openVmHostAt = async (place: HostPlace, endsVms = false): Promise<V
     host: { ...host, db },
     artifacts,
     places: { cacheDirectory: config.cacheDirectory, dataDirectory: directory },
-    snapshots: createBootSnapshots(join(config.cacheDirectory, "boots"), artifacts.systemDisk, vmm),
+    snapshots: createBootSnapshots(join(config.cacheDirectory, "boots"), artifacts.systemDisk, vmm, Infinity),
     createOverlay,
     [Symbol.asyncDispose]: () => held.disposeAsync(),
   }

@@ -39,6 +39,7 @@ const open = async (under: VmHostUnderTest) => {
     systemDisk: artifacts.systemDisk,
     disksOf: (name) => ensureRuntime(name, { ...config, npmEnvironment: {} }, () => {}, signal),
     make: (options, within) => takeRuntimeBase({ host, artifacts, snapshots, createOverlay }, options, within),
+    maxBytes: Infinity,
     signal,
   })
   const { emptyDrive } = artifacts

@@ -1,9 +1,10 @@
 import { existsSync, readdirSync } from "node:fs"
-import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises"
+import { mkdir, mkdtemp, readFile, rm, utimes, writeFile } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import { basename, join } from "node:path"
 import { afterEach, beforeEach, expect, test } from "vitest"
 import { createBootSnapshots } from "../../machines/building/boot-snapshots.ts"
+import { lock } from "../../src/file-lock.ts"
 
 const signal = new AbortController().signal
 const size = { memoryMiB: 512, vcpus: 1 }
@@ -22,7 +23,8 @@ afterEach(() => rm(directory, { recursive: true }))
 const isCurrent = async (base: { directory: string }) =>
   (await readFile(join(base.directory, "made-of"), "utf8").catch(() => undefined)) === installed
 /** One daemon's; each has its own. */
-const open = () => createBootSnapshots(join(directory, "boots"), SYSTEM, { isCurrent })
+const open = (maxBytes = Infinity, system = SYSTEM) =>
+  createBootSnapshots(join(directory, "boots"), system, { isCurrent }, maxBytes)
 const make = (name: string) => async () => {
   made.push(name)
   const own = join(directory, name)
@@ -77,8 +79,7 @@ test("One of another kind is made of the one that has booted, and beside it", as
 })
 
 test("Of what is there only what another system's disk booted goes when it is pruned", async () => {
-  const other = createBootSnapshots(join(directory, "boots"), "/cache/artifacts/system-0/disk.raw", { isCurrent })
-  await other.of(size, make("old"), signal)
+  await open(Infinity, "/cache/artifacts/system-0/disk.raw").of(size, make("old"), signal)
   const snapshots = open()
   const { directory: mine } = await snapshots.of(size, make("new"), signal)
   const { count, bytes, reclaimableBytes } = await snapshots.usage()
@@ -86,4 +87,24 @@ test("Of what is there only what another system's disk booted goes when it is pr
   expect(await snapshots.prune(signal)).toEqual({ count: 1, bytes: reclaimableBytes })
   expect(await isCurrent({ directory: mine })).toBe(true)
   expect(await snapshots.prune(signal)).toEqual({ count: 0, bytes: 0 })
+})
+
+test("Those that are not of use any more go when there are too many, the longest unused first, and none that somebody is at", async () => {
+  const snapshots = open(0)
+  const ages = { used: 0, old: 3, older: 4, locked: 5 }
+  const found = new Map<string, string>()
+  // As long as they are young none goes.
+  for (const kind of Object.keys(ages)) found.set(kind, (await snapshots.of(size, make(kind), signal, kind)).directory)
+  const there = async () => readdirSync(join(directory, "boots")).filter((name) => !name.startsWith("."))
+  expect(await there()).toHaveLength(4)
+  for (const [kind, hours] of Object.entries(ages)) {
+    const at = new Date(Date.now() - hours * 3_600_000)
+    await utimes(found.get(kind) ?? "", at, at)
+  }
+  // Asked for again it is young again.
+  await snapshots.of(size, make("again"), signal, "old")
+  await using _ = await lock(join(directory, "boots", `.${basename(found.get("locked") ?? "")}.lock`), signal)
+  const { directory: last } = await snapshots.of(size, make("last"), signal, "last")
+  const left = ["used", "old", "locked"].map((kind) => basename(found.get(kind) ?? ""))
+  expect((await there()).toSorted()).toEqual([...left, basename(last)].toSorted())
 })

@@ -72,6 +72,7 @@ export const openEnvironmentsUnderTest = async (under: VmHostUnderTest) => {
     systemDisk: artifacts.systemDisk,
     disksOf: () => ensureRuntime("provided.al2023", { ...config, npmEnvironment: {} }, () => {}, signal),
     make: (options, within) => takeRuntimeBase({ host, artifacts, snapshots, createOverlay }, options, within),
+    maxBytes: Infinity,
     signal,
   })
   const work = createWork()

@@ -50,7 +50,7 @@ export default defineConfig({
     // For tests that hang: a machine may be many times slower than another, and a slow one has failed nothing.
     testTimeout: 600_000,
     hookTimeout: 600_000,
-    expect: { poll: { timeout: 60_000 } },
+    expect: { poll: { timeout: 60_000, interval: 100 } },
     projects: [
       { extends: true, test: { name: "alone", include: ["test/**/*.test.ts"], exclude: TOGETHER } },
       { extends: true, test: { name: "together", include: TOGETHER, isolate: false } },

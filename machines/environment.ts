@@ -56,9 +56,9 @@ export type EnvironmentMachineEvent =
 
 /** What the statechart does to a VM and its function; every verb leaves nothing behind when it rejects. */
 export interface EnvironmentVerbs {
-  /** A fresh launch: its guest runs, and has the function's drives. */
+  /** A fresh launch, from a runtime's base or its version's snapshot: its guest runs, and has the function's drives. */
   launch(vmId: string, signal: AbortSignal): Promise<void>
-  /** The Init phase; resolves also when the function failed at it. */
+  /** The Init phase, or the Restore phase in its place; resolves also when the function failed at it. */
   initialise(vmId: string, signal: AbortSignal): Promise<void>
   /** Takes over what an earlier daemon has left. Rejects with what happened when there is nothing that could go on. */
   adopt(vmId: string, signal: AbortSignal): Promise<"frozen" | "asleep">

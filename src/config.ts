@@ -180,6 +180,19 @@ const File = z.strictObject({
       waitSeconds: z.number().int().min(1).max(900).default(60),
       /** What they are launched from, in the data directory, and with builds' booted guests in the cache; the least recently used go first, and none that was used within the last hour. */
       maxBasesMiB: z.number().int().min(0).default(20_480),
+      /** Memory that is kept of a version's first Init, which its later environments are launched from. */
+      versionSnapshots: z
+        .strictObject({
+          /** Of every version whose Init takes long; a function's own `TORPOR_SNAPSHOTS=off` is heeded in any case. */
+          automatic: z.boolean().default(true),
+          /** An Init that takes less is done by every environment. */
+          minInitSeconds: z.number().min(0.1).max(900).default(1),
+          /** Of all together; the least recently used go first. */
+          maxMiB: z.number().int().min(0).default(20_480),
+          /** How long one is kept that nobody uses. */
+          unusedDays: z.number().int().min(1).max(3650).default(14),
+        })
+        .prefault({}),
       /** What functions are used for is known for so long. */
       usageDays: z.number().int().min(1).max(3650).default(90),
     })

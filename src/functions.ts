@@ -6,8 +6,12 @@ import { openRuntimes } from "../images/runtimes/runtime-disks.ts"
 import type { BootSnapshots } from "../machines/building/boot-snapshots.ts"
 import type { Places } from "../machines/disks.ts"
 import { openBases } from "../machines/environments/open-bases.ts"
+import { openSnapshots, type SnapshotsOptions } from "../machines/environments/snapshots/open-snapshots.ts"
+import { makeSnapshot } from "../machines/environments/snapshots/snapshot-making.ts"
+import { createFunctionChanges } from "../machines/functions/changes.ts"
 import { openZip } from "../machines/functions/code/code-store.ts"
 import { createReadiness } from "../machines/functions/code/readiness.ts"
+import { findDefinition } from "../machines/functions/definitions.ts"
 import { buildDisk } from "../machines/functions/disks/disk-build.ts"
 import { diskOwners } from "../machines/functions/disks/disk-owners.ts"
 import { openDiskStore } from "../machines/functions/disks/disk-store.ts"
@@ -92,22 +96,40 @@ export const openFunctionRooms = async (
       maxBytes: config.environments.maxBasesMiB * 1024 ** 2,
     }),
   )
+  const changes = createFunctionChanges()
+  const definitionOf = async (versionId: string) => (await findDefinition(db, secrets, versionId))?.definition
+  const making = { db, host, places, createOverlay, emptyDrive: base.emptyDrive, bases, disks }
+  const versionSnapshots = opened.use(
+    await openSnapshots({
+      db,
+      host,
+      dataDirectory: places.dataDirectory,
+      make: (definition, directory, within) => makeSnapshot(making, definition, directory, within),
+      changes,
+      isCurrent: async ({ versionId, id }) => (await definitionOf(versionId))?.id === id,
+      ...toSnapshotLimits(config),
+    }),
+  )
+  const optimise = async (versionId: string, within: AbortSignal) => {
+    const definition = await definitionOf(versionId)
+    if (definition !== undefined) await versionSnapshots.prepare(definition, within)
+  }
   const functions = opened.use(
     await openFunctions({
       db,
+      changes,
       hostId,
       secrets,
       store,
       artifacts,
       artifactDirectory,
-      readiness: createReadiness(runtimes, bases, disks),
+      readiness: createReadiness(runtimes, bases, disks, optimise),
       limits: toFunctionLimits(config.functions),
       checkDestination: createDestinationCheck(config.destinations),
       resumes,
       log,
     }),
   )
-  const { changes } = functions
   const serving = opened.use(
     await openServing(
       {
@@ -121,6 +143,7 @@ export const openFunctionRooms = async (
         ledger,
         bases,
         disks,
+        snapshots: versionSnapshots,
         changes,
         destinations: config.destinations,
         metrics,
@@ -135,6 +158,15 @@ export const openFunctionRooms = async (
   const held = opened.move()
   return { functions, serving, urls, [Symbol.asyncDispose]: () => held.disposeAsync() }
 }
+
+const toSnapshotLimits = ({
+  environments: {
+    versionSnapshots: { automatic, minInitSeconds, maxMiB, unusedDays },
+  },
+}: Config): Pick<SnapshotsOptions, "policy" | "limits"> => ({
+  policy: { isAutomatic: automatic, minInitMs: minInitSeconds * 1000 },
+  limits: { maxBytes: maxMiB * 1024 ** 2, unusedMs: unusedDays * 86_400_000, maxBookedShare: 0.5 },
+})
 
 const toLimits = ({ functions, environments, events }: Config): ServingOptions["limits"] => ({
   functions: toFunctionLimits(functions),

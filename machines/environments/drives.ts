@@ -45,9 +45,13 @@ const keep = async (file: string | null, to: string): Promise<string | null> => 
   }
 }
 
+/** Those that were laid in a directory. */
+export const readLaid = async (directory: string): Promise<EnvironmentDisks> =>
+  JSON.parse(await readFile(placesOf(directory).list, "utf8")) as EnvironmentDisks
+
 /** Puts the laid files of a function behind the drives of a warm VM; rejects where one has no name in the VM's directory. */
 export const swapDrives = async (vm: Vm, directory: string): Promise<void> => {
-  const disks = JSON.parse(await readFile(placesOf(directory).list, "utf8")) as EnvironmentDisks
+  const disks = await readLaid(directory)
   for (const name of ["code", "layers", "temporary"] as const) {
     const file = disks[name]
     if (file !== null) await vm.swapDrive(FUNCTION_DRIVES[name], file)
@@ -56,8 +60,8 @@ export const swapDrives = async (vm: Vm, directory: string): Promise<void> => {
 
 /** The drives of a VM whose drives were laid, in the layout's order; a drive without a file is an empty one. */
 export const readDrives = async (directory: string, emptyDrive: string): Promise<Drive[]> => {
-  const { list, overlay } = placesOf(directory)
-  const disks = JSON.parse(await readFile(list, "utf8")) as EnvironmentDisks
+  const { overlay } = placesOf(directory)
+  const disks = await readLaid(directory)
   const drives: Drive[] = []
   for (const [name, index] of Object.entries(FUNCTION_DRIVES)) {
     const chain = [toDriveFile(disks[name as keyof EnvironmentDisks] ?? emptyDrive)]

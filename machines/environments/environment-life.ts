@@ -1,4 +1,5 @@
 /** What the statechart of an environment does to its VM: the life of any VM from a base, and what is an environment's own. */
+import { constants, copyFile, rm } from "node:fs/promises"
 import { setImmediate as turn } from "node:timers/promises"
 import type { EnvironmentVerbs } from "../environment.ts"
 import type { Places } from "../disks.ts"
@@ -8,12 +9,14 @@ import { makeVmDirectory } from "../vm.ts"
 import { createVmVerbs, toThawInput } from "../vm-life.ts"
 import { findVm } from "../vm-row.ts"
 import { takeGiven } from "./desk.ts"
-import { layDrives, readDrives, swapDrives, type EnvironmentDisks } from "./drives.ts"
+import { layDrives, readDrives, readLaid, swapDrives, temporaryOverlay, type EnvironmentDisks } from "./drives.ts"
 import { HostFull } from "./environments.ts"
 import { serveEvent } from "./event.ts"
 import { endPrograms, initialise } from "./init-phase.ts"
+import { restore } from "./restore-phase.ts"
 import type { WarmVm } from "./warm-pool.ts"
 import { connectSession, disconnectSession, freezeSession, thawSession, type Session } from "./session.ts"
+import { remainsOf, type VersionSnapshot, type VersionSnapshots } from "./snapshots/version-snapshots.ts"
 
 export interface EnvironmentLifeOptions {
   readonly host: VmHost
@@ -30,6 +33,10 @@ export interface EnvironmentLifeOptions {
   readonly disksOf: (vmId: string) => EnvironmentDisks
   /** What it is launched as, once, when it need not be loaded any more. */
   readonly warmOf: (vmId: string) => WarmVm | undefined
+  /** What it is launched from, once, when it need not be initialised. */
+  readonly snapshotOf: (vmId: string) => VersionSnapshot | undefined
+  /** Told of how Inits and restores went. */
+  readonly snapshots: Omit<VersionSnapshots, "of"> | undefined
 }
 
 /** What AWS gives programs to end in, and what an emulated guest takes for it. */
@@ -37,7 +44,7 @@ const SHUTDOWN_MS = 10_000
 
 /** The verbs of the statechart over this host. */
 export const createEnvironmentVerbs = (options: EnvironmentLifeOptions): EnvironmentVerbs => {
-  const { host, createOverlay, emptyDrive, sessionOf, disksOf } = options
+  const { host, createOverlay, emptyDrive, sessionOf, disksOf, snapshots } = options
   const vm = createVmVerbs({
     ...options,
     drivesOf: (vmId) => readDrives(host.directoryOf(vmId), emptyDrive),
@@ -80,8 +87,39 @@ export const createEnvironmentVerbs = (options: EnvironmentLifeOptions): Environ
     }
   }
 
+  /** Restores that have begun, until their hooks have been run. */
+  const restoring = new Map<string, { snapshot: VersionSnapshot; beganAt: number }>()
+
+  /** It goes on where the VM was that the snapshot was taken of. Answers `false` when that is not to be had, and nothing is left of it. */
+  const launchFrom = async (snapshot: VersionSnapshot, vmId: string, signal: AbortSignal): Promise<boolean> => {
+    const beganAt = performance.now()
+    const directory = await makeVmDirectory(host, vmId)
+    try {
+      const copy = (to: string) => copyFile(temporaryOverlay(snapshot.directory), to, constants.COPYFILE_FICLONE)
+      await layDrives(directory, await readLaid(snapshot.directory), copy)
+      await vm.launch(vmId, signal, remainsOf(snapshot))
+      restoring.set(vmId, { snapshot, beganAt })
+      connect(vmId)
+      return true
+    } catch (error) {
+      signal.throwIfAborted()
+      snapshots?.failed(snapshot, error)
+      await rm(directory, { recursive: true, force: true })
+      return false
+    }
+  }
+
+  /** The Init phase, in which what is measured says whether others of its definition shall have it. */
+  const initialiseFirst = async (session: Session, signal: AbortSignal): Promise<void> => {
+    await initialise(session, options.initMs, signal)
+    const { definition, initMs, hasExtensions } = session
+    if (initMs !== undefined) snapshots?.initialised(definition, { initMs, hasExtensions })
+  }
+
   return {
     async launch(vmId, signal) {
+      const snapshot = options.snapshotOf(vmId)
+      if (snapshot !== undefined && (await launchFrom(snapshot, vmId, signal))) return
       const directory = await makeVmDirectory(host, vmId)
       const warm = options.warmOf(vmId)
       await layDrives(directory, disksOf(vmId), warm === undefined ? createOverlay : undefined)
@@ -93,7 +131,21 @@ export const createEnvironmentVerbs = (options: EnvironmentLifeOptions): Environ
       await Promise.all(drivesOf(sessionOf(vmId).definition).map((drive) => agent.mountDrive(drive, alive)))
     },
 
-    initialise: (vmId, signal) => initialise(sessionOf(vmId), options.initMs, signal),
+    async initialise(vmId, signal) {
+      const session = sessionOf(vmId)
+      const begun = restoring.get(vmId)
+      if (begun === undefined) return initialiseFirst(session, signal)
+      restoring.delete(vmId)
+      const { snapshot, beganAt } = begun
+      try {
+        const { ms, failed } = await restore(session, beganAt, options.initMs, signal)
+        if (failed === undefined) snapshots?.restored(snapshot, ms)
+        else snapshots?.failed(snapshot, new Error(failed))
+      } catch (error) {
+        if (!signal.aborted) snapshots?.broke(snapshot, error)
+        throw error
+      }
+    },
 
     async adopt(vmId, signal) {
       const row = await findVm(host.db, vmId)
@@ -174,6 +226,7 @@ export const createEnvironmentVerbs = (options: EnvironmentLifeOptions): Environ
 
     async end(vmId) {
       const session = sessionOf(vmId)
+      restoring.delete(vmId)
       takeGiven(session.desk)?.answer.refuse(new Error("The environment is over."))
       disconnectSession(session)
       await vm.end(vmId)

@@ -70,7 +70,7 @@ export interface EnvironmentAnswer {
 
 export interface Settlement {
   readonly durationMs: number
-  /** What is billed: whole milliseconds, its Init's included when there was one. */
+  /** What is billed: whole milliseconds, its Init's or its restore's hooks included when there were any. */
   readonly billedMs: number
   /** Of the Init that this event waited for. */
   readonly initMs: number | undefined

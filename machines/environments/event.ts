@@ -104,12 +104,16 @@ const conclude = async (
   const { requestId } = event.spec
   const durationMs = Math.min(measuredMs, event.timeoutMs)
   const billedMs = Math.ceil(durationMs + (initMs ?? 0))
+  const { restored } = session
+  session.restored = undefined
   const status = statusOf(failure, end.isOver)
   const { maxMemoryBytes } = end
-  const report: PlatformEvent = { type: "report", requestId, durationMs, billedMs, maxMemoryBytes, initMs, ...status }
+  const times = { durationMs, billedMs, initMs, ...restored }
+  const report: PlatformEvent = { type: "report", requestId, ...times, maxMemoryBytes, ...status }
   log.say({ type: "runtimeDone", requestId, durationMs, producedBytes: bytes, ...status })
   log.say(report)
-  answer.settle({ durationMs, billedMs, initMs, maxMemoryBytes, tail: log.tail() })
+  const allBilledMs = billedMs + (restored?.billedRestoreMs ?? 0)
+  answer.settle({ durationMs, billedMs: allBilledMs, initMs, maxMemoryBytes, tail: log.tail() })
   if (!session.hasExtensions || end.isOver) return
   await agent.recordForFunction(toPlatformRecord(session, report), AbortSignal.timeout(HEARD_MS)).catch(() => {})
 }

@@ -5,7 +5,6 @@ import { waitFor, type Actor } from "xstate"
 import { isRuntimeName } from "../../images/runtimes/runtimes.ts"
 import { vms } from "../../src/db/schema.ts"
 import type { Cause } from "../../src/db/values.ts"
-import { functionGroup, streamName } from "../../src/logs/names.ts"
 import type { Secrets } from "../../src/secrets.ts"
 import { createEnvironmentMachine, toEnvironmentState, type EnvironmentMachine } from "../environment.ts"
 import type { Definition } from "../functions/definition.ts"
@@ -28,8 +27,10 @@ import {
 } from "./environment-row.ts"
 import { HostFull, type Environment, type Environments } from "./environments.ts"
 import { toEnvironment, untilReady } from "./handle.ts"
+import { toLogAddress } from "./log-address.ts"
 import type { RuntimeBases } from "./runtime-bases.ts"
 import { createSession, type Session } from "./session.ts"
+import type { VersionSnapshot, VersionSnapshots } from "./snapshots/version-snapshots.ts"
 import type { WarmPool, WarmVm } from "./warm-pool.ts"
 
 export interface EnvironmentsOptions extends Pick<
@@ -42,6 +43,8 @@ export interface EnvironmentsOptions extends Pick<
   readonly bases: RuntimeBases
   /** Without one every VM is loaded from its base. */
   readonly pool?: Pick<WarmPool, "take" | "clear">
+  /** Without any every environment is initialised. */
+  readonly snapshots?: VersionSnapshots
   readonly work: Work
   readonly limits: EnvironmentLimits
 }
@@ -72,6 +75,7 @@ interface Occupant {
   /** Until its VM has been launched. */
   readonly disks: EnvironmentDisks | undefined
   warm: WarmVm | undefined
+  snapshot: VersionSnapshot | undefined
 }
 
 /**
@@ -82,7 +86,7 @@ export const openEnvironments = async (
   options: EnvironmentsOptions,
   signal: AbortSignal,
 ): Promise<OpenEnvironments> => {
-  const { db, host, secrets, disks, bases, pool, work, limits } = options
+  const { db, host, secrets, disks, bases, pool, snapshots, work, limits } = options
   const { hostId, ledger, logs, log } = host
   const occupants = new Map<string, Occupant>()
   const occupantOf = (vmId: string): Occupant => {
@@ -93,6 +97,7 @@ export const openEnvironments = async (
 
   const verbs = createEnvironmentVerbs({
     ...options,
+    snapshots,
     initMs: limits.initMs,
     stored: (vmId) => registry.stored(occupantOf(vmId).id),
     sessionOf: (vmId) => occupantOf(vmId).session,
@@ -107,6 +112,12 @@ export const openEnvironments = async (
       // Launched again it is another.
       occupant.warm = undefined
       return warm
+    },
+    snapshotOf(vmId) {
+      const occupant = occupantOf(vmId)
+      const { snapshot } = occupant
+      occupant.snapshot = undefined
+      return snapshot
     },
   })
   const registry = createRegistry(
@@ -125,13 +136,17 @@ export const openEnvironments = async (
     log,
   )
 
-  const occupy = (row: EnvironmentRow, definition: Definition, laid?: EnvironmentDisks, warm?: WarmVm): Occupant => {
+  const occupy = (
+    row: EnvironmentRow,
+    definition: Definition,
+    origin: Partial<Pick<Occupant, "disks" | "warm" | "snapshot">> = {},
+  ): Occupant => {
     const { id, vmId, initialization } = row
     const sharesProcessor = host.vmm.accelerator === "kvm"
     const toSpec = () =>
       toFunctionSpec(definition, { initialization, sharesProcessor, ...toLogAddress(row, definition) })
     const session = createSession({ vmId, definition, initialization, toSpec, desk: createDesk() })
-    const occupant = { id, session, disks: laid, warm }
+    const occupant = { id, session, disks: origin.disks, warm: origin.warm, snapshot: origin.snapshot }
     occupants.set(vmId, occupant)
     return occupant
   }
@@ -176,7 +191,9 @@ export const openEnvironments = async (
         disks.of(definition, startSignal),
       ])
       startSignal.throwIfAborted()
-      const warm = isRuntimeName(runtime) ? pool?.take(runtime, base) : undefined
+      // Who keeps environments initialised doesn't wait for their Init.
+      const snapshot = initialization === "on-demand" ? snapshots?.of(definition, base) : undefined
+      const warm = snapshot === undefined && isRuntimeName(runtime) ? pool?.take(runtime, base) : undefined
       const [id, vmId] = [randomUUID(), warm?.vm.process.vmId ?? randomUUID()]
       if (!ledger.reserve(vmId, base.memoryMiB)) await pool?.clear()
       if (!ledger.reserve(vmId, base.memoryMiB))
@@ -200,7 +217,8 @@ export const openEnvironments = async (
           else await host.end(vmId)
           throw error
         })
-      const occupant = occupy(row, definition, { ...files, runtime: base.runtimeDrive }, warm)
+      const laid = { ...files, runtime: base.runtimeDrive }
+      const occupant = occupy(row, definition, { disks: laid, warm, snapshot })
       const { actor, environment } = begin(row, occupant, base.memoryMiB, true)
       await untilReady(actor, environment, startSignal)
       return environment
@@ -213,9 +231,3 @@ export const openEnvironments = async (
     [Symbol.asyncDispose]: () => registry.close(),
   }
 }
-
-/** Where what it says is found: one stream each, in the function's group or that which it names. */
-const toLogAddress = (row: Pick<EnvironmentRow, "id" | "createdAt">, { name, version, settings }: Definition) => ({
-  logGroup: settings.logging.group ?? functionGroup(name),
-  logStream: streamName(row.createdAt, version, row.id.replaceAll("-", "")),
-})

@@ -43,6 +43,13 @@ export interface Session {
   initFailure: string | undefined
   /** How long its Init took, until the event that waited for it has been told. */
   initMs: number | undefined
+  /** The same of its restore, with what of it is billed: its hooks. */
+  restored: RestoreTimes | undefined
+}
+
+export interface RestoreTimes {
+  readonly restoreMs: number
+  readonly billedRestoreMs: number
 }
 
 /** What is known of one before it has a VM. */
@@ -57,6 +64,7 @@ export const createSession = (
   hasExtensions: false,
   initFailure: undefined,
   initMs: undefined,
+  restored: undefined,
 })
 
 /** Speaks to the guest of this life of the VM from now on. */

@@ -77,6 +77,29 @@ export const toFunctionSpec = (definition: Definition, options: FunctionSpecOpti
   }
 }
 
+/** Variables that are an environment's own, and no other's. */
+const OWN = [
+  "AWS_LAMBDA_LOG_GROUP_NAME",
+  "AWS_LAMBDA_LOG_STREAM_NAME",
+  "AWS_ACCESS_KEY_ID",
+  "AWS_SECRET_ACCESS_KEY",
+  "AWS_SESSION_TOKEN",
+]
+
+/** The same of one whose memory others are launched from: without what is its own, and with a runtime that waits for its restore. */
+export const toSnapshotSpec = (
+  definition: Definition,
+  options: Omit<FunctionSpecOptions, "initialization">,
+): FunctionSpec => {
+  const spec = toFunctionSpec(definition, { ...options, initialization: "snap-start" })
+  const env = Object.fromEntries(Object.entries(spec.runtime.env).filter(([name]) => !OWN.includes(name)))
+  return { ...spec, runtime: { ...spec.runtime, env } }
+}
+
+/** What an environment that was launched from such memory is told of itself. */
+export const ownVariablesOf = ({ runtime: { env } }: FunctionSpec): Readonly<Record<string, string>> =>
+  Object.fromEntries(Object.entries(env).filter(([name]) => OWN.includes(name)))
+
 /** What a function's own variables may replace. */
 const defaultsOf = (runtime: RuntimeName): Readonly<Record<string, string>> => ({
   PATH: "/var/lang/bin:/usr/local/bin:/usr/bin/:/bin:/opt/bin",

@@ -1,5 +1,4 @@
 import type { ArtifactStore } from "../../src/store/artifact-store.ts"
-import { createFunctionChanges, type FunctionChanges } from "./changes.ts"
 import { openCodeStore, type CodeStore } from "./code/code-store.ts"
 import type { FunctionsGround } from "./ground.ts"
 import { createFunctions, type Functions } from "./resources.ts"
@@ -10,28 +9,25 @@ export interface OpenFunctions extends AsyncDisposable {
   readonly verbs: Functions
   readonly codes: CodeStore
   readonly settling: Settling
-  readonly changes: FunctionChanges
 }
 
 /** Opens the functions of this host, and takes up what was unsettled if it `resumes`. Disposing waits for what is at work, which is aborted. */
 export const openFunctions = async (
-  options: Omit<FunctionsGround, "codes" | "settling" | "changes" | "signal"> & {
+  options: Omit<FunctionsGround, "codes" | "settling" | "signal"> & {
     readonly store: ArtifactStore
     readonly resumes: boolean
   },
 ): Promise<OpenFunctions> => {
-  const { db, hostId, log, store, readiness } = options
+  const { db, hostId, log, store, readiness, changes } = options
   const codes = await openCodeStore(db, store, hostId)
   await removeAllUnused({ db, hostId, codes, readiness, log })
   const closing = new AbortController()
-  const changes = createFunctionChanges()
   const settling = createSettling({ db, hostId, codes, readiness, changes, log, signal: closing.signal })
   if (options.resumes) await settling.resume()
   return {
-    verbs: createFunctions({ ...options, codes, settling, changes, signal: closing.signal }),
+    verbs: createFunctions({ ...options, codes, settling, signal: closing.signal }),
     codes,
     settling,
-    changes,
     async [Symbol.asyncDispose]() {
       closing.abort()
       await settling[Symbol.asyncDispose]()

@@ -16,7 +16,10 @@ import { createUsageReader, type UsageReader } from "./usage/usage-reader.ts"
 
 export interface ServingOptions
   extends
-    Pick<EnvironmentsOptions, "db" | "host" | "places" | "emptyDrive" | "createOverlay" | "bases" | "disks" | "work">,
+    Pick<
+      EnvironmentsOptions,
+      "db" | "host" | "places" | "emptyDrive" | "createOverlay" | "bases" | "disks" | "work" | "snapshots"
+    >,
     Pick<EventsOptions, "changes" | "destinations"> {
   readonly secrets: SecretBox
   readonly ledger: Ledger

@@ -1,9 +1,9 @@
 /** Execution environments: VMs that serve one version of a function each. */
 import { sql } from "drizzle-orm"
-import { index, integer, pgTable, text, uuid } from "drizzle-orm/pg-core"
+import { bigint, boolean, index, integer, pgTable, text, uniqueIndex, uuid } from "drizzle-orm/pg-core"
 import { at, bytea, oneOf } from "./columns.ts"
 import { initializations } from "./function-values.ts"
-import { hosts, vms } from "./schema.ts"
+import { bases, hosts, vms } from "./schema.ts"
 import { causes, lifeStates, type Cause } from "./values.ts"
 
 /** Neither its function nor its version is referred to: both may be deleted while it comes to its end. */
@@ -48,4 +48,39 @@ export const environments = pgTable(
     oneOf("environments_state", table.state, lifeStates),
     oneOf("environments_cause", table.cause, causes),
   ],
+)
+
+/**
+ * What environments of a definition are launched from instead of being initialised: a directory of files by the row's id. It refers to
+ * no function, which may be deleted at any time; with its base's row it is gone.
+ */
+export const versionSnapshots = pgTable(
+  "version_snapshots",
+  {
+    id: uuid("id").primaryKey(),
+    hostId: uuid("host_id")
+      .notNull()
+      .references(() => hosts.id),
+    baseId: uuid("base_id")
+      .notNull()
+      .references(() => bases.id, { onDelete: "cascade" }),
+    functionId: uuid("function_id").notNull(),
+    versionId: uuid("version_id").notNull(),
+    definitionId: text("definition_id").notNull(),
+    /** Whose memory it was, and in which of its lives. */
+    vmId: uuid("vm_id").notNull(),
+    incarnation: integer("incarnation").notNull(),
+    /** On disk. */
+    bytes: bigint("bytes", { mode: "number" }).notNull(),
+    /** It was asked for, by SnapStart, and not made because it was worth it. */
+    isAsked: boolean("is_asked").notNull(),
+    /** Milliseconds that an Init took. */
+    initMs: integer("init_ms").notNull(),
+    /** Milliseconds that a restore takes, hooks included; `null` before the first. */
+    restoreMs: integer("restore_ms"),
+    /** Restores that failed since the last that didn't. */
+    failures: integer("failures").notNull().default(0),
+    usedAt: at("used_at").notNull(),
+  },
+  (table) => [uniqueIndex("version_snapshots_of_definition").on(table.hostId, table.definitionId)],
 )

@@ -34,6 +34,8 @@ export interface FunctionSettings {
   kmsKeyArn: string | null
   /** Whether a VpcConfig was given; ours are empty. */
   vpc: boolean
+  /** SnapStart on published versions; left out without it, as in settings that were written before there was any. */
+  snapStart?: true
 }
 
 export interface EventDestinations {

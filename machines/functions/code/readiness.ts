@@ -1,11 +1,14 @@
 import type { Runtimes } from "../../../images/runtimes/runtime-disks.ts"
 import { isRuntimeName } from "../../../images/runtimes/runtimes.ts"
 import type { RuntimeBases } from "../../environments/runtime-bases.ts"
+import { InitFailed } from "../../environments/snapshots/version-snapshots.ts"
 import type { OpenDiskStore } from "../disks/disk-store.ts"
 import type { DiskOwner } from "../disks/function-disks.ts"
 
 export interface ReadinessOwner extends DiskOwner {
   readonly settings: DiskOwner["settings"] & { readonly runtime: string; readonly memoryMiB: number }
+  /** The version that its environments are to be launched from a snapshot of. */
+  readonly optimised?: string
 }
 
 /** What environments stand on, as settling sees it. */
@@ -16,11 +19,16 @@ export interface Readiness {
   tidy(): void
 }
 
+type InitFailureCode =
+  | "FunctionError.ExtensionInitError"
+  | "FunctionError.InitTimeout"
+  | "FunctionError.RuntimeInitError"
+
 /** Nothing can be made of what its author gave. */
 export class NotReady extends Error {
   override readonly name = "NotReady"
   /** AWS's StateReasonCode. */
-  readonly code: "InvalidZipFileException" | "InvalidRuntime"
+  readonly code: "InvalidZipFileException" | "InvalidRuntime" | InitFailureCode
 
   constructor(code: NotReady["code"], reason: string) {
     super(reason)
@@ -28,11 +36,18 @@ export class NotReady extends Error {
   }
 }
 
+const toNotReady = ({ errorType, message }: InitFailed): NotReady => {
+  if (errorType === "Sandbox.Timedout") return new NotReady("FunctionError.InitTimeout", message)
+  const isExtension = errorType?.startsWith("Extension.") === true
+  return new NotReady(isExtension ? "FunctionError.ExtensionInitError" : "FunctionError.RuntimeInitError", message)
+}
+
 /** What this host's functions stand on: a runtime's disks and base, and a version's own disks. */
 export const createReadiness = (
   runtimes: Pick<Runtimes, "of">,
   bases: RuntimeBases,
   disks: Pick<OpenDiskStore, "of" | "tidy">,
+  optimise: (versionId: string, signal: AbortSignal) => Promise<void>,
 ): Readiness => ({
   async prepare(owner, signal) {
     const { runtime, memoryMiB } = owner.settings
@@ -40,6 +55,10 @@ export const createReadiness = (
     // A base that can't be made now, for want of memory, is made when an environment is to begin.
     const base = runtimes.of(runtime, signal).then(() => bases.of(runtime, memoryMiB, signal).catch(() => {}))
     await Promise.all([base, disks.of(owner, signal)])
+    if (owner.optimised === undefined) return
+    await optimise(owner.optimised, signal).catch((error: unknown) => {
+      throw error instanceof InitFailed ? toNotReady(error) : error
+    })
   },
   tidy: disks.tidy,
 })

@@ -43,7 +43,10 @@ export const createSettling = ({ db, hostId, codes, readiness, changes, log, sig
   let turn = 0
 
   /** `null`, or why no environment can be made of the version. */
-  const tryOut = async ({ id, codeId, settings }: VersionRow, sha256: string): Promise<VersionRow["failure"]> => {
+  const tryOut = async (
+    { id, number, codeId, settings }: VersionRow,
+    sha256: string,
+  ): Promise<VersionRow["failure"]> => {
     try {
       await codes.verify(sha256, signal)
     } catch (error) {
@@ -54,7 +57,8 @@ export const createSettling = ({ db, hostId, codes, readiness, changes, log, sig
     try {
       const zips = await zipsOf(db, codeId, await attachedLayers(db, id))
       // It is gone: nobody will hear.
-      if (zips !== undefined) await readiness.prepare({ ...zips, settings }, signal)
+      const optimised = number > 0 && settings.snapStart === true ? { optimised: id } : {}
+      if (zips !== undefined) await readiness.prepare({ ...zips, settings, ...optimised }, signal)
       return null
     } catch (error) {
       signal.throwIfAborted()

@@ -6,9 +6,9 @@ import type { FileHandle } from "node:fs/promises"
 import { join } from "node:path"
 import { pipeline } from "node:stream/promises"
 import type { Artifacts } from "../../../images/artifacts.ts"
-import { unlessAborted } from "../../../src/abort.ts"
 import { AgentError } from "../../../src/agent/client.ts"
 import { VMM_OVERHEAD_MIB, type Ledger } from "../../../src/capacity/ledger.ts"
+import { untilReleased } from "../../../src/capacity/release.ts"
 import { vms } from "../../../src/db/schema.ts"
 import type { Drive } from "../../../src/vmm/vmm.ts"
 import type { BootSnapshots } from "../../building/boot-snapshots.ts"
@@ -77,23 +77,13 @@ const whenThereIsRoom = async <Result>(
   if (neededMiB > ledger.capacityMiB) throw new Error("This host is too small for a VM that unpacks functions' code.")
   const hasRoom = () => ledger.reservedMiB + neededMiB <= ledger.capacityMiB
   for (;;) {
-    while (!hasRoom()) await released(ledger, signal)
+    while (!hasRoom()) await untilReleased(ledger, signal)
     try {
       return await work()
     } catch (error) {
       // Somebody was faster.
       if (hasRoom()) throw error
     }
-  }
-}
-
-const released = async (ledger: Ledger, signal: AbortSignal): Promise<void> => {
-  const next = Promise.withResolvers<void>()
-  const stop = ledger.onRelease(next.resolve)
-  try {
-    await unlessAborted(next.promise, signal)
-  } finally {
-    stop()
   }
 }
 

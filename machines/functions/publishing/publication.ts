@@ -11,7 +11,7 @@ import type { FunctionRow, VersionRow } from "../rows.ts"
 
 /**
  * Publishes `$LATEST` as it is in this transaction, or answers the newest version when nothing has changed since. A number is never
- * given twice. Publishing changes `$LATEST`'s revision too.
+ * given twice. Publishing changes `$LATEST`'s revision too. Whoever commits a new one that is pending has it settled.
  */
 export const publish = async (
   tx: Database,
@@ -44,6 +44,8 @@ export const publish = async (
       id: randomUUID(),
       number,
       settings: { ...latest.settings, ...(description === undefined ? {} : { description }) },
+      // Its snapshot is to be made.
+      ...(latest.settings.snapStart === true ? { state: "Pending" as const } : {}),
       revisionId: randomUUID(),
       modifiedAt: new Date(),
     })

@@ -26,10 +26,10 @@ export interface PublishRequest {
 
 /** The verbs about versions. */
 export const createVersionVerbs = (ground: FunctionsGround) => {
-  const { db, secrets } = ground
+  const { db, secrets, settling } = ground
   return {
-    publish: (name: string, asked: PublishRequest, caller: Caller): Promise<FunctionVersion> =>
-      db.transaction(async (tx) => {
+    async publish(name: string, asked: PublishRequest, caller: Caller): Promise<FunctionVersion> {
+      const { made, begun } = await db.transaction(async (tx) => {
         const owner = await lockFunction(tx, { name, qualifier: undefined }, caller)
         const latest = await findNumber(tx, owner.id, 0)
         if (latest === undefined) throw functionNotFound(caller, { name, qualifier: undefined })
@@ -49,8 +49,12 @@ export const createVersionVerbs = (ground: FunctionsGround) => {
             cause: "api",
             by: caller,
           })
-        return describeVersion(tx, secrets, name, version)
-      }),
+        const isBegun = isNew && version.state === "Pending"
+        return { made: await describeVersion(tx, secrets, name, version), begun: isBegun ? [version.id] : [] }
+      })
+      for (const id of begun) settling.begin(id)
+      return made
+    },
 
     /** `$LATEST` first, then by number. */
     async list(name: string, page: PageRequest, scope: Scope): Promise<Page<FunctionVersion>> {

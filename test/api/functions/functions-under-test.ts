@@ -12,6 +12,7 @@ import { openArtifactStore } from "../../../src/store/artifact-store.ts"
 import { createBuiltInArtifacts } from "../../../src/store/built-in-artifacts.ts"
 import { createDestinationCheck } from "../../../machines/functions/events/destinations/destinations.ts"
 import { toFunctionLimits, type FunctionLimits } from "../../../machines/functions/ground.ts"
+import { createFunctionChanges } from "../../../machines/functions/changes.ts"
 import type { Readiness } from "../../../machines/functions/code/readiness.ts"
 import { openFunctions } from "../../../machines/functions/open-functions.ts"
 import type { AsyncIntake, AsyncRequest } from "../../../machines/functions/events/intake.ts"
@@ -52,9 +53,11 @@ export const startFunctions = async (
   opened.defer(() => rm(directory, { recursive: true, force: true }))
   const secrets = createSecrets(Buffer.alloc(32, 7))
   const store = await openArtifactStore(join(directory, "store"))
+  const changes = createFunctionChanges()
   const open = () =>
     openFunctions({
       db,
+      changes,
       hostId,
       secrets,
       store,
@@ -69,7 +72,6 @@ export const startFunctions = async (
   const functions = opened.use(await open())
   const links = createCodeLinks("a secret of the daemon's own", functions.codes.keyOf)
   const log = pino({ level: "silent" })
-  const { changes } = functions
   const memory: MemoryOptions = {}
   const environments = createMemoryEnvironments(memory)
   const { onRoom } = environments

@@ -40,7 +40,6 @@ describe("What Torpor's functions are not", () => {
       "FileSystemConfigs",
     )
     expect(await create({ ImageConfig: {} })).toContain("ImageConfig")
-    expect(await create({ SnapStart: { ApplyOn: "PublishedVersions" } })).toContain("SnapStart")
     expect(await create({ TenancyConfig: { TenantIsolationMode: "PER_TENANT" } })).toContain("TenancyConfig")
     expect(await create({ DurableConfig: { ExecutionTimeout: 1 } })).toContain("DurableConfig")
     expect(await create({ CodeSigningConfigArn: "arn" })).toContain("CodeSigningConfigArn")

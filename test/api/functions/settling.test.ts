@@ -127,4 +127,36 @@ describe("A function's settling", () => {
     await lambda.deleteFunction({ FunctionName: "h" })
     expect(kept()).toBe(1)
   })
+
+  it("with SnapStart makes a published version's snapshot, and no other's", async () => {
+    const lambda = under.client()
+    const SnapStart = { ApplyOn: "PublishedVersions" } as const
+    const input = await functionInput("s", { Code: { ZipFile: await codeOf("snapped") }, SnapStart })
+    expect(await lambda.createFunction(input)).toMatchObject({
+      SnapStart: { ApplyOn: "PublishedVersions", OptimizationStatus: "Off" },
+    })
+    await under.settling.settled()
+    expect(prepared.at(-1)).not.toHaveProperty("optimised")
+    const held = Promise.withResolvers<void>()
+    gate = held.promise
+    expect(await lambda.publishVersion({ FunctionName: "s" })).toMatchObject({
+      State: "Pending",
+      SnapStart: { ApplyOn: "PublishedVersions", OptimizationStatus: "Off" },
+    })
+    held.resolve()
+    await under.settling.settled()
+    const rows = await under.db.select().from(functionVersions)
+    expect(prepared.at(-1)?.optimised).toBe(rows.find(({ number }) => number === 1)?.id)
+    expect(await lambda.getFunctionConfiguration({ FunctionName: "s", Qualifier: "1" })).toMatchObject({
+      State: "Active",
+      SnapStart: { ApplyOn: "PublishedVersions", OptimizationStatus: "On" },
+    })
+    const off = { FunctionName: "s", SnapStart: { ApplyOn: "None" } } as const
+    expect(await lambda.updateFunctionConfiguration(off)).toMatchObject({
+      SnapStart: { ApplyOn: "None", OptimizationStatus: "Off" },
+    })
+    await under.settling.settled()
+    expect(await lambda.publishVersion({ FunctionName: "s" })).toMatchObject({ Version: "2", State: "Active" })
+    await lambda.deleteFunction({ FunctionName: "s" })
+  })
 })

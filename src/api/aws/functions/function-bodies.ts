@@ -34,6 +34,10 @@ const updateOf = (version: FunctionVersion) => {
   }
 }
 
+/** A version that is active has its snapshot. */
+const isOptimised = ({ settings, number, state }: FunctionVersion) =>
+  settings.snapStart === true && number > 0 && state === "Active"
+
 /** A FunctionConfiguration; `qualifier` is how the version was asked for, and is what its ARN says. */
 export const toConfiguration = (version: FunctionVersion, qualifier: string | undefined, scope: Scope) => {
   const { settings, name } = version
@@ -65,7 +69,10 @@ export const toConfiguration = (version: FunctionVersion, qualifier: string | un
     Role: settings.role,
     Runtime: settings.runtime,
     RuntimeVersionConfig: { RuntimeVersionArn: runtimeVersionArn(settings.runtime, scope.region) },
-    SnapStart: { ApplyOn: "None", OptimizationStatus: "Off" },
+    SnapStart: {
+      ApplyOn: settings.snapStart === true ? "PublishedVersions" : "None",
+      OptimizationStatus: isOptimised(version) ? "On" : "Off",
+    },
     Timeout: settings.timeoutSeconds,
     TracingConfig: { Mode: settings.tracing },
     Version: versionName(version.number),

@@ -60,8 +60,6 @@ export const refuseUnsupported = (input: SharedInput): void => {
   const { SubnetIds: subnets = [], SecurityGroupIds: groups = [] } = input.VpcConfig ?? {}
   if (subnets.length > 0 || groups.length > 0) throw notSupported("VpcConfig", "with subnets isn't supported by Torpor")
   if (input.ImageConfig !== undefined) throw notSupported("ImageConfig")
-  if (input.SnapStart?.ApplyOn === "PublishedVersions")
-    throw notSupported("SnapStart", "on published versions isn't supported by Torpor yet")
   if (input.CapacityProviderConfig !== undefined)
     throw invalid("CapacityProviderConfig isn't supported for Lambda Default functions.")
   if (input.DurableConfig !== undefined) throw notSupported("DurableConfig", "isn't supported by Torpor yet")
@@ -121,6 +119,9 @@ const defaults: FunctionSettings = {
 
 const orNull = (text: string) => (text === "" ? null : text)
 
+const hasSnapStart = ({ snapStart }: FunctionSettings, { SnapStart }: SharedInput): boolean =>
+  SnapStart === undefined ? snapStart === true : SnapStart.ApplyOn === "PublishedVersions"
+
 /** The settings with what was asked changed in them. */
 export const changeSettings = (before: FunctionSettings, input: SharedInput): FunctionSettings => ({
   runtime: input.Runtime === undefined ? before.runtime : parseRuntime(input.Runtime),
@@ -138,6 +139,7 @@ export const changeSettings = (before: FunctionSettings, input: SharedInput): Fu
     input.DeadLetterConfig === undefined ? before.deadLetterArn : orNull(input.DeadLetterConfig.TargetArn ?? ""),
   kmsKeyArn: input.KMSKeyArn === undefined ? before.kmsKeyArn : orNull(input.KMSKeyArn),
   vpc: before.vpc || input.VpcConfig !== undefined,
+  ...(hasSnapStart(before, input) ? { snapStart: true } : {}),
 })
 
 /** A new function's settings. */

@@ -1,0 +1,58 @@
+/** Whether a definition is worth a snapshot of its own, by what its environments have taken. */
+import { isRuntimeName, RUNTIMES } from "../../../images/runtimes/runtimes.ts"
+import type { Language } from "../../../images/runtimes/files.ts"
+import type { Definition } from "../../functions/definition.ts"
+import { LATEST } from "../../functions/names.ts"
+
+export interface SnapshotPolicy {
+  /** Whether definitions have snapshots for which nobody has asked. */
+  readonly isAutomatic: boolean
+  /** An Init that takes less is done again. */
+  readonly minInitMs: number
+}
+
+/** What an Init came to that went well. */
+export interface MeasuredInit {
+  readonly initMs: number
+  readonly hasExtensions: boolean
+}
+
+/** A function's own variable, that says `off` where nobody shall be launched from its memory. */
+export const OPT_OUT = "TORPOR_SNAPSHOTS"
+
+/**
+ * Whether a runtime takes new seeds, and the variables of its new environment, when it is restored. A program of the function's own that is
+ * one knows nothing of snapshots: two environments might give the same random numbers.
+ */
+const IS_MADE_FOR_IT: Readonly<Record<Language, boolean>> = { nodejs: true, python: true, provided: false }
+
+/** A snapshot and a second Init are paid for by a few restores. */
+const TIMES_FASTER = 2
+
+/** Whether a snapshot is asked for, as AWS has it: of published versions. */
+export const isAsked = ({ settings, version }: Pick<Definition, "settings" | "version">): boolean =>
+  settings.snapStart === true && version !== LATEST
+
+/** Whether its environments may be launched from a snapshot for which nobody has asked. Extensions are programs of others, who haven't been asked. */
+export const mayHaveSnapshot = (
+  { environment, settings }: Pick<Definition, "environment" | "settings">,
+  { hasExtensions }: Pick<MeasuredInit, "hasExtensions">,
+  { isAutomatic }: SnapshotPolicy,
+): boolean =>
+  isAutomatic &&
+  !hasExtensions &&
+  environment[OPT_OUT]?.toLowerCase() !== "off" &&
+  isRuntimeName(settings.runtime) &&
+  IS_MADE_FOR_IT[RUNTIMES[settings.runtime].language]
+
+/** Whether a snapshot is worth making, when a restore takes about so long. */
+export const isWorthwhile = ({ initMs }: MeasuredInit, restoreMs: number, { minInitMs }: SnapshotPolicy): boolean =>
+  initMs >= minInitMs && initMs >= TIMES_FASTER * restoreMs
+
+/** A mean in which the last has a third: one that a busy host has held up says little. */
+export const toMean = (mean: number | null, ms: number): number =>
+  Math.round(mean === null ? ms : mean + (ms - mean) / 3)
+
+/** Whether to go on with one, by what Init and restores of it have taken. */
+export const isFaster = ({ initMs, restoreMs }: { initMs: number; restoreMs: number | null }): boolean =>
+  restoreMs === null || restoreMs < initMs

@@ -1,0 +1,150 @@
+/**
+ * Making a snapshot: a VM that no event will ever see has the definition's Init, and becomes files. Of what callers send or are answered
+ * nothing can be in them.
+ */
+import { randomUUID } from "node:crypto"
+import { chmod, chown, mkdir, open, rename } from "node:fs/promises"
+import { join } from "node:path"
+import { vms } from "../../../src/db/schema.ts"
+import { fileSizes, sumOf } from "../../../src/file-sizes.ts"
+import { vmFiles } from "../../disks.ts"
+import type { Definition } from "../../functions/definition.ts"
+import type { FunctionDiskStore } from "../../functions/disks/function-disks.ts"
+import { drivesOf, FUNCTION_HOSTNAME, toSnapshotSpec } from "../../functions/function-spec.ts"
+import { makeVmDirectory, type LiveVm, type VmHost } from "../../vm.ts"
+import { createVmVerbs, toThawInput, type VmLifeOptions } from "../../vm-life.ts"
+import type { Database } from "../../vm-row.ts"
+import { VCPUS } from "../base-making.ts"
+import { createDesk } from "../desk.ts"
+import { layDrives, readDrives, temporaryOverlay, type EnvironmentDisks } from "../drives.ts"
+import { HostFull } from "../environments.ts"
+import { initialise } from "../init-phase.ts"
+import { toLogAddress } from "../log-address.ts"
+import type { RuntimeBase, RuntimeBases } from "../runtime-bases.ts"
+import { connectionOf, connectSession, createSession, disconnectSession, type Session } from "../session.ts"
+import { InitFailed, type VersionSnapshot } from "./version-snapshots.ts"
+
+export interface SnapshotMakingOptions extends Pick<VmLifeOptions, "host" | "places" | "createOverlay"> {
+  readonly db: Database & { transaction<T>(work: (tx: Database) => Promise<T>): Promise<T> }
+  /** What is behind a drive that has nothing. */
+  readonly emptyDrive: string
+  readonly bases: RuntimeBases
+  readonly disks: FunctionDiskStore
+}
+
+export type MadeSnapshot = Pick<VersionSnapshot, "baseId" | "vmId" | "incarnation" | "bytes" | "initMs">
+
+/** Makes one in `directory`, which is new; rejects with {@link InitFailed}, or {@link HostFull}, when that is so. Its VM is over when this settles, and has a row while there is anything of it. */
+export const makeSnapshot = async (
+  options: SnapshotMakingOptions,
+  definition: Definition,
+  directory: string,
+  signal: AbortSignal,
+): Promise<MadeSnapshot> => {
+  const { host, bases, disks, createOverlay, emptyDrive } = options
+  const { runtime, memoryMiB } = definition.settings
+  const [base, files] = await Promise.all([bases.of(runtime, memoryMiB, signal), disks.of(definition, signal)])
+  const laid = { ...files, runtime: base.runtimeDrive }
+  const session = await beginVm(options, definition, base)
+  const { vmId } = session
+  try {
+    await layDrives(await makeVmDirectory(host, vmId), laid, createOverlay)
+    const verbs = createVmVerbs({
+      ...options,
+      drivesOf: (id) => readDrives(host.directoryOf(id), emptyDrive),
+      hostnameOf: () => FUNCTION_HOSTNAME,
+      // Nobody's statechart: its row says all there is.
+      stored: () => Promise.resolve(),
+    })
+    await verbs.launch(vmId, signal)
+    const live = host.live(vmId)
+    if (live === undefined) throw new Error("its process has ended")
+    const initMs = await initialiseIn(host, session, live, signal)
+    const { incarnation } = live
+    await sleepInto(live, host.directoryOf(vmId), directory, laid, signal)
+    const sizes = await fileSizes(directory)
+    // The others are names of disks that are there anyway.
+    const bytes = sumOf([...sizes].filter(([name]) => !name.endsWith(".raw")).map(([, size]) => size))
+    return { baseId: base.baseId, vmId, incarnation, bytes, initMs }
+  } finally {
+    disconnectSession(session)
+    await host.end(vmId)
+  }
+}
+
+/** A row as of a build: what an ended daemon left of it has no owner, and goes at the next start. */
+const beginVm = async (
+  { db, host }: SnapshotMakingOptions,
+  definition: Definition,
+  { baseId, memoryMiB }: RuntimeBase,
+): Promise<Session> => {
+  const { hostId, ledger, logs, vmm } = host
+  const vmId = randomUUID()
+  const address = toLogAddress({ id: vmId, createdAt: new Date() }, definition)
+  if (!ledger.reserve(vmId, memoryMiB)) throw new HostFull("There is no memory left on this host for a snapshot's VM.")
+  await db
+    .transaction(async (tx) => {
+      await tx.insert(vms).values({ id: vmId, hostId, kind: "build", baseId, memoryMiB, vcpus: VCPUS })
+      await logs.create(tx, vmId, { ...definition.scope, group: address.logGroup, stream: address.logStream })
+    })
+    .catch((error: unknown) => {
+      ledger.release(vmId)
+      throw error
+    })
+  const sharesProcessor = vmm.accelerator === "kvm"
+  return createSession({
+    vmId,
+    definition,
+    initialization: "snap-start",
+    toSpec: () => toSnapshotSpec(definition, { sharesProcessor, ...address }),
+    desk: createDesk(),
+  })
+}
+
+/** Its programs wait for their restore, or their first event; resolves with the milliseconds of their Init. */
+const initialiseIn = async (host: VmHost, session: Session, live: LiveVm, signal: AbortSignal): Promise<number> => {
+  const { agent, gone } = connectSession(session, live, toThawInput(host, live, FUNCTION_HOSTNAME))
+  const alive = AbortSignal.any([signal, gone])
+  await Promise.all(drivesOf(session.definition).map((drive) => agent.mountDrive(drive, alive)))
+  const beganAt = performance.now()
+  // Nobody waits for it: the limit is another than where somebody does.
+  await initialise(session, Infinity, signal)
+  if (session.programs !== "running") throw new InitFailed(session.initFailure)
+  const initMs = performance.now() - beganAt
+  // Nobody's connection is in the memory of those who come from it.
+  connectionOf(session).agent.close()
+  return Math.round(initMs)
+}
+
+/** Memory, devices and what was written to disks become files in `directory`, and the VM's process ends. */
+const sleepInto = async (
+  { vm, guest, incarnation }: LiveVm,
+  vmDirectory: string,
+  directory: string,
+  disks: EnvironmentDisks,
+  signal: AbortSignal,
+): Promise<void> => {
+  const files = vmFiles(directory)
+  await vm.untilQuiet(signal)
+  await guest.freeze(signal)
+  await vm.pause()
+  await mkdir(join(directory, "disk"), { recursive: true, mode: 0o700 })
+  await vm.saveDelta(files.delta(incarnation))
+  // What it has written to its disks is in their files when it has ended.
+  await vm.kill()
+  await rename(vmFiles(vmDirectory).overlay(0), files.overlay(0))
+  await rename(temporaryOverlay(vmDirectory), temporaryOverlay(directory))
+  for (const path of [files.overlay(0), temporaryOverlay(directory), files.delta(incarnation).state]) {
+    await chown(path, 0, 0)
+    await chmod(path, 0o600)
+    await sync(path)
+  }
+  await layDrives(directory, disks)
+  await sync(join(directory, "disk"))
+  await sync(directory)
+}
+
+const sync = async (path: string) => {
+  await using handle = await open(path, "r")
+  await handle.sync()
+}

@@ -1,5 +1,6 @@
 /** The drives beside the image's own disk: contexts, other stages, images' layers and caches, each mounted where its number says. */
-import { mkdir } from "node:fs/promises"
+import { constants } from "node:fs"
+import { mkdir, open } from "node:fs/promises"
 import type { DrivePlace, DriveSpec } from "../../src/agent/protocol.ts"
 import { mount, MOUNT } from "./mount.ts"
 import { run } from "./run.ts"
@@ -18,5 +19,10 @@ export const mountDrive = async ({ drive, isReadOnly }: DriveSpec): Promise<void
   else mount(driveDevice(drive), at, "ext4", flags, "noinit_itable")
 }
 
-/** All that was written is on the drive when it resolves, and its file system is whole. */
-export const unmountDrive = (drive: number): Promise<string> => run("umount", [pathOnDrive({ drive, path: "" })])
+/** All that was written is on the drive when it resolves, its file system is whole, and nothing of it is known any more. */
+export const unmountDrive = async (drive: number): Promise<void> => {
+  await run("umount", [pathOnDrive({ drive, path: "" })])
+  // Refused while it is mounted anywhere, in a namespace that we don't see too.
+  const device = await open(driveDevice(drive), constants.O_RDONLY | constants.O_EXCL)
+  await device.close()
+}

@@ -19,7 +19,7 @@ import { AGENT_PROTOCOL } from "../../src/agent/version.ts"
 import { unpackContext } from "./context.ts"
 import { copyIntoImage } from "./copy.ts"
 import { download } from "./download.ts"
-import { mountDrive, pathOnDrive } from "./drives.ts"
+import { mountDrive, pathOnDrive, unmountDrive } from "./drives.ts"
 import { createFileRoutes } from "./file-routes.ts"
 import { unpackCode } from "./function-code.ts"
 import { createFunctionRoutes } from "./functions/routes.ts"
@@ -64,7 +64,10 @@ const routes: Record<string, Handler> = {
   "DELETE /processes/*": (_, __, url) => processes.end(nameOf(url)),
   "GET /processes/*/output": sendOutput,
   "POST /flush": (_, __, url) => processes.flush(url.searchParams.get("mark") ?? ""),
-  "POST /drive": async (request) => mountDrive(await bodyOf<DriveSpec>(request)),
+  "PUT /drives": async (request) => {
+    for (const drive of await bodyOf<readonly DriveSpec[]>(request)) await mountDrive(drive)
+  },
+  "DELETE /drives": (_, __, url) => unmountDrive(Number(url.searchParams.get("drive"))),
   "POST /context": async (request) => unpackContext(await bodyOf<ContextSpec>(request)),
   "POST /unpack": async (request) => unpackCode(await bodyOf<UnpackSpec>(request)),
   "POST /download": async (request) => download(await bodyOf<DownloadSpec>(request)),

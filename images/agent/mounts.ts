@@ -5,6 +5,7 @@ import type { MountSpec } from "../../src/agent/protocol.ts"
 import { pathOnDrive } from "./drives.ts"
 import { resolveInImage } from "./image-root.ts"
 import { mount, MOUNT } from "./mount.ts"
+import { run } from "./run.ts"
 
 export interface OciMount {
   readonly destination: string
@@ -49,6 +50,14 @@ export const fillPlaces = async (specs: readonly MountSpec[], places: Places): P
     const place = places.get(spec.target)
     if (spec.kind !== "bind" || place === undefined) continue
     mount(await resolveInImage(spec.path, pathOnDrive(spec.from)), place, "", [MOUNT.bind])
+  }
+}
+
+/** Takes away again what {@link fillPlaces} has mounted for a process, which holds nothing of it any more. */
+export const emptyPlaces = async (specs: readonly MountSpec[], places: Places): Promise<void> => {
+  for (const { target } of specs) {
+    const place = places.get(target)
+    if (place !== undefined) await run("umount", [place])
   }
 }
 

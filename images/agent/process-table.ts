@@ -6,7 +6,7 @@ import type { Writable } from "node:stream"
 import { setTimeout as sleep } from "node:timers/promises"
 import type { ProcessEnd, ProcessSpec } from "../../src/agent/protocol.ts"
 import { cgroupOf, fileOf, toOciConfig } from "./container.ts"
-import { fillPlaces, prepareMounts, preparePlaces, type Places } from "./mounts.ts"
+import { emptyPlaces, fillPlaces, prepareMounts, preparePlaces, type Places } from "./mounts.ts"
 import { createOutput, type Output } from "./output.ts"
 import { openPipes, type Pipe } from "./pipe.ts"
 import type { Tell } from "./port.ts"
@@ -42,7 +42,7 @@ const outOfMemoryKills = async ({ container }: ProcessSpec): Promise<number> => 
 /** The table, as those see it who start processes inside the guest. */
 export type ProcessTable = Pick<
   ReturnType<typeof createProcessTable>,
-  "start" | "output" | "ended" | "terminate" | "end" | "flush" | "assign"
+  "start" | "output" | "ended" | "terminate" | "end" | "flush" | "assign" | "unassign"
 >
 
 /** The table; `tell` sends an event to the host. */
@@ -127,6 +127,11 @@ export const createProcessTable = (tell: Tell) => {
       const { home } = await findUser(user)
       running.input.write(`${JSON.stringify({ env: { HOME: home, ...env }, cwd, isTraining })}\n`)
       if (!isTraining) running.input.end()
+    },
+
+    /** What one in training was assigned is no longer mounted for it. */
+    async unassign(name: string, { mounts = [] }: ProcessSpec): Promise<void> {
+      await emptyPlaces(mounts, table.get(name)?.places ?? new Map())
     },
 
     /** Asks its first process to end; nothing happens when it has. */

@@ -1,5 +1,5 @@
 /** The disks that a runtime's VMs stand on: a root disk, and a drive with its `/var/runtime` and `/var/lang`. Made when they are first wanted. */
-import { chmod, cp, mkdir, rm, symlink, writeFile } from "node:fs/promises"
+import { chmod, cp, mkdir, rename, rm, symlink, writeFile } from "node:fs/promises"
 import { createRequire } from "node:module"
 import { homedir } from "node:os"
 import { dirname, join } from "node:path"
@@ -33,6 +33,10 @@ export interface RuntimeSource {
 
 /** What of the drive is mounted where. */
 export const RUNTIME_PLACES = { "/var/runtime": "/runtime", "/var/lang": "/lang" } as const
+
+/** Where the functions of training are on it, as a function's code is on the disk of that. */
+const TRAINING_PLACE = "/files"
+const TRAINING = "training"
 
 const SOURCES = [new URL("../ext4.ts", import.meta.url), new URL(import.meta.url)]
 
@@ -96,7 +100,10 @@ const driveRecipe = async (name: RuntimeName, npmEnvironment: RuntimeSource["npm
     ],
     async build(directory, signal) {
       const tree = join(directory, "tree")
-      await writeFiles(files, join(tree, RUNTIME_PLACES["/var/runtime"]))
+      const runtime = join(tree, RUNTIME_PLACES["/var/runtime"])
+      await writeFiles(files, runtime)
+      await mkdir(join(runtime, TRAINING), { recursive: true })
+      await rename(join(runtime, TRAINING), join(tree, TRAINING_PLACE))
       await install(interpreter, join(tree, RUNTIME_PLACES["/var/lang"]), directory, npmEnvironment, signal)
       const drive = join(directory, "drive.raw")
       await makeExt4(drive, { tree, sizeMiB: DRIVE_MIB, label: "runtime" }, signal)

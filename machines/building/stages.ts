@@ -162,8 +162,8 @@ const gatherDrives = async (
 /** Each of them once; the archive is no file system. */
 const mountDrives = async (drives: Drives, { agent }: BuildLife, archive: Archive, signal: AbortSignal) => {
   const mounted = new Set([...drives.places.values()].map(({ drive }) => drive))
-  for (const drive of mounted)
-    await agent.mountDrive({ drive, isReadOnly: drives.all[drive]?.readOnly ?? true }, signal)
+  const specs = [...mounted].map((drive) => ({ drive, isReadOnly: drives.all[drive]?.readOnly ?? true }))
+  if (specs.length > 0) await agent.mountDrives(specs, signal)
   const into = drives.places.get("context")
   if (drives.archive === undefined || into === undefined) return
   const { drive: archiveDrive, bytes: archiveBytes } = drives.archive

@@ -4,6 +4,7 @@ import { chmod, chown, mkdir, readdir, rename, stat } from "node:fs/promises"
 import { dirname, join, relative } from "node:path"
 import type { RuntimeName } from "../../images/runtimes/runtimes.ts"
 import { vms } from "../../src/db/schema.ts"
+import type { Drive } from "../../src/vmm/vmm.ts"
 import { linkOrCopy } from "../../src/link-or-copy.ts"
 import { createBuildVm, died, type BuildLife, type BuildVmOptions } from "../building/build-vm.ts"
 import { FUNCTION_DRIVES } from "../functions/disks/function-disks.ts"
@@ -57,7 +58,10 @@ export const makeRuntimeBase = async (
     const buildVm = await createBuildVm({ ...options, becomesBase: true }, vmId, memoryMiB)
     const overlay = await buildVm.newOverlay()
     const runtimeDrive = { chain: [{ path: ground.runtimeDisk, format: "raw" as const }], readOnly: true }
-    const life = await buildVm.begin({ rootDisk: [ground.rootDisk, overlay], drives: [runtimeDrive] }, signal)
+    const drives: Drive[] = []
+    // Its functions of training are on it.
+    drives[FUNCTION_DRIVES.runtime] = drives[FUNCTION_DRIVES.code] = runtimeDrive
+    const life = await buildVm.begin({ rootDisk: [ground.rootDisk, overlay], drives }, signal)
     const { vm, guest } = life.live
     await Promise.race([prepareGuest(host, life, runtime, signal), died(life.live)])
     await vm.untilQuiet(signal)
@@ -109,12 +113,11 @@ const prepareGuest = async (
   signal: AbortSignal,
 ): Promise<void> => {
   try {
-    await agent.mountDrive({ drive: FUNCTION_DRIVES.runtime, isReadOnly: true }, signal)
+    await agent.mountDrives([{ drive: FUNCTION_DRIVES.runtime, isReadOnly: true }], signal)
     await agent.settle(signal)
-    await trainRuntime(agent, runtime, signal).catch((error: unknown) => {
-      signal.throwIfAborted()
-      log.warn({ err: error, runtime }, "A runtime could not be trained: its functions start it themselves")
-    })
+    const failure = await trainRuntime(agent, runtime, signal)
+    if (failure !== undefined)
+      log.warn({ err: failure, runtime }, "A runtime could not be trained: its functions start it themselves")
   } finally {
     agent.close()
   }

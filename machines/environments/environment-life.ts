@@ -127,8 +127,7 @@ export const createEnvironmentVerbs = (options: EnvironmentLifeOptions): Environ
       if (ready === undefined) await vm.launch(vmId, signal)
       else await runWarm(ready, signal)
       const { agent, gone } = connect(vmId)
-      const alive = AbortSignal.any([signal, gone])
-      await Promise.all(drivesOf(sessionOf(vmId).definition).map((drive) => agent.mountDrive(drive, alive)))
+      await agent.mountDrives(drivesOf(sessionOf(vmId).definition), AbortSignal.any([signal, gone]))
     },
 
     async initialise(vmId, signal) {

@@ -42,7 +42,7 @@ export interface EnvironmentsOptions extends Pick<
   readonly disks: FunctionDiskStore
   readonly bases: RuntimeBases
   /** Without one every VM is loaded from its base. */
-  readonly pool?: Pick<WarmPool, "take" | "clear">
+  readonly pool?: Pick<WarmPool, "take" | "fill" | "clear">
   /** Without any every environment is initialised. */
   readonly snapshots?: VersionSnapshots
   readonly work: Work
@@ -193,7 +193,7 @@ export const openEnvironments = async (
       startSignal.throwIfAborted()
       // Who keeps environments initialised doesn't wait for their Init.
       const snapshot = initialization === "on-demand" ? snapshots?.of(definition, base) : undefined
-      const warm = snapshot === undefined && isRuntimeName(runtime) ? pool?.take(runtime, base) : undefined
+      const warm = snapshot === undefined ? pool?.take(base) : undefined
       const [id, vmId] = [randomUUID(), warm?.vm.process.vmId ?? randomUUID()]
       if (!ledger.reserve(vmId, base.memoryMiB)) await pool?.clear()
       if (!ledger.reserve(vmId, base.memoryMiB))
@@ -220,7 +220,12 @@ export const openEnvironments = async (
       const laid = { ...files, runtime: base.runtimeDrive }
       const occupant = occupy(row, definition, { disks: laid, warm, snapshot })
       const { actor, environment } = begin(row, occupant, base.memoryMiB, true)
-      await untilReady(actor, environment, startSignal)
+      try {
+        await untilReady(actor, environment, startSignal)
+      } finally {
+        // Not before: it would be made at this one's cost.
+        if (snapshot === undefined && isRuntimeName(runtime)) pool?.fill(runtime, base)
+      }
       return environment
     },
     async endAll(cause, reason) {

@@ -9,31 +9,34 @@ import { toFunctionSpec } from "../functions/function-spec.ts"
 
 /** After so many a guest's runtimes have done what they do for code that is run often. */
 const EVENTS = 10
-const DIRECTORY = "/var/runtime/training"
-
 /**
- * Leaves a runtime that waits in the guest; none where a function brings its own. The runtime's drive is mounted, and no other. Rejects
- * when it could not be trained: then the guest has no runtime, which a function's start makes as ever.
+ * Leaves a runtime that waits in the guest; none where a function brings its own. The runtime's drive is mounted, and no other; its
+ * disk is behind the code's drive too. Resolves
+ * with why it could not be trained: then the guest has no runtime, which a function's start makes as ever.
  */
-export const trainRuntime = async (agent: AgentClient, runtime: RuntimeName, signal: AbortSignal): Promise<void> => {
-  if (handlersOf(runtime).length === 0) return
-  await agent.startWaiting(specOf(runtime).runtime, signal)
+export const trainRuntime = async (agent: AgentClient, runtime: RuntimeName, signal: AbortSignal): Promise<unknown> => {
+  if (handlersOf(runtime).length === 0) return undefined
   try {
+    await agent.startWaiting(specOf(runtime).runtime, signal)
     await trainAgain(agent, runtime, EVENTS, signal)
+    return undefined
   } catch (error) {
     await agent.endFunction("FAILURE", signal)
-    throw error
+    return error
   }
 }
 
 /** Has a runtime that waits in the guest run its functions of training, each for so many events; nothing where there are none. */
 export const trainAgain = async (agent: AgentClient, runtime: RuntimeName, events: number, signal: AbortSignal) => {
   for (const handler of handlersOf(runtime)) {
+    await agent.mountDrives([{ drive: FUNCTION_DRIVES.code, isReadOnly: true }], signal)
     await agent.startFunction(toTraining(specOf(runtime), handler), signal)
     const { failed } = await agent.untilInitialised(signal)
     if (failed !== null) throw new Error(`A runtime in training failed: ${failed}`)
     for (let n = 0; n < events; n++) await invoke(agent, n, signal)
     await agent.endTraining(signal)
+    // By the next mount another disk may be behind it.
+    await agent.unmountDrive(FUNCTION_DRIVES.code, signal)
   }
 }
 
@@ -57,17 +60,16 @@ const invoke = async (agent: AgentClient, n: number, signal: AbortSignal) => {
     if (kind === "failure") throw new Error(`A runtime in training failed: ${content.toString("latin1").slice(0, 500)}`)
 }
 
-/** The function of training that this handler is: it is in the runtime's own directory, and finds nothing else. */
+const DRIVES: readonly number[] = [FUNCTION_DRIVES.runtime, FUNCTION_DRIVES.code]
+
+/** The function of training that this handler is: its code is on the runtime's disk, which is behind the code's drive too, and it finds nothing else. */
 const toTraining = ({ runtime, ...spec }: FunctionSpec, handler: string): FunctionSpec => ({
   ...spec,
   isTraining: true,
   runtime: {
     ...runtime,
-    env: { ...runtime.env, _HANDLER: handler, LAMBDA_TASK_ROOT: DIRECTORY },
-    cwd: DIRECTORY,
-    mounts: (runtime.mounts ?? []).filter(
-      (mount) => mount.kind === "bind" && mount.from.drive === FUNCTION_DRIVES.runtime,
-    ),
+    env: { ...runtime.env, _HANDLER: handler },
+    mounts: (runtime.mounts ?? []).filter((mount) => mount.kind === "bind" && DRIVES.includes(mount.from.drive)),
   },
 })
 

@@ -31,8 +31,10 @@ export interface WarmVm {
 }
 
 export interface WarmPool extends AsyncDisposable {
-  /** One of this base, which is the caller's from here on, its row and its memory too; nothing when there is none. Another is made meanwhile. */
-  take(runtime: RuntimeName, base: RuntimeBase): WarmVm | undefined
+  /** One of this base, which is the caller's from here on, its row and its memory too; nothing when there is none. */
+  take(base: RuntimeBase): WarmVm | undefined
+  /** Has another made, if there is none of this base and room for one; others go first. Returns at once. */
+  fill(runtime: RuntimeName, base: RuntimeBase): void
   /** How many wait. */
   readonly count: number
   /** Ends all that wait: their memory is wanted. */
@@ -100,12 +102,12 @@ export const createWarmPool = (options: WarmPoolOptions): WarmPool => {
     get count() {
       return waiting.size
     },
-    take(runtime, base) {
-      const warm = waiting.get(base.baseId)
-      waiting.delete(base.baseId)
-      fill(runtime, base)
+    take({ baseId }) {
+      const warm = waiting.get(baseId)
+      waiting.delete(baseId)
       return warm
     },
+    fill,
     clear,
     async [Symbol.asyncDispose]() {
       closing.abort()
@@ -141,7 +143,9 @@ const prepare = async (
       throw error
     })
     const drives = Object.values(FUNCTION_DRIVES).map(() => ({ chain: [toDriveFile(emptyDrive)], readOnly: true }))
-    drives[FUNCTION_DRIVES.runtime] = { chain: [toDriveFile(runtimeDrive ?? emptyDrive)], readOnly: true }
+    // It has the functions of training, too.
+    for (const drive of [FUNCTION_DRIVES.runtime, FUNCTION_DRIVES.code])
+      drives[drive] = { chain: [toDriveFile(runtimeDrive ?? emptyDrive)], readOnly: true }
     drives[FUNCTION_DRIVES.temporary] = { chain: [emptyDrive, temporary].map(toDriveFile), readOnly: false }
     const vm = await vmm.launch(
       {
@@ -159,7 +163,9 @@ const prepare = async (
     )
     await recordProcess(db, vmId, vm.process, false)
     const warm = { vm, slot, incarnation }
+    await vm.giveWay(true)
     await warmUp(host, warm, runtime, signal)
+    await vm.giveWay(false)
     return warm
   } catch (error) {
     await end(host, vmId)

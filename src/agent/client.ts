@@ -60,7 +60,9 @@ export interface AgentClient extends FunctionClient {
   endProcess(name: string, signal: AbortSignal): Promise<void>
   /** What the application has said until now goes to the agent port, and then the mark. */
   flushOutput(mark: string, signal: AbortSignal): Promise<void>
-  mountDrive(spec: DriveSpec, signal: AbortSignal): Promise<void>
+  mountDrives(specs: readonly DriveSpec[], signal: AbortSignal): Promise<void>
+  /** Rejects when something in the guest still has it open. */
+  unmountDrive(drive: number, signal: AbortSignal): Promise<void>
   unpackContext(spec: ContextSpec, signal: AbortSignal): Promise<void>
   unpackCode(spec: UnpackSpec, signal: AbortSignal): Promise<void>
   download(spec: DownloadSpec, signal: AbortSignal): Promise<void>
@@ -164,7 +166,8 @@ export const createAgentClient = (address: string, port: number, secret: Buffer)
     startProcess: (name, spec, signal) => ask("PUT", `/processes/${name}`, spec, signal),
     endProcess: (name, signal) => ask("DELETE", `/processes/${name}`, undefined, signal),
     flushOutput: (mark, signal) => ask("POST", `/flush?mark=${mark}`, {}, signal),
-    mountDrive: (spec, signal) => ask("POST", "/drive", spec, signal),
+    mountDrives: (specs, signal) => ask("PUT", "/drives", specs, signal),
+    unmountDrive: (drive, signal) => ask("DELETE", `/drives?drive=${drive}`, undefined, signal),
     unpackCode: (spec, signal) => ask("POST", "/unpack", spec, signal),
     download: (spec, signal) => ask("POST", "/download", spec, signal),
     applyLayers: (spec, signal) => ask("POST", "/layers", spec, signal),

@@ -13,7 +13,8 @@
  *     GET    /processes/{name}/output                            {@link OutputFrame} lines, from the oldest kept, until it has ended
  *     DELETE /processes/{name}                                   ends it, all of it
  *     POST   /flush?mark=                                        the application's output so far, and then `mark`, are on the agent port
- *     POST   /drive                     {@link DriveSpec}        mounts the file system of a further drive
+ *     PUT    /drives                    {@link DriveSpec}s       mounts the file systems of further drives
+ *     DELETE /drives?drive=                                      unmounts one; refused while anything has it open
  *     POST   /context                   {@link ContextSpec}      unpacks the archive drive into the build context
  *     POST   /unpack                    {@link UnpackSpec}       unpacks zips over each other into a drive, and unmounts it
  *     POST   /download                  {@link DownloadSpec}     fetches a file from the network

@@ -10,6 +10,8 @@ export interface Cgroups {
   readonly kind: "v2" | "v1" | "none"
   /** Makes the VM's group and answers the files that a process writes itself to. */
   create(vmId: string, limits: { memoryMiB: number; processes: number }): Promise<string[]>
+  /** Whether the VM has a processor only while no other wants it; nothing changes where nothing bounds a VM's. */
+  giveWay(vmId: string, does: boolean): Promise<void>
   /** Removes the VM's group; its processes must be gone. Nothing happens when there is none. */
   remove(vmId: string): Promise<void>
   /** Removes the host id's own group when no VM is in it. */
@@ -18,6 +20,8 @@ export interface Cgroups {
 
 /** Lower than the daemon's 100 (v2) or 1024 (v1): a busy guest never starves whoever has to answer for it. */
 const WEIGHT = { v2: "50", v1: "512" }
+/** The least that there is. */
+const BACKGROUND_WEIGHT = { v2: "1", v1: "2" }
 
 /** Looks at what this machine has; every group carries the host id's first eight digits. */
 export const detectCgroups = async (hostId: string, systemd = underSystemd()): Promise<Cgroups> => {
@@ -51,6 +55,7 @@ const v2 = async (name: string): Promise<Cgroups> => {
       ])
       return [join(group, "cgroup.procs")]
     },
+    giveWay: (vmId, does) => writeFile(join(parent, vmId, "cpu.weight"), does ? BACKGROUND_WEIGHT.v2 : WEIGHT.v2),
     remove: (vmId) => removeGroup(join(parent, vmId)),
     close: () => removeUnused(parent),
   }
@@ -81,6 +86,10 @@ const separate = (
         }),
       )
       return hierarchies.map((hierarchy) => join(groupOf(hierarchy, vmId), "cgroup.procs"))
+    },
+    async giveWay(vmId, does) {
+      if (limited.includes("cpu"))
+        await writeFile(join(groupOf("cpu", vmId), "cpu.shares"), does ? BACKGROUND_WEIGHT.v1 : WEIGHT.v1)
     },
     remove: async (vmId) => {
       await Promise.all(hierarchies.map((hierarchy) => removeGroup(groupOf(hierarchy, vmId))))

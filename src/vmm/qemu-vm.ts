@@ -26,6 +26,7 @@ export interface QemuVmParts {
   readonly machine: Machine
   /** Of a guest whose memory is a file of its own, what a base that is made of it says, and the root disk's files, bottom first. */
   readonly own: Own | undefined
+  readonly giveWay: Vm["giveWay"]
   /** Removes what the process had on this host. */
   readonly tidy: () => Promise<void>
 }
@@ -78,6 +79,7 @@ export const createQemuVm = (parts: QemuVmParts): Vm => {
       const { running } = await qmp.execute<{ running: boolean }>("query-status")
       return running ? "running" : "paused"
     },
+    giveWay: parts.giveWay,
     untilQuiet: (signal) => untilQuiet(process.pid, signal),
     async sealRootDisk(next) {
       const [below, sealed] = [rootDisk.at(-2), topOf(rootDisk)]

@@ -164,6 +164,7 @@ export const createQemuVmm = async (options: QemuOptions): Promise<Vmm> => {
       own,
       ports: { thaw: socketPath(run(spec.vmId), "thaw"), agent: socketPath(run(spec.vmId), "agent") },
       machine: machineOf(options, spec),
+      giveWay: (does) => cgroups.giveWay(spec.vmId, does),
       tidy: () => tidy(spec.vmId),
     })
 

@@ -110,6 +110,8 @@ export interface Vm {
   continue(): Promise<void>
   /** Whether its processors run at this moment, as QEMU says. */
   status(): Promise<"running" | "paused">
+  /** Whether it has a processor only while no other VM wants it, where this host can tell them apart. */
+  giveWay(does: boolean): Promise<void>
   /** Resolves when the guest has had nothing to do for a while, or has not come to rest in ten seconds. */
   untilQuiet(signal: AbortSignal): Promise<void>
   /**
@@ -120,8 +122,8 @@ export interface Vm {
   /** Moves all that the root disk's files above the lowest hold into the top one, which then stands on the lowest. As {@link Vm.sealRootDisk}. */
   mergeRootDisk(signal: AbortSignal): Promise<void>
   /**
-   * Paused: puts another raw file, in the VM's directory, in the place of the lowest file of a further drive, by its number. Its guest has
-   * not looked at the drive yet, and finds no other size.
+   * Paused: puts another raw file, in the VM's directory, in the place of the lowest file of a further drive, by its number. Its guest
+   * knows nothing of what was there, and finds no other size.
    */
   swapDrive(drive: number, path: string): Promise<void>
   /** Paused, and with a memory file only: writes state and manifest beside the RAM, makes all of it read-only. */

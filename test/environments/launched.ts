@@ -110,7 +110,7 @@ export const launchFunction = async ({ under, base, runtime, disks }: LaunchedFr
   await guest.thaw({ hostname: "guest", machineId: vmId.replaceAll("-", ""), incarnation: 1, secret }, signal)
   const agent = createAgentClient(slot.address, GUEST.agentPort, secret)
   opened.defer(() => agent.close())
-  for (const drive of drivesOf(definition)) await agent.mountDrive(drive, signal)
+  await agent.mountDrives(drivesOf(definition), signal)
   const told = { initialization: "on-demand", logGroup: "/aws/lambda/greet", logStream: vmId } as const
   await agent.startFunction(toFunctionSpec(definition, told), signal)
   const held = opened.move()

@@ -30,9 +30,15 @@ const REASONS: readonly string[] = ["SPINDOWN", "TIMEOUT", "FAILURE"] satisfies 
 export const createFunctionRoutes = (processes: ProcessTable, listening: Listening): Record<string, Handler> => {
   let life: Life | undefined
   let waiting: WaitingRuntime | undefined
+  /** What the one that waits is now, in training. */
+  let training: ProcessSpec | undefined
   const now = (): Life => {
     if (life === undefined) throw new Error("There is no function here")
     return life
+  }
+  const forgetTraining = async () => {
+    if (training !== undefined) await waiting?.forget(training)
+    training = undefined
   }
   return {
     "PUT /function": async (request) => {
@@ -44,7 +50,8 @@ export const createFunctionRoutes = (processes: ProcessTable, listening: Listeni
       if (!isTraining) waiting = undefined
       const fits = taken?.canBecome(runtime) === true
       if (taken !== undefined && !fits) await processes.end(RUNTIME)
-      const become = fits ? (told: ProcessSpec) => taken.become(told, isTraining) : undefined
+      training = fits && isTraining ? runtime : undefined
+      const become = fits ? (assigned: ProcessSpec) => taken.become(assigned, isTraining) : undefined
       const start = createPrograms(processes, runtime, listening, become)
       life = await startLife({ ...listening, ...spec, extensions, start })
       void life.api.initialised.then(() => limitProcessor(processorShare))
@@ -56,6 +63,9 @@ export const createFunctionRoutes = (processes: ProcessTable, listening: Listeni
     "DELETE /function/training": async () => {
       await life?.release()
       life = undefined
+      await forgetTraining()
+      // What follows begins with nothing to tidy up.
+      globalThis.gc?.({ type: "minor" })
     },
     "GET /function/initialised": async () => {
       const { api } = now()
@@ -95,6 +105,7 @@ export const createFunctionRoutes = (processes: ProcessTable, listening: Listeni
       if (!REASONS.includes(reason)) throw new Error(`reason: one of ${REASONS.join(", ")} is expected`)
       await life?.end(reason as ShutdownReason)
       life = undefined
+      await forgetTraining()
     },
   }
 }

@@ -11,6 +11,8 @@ export interface WaitingRuntime {
   canBecome(spec: ProcessSpec): boolean
   /** It goes on as one of this spec; not in training, it waits no more. */
   become(spec: ProcessSpec, isTraining: boolean): Promise<void>
+  /** It was this in training, whose mounts are no longer there. */
+  forget(spec: ProcessSpec): Promise<void>
 }
 
 /** Tells the bootstraps of images/runtimes that they are to wait. */
@@ -43,5 +45,6 @@ export const startWaiting = async (
     canBecome: (wanted) =>
       !isOver && isDeepStrictEqual(fixedOf(wanted), fixed) && (wanted.mounts ?? []).every(hasMount),
     become: (wanted, isTraining) => processes.assign(name, wanted, isTraining),
+    forget: (trained) => processes.unassign(name, trained),
   }
 }

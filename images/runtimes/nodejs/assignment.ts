@@ -23,12 +23,13 @@ export const beAssigned = (): Assignment => {
   Object.assign(process.env, env)
   // Also where it is the same path: by now something may be mounted there.
   process.chdir(cwd)
-  if (!isTraining) {
-    closeSync(0)
-    // The lowest that is free: a function finds nothing on its standard input.
-    openSync("/dev/null", "r")
-    moveTimeOrigin()
-  }
+  // What is mounted there is taken away when it is over.
+  if (isTraining) process.chdir("/")
+  else closeSync(0)
+  // The lowest that is free: a function finds nothing on its standard input.
+  const nothing = openSync("/dev/null", "r")
+  if (isTraining) closeSync(nothing)
+  else moveTimeOrigin()
   return assignment
 }
 

@@ -11,8 +11,11 @@ export type Handler = ((...given: unknown[]) => unknown) & { [STREAMING]?: unkno
 /** Extensions in the order in which they are looked for. */
 const EXTENSIONS = ["", ".js", ".mjs", ".cjs"]
 
-/** Imports the module that `dir/file.a.b` is in, and takes `a.b` of what it exports. Throws with the kinds of errors that AWS has. */
-export const loadHandler = async (root: string, name: string): Promise<Handler> => {
+/**
+ * Imports the module that `dir/file.a.b` is in, and takes `a.b` of what it exports; one with another `instance` is imported again.
+ * Throws with the kinds of errors that AWS has.
+ */
+export const loadHandler = async (root: string, name: string, instance = ""): Promise<Handler> => {
   if (name.includes(".."))
     throw new RuntimeError(
       "Runtime.MalformedHandlerName",
@@ -22,18 +25,19 @@ export const loadHandler = async (root: string, name: string): Promise<Handler> 
   const [, moduleName, path] = /^([^.]*)\.(.*)$/.exec(last) ?? []
   if (moduleName === undefined || path === undefined)
     throw new RuntimeError("Runtime.MalformedHandlerName", "Bad handler")
-  const found = await load(resolve(root, name.slice(0, name.length - last.length)), root, moduleName)
+  const found = await load(resolve(root, name.slice(0, name.length - last.length)), root, moduleName, instance)
   const handler = exportOf(found, path) ?? exportOf((found as { default?: unknown } | null)?.default, path)
   if (!handler) throw new RuntimeError("Runtime.HandlerNotFound", `${name} is undefined or not exported`)
   if (typeof handler !== "function") throw new RuntimeError("Runtime.HandlerNotFound", `${name} is not a function`)
   return handler as Handler
 }
 
-const load = async (directory: string, root: string, moduleName: string): Promise<unknown> => {
+const load = async (directory: string, root: string, moduleName: string, instance: string): Promise<unknown> => {
   try {
     for (const extension of EXTENSIONS) {
       const file = join(directory, moduleName) + extension
-      if (statSync(file, { throwIfNoEntry: false })?.isFile()) return await import(pathToFileURL(file).href)
+      if (statSync(file, { throwIfNoEntry: false })?.isFile())
+        return await import(`${pathToFileURL(file).href}${instance}`)
     }
     // A package, of the function's own or of a layer: NODE_PATH is looked in, too.
     const require = createRequire(import.meta.url)

@@ -1,17 +1,24 @@
 /** The runtime of Node functions. Its environment says whether it has its function already, or is to wait for it. */
-import { createRequire } from "node:module"
+import { createRequire, Module } from "node:module"
+import { setFlagsFromString } from "node:v8"
+import { runInNewContext } from "node:vm"
 import { beAssigned, WAITING } from "./assignment.ts"
-import { readyToReseed, reseed } from "./randomness.ts"
+import { rehearseReseed, reseed } from "./randomness.ts"
 import { serve } from "./serving.ts"
 
 const run = async () => {
   if (process.env[WAITING] === undefined) return serve(process.env, false)
-  readyToReseed()
+  optimise(false)
   for (;;) {
     const { isTraining } = beAssigned()
-    if (!isTraining) reseed()
+    if (isTraining) rehearseReseed()
+    else {
+      reseed()
+      optimise(true)
+    }
     await serve(process.env, isTraining)
-    forgetModules(process.cwd())
+    forgetModules(process.env["LAMBDA_TASK_ROOT"] ?? "/")
+    collect()
   }
 }
 
@@ -19,6 +26,24 @@ const run = async () => {
 const forgetModules = (directory: string) => {
   const { cache } = createRequire(import.meta.url)
   for (const name of Object.keys(cache)) if (name.startsWith(directory)) delete cache[name]
+  const { _pathCache: paths } = Module as unknown as { _pathCache: Record<string, string> }
+  for (const [asked, found] of Object.entries(paths)) if (found.startsWith(directory)) delete paths[asked]
+}
+
+/** What a function begins with has nothing that is to be tidied up in its time. */
+const collect = () => {
+  setFlagsFromString("--expose-gc")
+  const collectNow = runInNewContext("gc") as (how: { type: "minor" }) => void
+  setFlagsFromString("--no-expose-gc")
+  collectNow({ type: "minor" })
+}
+
+/**
+ * Whether code that is run often is compiled for that: not in training. In a VM that is emulated what was compiled is translated once more
+ * in each that comes from the snapshot, and so is the compiler.
+ */
+const optimise = (does: boolean) => {
+  for (const compiler of ["opt", "maglev"]) setFlagsFromString(`--${does ? "" : "no-"}${compiler}`)
 }
 
 /** Not awaited by the module: a process in which nothing is left to do then ends like any other. */

@@ -9,8 +9,12 @@ import { runInNewContext } from "node:vm"
 
 const reseedOpenssl = () => process.dlopen({ exports: {} }, fileURLToPath(new URL("reseed.node", import.meta.url)))
 
-/** Throws in a runtime that could not {@link reseed}. */
-export const readyToReseed = (): void => reseedOpenssl()
+/** All of {@link reseed} but what can be done once only; throws in a runtime that could not do it. */
+export const rehearseReseed = (): void => {
+  reseedOpenssl()
+  setSeed(0)
+  randomBytes(4).readUInt32LE()
+}
 
 /** Of what `crypto` gives, and `Math.random`, which nobody may have asked before. */
 export const reseed = (): void => {
@@ -35,7 +39,9 @@ const [KEPT_UUIDS, KEPT_INTEGERS] = [128, 1024]
 
 /** It is seeded when it is first asked, with the flag where that isn't 0; contexts made later are to have other seeds. */
 const seedMathRandom = (random: () => number) => {
-  setFlagsFromString(`--random-seed=${(randomBytes(4).readUInt32LE() >>> 1) | 1}`)
+  setSeed((randomBytes(4).readUInt32LE() >>> 1) | 1)
   random()
-  setFlagsFromString("--random-seed=0")
+  setSeed(0)
 }
+
+const setSeed = (seed: number) => setFlagsFromString(`--random-seed=${seed}`)

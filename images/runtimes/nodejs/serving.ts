@@ -36,7 +36,7 @@ export const serve = async (env: NodeJS.ProcessEnv, isTraining: boolean): Promis
   process.on("uncaughtException", onException).on("unhandledRejection", onRejection)
   offerStreaming()
   try {
-    const { handler, isStreamed } = await load(serving)
+    const { handler, isStreamed } = await load(serving, isTraining ? `?training=${++trainings}` : "")
     if (env["AWS_LAMBDA_INITIALIZATION_TYPE"] === "snap-start") {
       Object.assign(env, await client.restored())
       reseedAfterRestore()
@@ -112,8 +112,10 @@ const stream = async (handler: Handler, event: unknown, context: Context, respon
   await response.finished
 }
 
-const load = async ({ env, hasCallbacks }: Serving) => {
-  const handler = await loadHandler(env["LAMBDA_TASK_ROOT"] ?? process.cwd(), env["_HANDLER"] ?? "")
+let trainings = 0
+
+const load = async ({ env, hasCallbacks }: Serving, instance: string) => {
+  const handler = await loadHandler(env["LAMBDA_TASK_ROOT"] ?? process.cwd(), env["_HANDLER"] ?? "", instance)
   if (!hasCallbacks && handler.length >= 3 && !isStreaming(handler))
     throw new RuntimeError(
       "Runtime.CallbackHandlerDeprecated",

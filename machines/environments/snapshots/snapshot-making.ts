@@ -105,7 +105,7 @@ const beginVm = async (
 const initialiseIn = async (host: VmHost, session: Session, live: LiveVm, signal: AbortSignal): Promise<number> => {
   const { agent, gone } = connectSession(session, live, toThawInput(host, live, FUNCTION_HOSTNAME))
   const alive = AbortSignal.any([signal, gone])
-  await Promise.all(drivesOf(session.definition).map((drive) => agent.mountDrive(drive, alive)))
+  await agent.mountDrives(drivesOf(session.definition), alive)
   const beganAt = performance.now()
   // Nobody waits for it: the limit is another than where somebody does.
   await initialise(session, Infinity, signal)

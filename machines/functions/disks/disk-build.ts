@@ -105,8 +105,11 @@ const makeZipsDrive = async (
 
 const unpack = async ({ live, agent }: BuildLife, count: number, signal: AbortSignal): Promise<void> => {
   const done = (async () => {
-    await agent.mountDrive({ drive: ZIPS, isReadOnly: true }, signal)
-    await agent.mountDrive({ drive: TARGET, isReadOnly: false }, signal)
+    const mounted = [
+      { drive: ZIPS, isReadOnly: true },
+      { drive: TARGET, isReadOnly: false },
+    ]
+    await agent.mountDrives(mounted, signal)
     const spec = { from: { drive: ZIPS, path: "" }, count, into: { drive: TARGET, path: FUNCTION_PLACES.files } }
     await agent.unpackCode(spec, signal).catch((error: unknown) => {
       if (!(error instanceof AgentError)) throw error

@@ -65,6 +65,7 @@ export const createChildProcesses = (): ProcessTable => {
       stdin?.write(`${JSON.stringify({ env, cwd, isTraining })}\n`)
       if (!isTraining) stdin?.end()
     },
+    unassign: async () => {},
     terminate: async (name) => send(name, "SIGTERM"),
     async end(name) {
       if (!table.has(name)) return

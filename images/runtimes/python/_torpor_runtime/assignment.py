@@ -19,7 +19,10 @@ def wait():
     time.tzset()
     # Also where it is the same path: by now something may be mounted there.
     os.chdir(told["cwd"])
-    if not told["isTraining"]:
+    if told["isTraining"]:
+        # What is mounted there is taken away when it is over.
+        os.chdir("/")
+    else:
         # A function finds nothing on its standard input.
         nothing = os.open(os.devnull, os.O_RDONLY)
         os.dup2(nothing, 0)

@@ -25,6 +25,7 @@ def main():
             randomness.reseed()
             _run(None)
         with training.Trained():
+            randomness.reseed()
             _run(ConnectionError)
 
 

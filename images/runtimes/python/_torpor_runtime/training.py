@@ -1,6 +1,7 @@
 """What a function of training leaves behind is taken away, so that the function which follows finds the process as it was."""
 
 import contextlib
+import gc
 import io
 import logging
 import os
@@ -36,3 +37,6 @@ class Trained(contextlib.redirect_stdout):
         for name in set(sys.modules) - self._modules:
             if (getattr(sys.modules[name], "__file__", None) or "").startswith(task_root):
                 del sys.modules[name]
+        # What a function begins with has nothing that is to be tidied up, or looked at, in its time.
+        gc.collect()
+        gc.freeze()

@@ -3,6 +3,7 @@ import { randomUUID } from "node:crypto"
 import { RUNTIMES, TRAININGS, type RuntimeName } from "../../images/runtimes/runtimes.ts"
 import type { AgentClient } from "../../src/agent/client.ts"
 import type { FunctionSpec, InvocationSpec } from "../../src/agent/protocol.ts"
+import { defaultSettings } from "../functions/default-settings.ts"
 import type { Definition } from "../functions/definition.ts"
 import { FUNCTION_DRIVES } from "../functions/disks/function-disks.ts"
 import { toFunctionSpec } from "../functions/function-spec.ts"
@@ -81,22 +82,7 @@ const toDefinition = (runtime: RuntimeName): Definition => ({
   versionId: "training",
   name: "training",
   version: "$LATEST",
-  settings: {
-    runtime,
-    handler: "training",
-    role: "",
-    description: "",
-    timeoutSeconds: 60,
-    memoryMiB: 128,
-    temporaryMiB: 512,
-    architectures: ["x86_64"],
-    layers: [],
-    logging: { format: "Text", applicationLevel: null, systemLevel: null, group: null },
-    tracing: "PassThrough",
-    deadLetterArn: null,
-    kmsKeyArn: null,
-    vpc: false,
-  },
+  settings: { ...defaultSettings, runtime, handler: "training", timeoutSeconds: 60 },
   environment: {},
   code: "",
   layers: ["training"],

@@ -6,6 +6,7 @@ import { makeExt4 } from "../../images/ext4.ts"
 import type { RuntimeDisks } from "../../images/runtimes/runtime-disks.ts"
 import { toDriveFile } from "../../machines/disks.ts"
 import type { MadeBase } from "../../machines/environments/base-making.ts"
+import { defaultSettings } from "../../machines/functions/default-settings.ts"
 import type { Definition } from "../../machines/functions/definition.ts"
 import { FUNCTION_PLACES } from "../../machines/functions/disks/function-disks.ts"
 import { drivesOf, toFunctionSpec } from "../../machines/functions/function-spec.ts"
@@ -25,22 +26,7 @@ export const definitionOf = (runtime: string, environment: Record<string, string
   versionId: randomUUID(),
   name: "greet",
   version: "$LATEST",
-  settings: {
-    runtime,
-    handler: "app.handler",
-    role: "",
-    description: "",
-    timeoutSeconds: 60,
-    memoryMiB: 128,
-    temporaryMiB: 512,
-    architectures: ["x86_64"],
-    layers: [],
-    logging: { format: "Text", applicationLevel: null, systemLevel: null, group: null },
-    tracing: "PassThrough",
-    deadLetterArn: null,
-    kmsKeyArn: null,
-    vpc: false,
-  },
+  settings: { ...defaultSettings, runtime, handler: "app.handler", timeoutSeconds: 60 },
   environment,
   code: "",
   layers: [],

@@ -168,6 +168,7 @@ describe("Whatever happens to an environment, with a crash and a restore between
     { type: "DEFLATE" },
     { type: "IDLE" },
     { type: "RETIRE" },
+    { type: "DEADLINE" },
     { type: "TERMINATE", cause: "api", reason: "Asked." },
   )
 

@@ -1,23 +1,15 @@
 import { describe, expect, it } from "vitest"
+import { defaultSettings } from "../../machines/functions/default-settings.ts"
 import type { Definition } from "../../machines/functions/definition.ts"
 import { drivesOf, toFunctionSpec, type FunctionSpecOptions } from "../../machines/functions/function-spec.ts"
 import type { FunctionSettings } from "../../src/db/function-values.ts"
 
 const settings: FunctionSettings = {
+  ...defaultSettings,
   runtime: "python3.13",
   handler: "index.handler",
   role: "arn:aws:iam::000000000000:role/lambda",
-  description: "",
-  timeoutSeconds: 3,
   memoryMiB: 256,
-  temporaryMiB: 512,
-  architectures: ["x86_64"],
-  layers: [],
-  logging: { format: "Text", applicationLevel: null, systemLevel: null, group: null },
-  tracing: "PassThrough",
-  deadLetterArn: null,
-  kmsKeyArn: null,
-  vpc: false,
 }
 const definitionOf = (changed: Partial<FunctionSettings> = {}, more: Partial<Definition> = {}): Definition => ({
   id: "one",

@@ -5,6 +5,7 @@ import {
   type PlatformEvent,
   type PlatformSubject,
 } from "../../machines/environments/platform-lines.ts"
+import { defaultSettings } from "../../machines/functions/default-settings.ts"
 import type { FunctionLogging } from "../../src/db/function-values.ts"
 
 const requestId = "6f747ab9-8b2c-4d52-9f3a-1c1f4d4b8c2e"
@@ -22,20 +23,10 @@ const subjectOf = (
     name: "hello",
     version: "$LATEST",
     settings: {
+      ...defaultSettings,
       runtime: "python3.13",
       handler: "index.handler",
-      role: "arn:aws:iam::000000000000:role/lambda",
-      description: "",
-      timeoutSeconds: 3,
-      memoryMiB: 128,
-      temporaryMiB: 512,
-      architectures: ["x86_64"],
-      layers: [],
-      logging: { format: "Text", applicationLevel: null, systemLevel: null, group: null, ...logging },
-      tracing: "PassThrough",
-      deadLetterArn: null,
-      kmsKeyArn: null,
-      vpc: false,
+      logging: { ...defaultSettings.logging, ...logging },
     },
   },
 })

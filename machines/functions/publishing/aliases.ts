@@ -1,6 +1,7 @@
 /** Aliases: names for one version, or for two that share the requests. */
 import { randomUUID } from "node:crypto"
 import { and, eq, or, sql } from "drizzle-orm"
+import { ServiceError } from "../../../src/errors.ts"
 import { functionAliases } from "../../../src/db/functions.ts"
 import { recordChange } from "../../history.ts"
 import type { Caller, Page, PageRequest, Scope } from "../../resources.ts"
@@ -99,7 +100,11 @@ export const createAliasVerbs = ({ db, changes, limits }: Pick<FunctionsGround, 
           .from(functionAliases)
           .where(eq(functionAliases.functionId, owner.id))
         if (count >= limits.aliases)
-          throw invalid(`A function may have ${limits.aliases} aliases; delete one of ${functionName}'s first.`)
+          throw new ServiceError(
+            "AliasLimitExceededException",
+            400,
+            `A function may have ${limits.aliases} aliases; delete one of ${functionName}'s first.`,
+          )
         const [row] = await tx
           .insert(functionAliases)
           .values({

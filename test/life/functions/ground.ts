@@ -9,6 +9,7 @@ import { takeRuntimeBase } from "../../../machines/environments/base-making.ts"
 import type { EnvironmentEvent } from "../../../machines/environments/environments.ts"
 import { openEnvironments } from "../../../machines/environments/open-environments.ts"
 import { createRuntimeBases } from "../../../machines/environments/runtime-bases.ts"
+import { defaultSettings } from "../../../machines/functions/default-settings.ts"
 import type { Definition } from "../../../machines/functions/definition.ts"
 import { FUNCTION_PLACES, type FunctionDisks } from "../../../machines/functions/disks/function-disks.ts"
 import { functionArn } from "../../../machines/functions/names.ts"
@@ -22,20 +23,10 @@ const { signal } = new AbortController()
 
 export const scope = { account: "000000000000", region: "us-east-1" }
 const settings: Definition["settings"] = {
+  ...defaultSettings,
   runtime: "provided.al2023",
   handler: "any",
   role: "arn:aws:iam::000000000000:role/function",
-  description: "",
-  timeoutSeconds: 3,
-  memoryMiB: 128,
-  temporaryMiB: 512,
-  architectures: ["x86_64"],
-  layers: [],
-  logging: { format: "Text", applicationLevel: null, systemLevel: null, group: null },
-  tracing: "PassThrough",
-  deadLetterArn: null,
-  kmsKeyArn: null,
-  vpc: false,
 }
 
 /** A function whose code is bootstrap.py. */

@@ -1,5 +1,6 @@
 import { randomUUID } from "node:crypto"
 import type { PostgresJsDatabase } from "drizzle-orm/postgres-js"
+import { defaultSettings } from "../../../../machines/functions/default-settings.ts"
 import {
   functionAliases,
   functionCodes,
@@ -34,22 +35,7 @@ export const insertFunction = async (
     functionId: id,
     number: 0,
     codeId,
-    settings: {
-      runtime: "nodejs24.x",
-      handler: "index.handler",
-      role: "arn:aws:iam::000000000000:role/lambda",
-      description: "",
-      timeoutSeconds: 3,
-      memoryMiB: 128,
-      temporaryMiB: 512,
-      architectures: ["x86_64"],
-      layers: [],
-      logging: { format: "Text", applicationLevel: null, systemLevel: null, group: null },
-      tracing: "PassThrough",
-      deadLetterArn,
-      kmsKeyArn: null,
-      vpc: false,
-    },
+    settings: { ...defaultSettings, runtime: "nodejs24.x", handler: "index.handler", deadLetterArn },
     definitionHash: "",
     state: "Active",
     revisionId: randomUUID(),

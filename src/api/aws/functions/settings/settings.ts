@@ -1,5 +1,6 @@
 /** How a function runs, as asked and as told. */
 import type { FunctionLogging, FunctionSettings } from "../../../../db/function-values.ts"
+import { defaultSettings } from "../../../../../machines/functions/default-settings.ts"
 import { invalid } from "../../../../../machines/functions/refusals.ts"
 import type { ValueOf } from "../../shape.ts"
 import type { createFunctionInput, updateSettingsInput } from "../function-shapes.ts"
@@ -99,24 +100,6 @@ const parseLogging = (logging: SharedInput["LoggingConfig"], before: FunctionLog
   }
 }
 
-/** What a function has of which nothing was said. */
-const defaults: FunctionSettings = {
-  runtime: "",
-  handler: "",
-  role: "",
-  description: "",
-  timeoutSeconds: 3,
-  memoryMiB: 128,
-  temporaryMiB: 512,
-  architectures: ["x86_64"],
-  layers: [],
-  logging: { format: "Text", applicationLevel: null, systemLevel: null, group: null },
-  tracing: "PassThrough",
-  deadLetterArn: null,
-  kmsKeyArn: null,
-  vpc: false,
-}
-
 const orNull = (text: string) => (text === "" ? null : text)
 
 const hasSnapStart = ({ snapStart }: FunctionSettings, { SnapStart }: SharedInput): boolean =>
@@ -146,6 +129,6 @@ export const changeSettings = (before: FunctionSettings, input: SharedInput): Fu
 export const parseSettings = (input: CreateInput): FunctionSettings => {
   if (input.Runtime === undefined || input.Handler === undefined)
     throw invalid("Runtime and Handler are mandatory parameters for functions created with deployment packages.")
-  const settings = changeSettings(defaults, input)
+  const settings = changeSettings(defaultSettings, input)
   return { ...settings, architectures: input.Architectures ?? settings.architectures }
 }

@@ -1,0 +1,19 @@
+import type { FunctionSettings } from "../../src/db/function-values.ts"
+
+/** What a function has of which nothing was said; a runtime and a handler must be. */
+export const defaultSettings: Readonly<FunctionSettings> = {
+  runtime: "",
+  handler: "",
+  role: "",
+  description: "",
+  timeoutSeconds: 3,
+  memoryMiB: 128,
+  temporaryMiB: 512,
+  architectures: ["x86_64"],
+  layers: [],
+  logging: { format: "Text", applicationLevel: null, systemLevel: null, group: null },
+  tracing: "PassThrough",
+  deadLetterArn: null,
+  kmsKeyArn: null,
+  vpc: false,
+}

@@ -87,7 +87,9 @@ for (const [signal, code] of [
     progress("Interrupted: ending what was begun")
     void opened.disposeAsync().finally(() => process.exit(code))
   })
-const daemon = opened.use(await startTestDaemon({}, { readyTimeoutSeconds: 300 }))
+const daemon = opened.use(
+  await startTestDaemon({}, { readyTimeoutSeconds: 300, environments: { versionSnapshots: {} } }),
+)
 const samples: Record<string, Samples[string]> = {
   build: { unit: "ms", values: [await timed(() => daemon.build("bench", benchApp))] },
 }

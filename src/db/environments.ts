@@ -76,7 +76,7 @@ export const versionSnapshots = pgTable(
     isAsked: boolean("is_asked").notNull(),
     /** Milliseconds that an Init took. */
     initMs: integer("init_ms").notNull(),
-    /** Milliseconds that a restore takes, hooks included; `null` before the first. */
+    /** Milliseconds that a restore takes, hooks included, as it is estimated; `null` before the first. */
     restoreMs: integer("restore_ms"),
     /** Restores that failed since the last that didn't. */
     failures: integer("failures").notNull().default(0),

@@ -49,10 +49,12 @@ export const mayHaveSnapshot = (
 export const isWorthwhile = ({ initMs }: MeasuredInit, restoreMs: number, { minInitMs }: SnapshotPolicy): boolean =>
   initMs >= minInitMs && initMs >= TIMES_FASTER * restoreMs
 
-/** A mean in which the last has a third: one that a busy host has held up says little. */
-export const toMean = (mean: number | null, ms: number): number =>
-  Math.round(mean === null ? ms : mean + (ms - mean) / 3)
+/** What a restore takes, by one more: a fast one says what is possible, a slow one little, since a busy host may have held it up. */
+export const estimate = (knownMs: number | null, ms: number): number =>
+  Math.round(knownMs === null || ms < knownMs ? ms : knownMs + (ms - knownMs) / 10)
 
-/** Whether to go on with one, by what Init and restores of it have taken. */
-export const isFaster = ({ initMs, restoreMs }: { initMs: number; restoreMs: number | null }): boolean =>
-  restoreMs === null || restoreMs < initMs
+/** The same of restores of one snapshot, which is taken to be of use until some in a row have shown that it isn't. */
+export const estimateOf = (
+  { initMs, restoreMs }: { readonly initMs: number; readonly restoreMs: number | null },
+  ms: number,
+): number => estimate(restoreMs ?? initMs / 2, Math.min(ms, 2 * initMs))

@@ -17,7 +17,7 @@ import type { Definition } from "../../functions/definition.ts"
 import type { VmHost } from "../../vm.ts"
 import type { Database } from "../../vm-row.ts"
 import { HostFull } from "../environments.ts"
-import { isAsked, isFaster, isWorthwhile, mayHaveSnapshot, toMean, type SnapshotPolicy } from "./choice.ts"
+import { estimate, estimateOf, isAsked, isWorthwhile, mayHaveSnapshot, type SnapshotPolicy } from "./choice.ts"
 import type { MadeSnapshot } from "./snapshot-making.ts"
 import { openSnapshotStore, type SnapshotStoreOptions } from "./snapshot-store.ts"
 import { snapshotDirectory, type VersionSnapshot, type VersionSnapshots } from "./version-snapshots.ts"
@@ -201,17 +201,16 @@ export const openSnapshots = async (options: SnapshotsOptions): Promise<OpenSnap
       if (store.of(definition.id) === undefined) await unlessAborted(begin(definition, makeAsked), signal)
     },
     restored({ id, definitionId }, ms) {
-      restoreMs = toMean(restoreMs, ms)
+      restoreMs = estimate(restoreMs, ms)
       const known = store.of(definitionId)
       if (known?.id !== id) return
-      const measured = { ...known, restoreMs: toMean(known.restoreMs, ms) }
-      // Of the first alone nothing can be said.
-      if (known.isAsked || known.restoreMs === null || isFaster(measured)) {
-        const values = { restoreMs: measured.restoreMs, failures: 0, usedAt: new Date() }
-        return work(store.note(id, values), "The use of a function's snapshot could not be noted")
+      const takesMs = estimateOf(known, ms)
+      if (known.isAsked || takesMs < known.initMs) {
+        const values = { restoreMs: takesMs, failures: 0, usedAt: new Date() }
+        return work(store.note(known, values), "The use of a function's snapshot could not be noted")
       }
       giveUp(definitionId, Infinity)
-      remove(known, `It takes longer than the Init: ${measured.restoreMs} ms, and not ${known.initMs}`)
+      remove(known, `Restores take longer than the Init, which took ${known.initMs} ms`)
     },
     failed({ id, definitionId }, error) {
       log.warn({ err: error, snapshot: id }, NOT_RESTORED)
@@ -220,7 +219,7 @@ export const openSnapshots = async (options: SnapshotsOptions): Promise<OpenSnap
       const failures = known.failures + 1
       if (isSpoilt(error)) remove(known, messageOf(error))
       else if (failures >= MAX_FAILURES) reject(known, error)
-      else work(store.note(id, { failures }), "The failure of a function's snapshot could not be noted")
+      else work(store.note(known, { failures }), "The failure of a function's snapshot could not be noted")
     },
     broke({ id, definitionId }, error) {
       log.warn({ err: error, snapshot: id }, NOT_RESTORED)

@@ -30,8 +30,8 @@ export interface SnapshotStore {
   directoryOf(id: string): string
   /** Keeps one whose files are in its directory, in place of another of its definition. Answers `false` when it is larger than all may be. */
   add(row: Omit<Row, "hostId">): Promise<boolean>
-  /** Writes what is known of one by now; nothing when it is gone. */
-  note(id: string, values: Partial<Pick<Row, "restoreMs" | "failures" | "usedAt">>): Promise<void>
+  /** Notes what is known by now of one that is there, at once, and writes it. */
+  note(snapshot: VersionSnapshot, values: Partial<Pick<Row, "restoreMs" | "failures" | "usedAt">>): Promise<void>
   /** Removes one, with its files; nothing when it is gone. */
   remove(snapshot: VersionSnapshot, why: string): Promise<void>
   /** Removes those that nobody has used for long. */
@@ -86,9 +86,9 @@ export const openSnapshotStore = async (options: SnapshotStoreOptions): Promise<
       await fit()
       return true
     },
-    async note(id, values) {
-      const [row] = await db.update(versionSnapshots).set(values).where(ofRow(id)).returning()
-      if (row !== undefined && known.get(row.definitionId)?.id === id) keep(row)
+    async note(snapshot, values) {
+      known.set(snapshot.definitionId, { ...snapshot, ...values })
+      await db.update(versionSnapshots).set(values).where(ofRow(snapshot.id))
     },
     remove,
     async removeUnused() {

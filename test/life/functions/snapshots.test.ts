@@ -114,6 +114,7 @@ test("The second environment of a function whose Init takes long is restored, in
 
 test("A snapshot that is spoilt is removed, and costs an Init", async () => {
   const spoilt = snapshots()
+  expect(spoilt.length).toBe(1)
   for (const name of spoilt) {
     const delta = readdirSync(join(directory(), name)).find((file) => file.startsWith("delta-")) ?? ""
     truncateSync(join(directory(), name, delta), 100_000)
@@ -121,7 +122,7 @@ test("A snapshot that is spoilt is removed, and costs an Init", async () => {
   const [other] = await others(born, 2, 1)
   expect(other).toMatchObject({ hooks: [], type: "on-demand" })
   expect(other?.events.length).toBe(1)
-  expect(snapshots()).not.toEqual(expect.arrayContaining(spoilt))
+  expect(snapshots()).not.toContain(spoilt[0])
   await lambda.send(new DeleteFunctionCommand({ FunctionName: "slow" }))
 }, 900_000)
 

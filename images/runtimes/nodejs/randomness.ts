@@ -22,16 +22,27 @@ export const reseed = (): void => {
   seedMathRandom(Math.random)
 }
 
-/** The same where a function's code may have asked for random numbers before its snapshot was taken. */
-export const reseedAfterRestore = (): void => {
-  reseedOpenssl()
-  // Each keeps some that are ready.
-  for (let used = 0; used < KEPT_UUIDS; used++) randomUUID()
-  for (let used = 0; used < KEPT_INTEGERS; used++) randomInt(2)
+/**
+ * The same where a function's code may have asked for random numbers before its snapshot was taken: answers what does it after the restore,
+ * for which all that takes time is done now.
+ */
+export const readyToReseedAfterRestore = (): (() => void) => {
   // What has a seed keeps it: another context's has none yet.
   const random = runInNewContext("Math.random") as () => number
-  seedMathRandom(random)
-  Math.random = random
+  reseedOpenssl()
+  useUp()
+  return () => {
+    reseedOpenssl()
+    useUp()
+    seedMathRandom(random)
+    Math.random = random
+  }
+}
+
+/** Each keeps some that are ready. */
+const useUp = () => {
+  for (let used = 0; used < KEPT_UUIDS; used++) randomUUID()
+  for (let used = 0; used < KEPT_INTEGERS; used++) randomInt(2)
 }
 
 /** As many as Node makes at a time. */

@@ -6,7 +6,7 @@ import { toContext, type Context } from "./context.ts"
 import { RuntimeError, toUnhandled } from "./failure.ts"
 import { loadHandler, type Handler } from "./handler.ts"
 import { patchConsole, type Log } from "./log.ts"
-import { reseedAfterRestore } from "./randomness.ts"
+import { readyToReseedAfterRestore } from "./randomness.ts"
 import { highWaterMarkOf, isStreaming, offerStreaming, ResponseStream } from "./streaming.ts"
 
 const UNHANDLED_EXIT = 128
@@ -38,8 +38,9 @@ export const serve = async (env: NodeJS.ProcessEnv, isTraining: boolean): Promis
   try {
     const { handler, isStreamed } = await load(serving, isTraining ? `?training=${++trainings}` : "")
     if (env["AWS_LAMBDA_INITIALIZATION_TYPE"] === "snap-start") {
+      const reseed = readyToReseedAfterRestore()
       Object.assign(env, await client.restored())
-      reseedAfterRestore()
+      reseed()
       moveTimeOrigin()
     }
     while (!serving.isEnding) {

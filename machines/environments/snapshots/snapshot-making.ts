@@ -22,6 +22,7 @@ import { initialise } from "../init-phase.ts"
 import { toLogAddress } from "../log-address.ts"
 import type { RuntimeBase, RuntimeBases } from "../runtime-bases.ts"
 import { connectionOf, connectSession, createSession, disconnectSession, type Session } from "../session.ts"
+import { isAsked } from "./choice.ts"
 import { InitFailed, type VersionSnapshot } from "./version-snapshots.ts"
 
 export interface SnapshotMakingOptions extends Pick<VmLifeOptions, "host" | "places" | "createOverlay"> {
@@ -59,6 +60,8 @@ export const makeSnapshot = async (
     await verbs.launch(vmId, signal)
     const live = host.live(vmId)
     if (live === undefined) throw new Error("its process has ended")
+    // Of one that was asked for, its version waits.
+    if (!isAsked(definition)) await live.vm.giveWay(true)
     const initMs = await initialiseIn(host, session, live, signal)
     const { incarnation } = live
     await sleepInto(live, host.directoryOf(vmId), directory, laid, signal)

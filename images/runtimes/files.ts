@@ -6,7 +6,7 @@ import { fileURLToPath } from "node:url"
 import { build } from "esbuild"
 import { runCommand } from "../../src/command.ts"
 
-export type Language = "nodejs" | "python" | "provided"
+export type Language = "nodejs" | "python" | "java" | "provided"
 
 export interface RuntimeFile {
   /** It may be in a directory. */
@@ -36,18 +36,29 @@ const bundled = async (): Promise<RuntimeFile> => {
   return { name: "index.mjs", content: Buffer.from(output.contents), mode: 0o644 }
 }
 
-/** What only a library for Node's process can do; it needs nothing but the process. */
-const compiled = async (): Promise<RuntimeFile> => {
+/** What only a library for the interpreter's process can do; it needs nothing but the process. */
+const compiled = async (source: string, name: string): Promise<RuntimeFile> => {
   const directory = await mkdtemp(join(tmpdir(), "torpor-runtime-"))
-  const library = join(directory, "reseed.node")
+  const library = join(directory, name)
   try {
-    const source = fileURLToPath(new URL("nodejs/reseed.c", import.meta.url))
     await runCommand(
       "gcc",
-      ["-shared", "-fPIC", "-nostdlib", "-Os", "-Wall", "-Wextra", "-Werror", "-s", "-o", library, source],
+      [
+        "-shared",
+        "-fPIC",
+        "-nostdlib",
+        "-Os",
+        "-Wall",
+        "-Wextra",
+        "-Werror",
+        "-s",
+        "-o",
+        library,
+        fileURLToPath(new URL(source, import.meta.url)),
+      ],
       { signal: AbortSignal.timeout(COMPILE_TIMEOUT_MS) },
     )
-    return { name: "reseed.node", content: await readFile(library), mode: 0o644 }
+    return { name, content: await readFile(library), mode: 0o644 }
   } finally {
     await rm(directory, { recursive: true })
   }
@@ -58,12 +69,18 @@ const training = (language: Language, names: readonly string[]) =>
   Promise.all(names.map((name) => file(language, `training/${name}`)))
 
 const MORE: Readonly<Record<Language, () => Promise<readonly RuntimeFile[]>>> = {
-  nodejs: async () => [await bundled(), await compiled(), ...(await training("nodejs", ["module.mjs", "script.cjs"]))],
+  nodejs: async () => [
+    await bundled(),
+    await compiled("nodejs/reseed.c", "reseed.node"),
+    ...(await training("nodejs", ["module.mjs", "script.cjs"])),
+  ],
   python: async () => {
     const all = await readdir(new URL("python", import.meta.url), { recursive: true })
     const modules = all.filter((name) => name.endsWith(".py"))
     return Promise.all(modules.toSorted().map((name) => file("python", name)))
   },
+  // Its classes are compiled by the Java that is its interpreter, when there is one.
+  java: async () => [await compiled("java/become.c", "libbecome.so")],
   provided: async () => [],
 }
 

@@ -2,7 +2,7 @@
 import { chmod, cp, mkdir, rename, rm, symlink, writeFile } from "node:fs/promises"
 import { createRequire } from "node:module"
 import { homedir } from "node:os"
-import { dirname, join } from "node:path"
+import { basename, dirname, join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { unlessAborted } from "../../src/abort.ts"
 import { CommandError, runCommand } from "../../src/command.ts"
@@ -13,8 +13,10 @@ import { baseRecipe } from "../base/base.ts"
 import { makeExt4 } from "../ext4.ts"
 import { nodeBinary } from "../node-binary.ts"
 import type { Debian } from "../packages.ts"
-import { runtimeFiles, type RuntimeFile } from "./files.ts"
-import { RUNTIMES, type Interpreter, type RuntimeName } from "./runtimes.ts"
+import { copyFrom, unpackPackages, type Finishing } from "./debian.ts"
+import { runtimeFiles, type Language, type RuntimeFile } from "./files.ts"
+import { JAVA } from "./java/java.ts"
+import { RUNTIMES, type Interpreter, type Runtime, type RuntimeName } from "./runtimes.ts"
 
 export interface RuntimeDisks {
   readonly rootDisk: string
@@ -40,6 +42,9 @@ const TRAINING = "training"
 
 const SOURCES = [new URL("../ext4.ts", import.meta.url), new URL(import.meta.url)]
 
+/** Languages of which more is made when their packages are there. */
+const FINISHINGS: Partial<Readonly<Record<Language, Finishing>>> = { java: JAVA }
+
 /**
  * The disks of a runtime, built into the cache if they aren't there yet, with a line of progress each; an unreachable mirror or registry
  * is an {@link OperatorError}.
@@ -51,7 +56,12 @@ export const ensureRuntime = async (
   signal: AbortSignal,
 ): Promise<RuntimeDisks> => {
   const root = await ensureArtifact(cacheDirectory, await baseRecipe(debian), onProgress, signal)
-  const drive = await ensureArtifact(cacheDirectory, await driveRecipe(name, npmEnvironment), onProgress, signal)
+  const drive = await ensureArtifact(
+    cacheDirectory,
+    await driveRecipe(name, { debian, npmEnvironment }),
+    onProgress,
+    signal,
+  )
   return {
     rootDisk: join(root.directory, "disk.raw"),
     rootDiskHash: root.hash,
@@ -85,26 +95,38 @@ export const openRuntimes = (source: RuntimeSource, onProgress: Progress): Runti
 }
 
 /** Runtimes that hold the same share one. */
-const driveRecipe = async (name: RuntimeName, npmEnvironment: RuntimeSource["npmEnvironment"]): Promise<Recipe> => {
-  const { language, interpreter } = RUNTIMES[name]
+const driveRecipe = async (name: RuntimeName, source: Omit<RuntimeSource, "cacheDirectory">): Promise<Recipe> => {
+  const { language, interpreter }: Runtime = RUNTIMES[name]
   const files = await runtimeFiles(language)
-  const lock = interpreter.kind === "npm" ? await readSources(lockOf(interpreter.folder)) : []
+  const finishing = FINISHINGS[language]
+  const more =
+    interpreter.kind === "npm"
+      ? await readSources(lockOf(interpreter.folder))
+      : interpreter.kind === "debian"
+        ? [
+            JSON.stringify(source.debian),
+            ...(await readSources(new URL("debian.ts", import.meta.url), ...((await finishing?.sources()) ?? []))),
+          ]
+        : []
   return {
     kind: `runtime-${interpreter.kind === "npm" ? interpreter.folder : language}`,
     ingredients: [
       JSON.stringify(interpreter),
-      ...lock,
+      ...more,
       ...files.flatMap(({ name: file, mode, content }) => [file, String(mode), content]),
       String(DRIVE_MIB),
       ...(await readSources(...SOURCES)),
     ],
     async build(directory, signal) {
       const tree = join(directory, "tree")
+      const lang = join(tree, RUNTIME_PLACES["/var/lang"])
       const runtime = join(tree, RUNTIME_PLACES["/var/runtime"])
       await writeFiles(files, runtime)
+      if (interpreter.kind === "debian")
+        await installPackaged(interpreter, { directory, lang, runtime, finishing, debian: source.debian }, signal)
+      else await install(interpreter, lang, directory, source.npmEnvironment, signal)
       await mkdir(join(runtime, TRAINING), { recursive: true })
       await rename(join(runtime, TRAINING), join(tree, TRAINING_PLACE))
-      await install(interpreter, join(tree, RUNTIME_PLACES["/var/lang"]), directory, npmEnvironment, signal)
       const drive = join(directory, "drive.raw")
       await makeExt4(drive, { tree, sizeMiB: DRIVE_MIB, label: "runtime" }, signal)
       await chmod(drive, 0o444)
@@ -122,8 +144,32 @@ const writeFiles = async (files: readonly RuntimeFile[], into: string): Promise<
   }
 }
 
+const installPackaged = async (
+  { packages, home, libraries }: Extract<Interpreter, { kind: "debian" }>,
+  {
+    directory,
+    finishing,
+    debian,
+    ...places
+  }: {
+    readonly directory: string
+    readonly lang: string
+    readonly runtime: string
+    readonly finishing: Finishing | undefined
+    readonly debian: Debian
+  },
+  signal: AbortSignal,
+): Promise<void> => {
+  const tree = join(directory, "packages")
+  await unpackPackages(debian, packages, tree, signal)
+  await copyFrom(tree, home, places.lang, signal)
+  for (const library of libraries) await copyFrom(tree, library, join(places.lang, "lib", basename(library)), signal)
+  await finishing?.finish({ tree, home, ...places }, signal)
+  await rm(tree, { recursive: true })
+}
+
 const install = async (
-  interpreter: Interpreter,
+  interpreter: Exclude<Interpreter, { kind: "debian" }>,
   into: string,
   directory: string,
   npmEnvironment: RuntimeSource["npmEnvironment"],

@@ -1,7 +1,7 @@
 /**
  * The runtimes that functions can have here. Another is a line of the table: its language is a folder of this one with a `bootstrap`
  * (files.ts says what else goes with it), and what a function finds at `/var/lang` is said beside it. A runtime that isn't in the
- * managed base image is a folder with the `package.json` and lock of the npm package that has it.
+ * managed base image is a folder with the `package.json` and lock of the npm package that has it, or names Debian's packages.
  * Its name is refused to callers, with AWS's words, until it is here.
  */
 import type { Language } from "./files.ts"
@@ -16,9 +16,20 @@ export type Interpreter =
   | { readonly kind: "root"; readonly links: Readonly<Record<string, string>> }
   /** `bin/node` of the npm package that this folder locks. */
   | { readonly kind: "npm"; readonly folder: string; readonly package: string }
+  /**
+   * Packages of Debian: a directory of theirs is `/var/lang`, and libraries that it needs and the root disk hasn't are in its `lib`. Paths
+   * are those of an installed system.
+   */
+  | {
+      readonly kind: "debian"
+      readonly packages: readonly string[]
+      readonly home: string
+      readonly libraries: readonly string[]
+    }
   /** The function brings its own. */
   | { readonly kind: "none" }
 
+const LIBRARIES = "usr/lib/x86_64-linux-gnu"
 const PYTHON = "/usr/bin/python3.13"
 
 export const RUNTIMES = {
@@ -38,6 +49,15 @@ export const RUNTIMES = {
     language: "python",
     interpreter: { kind: "root", links: { python: PYTHON, python3: PYTHON, "python3.13": PYTHON } },
   },
+  java21: {
+    language: "java",
+    interpreter: {
+      kind: "debian",
+      packages: ["ca-certificates-java", "libjackson2-databind-java", "openjdk-21-jre-headless"],
+      home: "usr/lib/jvm/java-21-openjdk-amd64",
+      libraries: [`${LIBRARIES}/libjpeg.so.62`, `${LIBRARIES}/liblcms2.so.2`],
+    },
+  },
   "provided.al2": { language: "provided", interpreter: { kind: "none" } },
   "provided.al2023": { language: "provided", interpreter: { kind: "none" } },
 } as const satisfies Readonly<Record<string, Runtime>>
@@ -50,5 +70,6 @@ export const isRuntimeName = (name: string): name is RuntimeName => Object.hasOw
 export const TRAININGS: Readonly<Record<Language, readonly string[]>> = {
   nodejs: ["module.handler", "script.handler"],
   python: ["function.handler"],
+  java: ["training.Beans", "training.Maps::handle"],
   provided: [],
 }

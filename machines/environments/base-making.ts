@@ -10,7 +10,7 @@ import { createBuildVm, died, type BuildLife, type BuildVmOptions } from "../bui
 import { FUNCTION_DRIVES } from "../functions/disks/function-disks.ts"
 import type { VmHost } from "../vm.ts"
 import { HostFull } from "./environments.ts"
-import { trainRuntime } from "./training.ts"
+import { trainRuntime, type Trained } from "./training.ts"
 
 export const VCPUS = 1
 /** What the guest wrote to its root disk until then. */
@@ -63,7 +63,7 @@ export const makeRuntimeBase = async (
     drives[FUNCTION_DRIVES.runtime] = drives[FUNCTION_DRIVES.code] = runtimeDrive
     const life = await buildVm.begin({ rootDisk: [ground.rootDisk, overlay], drives }, signal)
     const { vm, guest } = life.live
-    await Promise.race([prepareGuest(host, life, runtime, signal), died(life.live)])
+    await Promise.race([prepareGuest(host, life, { runtime, memoryMiB }, signal), died(life.live)])
     await vm.untilQuiet(signal)
     await guest.freeze(signal)
     await vm.pause()
@@ -109,15 +109,18 @@ export const takeRuntimeBase = async (
 const prepareGuest = async (
   { log }: VmHost,
   { agent }: BuildLife,
-  runtime: RuntimeName,
+  trained: Trained,
   signal: AbortSignal,
 ): Promise<void> => {
   try {
     await agent.mountDrives([{ drive: FUNCTION_DRIVES.runtime, isReadOnly: true }], signal)
     await agent.settle(signal)
-    const failure = await trainRuntime(agent, runtime, signal)
+    const failure = await trainRuntime(agent, trained, signal)
     if (failure !== undefined)
-      log.warn({ err: failure, runtime }, "A runtime could not be trained: its functions start it themselves")
+      log.warn(
+        { err: failure, runtime: trained.runtime },
+        "A runtime could not be trained: its functions start it themselves",
+      )
   } finally {
     agent.close()
   }

@@ -21,3 +21,10 @@ export const vmMemoryOf = (functionMiB: number): number => {
   if (found === undefined) throw new Error(`There is no VM for a function of ${functionMiB} MiB`)
   return found[1]
 }
+
+/** The memory of the largest function that such a VM is for. */
+export const functionMemoryOf = (vmMiB: number): number => {
+  const found = CLASSES.find(([, its]) => its === vmMiB)
+  if (found === undefined) throw new Error(`No function has a VM of ${vmMiB} MiB`)
+  return found[0]
+}

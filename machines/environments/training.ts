@@ -7,19 +7,27 @@ import { defaultSettings } from "../functions/default-settings.ts"
 import type { Definition } from "../functions/definition.ts"
 import { FUNCTION_DRIVES } from "../functions/disks/function-disks.ts"
 import { toFunctionSpec } from "../functions/function-spec.ts"
+import { functionMemoryOf } from "./memory-classes.ts"
 
 /** After so many a guest's runtimes have done what they do for code that is run often. */
 const EVENTS = 10
+
+/** A runtime in a VM of this size. */
+export interface Trained {
+  readonly runtime: RuntimeName
+  readonly memoryMiB: number
+}
+
 /**
  * Leaves a runtime that waits in the guest; none where a function brings its own. The runtime's drive is mounted, and no other; its
  * disk is behind the code's drive too. Resolves
  * with why it could not be trained: then the guest has no runtime, which a function's start makes as ever.
  */
-export const trainRuntime = async (agent: AgentClient, runtime: RuntimeName, signal: AbortSignal): Promise<unknown> => {
-  if (handlersOf(runtime).length === 0) return undefined
+export const trainRuntime = async (agent: AgentClient, trained: Trained, signal: AbortSignal): Promise<unknown> => {
+  if (handlersOf(trained.runtime).length === 0) return undefined
   try {
-    await agent.startWaiting(specOf(runtime).runtime, signal)
-    await trainAgain(agent, runtime, EVENTS, signal)
+    await agent.startWaiting(specOf(trained).runtime, signal)
+    await trainAgain(agent, trained, EVENTS, signal)
     return undefined
   } catch (error) {
     await agent.endFunction("FAILURE", signal)
@@ -28,10 +36,10 @@ export const trainRuntime = async (agent: AgentClient, runtime: RuntimeName, sig
 }
 
 /** Has a runtime that waits in the guest run its functions of training, each for so many events; nothing where there are none. */
-export const trainAgain = async (agent: AgentClient, runtime: RuntimeName, events: number, signal: AbortSignal) => {
-  for (const handler of handlersOf(runtime)) {
+export const trainAgain = async (agent: AgentClient, trained: Trained, events: number, signal: AbortSignal) => {
+  for (const handler of handlersOf(trained.runtime)) {
     await agent.mountDrives([{ drive: FUNCTION_DRIVES.code, isReadOnly: true }], signal)
-    await agent.startFunction(toTraining(specOf(runtime), handler), signal)
+    await agent.startFunction(toTraining(specOf(trained), handler), signal)
     const { failed } = await agent.untilInitialised(signal)
     if (failed !== null) throw new Error(`A runtime in training failed: ${failed}`)
     for (let n = 0; n < events; n++) await invoke(agent, n, signal)
@@ -43,8 +51,8 @@ export const trainAgain = async (agent: AgentClient, runtime: RuntimeName, event
 
 const handlersOf = (runtime: RuntimeName) => TRAININGS[RUNTIMES[runtime].language]
 
-const specOf = (runtime: RuntimeName): FunctionSpec =>
-  toFunctionSpec(toDefinition(runtime), {
+const specOf = (trained: Trained): FunctionSpec =>
+  toFunctionSpec(toDefinition(trained), {
     initialization: "on-demand",
     logGroup: "/aws/lambda/training",
     logStream: "training",
@@ -75,14 +83,20 @@ const toTraining = ({ runtime, ...spec }: FunctionSpec, handler: string): Functi
 })
 
 /** One with all that a function can have. */
-const toDefinition = (runtime: RuntimeName): Definition => ({
+const toDefinition = ({ runtime, memoryMiB }: Trained): Definition => ({
   id: "training",
   scope: { account: "000000000000", region: "us-east-1" },
   functionId: "training",
   versionId: "training",
   name: "training",
   version: "$LATEST",
-  settings: { ...defaultSettings, runtime, handler: "training", timeoutSeconds: 60 },
+  settings: {
+    ...defaultSettings,
+    runtime,
+    handler: "training",
+    timeoutSeconds: 60,
+    memoryMiB: functionMemoryOf(memoryMiB),
+  },
   environment: {},
   code: "",
   layers: ["training"],

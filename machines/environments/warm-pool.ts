@@ -21,7 +21,7 @@ import { beginIncarnation, recordProcess } from "../vm-row.ts"
 import { VCPUS } from "./base-making.ts"
 import { temporaryOverlay } from "./drives.ts"
 import type { RuntimeBase } from "./runtime-bases.ts"
-import { trainAgain } from "./training.ts"
+import { trainAgain, type Trained } from "./training.ts"
 
 /** Stopped, its application frozen; its row is that of a VM which a build has, until it is an environment's. */
 export interface WarmVm {
@@ -164,7 +164,7 @@ const prepare = async (
     await recordProcess(db, vmId, vm.process, false)
     const warm = { vm, slot, incarnation }
     await vm.giveWay(true)
-    await warmUp(host, warm, runtime, signal)
+    await warmUp(host, warm, { runtime, memoryMiB }, signal)
     await vm.giveWay(false)
     return warm
   } catch (error) {
@@ -173,14 +173,14 @@ const prepare = async (
   }
 }
 
-const warmUp = async (host: VmHost, { vm, slot, incarnation }: WarmVm, runtime: RuntimeName, signal: AbortSignal) => {
+const warmUp = async (host: VmHost, { vm, slot, incarnation }: WarmVm, trained: Trained, signal: AbortSignal) => {
   const guest = await openGuest(vm.ports, signal)
   const identity = toThawInput(host, { vm, incarnation }, FUNCTION_HOSTNAME)
   const agent = createAgentClient(slot.address, GUEST.agentPort, identity.secret)
   try {
     await vm.continue()
     await guest.thaw(identity, signal)
-    await trainAgain(agent, runtime, EVENTS, signal)
+    await trainAgain(agent, trained, EVENTS, signal)
     agent.close()
     await vm.untilQuiet(signal)
     await guest.freeze(signal)

@@ -54,7 +54,7 @@ export const toFunctionSpec = (definition: Definition, options: FunctionSpecOpti
       accountId: scope.account,
     },
     runtime: {
-      argv: ["/var/runtime/bootstrap"],
+      argv: ["/var/runtime/bootstrap", ...argumentsOf(runtime, settings.memoryMiB)],
       env: {
         ...defaultsOf(runtime),
         ...definition.environment,
@@ -113,11 +113,18 @@ const defaultsOf = (runtime: RuntimeName): Readonly<Record<string, string>> => (
   ...searchedBy(runtime),
 })
 
+/** What a runtime's process is told when it starts, and never again. */
+const argumentsOf = (runtime: RuntimeName, memoryMiB: number): readonly string[] =>
+  RUNTIMES[runtime].language === "java" ? [`-XX:MaxHeapSize=${Math.floor(memoryMiB * 1024 * HEAP_SHARE)}K`] : []
+
+/** The rest of a function's memory is for what Java has beside its heap. */
+const HEAP_SHARE = 0.85
+
 /** Where a language looks for modules. */
 const searchedBy = (runtime: RuntimeName): Readonly<Record<string, string>> => {
   const { language } = RUNTIMES[runtime]
   if (language === "python") return { PYTHONPATH: "/var/runtime" }
-  if (language === "provided") return {}
+  if (language !== "nodejs") return {}
   const version = runtime.replace("nodejs", "node").replace(".x", "")
   return {
     NODE_PATH: `/opt/nodejs/${version}/node_modules:/opt/nodejs/node_modules:/var/runtime/node_modules:/var/runtime:/var/task`,

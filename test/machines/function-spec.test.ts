@@ -85,6 +85,12 @@ describe("A function's programs", () => {
     expect(() => toFunctionSpec(definitionOf({ runtime: "cobol" }), options)).toThrow("There is no runtime cobol")
   })
 
+  it("start Java with a heap of the memory's larger part, which it has from its start to its end", () => {
+    const argvOf = (runtime: string) => toFunctionSpec(definitionOf({ runtime, memoryMiB: 512 }), options).runtime.argv
+    expect(argvOf("java21")).toEqual(["/var/runtime/bootstrap", "-XX:MaxHeapSize=445644K"])
+    expect(argvOf("python3.13")).toEqual(["/var/runtime/bootstrap"])
+  })
+
   it("have a processor by their memory, where it isn't an emulated one", () => {
     const shareOf = (memoryMiB: number, sharesProcessor: boolean) =>
       toFunctionSpec(definitionOf({ memoryMiB }), { ...options, sharesProcessor }).processorShare

@@ -267,10 +267,18 @@ describe("The table of constraints", () => {
   it("knows the runtimes that can be had, and says in AWS's words which cannot", () => {
     const needed = { FunctionName: "f", Role: "r", Handler: "h", Code: {} } as Parameters<typeof parseSettings>[0]
     const of = (Runtime: string) => () => parseSettings({ ...needed, Runtime })
-    for (const runtime of ["nodejs20.x", "nodejs22.x", "nodejs24.x", "python3.13", "provided.al2", "provided.al2023"])
+    for (const runtime of [
+      "nodejs20.x",
+      "nodejs22.x",
+      "nodejs24.x",
+      "python3.13",
+      "java21",
+      "provided.al2",
+      "provided.al2023",
+    ])
       expect(of(runtime)().runtime).toBe(runtime)
     expect(of("cobol")).toThrow(
-      "Value cobol at 'runtime' failed to satisfy constraint: Member must satisfy enum value set: [nodejs20.x, nodejs22.x, nodejs24.x, python3.13, provided.al2, provided.al2023] or be a valid ARN",
+      "Value cobol at 'runtime' failed to satisfy constraint: Member must satisfy enum value set: [nodejs20.x, nodejs22.x, nodejs24.x, python3.13, java21, provided.al2, provided.al2023] or be a valid ARN",
     )
     expect(of("dotnet8")).toThrow("Value dotnet8 at 'runtime'")
     expect(of("python3.7")).toThrow(

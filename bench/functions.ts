@@ -54,6 +54,8 @@ export const handler = async ({ sleepMs = 0 }) => {
 }
 `
 const AT_ONCE = 100
+const ASK_AGAIN_MS = 100
+const WARM_TIMEOUT_MS = 300_000
 
 export const functions: Bench = {
   summary: "invoking functions warm and cold, beside a plain server and runc",
@@ -61,10 +63,13 @@ export const functions: Bench = {
     { of: "warm invoke, above a plain server", most: 15 },
     { of: "cold start of Node", by: "runc: Node to first answer", most: 0.7 },
     { of: "cold start of Python", by: "runc: Python to first answer", most: 0.7 },
+    { of: "cold start of Node, none warm", by: "runc: Node to first answer", most: 1.5 },
+    { of: "cold start of Python, none warm", by: "runc: Python to first answer", most: 1.5 },
     { of: "later environments of a 5 s Init", by: "first environment of a 5 s Init", most: 1 / 8 },
   ],
   notes: [
     "A cold start is the first event of a version that was never invoked, in ms until its answer; runc's is until its first answer over HTTP.",
+    "One that finds none warm follows at once another, which has taken the VM that stood loaded.",
   ],
   async run({ daemon, rounds, progress, opened }) {
     const lambda = await openLambda(daemon)
@@ -94,14 +99,22 @@ export const functions: Bench = {
     }
     progress("functions: warm ones are measured")
 
+    await call(lambda, "python", 1)
     for (let round = 1; round <= rounds; round++) {
       for (const [language, name] of [
         ["Node", "node"],
         ["Python", "python"],
       ] as const) {
-        const version = await publish(lambda, name, round)
-        note(`cold start of ${language}`, await timed(() => call(lambda, `${name}:${version}`, 1)))
-        await lambda.send(new DeleteFunctionCommand({ FunctionName: name, Qualifier: version }))
+        const versions = [
+          await publish(lambda, name, `${round} warm`),
+          await publish(lambda, name, `${round} none warm`),
+        ]
+        await untilWarm(daemon, 2)
+        for (const [index, what] of ["", ", none warm"].entries())
+          note(`cold start of ${language}${what}`, await timed(() => call(lambda, `${name}:${versions[index]}`, 1)))
+        for (const version of versions)
+          await lambda.send(new DeleteFunctionCommand({ FunctionName: name, Qualifier: version }))
+        await untilWarm(daemon, 2)
         note(`runc: ${language} to first answer`, await runcs[language].start())
       }
       const last = Object.entries(found).map(([name, values]) => `${name} ${values.at(-1)?.toFixed(0)}`)
@@ -109,7 +122,7 @@ export const functions: Bench = {
     }
 
     for (let round = 1; round <= Math.min(rounds, 5); round++) {
-      const name = `slow:${await publish(lambda, "slow", round)}`
+      const name = `slow:${await publish(lambda, "slow", String(round))}`
       const kept = snapshotsOf(daemon)
       note("first environment of a 5 s Init", await timed(() => call(lambda, name, 1)))
       while (snapshotsOf(daemon) === kept) await sleep(50)
@@ -119,7 +132,7 @@ export const functions: Bench = {
       await busy
     }
 
-    const crowd = `node:${await publish(lambda, "node", rounds + 1)}`
+    const crowd = `node:${await publish(lambda, "node", "crowd")}`
     note(
       `${AT_ONCE} events at once, none of them warm`,
       await timed(() => Promise.all(Array.from({ length: AT_ONCE }, () => call(lambda, crowd)))),
@@ -143,8 +156,19 @@ const call = async (lambda: LambdaClient, name: string, count?: number, sleepMs 
   if (count !== undefined && answer.count !== count) throw new Error(`${name} should have counted ${count}: ${text}`)
 }
 
+/** Resolves when so many VMs stand loaded; rejects when they don't come. */
+const untilWarm = async (daemon: TestDaemon, count: number): Promise<void> => {
+  const signal = AbortSignal.timeout(WARM_TIMEOUT_MS)
+  for (;;) {
+    signal.throwIfAborted()
+    const metrics = await (await fetch(`http://127.0.0.1:${daemon.apiPort}/metrics`)).text()
+    if (metrics.includes(`\ntorpor_function_warm_vms ${count}\n`)) return
+    await sleep(ASK_AGAIN_MS)
+  }
+}
+
 /** Another version of the same code. */
-const publish = async (lambda: LambdaClient, name: string, round: number): Promise<string> => {
+const publish = async (lambda: LambdaClient, name: string, round: string): Promise<string> => {
   await lambda.send(new UpdateFunctionConfigurationCommand({ FunctionName: name, Description: `round ${round}` }))
   await waitUntilFunctionUpdatedV2(
     { client: lambda, maxWaitTime: 60, minDelay: 0.1, maxDelay: 1 },

@@ -88,7 +88,11 @@ for (const [signal, code] of [
     void opened.disposeAsync().finally(() => process.exit(code))
   })
 const daemon = opened.use(
-  await startTestDaemon({}, { readyTimeoutSeconds: 300, environments: { versionSnapshots: {} } }),
+  await startTestDaemon(
+    {},
+    // As a daemon has it by default, which tests don't.
+    { readyTimeoutSeconds: 300, environments: { maxWarmVms: 2, versionSnapshots: {} } },
+  ),
 )
 const samples: Record<string, Samples[string]> = {
   build: { unit: "ms", values: [await timed(() => daemon.build("bench", benchApp))] },

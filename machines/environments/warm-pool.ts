@@ -55,7 +55,8 @@ export interface WarmPoolOptions {
 
 /** After so many events of training there is little that is not translated. */
 const EVENTS = 3
-const PREPARE_TIMEOUT_MS = 120_000
+/** Others go first. */
+const PREPARE_TIMEOUT_MS = 600_000
 
 /** The pool of this host; disposing ends every VM that waits. */
 export const createWarmPool = (options: WarmPoolOptions): WarmPool => {

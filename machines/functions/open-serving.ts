@@ -8,7 +8,7 @@ import { openEvents, type EventsOptions } from "./events/open-events.ts"
 import type { AsyncIntake } from "./events/intake.ts"
 import type { FunctionLimits } from "./ground.ts"
 import { openInvoker, type InvokingLimits, type OpenInvoker } from "./invoking/open-invoker.ts"
-import { registerInvokingMetrics } from "./invoking/metrics.ts"
+import { registerInvokingMetrics, registerWarmMetrics } from "./invoking/metrics.ts"
 import { openKeeping } from "./provisioned/keeping.ts"
 import { createProvisions, type Provisions } from "./provisioned/provisions.ts"
 import { openUsageCounts } from "./usage/usage-counts.ts"
@@ -65,6 +65,7 @@ export const openServing = async (options: ServingOptions, signal: AbortSignal):
     await openInvoker({ ...options, environments, usage, limits: limits.invoking, onRoom, log }),
   )
   registerInvokingMetrics(metrics, invoking)
+  registerWarmMetrics(metrics, pool)
   const keeping = starters.use(await openKeeping({ ...options, ...invoking, log }))
   const provisions = createProvisions({ ...options, limits: limits.functions }, keeping)
   const { intake, close } = await openEvents({

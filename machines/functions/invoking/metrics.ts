@@ -1,4 +1,5 @@
 import { Gauge, type Registry } from "prom-client"
+import type { WarmPool } from "../../environments/warm-pool.ts"
 import type { OpenInvoker } from "./open-invoker.ts"
 
 /** Registers what the invoker is at, for Prometheus. Functions are no labels: there may be any number of them. */
@@ -38,3 +39,16 @@ export const registerInvokingMetrics = (registry: Registry, { pool, concurrency 
     }),
   )
 }
+
+/** Registers how many VMs stand loaded, for Prometheus. */
+export const registerWarmMetrics = (registry: Registry, pool: Pick<WarmPool, "count">): void =>
+  registry.registerMetric(
+    new Gauge({
+      name: "torpor_function_warm_vms",
+      help: "Virtual machines that stand loaded, and wait for a function of their runtime.",
+      registers: [],
+      collect() {
+        this.set(pool.count)
+      },
+    }),
+  )

@@ -94,7 +94,7 @@ export const startDaemon = async (
   const secrets = createSecrets(data.key)
   const base = await ensureArtifacts({ cacheDirectory: config.cacheDirectory, debian: config.debian }, progress, signal)
   const address = config.databaseUrl === undefined ? { dataDirectory: data.path, hostId } : { url: config.databaseUrl }
-  const { db } = opened.use(await openDatabase(address, signal))
+  const { db } = opened.use(await openDatabase(address, signal, log))
   await registerHost(db, hostId, hostname())
   const keys = createAccessKeys(db, secrets)
   await keys.put(data.credentials, ACCOUNT)

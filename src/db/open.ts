@@ -5,7 +5,9 @@ import { drizzle, type PostgresJsDatabase } from "drizzle-orm/postgres-js"
 import { migrate } from "drizzle-orm/postgres-js/migrator"
 import postgres, { type Sql } from "postgres"
 import { messageOf, OperatorError } from "../errors.ts"
+import type { Log } from "../log.ts"
 import { startPrivatePostgres } from "./private-postgres.ts"
+import { createRevival } from "./revival.ts"
 
 export interface OpenDatabase extends AsyncDisposable {
   readonly db: PostgresJsDatabase
@@ -19,16 +21,24 @@ const DATABASE = "torpor"
 const MIGRATION_LOCK = 0x746f7270
 const MAX_CONNECTIONS = 20
 
-/** Connects to Postgres (our own unless a URL is given) and brings its schema up to date. The caller disposes it; the server runs on. */
-export const openDatabase = async (address: DatabaseAddress, signal: AbortSignal): Promise<OpenDatabase> => {
-  const sql = await connect(address, signal)
+/**
+ * Connects to Postgres (our own unless a URL is given) and brings its schema up to date. The caller disposes it; the server runs on. Who
+ * has the data directory to itself gives a log: our own server is started again then when it dies.
+ */
+export const openDatabase = async (address: DatabaseAddress, signal: AbortSignal, log?: Log): Promise<OpenDatabase> => {
+  const revival = "url" in address || log === undefined ? undefined : createRevival(address, log)
+  const sql = await connect(address, revival?.onclose, signal)
+  const end = async (seconds: number) => {
+    await revival?.[Symbol.asyncDispose]()
+    await sql.end({ timeout: seconds })
+  }
   try {
     await migrateUp(sql)
   } catch (error) {
-    await sql.end({ timeout: 1 })
+    await end(1)
     throw error
   }
-  return { db: drizzle(sql), [Symbol.asyncDispose]: () => sql.end({ timeout: 5 }) }
+  return { db: drizzle(sql), [Symbol.asyncDispose]: () => end(5) }
 }
 
 /** Whether a database outside can be used: asks it, and changes nothing. Throws an {@link OperatorError} in its words. */
@@ -39,7 +49,11 @@ export const checkDatabase = async (url: string, signal: AbortSignal): Promise<v
 
 const quiet = { onnotice: () => {}, max: MAX_CONNECTIONS } as const
 
-const connect = async (address: DatabaseAddress, signal: AbortSignal): Promise<Sql> => {
+const connect = async (
+  address: DatabaseAddress,
+  onclose: (() => void) | undefined,
+  signal: AbortSignal,
+): Promise<Sql> => {
   if ("url" in address) return connectTo(address.url, signal)
   const { socket, user } = await startPrivatePostgres(address.dataDirectory, address.hostId, signal)
   const admin = postgres({ ...quiet, max: 1, path: socket, user, database: "postgres" })
@@ -49,7 +63,7 @@ const connect = async (address: DatabaseAddress, signal: AbortSignal): Promise<S
   } finally {
     await admin.end({ timeout: 5 })
   }
-  return postgres({ ...quiet, path: socket, user, database: DATABASE })
+  return postgres({ ...quiet, path: socket, user, database: DATABASE, ...(onclose === undefined ? {} : { onclose }) })
 }
 
 const connectTo = async (url: string, signal: AbortSignal): Promise<Sql> => {

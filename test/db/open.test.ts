@@ -2,15 +2,16 @@ import { randomUUID } from "node:crypto"
 import { readFile } from "node:fs/promises"
 import { createServer, type AddressInfo } from "node:net"
 import { once } from "node:events"
-import { dirname } from "node:path"
+import { dirname, join } from "node:path"
 import { sql } from "drizzle-orm"
+import { pino } from "pino"
 import postgres, { type Sql } from "postgres"
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest"
 import { openDatabase } from "../../src/db/open.ts"
 import { startPrivatePostgres, type PrivatePostgres } from "../../src/db/private-postgres.ts"
 import { hosts } from "../../src/db/schema.ts"
 import { registerHost } from "../../src/db/identity.ts"
-import { makeTestCluster, type TestCluster } from "./cluster.ts"
+import { makeTestCluster, processesOf, type TestCluster } from "./cluster.ts"
 
 const never = new AbortController().signal
 const HOST = "00000000-0000-4000-8000-000000000001"
@@ -166,4 +167,21 @@ test("The private one is opened without any address, in a database of its own", 
     sql`select current_database() as name, (select count(*)::int from hosts) as count`,
   )
   expect(row).toEqual({ name: "torpor", count: 0 })
+})
+
+test("The private one is started again when it dies, for who has it to itself, until that one has gone", async () => {
+  await using own = await makeTestCluster()
+  const pidOf = async () =>
+    Number((await readFile(join(own.dataDirectory, "postgres/postmaster.pid"), "utf8")).split("\n")[0])
+  const opened = await openDatabase(own, never, pino({ level: "silent" }))
+  const first = await pidOf()
+  process.kill(first, "SIGKILL")
+  const asked = () => opened.db.execute(sql`select 1 as one`).then(([row]) => row?.["one"], String)
+  // What it had forked may answer for a moment more.
+  await expect.poll(() => pidOf().catch(() => first), { timeout: 30_000 }).not.toBe(first)
+  await expect.poll(asked, { timeout: 30_000 }).toBe(1)
+  const second = await pidOf()
+  await opened[Symbol.asyncDispose]()
+  process.kill(second, "SIGKILL")
+  await expect.poll(() => processesOf(own.hostId), { timeout: 30_000 }).toEqual([])
 })

@@ -6,12 +6,19 @@ import { dirname, join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { CloudWatchLogsClient, FilterLogEventsCommand } from "@aws-sdk/client-cloudwatch-logs"
 import {
+  AddPermissionCommand,
+  CreateFunctionUrlConfigCommand,
+  DeleteProvisionedConcurrencyConfigCommand,
+  GetProvisionedConcurrencyConfigCommand,
   InvokeWithResponseStreamCommand,
+  PublishVersionCommand,
+  PutProvisionedConcurrencyConfigCommand,
   type InvokeWithResponseStreamResponseEvent,
   type LambdaClient,
 } from "@aws-sdk/client-lambda"
 import { build } from "esbuild"
 import { afterAll, beforeAll, describe, expect, test } from "vitest"
+import { createEndpoint } from "../../../src/cli/endpoint.ts"
 import { CLIENT_OF_RIC, HANDLER_OF_RIC } from "../../agent-guest/functions/ric.ts"
 import { processesOf, startTestDaemon, type TestDaemon } from "../../fixtures/daemon.ts"
 import { connectionOf, deploy, invoke, openLambda, publishLayer, type Answer } from "../../fixtures/functions.ts"
@@ -150,6 +157,12 @@ describe("A function of", () => {
   })
 })
 
+/** How many wait for an event. */
+const idleEnvironments = async () => {
+  const metrics = await (await fetch(`http://127.0.0.1:${daemon.apiPort}/metrics`)).text()
+  return Number(/^torpor_function_environments\{state="idle"\} (\d+)$/m.exec(metrics)?.[1])
+}
+
 const streamOf = async (event: unknown) => {
   const { EventStream } = await lambda.send(
     new InvokeWithResponseStreamCommand({ FunctionName: "stream", Payload: JSON.stringify(event) }),
@@ -244,11 +257,71 @@ describe("Environments", () => {
   })
 })
 
+describe("A function's URL", () => {
+  /** What anybody is answered there. */
+  const open = async (name: string, mode: "BUFFERED" | "RESPONSE_STREAM") => {
+    const { FunctionUrl = "" } = await lambda.send(
+      new CreateFunctionUrlConfigCommand({ FunctionName: name, AuthType: "NONE", InvokeMode: mode }),
+    )
+    const anybody = { FunctionName: name, Principal: "*" }
+    for (const statement of [
+      { StatementId: "url", Action: "lambda:InvokeFunctionUrl", FunctionUrlAuthType: "NONE" },
+      { StatementId: "invoke", Action: "lambda:InvokeFunction", InvokedViaFunctionUrl: true },
+    ] as const)
+      await lambda.send(new AddPermissionCommand({ ...anybody, ...statement }))
+    return createEndpoint(new URL(FunctionUrl).host, undefined, daemon.ca)
+  }
+
+  test("answers with what its handler returns", async () => {
+    const endpoint = await open("node", "BUFFERED")
+    try {
+      const { status, headers, body } = await endpoint.get("/path?name=ada")
+      expect({ status, type: headers["content-type"] }, body).toEqual({ status: 200, type: "application/json" })
+      expect(JSON.parse(body)).toMatchObject({ name: "node", memory: "128" })
+    } finally {
+      endpoint.close()
+    }
+  })
+
+  test("streams what its handler writes", async () => {
+    const endpoint = await open("stream", "RESPONSE_STREAM")
+    try {
+      const { status, headers, body } = await endpoint.get("/?bytes=300000")
+      expect({ status, answer: headers["x-answer"] }, body.slice(0, 300)).toEqual({ status: 201, answer: "streamed" })
+      expect(body.length).toBe(300_000)
+    } finally {
+      endpoint.close()
+    }
+  })
+})
+
+describe("Provisioned concurrency", () => {
+  test("is a VM that is initialised before its first event, and over when it is given back", async () => {
+    const { Version: Qualifier = "" } = await lambda.send(new PublishVersionCommand({ FunctionName: "node" }))
+    const version = { FunctionName: "node", Qualifier }
+    await lambda.send(new PutProvisionedConcurrencyConfigCommand({ ...version, ProvisionedConcurrentExecutions: 1 }))
+    await expect
+      .poll(() => lambda.send(new GetProvisionedConcurrencyConfigCommand(version)), { timeout: 60_000 })
+      .toMatchObject({
+        Status: "READY",
+        AllocatedProvisionedConcurrentExecutions: 1,
+        AvailableProvisionedConcurrentExecutions: 1,
+      })
+    const { payload, log } = await invoke(lambda, "node", { name: "ada" }, { Qualifier })
+    expect(payload, log).toMatchObject({ count: 1, initialization: "provisioned-concurrency" })
+    expect(log).toContain("REPORT")
+    expect(log).not.toContain("Init Duration")
+    const kept = await idleEnvironments()
+    await lambda.send(new DeleteProvisionedConcurrencyConfigCommand(version))
+    await expect.poll(idleEnvironments).toBe(kept - 1)
+  })
+})
+
 describe("A crash", () => {
-  /** An event that is at work when it resolves, and how its caller hears of its end. */
-  const hold = async (): Promise<{ id: string; end: Promise<unknown> }> => {
+  /** An event that is at work when it resolves, and how its caller hears of its end: that of success is nothing. */
+  const hold = async (ms = 600_000): Promise<{ id: string; end: Promise<unknown> }> => {
     const { EventStream } = await lambda.send(
-      new InvokeWithResponseStreamCommand({ FunctionName: "stream", Payload: JSON.stringify({ hold: 600_000 }) }),
+      new InvokeWithResponseStreamCommand({ FunctionName: "stream", Payload: JSON.stringify({ hold: ms }) }),
     )
     const frames = (EventStream ?? noFrames())[Symbol.asyncIterator]()
     const { value } = await frames.next()
@@ -272,6 +345,15 @@ describe("A crash", () => {
     const next = (await streamOf({ hold: 0 })).body.toString()
     expect(next).toMatch(/^[\da-f-]{36}$/)
     expect(next).not.toBe(id)
+  })
+
+  test("of Postgres is nothing to the event that is at work, and the next one works", async () => {
+    const { end } = await hold(3000)
+    const file = join(daemon.directory, "postgres/postmaster.pid")
+    process.kill(Number((await readFile(file, "utf8")).split("\n")[0]), "SIGKILL")
+    expect(await end).toBeUndefined()
+    const next = () => streamOf({ bytes: 3 }).then(({ body }) => body.toString())
+    await expect.poll(() => next().catch((error: Error) => error.message), { timeout: 30_000 }).toBe("xxx")
   })
 
   test("of the daemon ends what was at an event, with its caller; what was frozen goes on, and no accepted event is lost", async () => {

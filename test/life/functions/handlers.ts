@@ -23,6 +23,7 @@ export const handler = async (event, context) => {
     remaining: context.getRemainingTimeInMillis(),
     uid: process.getuid(),
     directory: process.cwd(),
+    initialization: process.env.AWS_LAMBDA_INITIALIZATION_TYPE,
   }
 }
 `
@@ -121,7 +122,14 @@ import { once } from "node:events"
 import { setTimeout as sleep } from "node:timers/promises"
 
 const id = randomUUID()
-export const handler = awslambda.streamifyResponse(async (event, stream) => {
+export const handler = awslambda.streamifyResponse(async (given, responseStream) => {
+  // By its URL, what it is asked is in the query.
+  const query = given.requestContext === undefined ? undefined : given.queryStringParameters
+  const event = query === undefined ? given : { bytes: Number(query.bytes) }
+  const stream =
+    query === undefined
+      ? responseStream
+      : awslambda.HttpResponseStream.from(responseStream, { statusCode: 201, headers: { "x-answer": "streamed" } })
   if (event.hold !== undefined) {
     stream.write(id)
     await sleep(event.hold)

@@ -215,11 +215,10 @@ export const createVmVerbs = ({
 /** Freezes, stops and writes delta and state. `false`: that failed, and the VM may run on. */
 const snapshot = async (host: VmHost, live: LiveVm, row: VmRow, signal: AbortSignal): Promise<boolean> => {
   try {
-    // A process that is paused was frozen before: a daemon died between the two and the snapshot.
-    if ((await live.vm.status()) === "running") {
-      await live.guest.freeze(signal)
-      await live.vm.pause()
-    }
+    // One that is stopped may be so between two events, and not be frozen.
+    if ((await live.vm.status()) === "paused") await live.vm.continue()
+    await live.guest.freeze(signal)
+    await live.vm.pause()
     await live.vm.saveDelta(vmFiles(host.directoryOf(row.id)).delta(row.incarnation))
     return true
   } catch (error) {

@@ -87,6 +87,18 @@ static int rename_host(const char *hostname) {
   return sethostname(hostname, strlen(hostname));
 }
 
+static int set_clock(long long ns) {
+  struct timespec now = {.tv_sec = ns / 1000000000, .tv_nsec = ns % 1000000000};
+  return clock_settime(CLOCK_REALTIME, &now);
+}
+
+// All that a guest needs which was only stopped: nothing but time has passed.
+static const char *catch_up(const char *line) {
+  long long ns;
+  if (sscanf(line, "C %lld", &ns) != 1) return "ERR malformed line\n";
+  return set_clock(ns) ? fail("clock") : "OK\n";
+}
+
 static const char *thaw(const char *line) {
   static char hostname[64], machine[34], entropy[2 * ENTROPY_BYTES + 1], secret[65];
   char boot[40];
@@ -95,8 +107,7 @@ static const char *thaw(const char *line) {
   if (sscanf(line, "T %lld %63s %32s %128s %64s %u", &ns, hostname, machine, entropy, secret, &incarnation) != 6 ||
       strlen(machine) != 32)
     return "ERR malformed line\n";
-  struct timespec now = {.tv_sec = ns / 1000000000, .tv_nsec = ns % 1000000000};
-  if (clock_settime(CLOCK_REALTIME, &now)) return fail("clock");
+  if (set_clock(ns)) return fail("clock");
   if (reseed(entropy)) return fail("entropy");
   if (put(SECRET, secret)) return fail("secret");
   // As a clone's own boot would have one: the same in every life of a VM, another in every VM.
@@ -114,7 +125,10 @@ static void answer(const char *line) {
   const char *space = strchr(line, ' ');
   int number = space ? space - line : 0;
   if (number < 1 || number > 16) return;
-  const char *words = space[1] == 'F' ? freeze() : space[1] == 'T' ? thaw(space + 1) : "ERR unknown command\n";
+  const char *words = space[1] == 'F'   ? freeze()
+                      : space[1] == 'T' ? thaw(space + 1)
+                      : space[1] == 'C' ? catch_up(space + 1)
+                                        : "ERR unknown command\n";
   snprintf(text, sizeof text, "%.*s %s", number, line, words);
   while (write(port, text, strlen(text)) < 0 && errno == EINTR);
 }

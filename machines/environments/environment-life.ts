@@ -75,18 +75,6 @@ export const createEnvironmentVerbs = (options: EnvironmentLifeOptions): Environ
     }
   }
 
-  /** Frozen and stopped; or, where its guest doesn't say that it has done so, as it is until its next event: it may still do it then. */
-  const rest = async (session: Session, signal: AbortSignal) => {
-    try {
-      await freezeSession(session, signal)
-    } catch (error) {
-      if (signal.aborted || session.connection?.gone.aborted !== false) throw error
-      host.log.warn({ vmId: session.vmId, err: error }, "An environment could not be stopped between two events")
-      session.isFrozen = true
-      session.frozenAt = performance.now()
-    }
-  }
-
   /** Restores that have begun, until their hooks have been run. */
   const restoring = new Map<string, { snapshot: VersionSnapshot; beganAt: number }>()
 
@@ -171,7 +159,7 @@ export const createEnvironmentVerbs = (options: EnvironmentLifeOptions): Environ
           // Whoever has just been answered may have another at once.
           await turn()
           if (session.desk.given !== undefined) continue
-          await rest(session, signal)
+          await freezeSession(session)
           if (session.desk.given === undefined) return null
           continue
         }
@@ -195,7 +183,7 @@ export const createEnvironmentVerbs = (options: EnvironmentLifeOptions): Environ
       }
       session.isFrozen = false
       if (session.connection === undefined) connect(vmId)
-      await freezeSession(session, signal)
+      await freezeSession(session)
       return false
     },
 

@@ -33,7 +33,7 @@ export interface Session {
   readonly toSpec: () => FunctionSpec
   readonly desk: Desk
   connection: Connection | undefined
-  /** The VM is stopped, and its application is frozen. */
+  /** The VM is stopped. */
   isFrozen: boolean
   frozenAt: number
   /** Whether the function's programs are there to take an event; of one that was taken over nobody knows before it is asked. */
@@ -92,8 +92,8 @@ export const connectionOf = ({ connection, vmId }: Session): Connection => {
 }
 
 /**
- * The VM runs, and its application with a clock and randomness of now. What is sent to the agent meanwhile arrives before that and
- * waits: nothing of the application runs until it is thawed.
+ * The VM runs, and its clock is that of now. What is sent to the agent meanwhile may arrive before that: an event says when it was sent,
+ * and waits for the clock. One that an earlier daemon has left may have been frozen, too, as a snapshot is.
  */
 export const thawSession = async (session: Session, signal: AbortSignal): Promise<void> => {
   if (!session.isFrozen) return
@@ -104,14 +104,14 @@ export const thawSession = async (session: Session, signal: AbortSignal): Promis
     connection.agent.close()
     connection.agent = connectAgent(live, identity)
   }
-  await Promise.all([live.vm.continue(), live.guest.thaw(identity, signal)])
+  const isLeft = session.programs === "unknown"
+  await Promise.all([live.vm.continue(), isLeft ? live.guest.thaw(identity, signal) : live.guest.setClock(signal)])
 }
 
-/** The application is frozen, and then the VM stopped. */
-export const freezeSession = async (session: Session, signal: AbortSignal): Promise<void> => {
+/** The VM is stopped wherever it is: that needs nothing of its guest, and what becomes a snapshot is frozen for it. */
+export const freezeSession = async (session: Session): Promise<void> => {
   if (session.isFrozen) return
   const { live } = connectionOf(session)
-  await live.guest.freeze(signal)
   await live.vm.pause()
   session.isFrozen = true
   session.frozenAt = performance.now()

@@ -1,6 +1,6 @@
 /**
- * A function's answer on its way from guest to host, as the body of one HTTP/2 response: frames of a kind, a length and as many bytes.
- * In this order: `head` (unless it failed without a response), `data`, then `done` or `failure`, then `settled` when the environment may
+ * Events on their way to a guest, and their answers back, as the bodies of one HTTP/2 request and its response: frames of a kind, a length
+ * and as many bytes. The host's are events, each when the answer before it has settled. The guest's, in this order: `head` (unless it failed without a response), `data`, then `done` or `failure`, then `settled` when the environment may
  * be frozen. Bytes, and neither headers nor JSON, since a failure may be as long as a response, and be found behind its last byte.
  */
 
@@ -15,12 +15,33 @@ export interface AnswerFrame {
 /** The longest content: a response that isn't streamed, or a failure and its name. */
 export const FRAME_MAX_BYTES = 6_291_556 + 256
 const HEAD_BYTES = 5
+/** Of what is said of an event. */
+const LENGTH_BYTES = 4
 
 export const toFrame = (kind: FrameKind, content: Buffer = Buffer.alloc(0)): Buffer => {
   const head = Buffer.alloc(HEAD_BYTES)
   head.writeUInt8(FRAME_KINDS.indexOf(kind))
   head.writeUInt32BE(content.length, 1)
   return Buffer.concat([head, content])
+}
+
+/** The one kind that the host sends. */
+export const EVENT_KIND = 128
+
+/** An event: what is known of it, as JSON, and its payload. */
+export const toEventFrame = (words: string, payload: Buffer): Buffer => {
+  const about = Buffer.from(words)
+  const head = Buffer.alloc(HEAD_BYTES + LENGTH_BYTES)
+  head.writeUInt8(EVENT_KIND)
+  head.writeUInt32BE(LENGTH_BYTES + about.length + payload.length, 1)
+  head.writeUInt32BE(about.length, HEAD_BYTES)
+  return Buffer.concat([head, about, payload])
+}
+
+/** Takes a host's frame apart, which is trusted. */
+export const parseEventContent = (content: Buffer): [words: string, payload: Buffer] => {
+  const end = LENGTH_BYTES + content.readUInt32BE()
+  return [content.toString("utf8", LENGTH_BYTES, end), content.subarray(end)]
 }
 
 /** The frames in a stream of bytes that a guest has sent; throws on one that is none, or that is too long. What is cut off at the end is dropped. */

@@ -4,7 +4,6 @@ import {
   type ClientHttp2Session,
   type ClientHttp2Stream,
   type IncomingHttpHeaders,
-  type OutgoingHttpHeaders,
 } from "node:http2"
 import { once } from "node:events"
 import { Readable } from "node:stream"
@@ -113,8 +112,7 @@ export const createAgentClient = (address: string, port: number, secret: Buffer)
     method: string,
     path: string,
     options: { endStream?: boolean; waitForTrailers?: boolean },
-    signal: AbortSignal,
-    headers: OutgoingHttpHeaders = {},
+    signal: AbortSignal | undefined,
   ): ClientHttp2Stream => {
     if (session === undefined || session.closed || session.destroyed) {
       session = connect(`http://${address}:${port}`, { settings: { enablePush: false } })
@@ -122,8 +120,8 @@ export const createAgentClient = (address: string, port: number, secret: Buffer)
       session.on("error", () => {})
     }
     const stream = session.request(
-      { ":method": method, ":path": path, authorization: `Bearer ${secret.toString("hex")}`, ...headers },
-      { ...options, signal },
+      { ":method": method, ":path": path, authorization: `Bearer ${secret.toString("hex")}` },
+      signal === undefined ? options : { ...options, signal },
     )
     // Whoever waits for it hears of it; an abort that nobody waits for any more is no error.
     stream.on("error", () => {})
@@ -156,12 +154,8 @@ export const createAgentClient = (address: string, port: number, secret: Buffer)
         await answered(stream)
         return textOf(stream)
       },
-      async answer(path, headers, body, signal) {
-        const stream = request("POST", path, { endStream: false }, signal, headers)
-        stream.end(body)
-        await answered(stream)
-        return stream
-      },
+      converse: (path) => request("POST", path, { endStream: false }, undefined),
+      answered,
     }),
     startProcess: (name, spec, signal) => ask("PUT", `/processes/${name}`, spec, signal),
     endProcess: (name, signal) => ask("DELETE", `/processes/${name}`, undefined, signal),

@@ -1,6 +1,6 @@
 /** The part of the agent's client that is about a function: its programs' life, and its invocations. */
-import type { ClientHttp2Stream, OutgoingHttpHeaders } from "node:http2"
-import { framesOf, type AnswerFrame } from "./answer-frames.ts"
+import type { ClientHttp2Stream } from "node:http2"
+import { framesOf, toEventFrame, type AnswerFrame } from "./answer-frames.ts"
 import {
   FunctionStep,
   type FailureSpec,
@@ -9,8 +9,8 @@ import {
   type ProcessSpec,
   type RecordSpec,
   type RestoreSpec,
+  type SentInvocation,
 } from "./protocol.ts"
-import { INVOCATION_HEADER } from "./version.ts"
 
 export interface FunctionClient {
   /** Starts the extensions and the runtime; how far they come is told by `untilInitialised`. */
@@ -21,7 +21,7 @@ export interface FunctionClient {
   endTraining(signal: AbortSignal): Promise<void>
   /** Resolves when they wait for their first event, or with the kind of failure that came before. */
   untilInitialised(signal: AbortSignal): Promise<FunctionStep>
-  /** Gives an event, one at a time; the answer's frames as they come, up to `settled`. */
+  /** Gives an event, one at a time; the answer's frames as they come, up to `settled`. Whoever leaves before it gives the event up. */
   invokeFunction(spec: InvocationSpec, event: Buffer, signal: AbortSignal): AsyncGenerator<AnswerFrame>
   /** Its runtime goes on after a restore; resolves when it waits for its first event, or with the kind of failure that came before. */
   restoreFunction(spec: RestoreSpec, signal: AbortSignal): Promise<FunctionStep>
@@ -37,23 +37,63 @@ export interface FunctionClient {
 export interface Asking {
   ask(method: string, path: string, body: unknown, signal: AbortSignal): Promise<void>
   text(method: string, path: string, body: unknown, signal: AbortSignal): Promise<string>
-  /** A stream whose answer's head has come. */
-  answer(path: string, headers: OutgoingHttpHeaders, body: Buffer, signal: AbortSignal): Promise<ClientHttp2Stream>
+  /** A request that is written to, and whose answer comes, for as long as both live. */
+  converse(path: string): ClientHttp2Stream
+  /** Resolves with the answer's head; rejects when it is a refusal. */
+  answered(stream: ClientHttp2Stream): Promise<unknown>
 }
 
-export const createFunctionClient = ({ ask, text, answer }: Asking): FunctionClient => ({
-  startFunction: (spec, signal) => ask("PUT", "/function", spec, signal),
-  startWaiting: (spec, signal) => ask("PUT", "/function/waiting", spec, signal),
-  endTraining: (signal) => ask("DELETE", "/function/training", undefined, signal),
-  untilInitialised: async (signal) =>
-    FunctionStep.parse(JSON.parse(await text("GET", "/function/initialised", undefined, signal))),
-  async *invokeFunction(spec, event, signal) {
-    const header = Buffer.from(JSON.stringify(spec)).toString("base64url")
-    yield* framesOf(await answer("/function/invocation", { [INVOCATION_HEADER]: header }, event, signal))
-  },
-  restoreFunction: async (spec, signal) =>
-    FunctionStep.parse(JSON.parse(await text("POST", "/function/restore", spec, signal))),
-  failFunction: (spec, signal) => ask("POST", "/function/failure", spec, signal),
-  recordForFunction: (spec, signal) => ask("POST", "/function/record", spec, signal),
-  endFunction: (reason, signal) => ask("DELETE", `/function?reason=${reason}`, undefined, signal),
-})
+/** The events' stream, and the answers in it. */
+interface Line {
+  readonly stream: ClientHttp2Stream
+  readonly accepted: Promise<unknown>
+  readonly frames: AsyncGenerator<AnswerFrame>
+}
+
+export const createFunctionClient = ({ ask, text, converse, answered }: Asking): FunctionClient => {
+  let line: Line | undefined
+
+  const openLine = (): Line => {
+    if (line !== undefined && !line.stream.destroyed && !line.stream.closed) return line
+    const stream = converse("/function/events")
+    const accepted = answered(stream)
+    accepted.catch(() => {})
+    return (line = { stream, accepted, frames: framesOf(stream) })
+  }
+
+  return {
+    startFunction: (spec, signal) => ask("PUT", "/function", spec, signal),
+    startWaiting: (spec, signal) => ask("PUT", "/function/waiting", spec, signal),
+    endTraining: (signal) => ask("DELETE", "/function/training", undefined, signal),
+    untilInitialised: async (signal) =>
+      FunctionStep.parse(JSON.parse(await text("GET", "/function/initialised", undefined, signal))),
+    async *invokeFunction(spec, event, signal) {
+      signal.throwIfAborted()
+      const { stream, accepted, frames } = openLine()
+      const giveUp = () => void stream.destroy()
+      signal.addEventListener("abort", giveUp, { once: true })
+      let isSettled = false
+      try {
+        stream.write(toEventFrame(JSON.stringify({ ...spec, sentAt: Date.now() } satisfies SentInvocation), event))
+        await accepted
+        while (!isSettled) {
+          const { value, done } = await frames.next()
+          if (done) break
+          isSettled = value.kind === "settled"
+          yield value
+        }
+      } catch (error) {
+        signal.throwIfAborted()
+        throw error
+      } finally {
+        signal.removeEventListener("abort", giveUp)
+        if (!isSettled) giveUp()
+      }
+    },
+    restoreFunction: async (spec, signal) =>
+      FunctionStep.parse(JSON.parse(await text("POST", "/function/restore", spec, signal))),
+    failFunction: (spec, signal) => ask("POST", "/function/failure", spec, signal),
+    recordForFunction: (spec, signal) => ask("POST", "/function/record", spec, signal),
+    endFunction: (reason, signal) => ask("DELETE", `/function?reason=${reason}`, undefined, signal),
+  }
+}

@@ -6,6 +6,7 @@
  *   Each line begins with a number of the host's choice, up to 16 characters, that the answer gives back:
  *     host:  `T <unixNanoseconds> <hostname> <machineId 32 hex> <entropy 128 hex> <secret 64 hex> <incarnation>`   set all, then unfreeze
  *     host:  `F`                                                                                                    freeze the application
+ *     host:  `C <unixNanoseconds>`                                                                                  set the clock, of a guest that was only stopped
  *     guest: `OK` or `ERR <words>`
  * - `agent` port (virtio-serial 2): lines of JSON from the guest only ({@link AgentEvent}); a guest that says nothing costs nothing.
  * - TCP to the guest's agent port: HTTP/2 (prior knowledge), `authorization: Bearer <secret>`, JSON both ways, for all the rest:
@@ -33,7 +34,7 @@
  *     PUT    /function/waiting          {@link ProcessSpec}      starts a runtime that waits for its function; the next that fits takes it
  *     DELETE /function/training                                  the function of training is over; its runtime waits again
  *     GET    /function/initialised      {@link FunctionStep}     answers when runtime and extensions wait for their first event
- *     POST   /function/invocation       {@link InvocationSpec}, in a header; the body is the event; answered with answer-frames.ts
+ *     POST   /function/events           {@link SentInvocation}s with their events, and their answers, by answer-frames.ts, as long as the connection lives
  *     POST   /function/restore          {@link RestoreSpec}      the runtime may go on, after the restore of a snapshot; {@link FunctionStep} when it waits for its first event
  *     POST   /function/failure          {@link FailureSpec}      its time has ended, and so has its invocation
  *     POST   /function/record           {@link RecordSpec}       what the host knows, for the extensions that subscribed
@@ -304,6 +305,11 @@ export interface InvocationSpec {
   /** JSON. */
   readonly cognitoIdentity?: string
   readonly tenantId?: string
+}
+
+export interface SentInvocation extends InvocationSpec {
+  /** The host's clock, in milliseconds since 1970: the guest's is set to it meanwhile, when it was stopped. */
+  readonly sentAt: number
 }
 
 export interface FailureSpec {

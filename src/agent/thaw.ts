@@ -22,6 +22,8 @@ export interface ThawPort {
   freeze(signal: AbortSignal): Promise<void>
   /** Sets clock, identity, entropy and secret, then lets the application run. */
   thaw(input: ThawInput, signal: AbortSignal): Promise<void>
+  /** Sets the clock of a guest that was stopped, and is the same as before in all else. */
+  setClock(signal: AbortSignal): Promise<void>
   close(): void
 }
 
@@ -93,10 +95,12 @@ export const openThawPort = async (path: string, signal: AbortSignal): Promise<T
     freeze: (freezeSignal) => ask("F", freezeSignal),
     thaw: ({ hostname, machineId, incarnation, secret }, thawSignal) => {
       const entropy = randomBytes(ENTROPY_BYTES).toString("hex")
-      // Taken last: what passes until the guest reads it is what its clock is late.
-      const now = BigInt(Date.now()) * 1_000_000n
-      return ask(`T ${now} ${hostname} ${machineId} ${entropy} ${secret.toString("hex")} ${incarnation}`, thawSignal)
+      return ask(`T ${now()} ${hostname} ${machineId} ${entropy} ${secret.toString("hex")} ${incarnation}`, thawSignal)
     },
+    setClock: (clockSignal) => ask(`C ${now()}`, clockSignal),
     close: () => void socket.destroy(),
   }
 }
+
+/** Taken last: what passes until the guest reads it is what its clock is late. */
+const now = () => BigInt(Date.now()) * 1_000_000n

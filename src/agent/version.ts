@@ -12,6 +12,3 @@ export const FILE_SIZE_HEADER = "torpor-file-size"
 
 /** The trailer of a whole upload: without it one that was cut off would end as it does. */
 export const COMPLETE_TRAILER = "torpor-complete"
-
-/** What is known of an invocation beside its event, as base64url of JSON: the event itself is the body. */
-export const INVOCATION_HEADER = "torpor-invocation"

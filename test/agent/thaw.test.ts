@@ -62,6 +62,12 @@ describe("The thaw port", () => {
     expect(entropies.size).toBe(2)
   })
 
+  test("says only the time to a guest that was stopped", async () => {
+    const set = port.setClock(never)
+    expect(await answer("OK\n")).toMatch(/^C \d{19}$/)
+    await set
+  })
+
   test("keeps questions and answers together when two are asked at once", async () => {
     const [frozen, thawed] = [port.freeze(never), port.thaw(input, never)]
     const first = await question()

@@ -34,6 +34,8 @@ export interface AnswerHead {
 export interface Answer {
   /** Resolves with the response's first byte or before it; `undefined` when it failed without a response. */
   readonly head: Promise<AnswerHead | undefined>
+  /** With the head, all of the response, where it came whole: who takes this need not look at the body, which costs more. */
+  readonly whole: Buffer | undefined
   /** The response's bytes, at the reader's pace; ends also when it fails. Whoever does not want them destroys it. */
   readonly body: Readable
   /** Resolves when the answer is whole: `undefined`, or how it failed. */
@@ -61,6 +63,8 @@ export interface Invocation {
   begin(head: AnswerHead): void
   /** Resolves when more may follow; at once when nobody reads any more. */
   write(chunk: Buffer): Promise<void>
+  /** The response is this, and whole. */
+  respond(head: AnswerHead, body: Buffer): void
   finish(failure?: Failure): void
   settle(): void
 }
@@ -70,17 +74,34 @@ export const createInvocation = (event: InvocationEvent): Invocation => {
   const head = Promise.withResolvers<AnswerHead | undefined>()
   const end = Promise.withResolvers<Failure | undefined>()
   const settled = Promise.withResolvers<Settlement>()
-  const body = new PassThrough()
-  // Who doesn't want the rest has heard its own reasons.
-  body.on("error", () => {})
-  const closed = new Promise<void>((resolve) => body.once("close", resolve))
+  /** Made when it is first looked at. */
+  let body: PassThrough | undefined
+  let whole: Buffer | undefined
+  const bodyOf = () => {
+    if (body !== undefined) return body
+    body = new PassThrough()
+    // Who doesn't want the rest has heard its own reasons.
+    body.on("error", () => {})
+    if (isEnded) body.end(whole)
+    return body
+  }
   let isEnded = false
   let producedBytes = 0
   let givenAt: number | undefined
   const durationMs = () => (givenAt === undefined ? 0 : performance.now() - givenAt)
   return {
     event,
-    answer: { head: head.promise, body, end: end.promise, settled: settled.promise },
+    answer: {
+      head: head.promise,
+      get whole() {
+        return whole
+      },
+      get body() {
+        return bodyOf()
+      },
+      end: end.promise,
+      settled: settled.promise,
+    },
     get isEnded() {
       return isEnded
     },
@@ -95,14 +116,25 @@ export const createInvocation = (event: InvocationEvent): Invocation => {
     async write(chunk) {
       if (isEnded) return
       producedBytes += chunk.length
-      if (body.destroyed || body.write(chunk)) return
-      await Promise.race([new Promise((resolve) => body.once("drain", resolve)), closed, end.promise])
+      const to = bodyOf()
+      if (to.destroyed || to.write(chunk)) return
+      const room = new Promise<void>((resolve) => void to.once("drain", resolve).once("close", resolve))
+      await Promise.race([room, end.promise])
+    },
+    respond(about, bytes) {
+      if (isEnded) return
+      producedBytes += bytes.length
+      whole = bytes
+      isEnded = true
+      head.resolve(about)
+      body?.end(whole)
+      end.resolve(undefined)
     },
     finish(failure) {
       if (isEnded) return
       isEnded = true
       head.resolve(undefined)
-      body.end()
+      body?.end()
       end.resolve(failure)
     },
     settle: () => settled.resolve({ durationMs: durationMs() }),

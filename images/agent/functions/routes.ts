@@ -1,23 +1,18 @@
-import { once } from "node:events"
 import { readFileSync } from "node:fs"
-import type { Http2ServerRequest, Http2ServerResponse } from "node:http2"
-import { toFailureContent, toFrame } from "../../../src/agent/answer-frames.ts"
+import { setImmediate as turn } from "node:timers/promises"
 import type {
   FailureSpec,
   FunctionSpec,
   FunctionStep,
-  InvocationEnd,
-  InvocationSpec,
   ProcessSpec,
   RecordSpec,
   RestoreSpec,
 } from "../../../src/agent/protocol.ts"
-import { INVOCATION_HEADER } from "../../../src/agent/version.ts"
 import { bodyOf } from "../json-body.ts"
 import type { ProcessTable } from "../process-table.ts"
 import type { Handler } from "../route-server.ts"
-import { MAX_PAYLOAD_BYTES } from "./body.ts"
-import { toFailure, type Answer } from "./invocation.ts"
+import { serveEvents } from "./events.ts"
+import { toFailure } from "./invocation.ts"
 import type { ShutdownReason } from "./extensions.ts"
 import { startLife, type Life } from "./life/life.ts"
 import { createPrograms, findExtensions, RUNTIME, type Listening } from "./life/programs.ts"
@@ -73,18 +68,21 @@ export const createFunctionRoutes = (processes: ProcessTable, listening: Listeni
       await processes.flush("initialised")
       return { failed: failure?.errorType ?? null, hasExtensions: api.hasExtensions } satisfies FunctionStep
     },
-    "POST /function/invocation": async (request, response) => {
-      const header = Buffer.from(String(request.headers[INVOCATION_HEADER]), "base64url")
-      const spec = JSON.parse(header.toString("utf8")) as InvocationSpec
-      const payload = await payloadOf(request)
-      const { api } = now()
-      const answer = api.invoke({ ...spec, payload })
-      await sendAnswer(answer, response, async () => {
-        const { durationMs } = await answer.settled
-        await processes.flush(spec.requestId)
-        return { durationMs, isOver: api.isOver, maxMemoryBytes: readMemoryPeak() }
-      })
-    },
+    "POST /function/events": (request, response) =>
+      serveEvents(request, response, (spec, payload) => {
+        const { api } = now()
+        const answer = api.invoke({ ...spec, payload })
+        return {
+          answer,
+          end: async () => {
+            const { durationMs } = await answer.settled
+            // What was said before the answer is heard by now, or in this turn.
+            await turn()
+            await processes.flush(spec.requestId)
+            return { durationMs, isOver: api.isOver, maxMemoryBytes: readMemoryPeak() }
+          },
+        }
+      }),
     "POST /function/restore": async (request) => {
       const { api } = now()
       api.restore((await bodyOf<RestoreSpec>(request)).env)
@@ -117,43 +115,4 @@ const readMemoryPeak = (): number => {
   } catch {
     return 0
   }
-}
-
-const payloadOf = async (request: Http2ServerRequest): Promise<Buffer> => {
-  const chunks: Buffer[] = []
-  let bytes = 0
-  for await (const chunk of request) {
-    bytes += (chunk as Buffer).length
-    if (bytes > MAX_PAYLOAD_BYTES) throw new Error("The event is too large")
-    chunks.push(chunk as Buffer)
-  }
-  return Buffer.concat(chunks)
-}
-
-/** Every piece as it comes, at the host's pace; when the host has gone the runtime's answer goes nowhere, and it is not held up. */
-const sendAnswer = async (
-  { head, body, end }: Omit<Answer, "settled">,
-  response: Http2ServerResponse,
-  settled: () => Promise<InvocationEnd>,
-) => {
-  const gone = new Promise<void>((resolve) => response.stream.once("close", resolve))
-  response.stream.once("close", () => body.destroy())
-  const send = async (frame: Buffer) => {
-    if (response.stream.destroyed || response.write(frame)) return
-    await Promise.race([once(response, "drain").catch(() => {}), gone])
-  }
-  response.writeHead(200, { "content-type": "application/octet-stream" })
-  const begun = await head
-  if (begun !== undefined) await send(toFrame("head", Buffer.from(JSON.stringify(begun))))
-  try {
-    for await (const chunk of body) await send(toFrame("data", chunk as Buffer))
-  } catch {
-    // Destroyed, with its reader.
-  }
-  const failure = await end
-  await send(
-    failure === undefined ? toFrame("done") : toFrame("failure", toFailureContent(failure.errorType, failure.body)),
-  )
-  await send(toFrame("settled", Buffer.from(JSON.stringify(await settled()))))
-  response.end()
 }

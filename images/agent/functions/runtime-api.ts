@@ -7,6 +7,7 @@ import type { AddressInfo } from "node:net"
 import { createExchangeServer } from "./exchange.ts"
 import { createExtensions, type Extension, type FunctionIdentity, type ShutdownReason } from "./extensions.ts"
 import { createInvocation, type Answer, type Failure, type Invocation, type InvocationEvent } from "./invocation.ts"
+import { createChannels } from "./runtime-channel.ts"
 import { createRuntime, type RestoredVariables } from "./runtime.ts"
 import { createTelemetry } from "./telemetry/telemetry.ts"
 
@@ -142,6 +143,8 @@ export const openRuntimeApi = async (options: RuntimeApiOptions): Promise<Runtim
       response.end("pong")
     },
   })
+  const channels = createChannels(runtime.channel)
+  server.on("connect", channels.take)
   await new Promise<void>((resolve, reject) => {
     server.once("error", reject).listen(options.port, options.address, resolve)
   })
@@ -184,6 +187,7 @@ export const openRuntimeApi = async (options: RuntimeApiOptions): Promise<Runtim
       telemetry.close()
       const closed = new Promise<void>((resolve) => server.close(() => resolve()))
       server.closeAllConnections()
+      channels.close()
       await closed
     },
   }

@@ -2,8 +2,9 @@
 import type { ServerResponse } from "node:http"
 import { MAX_PAYLOAD_BYTES, readBody } from "./body.ts"
 import { ACCEPTED, answer, toHeader, type Exchange, type Route } from "./exchange.ts"
-import { toFailure, type AnswerHead, type Failure, type Invocation } from "./invocation.ts"
+import { toFailure, type AnswerHead, type Failure, type Invocation, type InvocationEvent } from "./invocation.ts"
 import { Refusal } from "./refusal.ts"
+import type { Asking, ChannelRuntime } from "./runtime-channel.ts"
 import { createRuntimeState } from "./runtime-state.ts"
 
 const ERROR_TYPE = "lambda-runtime-function-error-type"
@@ -32,7 +33,9 @@ export interface RuntimeLimits {
 export const createRuntime = (events: RuntimeEvents, limits: RuntimeLimits) => {
   const state = createRuntimeState()
   /** The last to ask for an event; it has it as soon as there is one. */
-  let asking: ServerResponse | undefined
+  let asking: Asking | undefined
+  /** The same, where it asks for its restore, which it does by HTTP. */
+  let restoring: ServerResponse | undefined
   let current: Invocation | undefined
 
   const move = (to: Parameters<typeof state.move>[0]) => {
@@ -40,26 +43,21 @@ export const createRuntime = (events: RuntimeEvents, limits: RuntimeLimits) => {
     events.onMoved()
   }
 
-  const ask = ({ response }: Exchange) => {
-    if (asking !== undefined && !asking.destroyed) {
-      const words = "The next event was asked for by another request."
-      answer(asking, 403, `${JSON.stringify({ errorMessage: words, errorType: "InvalidStateTransition" })}\n`)
-    }
-    asking = response
-    response.once("close", () => {
-      if (asking === response) asking = undefined
-    })
+  const ask = (next: Asking) => {
+    move("Ready")
+    if (asking !== next && asking?.isGone === false) asking.refuse()
+    asking = next
+    give()
   }
 
   const give = () => {
-    if (current === undefined || current.isEnded || state.now !== "Ready" || asking === undefined) return
-    const { event } = current
-    const response = asking
+    if (current === undefined || current.isEnded || state.now !== "Ready" || asking?.isGone !== false) return
+    const to = asking
     asking = undefined
     move("Running")
     current.give()
     events.onGiven(current)
-    answer(response, 200, event.payload, headersOf(current))
+    to.give(current.event)
   }
 
   /** The invocation that the path names, when it is the one that waits for an answer. */
@@ -72,6 +70,12 @@ export const createRuntime = (events: RuntimeEvents, limits: RuntimeLimits) => {
     if (invocation.isEnded) return
     invocation.finish(failure)
     events.onAnswered(invocation, failure)
+    move("ResponseSent")
+  }
+
+  const respond = (invocation: Invocation, head: AnswerHead, body: Buffer) => {
+    invocation.respond(head, body)
+    events.onAnswered(invocation, undefined)
     move("ResponseSent")
   }
 
@@ -96,8 +100,8 @@ export const createRuntime = (events: RuntimeEvents, limits: RuntimeLimits) => {
   const respondWhole = async (exchange: Exchange, invocation: Invocation, head: AnswerHead) => {
     const body = await bodyOf(exchange, invocation)
     const failure = failureInTrailers(exchange)
+    if (failure === undefined) return respond(invocation, head, body)
     invocation.begin(head)
-    if (failure === undefined) void invocation.write(body)
     sent(invocation, failure)
   }
 
@@ -120,11 +124,7 @@ export const createRuntime = (events: RuntimeEvents, limits: RuntimeLimits) => {
   }
 
   const routes: Record<string, Route> = {
-    "GET /2018-06-01/runtime/invocation/next": (exchange) => {
-      move("Ready")
-      ask(exchange)
-      give()
-    },
+    "GET /2018-06-01/runtime/invocation/next": ({ response }) => ask(toAsking(response)),
     "POST /2018-06-01/runtime/invocation/*/response": async (exchange) => {
       const { request, response, id } = exchange
       const invocation = currentBy(id)
@@ -153,7 +153,8 @@ export const createRuntime = (events: RuntimeEvents, limits: RuntimeLimits) => {
     "GET /2018-06-01/runtime/restore/next": (exchange) => {
       if (!limits.isSnapshotted) throw notSnapshotted()
       move("RestoreReady")
-      ask(exchange)
+      if (restoring?.destroyed === false) refuseOther(restoring)
+      restoring = exchange.response
     },
     "POST /2018-06-01/runtime/restore/error": async (exchange) => {
       if (!limits.isSnapshotted) throw notSnapshotted()
@@ -163,8 +164,30 @@ export const createRuntime = (events: RuntimeEvents, limits: RuntimeLimits) => {
     },
   }
 
+  /** The invocation that a channel answers, where it still may. */
+  const answered = (to: Parameters<typeof state.move>[0]): Invocation | undefined => {
+    if (current === undefined || current.isEnded) return undefined
+    move(to)
+    return current
+  }
+
+  const channel: ChannelRuntime = {
+    ask,
+    respond(body) {
+      const invocation = answered("InvocationResponse")
+      if (invocation === undefined) return
+      if (body === undefined) sent(invocation, tooLarge(MAX_PAYLOAD_BYTES))
+      else respond(invocation, { contentType: "application/json", isStreamed: false }, body)
+    },
+    fail(errorType, body) {
+      const invocation = answered("InvocationErrorResponse")
+      if (invocation !== undefined) sent(invocation, { errorType: errorTypeOf(errorType), body })
+    },
+  }
+
   return {
     routes,
+    channel,
     /** It waits for an event, or for its restore: its init, or its last invocation, is over. */
     get isWaiting() {
       return state.now === "Ready" || state.now === "RestoreReady"
@@ -183,10 +206,25 @@ export const createRuntime = (events: RuntimeEvents, limits: RuntimeLimits) => {
       // One without hooks of its own waits for its first event already.
       if (state.now !== "RestoreReady") return
       move("Restoring")
-      if (asking !== undefined) answer(asking, 200, variables === undefined ? "" : JSON.stringify(variables))
-      asking = undefined
+      if (restoring?.destroyed === false)
+        answer(restoring, 200, variables === undefined ? "" : JSON.stringify(variables))
+      restoring = undefined
     },
   }
+}
+
+/** A request for the next event. */
+const toAsking = (response: ServerResponse): Asking => ({
+  get isGone() {
+    return response.destroyed
+  },
+  give: (event) => answer(response, 200, event.payload, headersOf(event)),
+  refuse: () => refuseOther(response),
+})
+
+const refuseOther = (response: ServerResponse) => {
+  const words = "The next event was asked for by another request."
+  answer(response, 403, `${JSON.stringify({ errorMessage: words, errorType: "InvalidStateTransition" })}\n`)
 }
 
 /** A life's failure, which is told whether its words arrive or not. */
@@ -211,7 +249,7 @@ const refusedAsTooLarge = (maxBytes: number) =>
 const notSnapshotted = () =>
   new Refusal(403, "InvalidStateTransition", "This environment is not restored from a snapshot.")
 
-const headersOf = ({ event }: Invocation): Record<string, string> => {
+const headersOf = (event: InvocationEvent): Record<string, string> => {
   const optional = {
     "Lambda-Runtime-Trace-Id": event.traceId,
     "Lambda-Runtime-Client-Context": event.clientContext,

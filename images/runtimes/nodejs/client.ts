@@ -1,17 +1,17 @@
-/** The Runtime API as its client: over one connection, with Node's functions as they were before any module could replace them. */
-import { Agent, request, type ClientRequest, type IncomingHttpHeaders, type IncomingMessage } from "node:http"
+/**
+ * What the runtime asks of the agent and tells it: events by a channel, all else by the Runtime API. With Node's functions as they were
+ * before any module could replace them.
+ */
+import { Agent, request, type ClientRequest, type IncomingMessage } from "node:http"
+import { openChannel, type Event } from "./channel.ts"
 import { toErrorBody } from "./failure.ts"
-
-export interface Event {
-  readonly headers: IncomingHttpHeaders
-  readonly payload: string
-}
 
 const ERROR_TYPE = "Lambda-Runtime-Function-Error-Type"
 
 export const createClient = (address: string) => {
   const [hostname = "127.0.0.1", port = "80"] = address.split(":")
   const agent = new Agent({ keepAlive: true, maxSockets: 1 })
+  let channel: ReturnType<typeof openChannel> | undefined
   const open = (method: string, path: string, headers: Record<string, string | string[] | number> = {}) =>
     request({ hostname, port, agent, method, path: `/2018-06-01/runtime/${path}`, headers })
 
@@ -24,20 +24,15 @@ export const createClient = (address: string) => {
   }
 
   return {
-    async next(): Promise<Event> {
-      const asked = open("GET", "invocation/next")
-      asked.end()
-      const answer = await answerOf(asked)
-      const payload = await textOf(answer)
-      if (answer.statusCode !== 200) throw new Error(`The next event was refused: ${payload}`)
-      return { headers: answer.headers, payload }
+    next(): Promise<Event> {
+      channel ??= openChannel(hostname, Number(port))
+      return channel.next()
     },
-    respond: (id: string, body: string) => post(`invocation/${encodeURIComponent(id)}/response`, body),
-    fail(id: string, thrown: unknown) {
+    /** Answers the event in progress. */
+    respond: (body: string) => channel?.respond(body),
+    fail(thrown: unknown, isLast: boolean) {
       const body = toErrorBody(thrown)
-      return post(`invocation/${encodeURIComponent(id)}/error`, JSON.stringify(body), {
-        [ERROR_TYPE]: headerText(body.errorType),
-      })
+      channel?.fail(headerText(body.errorType), JSON.stringify(body), isLast)
     },
     failInit(thrown: unknown) {
       const body = toErrorBody(thrown)
@@ -59,7 +54,10 @@ export const createClient = (address: string) => {
         Trailer: [ERROR_TYPE, "Lambda-Runtime-Function-Error-Body"],
       })
     },
-    close: () => agent.destroy(),
+    close() {
+      agent.destroy()
+      channel?.close()
+    },
   }
 }
 

@@ -1,4 +1,4 @@
-import type { IncomingHttpHeaders } from "node:http"
+import type { Event } from "./channel.ts"
 
 /** What a handler is told of its invocation beside the event. */
 export interface Context {
@@ -16,29 +16,19 @@ export interface Context {
   getRemainingTimeInMillis(): number
 }
 
-/** The context of the event with these headers. */
-export const toContext = (headers: IncomingHttpHeaders, env: NodeJS.ProcessEnv): Context => {
-  const deadline = Number(headers["lambda-runtime-deadline-ms"])
-  const text = (name: string) => {
-    const value = headers[name]
-    // A header's bytes are UTF-8, which Node doesn't know.
-    return typeof value === "string" ? Buffer.from(value, "latin1").toString("utf8") : undefined
-  }
-  const json = (name: string): unknown => {
-    const value = text(name)
-    return value === undefined || value === "" ? undefined : JSON.parse(value)
-  }
-  return {
-    functionName: env["AWS_LAMBDA_FUNCTION_NAME"],
-    functionVersion: env["AWS_LAMBDA_FUNCTION_VERSION"],
-    memoryLimitInMB: env["AWS_LAMBDA_FUNCTION_MEMORY_SIZE"],
-    logGroupName: env["AWS_LAMBDA_LOG_GROUP_NAME"],
-    logStreamName: env["AWS_LAMBDA_LOG_STREAM_NAME"],
-    clientContext: json("lambda-runtime-client-context"),
-    identity: json("lambda-runtime-cognito-identity"),
-    invokedFunctionArn: text("lambda-runtime-invoked-function-arn") ?? "",
-    awsRequestId: text("lambda-runtime-aws-request-id") ?? "",
-    tenantId: text("lambda-runtime-aws-tenant-id"),
-    getRemainingTimeInMillis: () => deadline - Date.now(),
-  }
-}
+/** The context of an event. */
+export const toContext = (event: Event, env: NodeJS.ProcessEnv): Context => ({
+  functionName: env["AWS_LAMBDA_FUNCTION_NAME"],
+  functionVersion: env["AWS_LAMBDA_FUNCTION_VERSION"],
+  memoryLimitInMB: env["AWS_LAMBDA_FUNCTION_MEMORY_SIZE"],
+  logGroupName: env["AWS_LAMBDA_LOG_GROUP_NAME"],
+  logStreamName: env["AWS_LAMBDA_LOG_STREAM_NAME"],
+  clientContext: parsed(event.clientContext),
+  identity: parsed(event.cognitoIdentity),
+  invokedFunctionArn: event.functionArn,
+  awsRequestId: event.requestId,
+  tenantId: event.tenantId,
+  getRemainingTimeInMillis: () => event.deadlineMs - Date.now(),
+})
+
+const parsed = (json: string | undefined): unknown => (json === undefined || json === "" ? undefined : JSON.parse(json))

@@ -1,7 +1,8 @@
 /** What a runtime of Node does once it has a function: it takes events, calls the handler, and answers. */
 import { moveTimeOrigin } from "./assignment.ts"
 import { callBack } from "./callback.ts"
-import { createClient, type Client, type Event } from "./client.ts"
+import type { Event } from "./channel.ts"
+import { createClient, type Client } from "./client.ts"
 import { toContext, type Context } from "./context.ts"
 import { RuntimeError, toUnhandled } from "./failure.ts"
 import { loadHandler, type Handler } from "./handler.ts"
@@ -68,26 +69,25 @@ const end = async (serving: Serving, what: string, error: unknown, code: number)
   process.exit(code)
 }
 
-const fail = async ({ client, current }: Serving, error: unknown) => {
+const fail = async ({ client, current, isEnding }: Serving, error: unknown) => {
   if (current?.stream?.hasBegun) await current.stream.failWith(error)
-  else await client.fail(current?.id ?? "", error)
+  else client.fail(error, isEnding)
 }
 
-const answer = async (serving: Serving, handler: Handler, isStreamed: boolean, { headers, payload }: Event) => {
+const answer = async (serving: Serving, handler: Handler, isStreamed: boolean, given: Event) => {
   const { env, client, log, hasCallbacks } = serving
-  const context = toContext(headers, env)
+  const context = toContext(given, env)
   const id = context.awsRequestId
   const response = isStreamed ? new ResponseStream(client, id, highWaterMarkOf(handler)) : undefined
   serving.current = { id, stream: response }
   log.requestId = id
   log.tenantId = context.tenantId
-  const trace = headers["lambda-runtime-trace-id"]
-  if (typeof trace === "string") env["_X_AMZN_TRACE_ID"] = trace
+  if (given.traceId !== undefined) env["_X_AMZN_TRACE_ID"] = given.traceId
   else delete env["_X_AMZN_TRACE_ID"]
   try {
-    const event: unknown = JSON.parse(payload)
+    const event: unknown = JSON.parse(given.payload)
     if (response !== undefined) await stream(handler, event, context, response)
-    else await respond(client, id, await (hasCallbacks ? callBack(handler, event, context) : handler(event, context)))
+    else respond(client, await (hasCallbacks ? callBack(handler, event, context) : handler(event, context)))
   } catch (error) {
     if (serving.isEnding) return
     log.error("Invoke Error", error)
@@ -95,7 +95,7 @@ const answer = async (serving: Serving, handler: Handler, isStreamed: boolean, {
   }
 }
 
-const respond = async (client: Client, id: string, result: unknown) => {
+const respond = (client: Client, result: unknown) => {
   let body: string
   try {
     // What has no JSON, as a function or nothing at all, is null.
@@ -103,7 +103,7 @@ const respond = async (client: Client, id: string, result: unknown) => {
   } catch {
     throw new RuntimeError("Runtime.JSONStringifyError", "Unable to stringify response body")
   }
-  await client.respond(id, body)
+  client.respond(body)
 }
 
 const stream = async (handler: Handler, event: unknown, context: Context, response: ResponseStream) => {

@@ -4,8 +4,7 @@ import type { AddressInfo } from "node:net"
 import { afterEach, beforeEach, describe, expect, test } from "vitest"
 import { createFunctionRoutes } from "../../../images/agent/functions/routes.ts"
 import { createRouteServer } from "../../../images/agent/route-server.ts"
-import { framesOf, parseFailureContent, toFrame } from "../../../src/agent/answer-frames.ts"
-import { INVOCATION_HEADER } from "../../../src/agent/version.ts"
+import { framesOf, parseFailureContent, toEventFrame, toFrame } from "../../../src/agent/answer-frames.ts"
 import { createChildProcesses, toSpec } from "./child-processes.ts"
 import { freePort } from "./program.ts"
 
@@ -42,10 +41,12 @@ const ask = async (method: string, path: string, body?: unknown) => {
   for await (const chunk of stream.setEncoding("utf8")) text += chunk as string
   return JSON.parse(text) as unknown
 }
+/** As the host does it, but on a stream of its own, which ends with the answer. */
 const invoke = (payload: Buffer, spec = {}) => {
-  const whole = { requestId: "r", deadlineMs: 1, functionArn: "arn", mode: "buffered", ...spec }
-  const header = Buffer.from(JSON.stringify(whole)).toString("base64url")
-  return open("POST", "/function/invocation", payload, { [INVOCATION_HEADER]: header })
+  const whole = { requestId: "r", deadlineMs: 1, functionArn: "arn", mode: "buffered", sentAt: Date.now(), ...spec }
+  const stream = host.request({ ":method": "POST", ":path": "/function/events" }, { endStream: false })
+  stream.write(toEventFrame(JSON.stringify(whole), payload))
+  return stream
 }
 /** A runtime in shell; what it says is its function's log. */
 const RUNTIME = `
@@ -66,7 +67,10 @@ const begin = () =>
   })
 const kindsOf = async (stream: AsyncIterable<Buffer>) => {
   const kinds: string[] = []
-  for await (const { kind } of framesOf(stream)) kinds.push(kind)
+  for await (const { kind } of framesOf(stream)) {
+    kinds.push(kind)
+    if (kind === "settled") break
+  }
   return kinds
 }
 const failureOf = async (stream: AsyncIterable<Buffer>) => {

@@ -31,6 +31,7 @@ export const createTelemetry = (find: (exchange: Exchange) => Extension, isOpen:
   const early: string[] = []
 
   const add = (kind: RecordKind, type: string, record: unknown) => {
+    if (subscriptions.size === 0 && !isOpen()) return
     const item = JSON.stringify({ time: new Date().toISOString(), type, record })
     if (kind === "platform" && isOpen() && early.length < MAX_EARLY) early.push(item)
     for (const subscription of subscriptions.values()) if (subscription.types.has(kind)) subscription.add(item)

@@ -1,13 +1,15 @@
-"""The Runtime API as its client, over one connection."""
+"""What the runtime asks of the agent and tells it: events by a channel, all else by the Runtime API."""
 
 import http.client
 import json
-import urllib.parse
+
+from .channel import Channel
 
 
 class Client:
     def __init__(self, address):
         self._connection = http.client.HTTPConnection(address)
+        self._channel = None
 
     def _ask(self, method, path, body=None, headers=None):
         self._connection.request(method, "/2018-06-01/runtime/" + path, body=body, headers=headers or {})
@@ -15,21 +17,23 @@ class Client:
         return answer, answer.read()
 
     def next(self):
-        """The next event: what its headers say, and its bytes."""
-        answer, payload = self._ask("GET", "invocation/next")
-        if answer.status != 200:
-            raise RuntimeError("The next event was refused: " + payload.decode("utf-8", "replace"))
-        return answer.headers, payload
+        """The next event: what is known of it, and its bytes."""
+        if self._channel is None:
+            self._channel = Channel(self._connection.host, self._connection.port)
+        return self._channel.next()
 
-    def respond(self, request_id, body):
-        path = "invocation/%s/response" % urllib.parse.quote(request_id, safe="")
-        self._ask("POST", path, body.encode("utf-8"), {"Content-Type": "application/json"})
+    def respond(self, body):
+        """Answers the event in progress."""
+        self._channel.respond(body.encode("utf-8"))
 
-    def fail(self, where, failure):
-        """`where` is `init`, `restore`, or an invocation's id."""
-        path = where if where in ("init", "restore") else "invocation/" + urllib.parse.quote(where, safe="")
+    def fail(self, failure):
+        """The event in progress."""
+        self._channel.fail(header(failure.kind), failure.to_json().encode("utf-8"))
+
+    def fail_phase(self, phase, failure):
+        """`phase` is `init` or `restore`."""
         headers = {"Content-Type": "application/json", "Lambda-Runtime-Function-Error-Type": header(failure.kind)}
-        self._ask("POST", path + "/error", failure.to_json().encode("utf-8"), headers)
+        self._ask("POST", phase + "/error", failure.to_json().encode("utf-8"), headers)
 
     def restored(self):
         """Returns when the environment has been restored from its snapshot, with the variables that are others now."""

@@ -39,24 +39,19 @@ class CognitoIdentity(_Members):
 
 
 class LambdaContext:
-    def __init__(self, headers):
-        def text(name):
-            value = headers.get("Lambda-Runtime-" + name)
-            # A header's bytes are UTF-8, which http.client doesn't know.
-            return None if value is None else value.encode("latin-1").decode("utf-8", "replace")
-
-        self.aws_request_id = text("Aws-Request-Id")
+    def __init__(self, about):
+        self.aws_request_id = about.get("requestId")
         self.log_group_name = os.environ.get("AWS_LAMBDA_LOG_GROUP_NAME")
         self.log_stream_name = os.environ.get("AWS_LAMBDA_LOG_STREAM_NAME")
         self.function_name = os.environ.get("AWS_LAMBDA_FUNCTION_NAME")
         self.memory_limit_in_mb = os.environ.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE")
         self.function_version = os.environ.get("AWS_LAMBDA_FUNCTION_VERSION")
-        self.invoked_function_arn = text("Invoked-Function-Arn")
-        self.tenant_id = text("Aws-Tenant-Id")
-        client_context = text("Client-Context")
+        self.invoked_function_arn = about.get("functionArn")
+        self.tenant_id = about.get("tenantId")
+        client_context = about.get("clientContext")
         self.client_context = ClientContext(json.loads(client_context)) if client_context else None
-        self.identity = CognitoIdentity(json.loads(text("Cognito-Identity") or "{}"))
-        self._epoch_deadline_time_in_ms = int(text("Deadline-Ms"))
+        self.identity = CognitoIdentity(json.loads(about.get("cognitoIdentity") or "{}"))
+        self._epoch_deadline_time_in_ms = about["deadlineMs"]
 
     def get_remaining_time_in_millis(self):
         return max(self._epoch_deadline_time_in_ms - int(time.time() * 1000), 0)

@@ -39,10 +39,10 @@ def _run(over):
         _pass_snapshot(client)
     while True:
         try:
-            headers, payload = client.next()
+            about, payload = client.next()
         except over or ():
             return
-        _serve(client, handler, headers, payload)
+        _serve(client, handler, about, payload)
 
 
 def _find_modules():
@@ -58,7 +58,7 @@ def _init(client, step, where, exit_code):
     except Exception as error:
         failure = to_failure(error)
         log.say_failure(failure)
-        client.fail(where, failure)
+        client.fail_phase(where, failure)
         sys.exit(exit_code)
 
 
@@ -79,24 +79,24 @@ def _pass_snapshot(client):
     _init(client, lambda: run("Runtime.AfterRestoreError", hooks.get_after_restore()), "restore", _RESTORE_EXIT)
 
 
-def _serve(client, handler, headers, payload):
-    request_id = headers["Lambda-Runtime-Aws-Request-Id"]
+def _serve(client, handler, about, payload):
+    request_id = about["requestId"]
     log.current.request_id = request_id
-    log.current.tenant_id = headers.get("Lambda-Runtime-Aws-Tenant-Id")
-    trace_id = headers.get("Lambda-Runtime-Trace-Id")
+    log.current.tenant_id = about.get("tenantId")
+    trace_id = about.get("traceId")
     if trace_id is None:
         os.environ.pop("_X_AMZN_TRACE_ID", None)
     else:
         os.environ["_X_AMZN_TRACE_ID"] = trace_id
     try:
-        body = _marshal(handler(_unmarshal(payload), LambdaContext(headers)))
+        body = _marshal(handler(_unmarshal(payload), LambdaContext(about)))
     except Exception as error:
         failure = to_failure(error)
         failure.request_id = request_id
         log.say_failure(failure)
-        client.fail(request_id, failure)
+        client.fail(failure)
     else:
-        client.respond(request_id, body)
+        client.respond(body)
 
 
 def _unmarshal(payload):

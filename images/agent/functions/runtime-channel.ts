@@ -1,0 +1,122 @@
+/**
+ * How our own bootstraps take events, instead of by the Runtime API's `next`, `response` and `error`: on one connection, which begins as
+ * a CONNECT to {@link CHANNEL}, with one write each way for an event. HTTP costs an emulated processor several times what the event does.
+ * Frames of a kind, a length and as many bytes. The runtime's:
+ * - `N` it waits for an event
+ * - `R` its response to the last, and it waits for the next
+ * - `E` its error, as answer-frames.ts has failures, and it waits for the next
+ * - `X` the same, and it ends itself
+ *
+ * The agent's is `I`, an event: the length of its head in four bytes, the head as JSON, and the payload.
+ */
+import type { IncomingMessage } from "node:http"
+import type { Socket } from "node:net"
+import type { Duplex } from "node:stream"
+import { parseFailureContent } from "../../../src/agent/answer-frames.ts"
+import { MAX_PAYLOAD_BYTES } from "./body.ts"
+import { createFrameReader } from "./frame-reader.ts"
+import type { InvocationEvent } from "./invocation.ts"
+
+/** Nothing that another client would ask for. */
+const CHANNEL = "torpor.runtime:1"
+
+const [WAITS, RESPONSE, ERROR, LAST_ERROR, EVENT] = [0x4e, 0x52, 0x45, 0x58, 0x49]
+const HEAD_BYTES = 5
+/** An error's kind stands before it. */
+const MAX_FRAME_BYTES = MAX_PAYLOAD_BYTES + 256
+
+/** The runtime, as it is spoken to by a channel; what it may not do throws. */
+export interface ChannelRuntime {
+  ask(asking: Asking): void
+  /** `undefined`: it is too large. */
+  respond(body: Buffer | undefined): void
+  fail(errorType: string, body: Buffer): void
+}
+
+/** Whoever waits for a runtime's next event, by HTTP or by a channel. */
+export interface Asking {
+  readonly isGone: boolean
+  give(event: InvocationEvent): void
+  /** Another asks in its place. */
+  refuse(): void
+}
+
+export interface Channels {
+  /** Takes a connection that asked for a channel, and whatever else is none. */
+  take(request: IncomingMessage, connection: Duplex, first: Buffer): void
+  /** Ends all. */
+  close(): void
+}
+
+/** The channels of one life; the last that asks is given the event. */
+export const createChannels = (runtime: ChannelRuntime): Channels => {
+  const open = new Set<Duplex>()
+
+  const serve = (connection: Socket, first: Buffer) => {
+    const asking: Asking = {
+      get isGone() {
+        return connection.destroyed
+      },
+      give: (event) => void connection.write(toEventFrame(event)),
+      refuse: () => void connection.destroy(),
+    }
+    const fail = (content: Buffer | undefined) => {
+      if (content === undefined) return runtime.respond(undefined)
+      const { errorType, body } = parseFailureContent(content)
+      return runtime.fail(errorType, body)
+    }
+    const hear = (kind: number, content: Buffer | undefined) => {
+      switch (kind) {
+        case WAITS:
+          break
+        case RESPONSE:
+          runtime.respond(content !== undefined && content.length <= MAX_PAYLOAD_BYTES ? content : undefined)
+          break
+        case ERROR:
+        case LAST_ERROR:
+          fail(content)
+          break
+        default:
+          throw new Error("The runtime said what is no frame")
+      }
+      if (kind !== LAST_ERROR) runtime.ask(asking)
+    }
+    const read = createFrameReader(MAX_FRAME_BYTES, hear)
+    const take = (chunk: Buffer) => {
+      try {
+        read(chunk)
+      } catch {
+        // Its client hears that it is not served any more, as one that is refused does.
+        connection.destroy()
+      }
+    }
+    connection.setNoDelay(true)
+    connection.on("data", take)
+    if (first.length > 0) take(first)
+  }
+
+  return {
+    take(request, connection, first) {
+      connection.on("error", () => {})
+      if (request.url !== CHANNEL) return void connection.end("HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n")
+      open.add(connection)
+      connection.once("close", () => open.delete(connection))
+      connection.write("HTTP/1.1 200 OK\r\n\r\n")
+      serve(connection as Socket, first)
+    },
+    close() {
+      for (const connection of open) connection.destroy()
+    },
+  }
+}
+
+const toEventFrame = ({ payload, mode: _, contentType: __, ...head }: InvocationEvent): Buffer => {
+  const words = Buffer.from(JSON.stringify(head))
+  const frame = Buffer.allocUnsafe(HEAD_BYTES + 4 + words.length + payload.length)
+  frame.writeUInt8(EVENT)
+  frame.writeUInt32BE(4 + words.length + payload.length, 1)
+  frame.writeUInt32BE(words.length, HEAD_BYTES)
+  words.copy(frame, HEAD_BYTES + 4)
+  payload.copy(frame, HEAD_BYTES + 4 + words.length)
+  return frame
+}

@@ -1,0 +1,102 @@
+/**
+ * How events are taken and answered: on one connection to the agent, with one write each way for an event. What is said on it is in
+ * images/agent/functions/runtime-channel.ts.
+ */
+import { connect } from "node:net"
+
+/** What is known of an event, and its bytes. */
+export interface Event {
+  readonly requestId: string
+  readonly deadlineMs: number
+  readonly functionArn: string
+  readonly traceId?: string
+  /** JSON. */
+  readonly clientContext?: string
+  /** JSON. */
+  readonly cognitoIdentity?: string
+  readonly tenantId?: string
+  readonly payload: string
+}
+
+const HEAD_BYTES = 5
+const END_OF_GREETING = "\r\n\r\n"
+
+/** Connects; whoever opens it closes it. */
+export const openChannel = (host: string, port: number) => {
+  const socket = connect({ host, port, noDelay: true })
+  let pieces: Buffer[] = []
+  let held = 0
+  let needed = HEAD_BYTES
+  let isGreeted = false
+  let isAsked = false
+  let waiting: { resolve(event: Event): void; reject(error: Error): void } | undefined
+  let over: Error | undefined
+
+  const hear = (chunk: Buffer) => {
+    pieces.push(chunk)
+    held += chunk.length
+    if (held < needed) return
+    let all = pieces.length === 1 ? chunk : Buffer.concat(pieces)
+    if (!isGreeted) {
+      const end = all.indexOf(END_OF_GREETING)
+      isGreeted = end >= 0
+      if (isGreeted) all = all.subarray(end + END_OF_GREETING.length)
+    }
+    pieces = [all]
+    held = all.length
+    if (!isGreeted || held < HEAD_BYTES) return
+    needed = HEAD_BYTES + all.readUInt32BE(1)
+    if (held < needed) return
+    pieces = []
+    held = 0
+    needed = HEAD_BYTES
+    // What follows is not of this event's time.
+    socket.unref()
+    waiting?.resolve(toEvent(all))
+    waiting = undefined
+  }
+  const end = (error: Error) => {
+    over ??= error
+    waiting?.reject(over)
+  }
+  socket.on("data", hear).on("error", end)
+  socket.on("close", () => end(new Error("The next event was refused")))
+  socket.write("CONNECT torpor.runtime:1 HTTP/1.1\r\nHost: torpor.runtime:1\r\n\r\n")
+
+  const send = (kind: string, content: Buffer) => {
+    const frame = Buffer.allocUnsafe(HEAD_BYTES + content.length)
+    frame.write(kind, "latin1")
+    frame.writeUInt32BE(content.length, 1)
+    content.copy(frame, HEAD_BYTES)
+    socket.write(frame)
+    isAsked = true
+  }
+
+  return {
+    /** Asks for it, unless the answer to the last has done so. */
+    next(): Promise<Event> {
+      if (!isAsked) send("N", Buffer.alloc(0))
+      isAsked = false
+      // As long as it waits there is something to be done.
+      socket.ref()
+      return new Promise((resolve, reject) => {
+        waiting = { resolve, reject }
+        if (over !== undefined) reject(over)
+      })
+    },
+    respond: (body: string) => send("R", Buffer.from(body)),
+    /** `isLast`: the process ends itself. */
+    fail(errorType: string, body: string, isLast: boolean) {
+      const name = Buffer.from(errorType).subarray(0, 255)
+      send(isLast ? "X" : "E", Buffer.concat([Buffer.of(name.length), name, Buffer.from(body)]))
+    },
+    close: () => void socket.destroy(),
+  }
+}
+
+const toEvent = (frame: Buffer): Event => {
+  const from = HEAD_BYTES + 4
+  const end = from + frame.readUInt32BE(HEAD_BYTES)
+  const head = JSON.parse(frame.toString("utf8", from, end)) as Omit<Event, "payload">
+  return { ...head, payload: frame.toString("utf8", end) }
+}

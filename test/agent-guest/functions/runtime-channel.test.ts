@@ -1,0 +1,154 @@
+import { once } from "node:events"
+import { connect, type Socket } from "node:net"
+import { describe, expect, it, onTestFinished } from "vitest"
+import { createFrameReader } from "../../../images/agent/functions/frame-reader.ts"
+import type { RuntimeApi } from "../../../images/agent/functions/runtime-api.ts"
+import { toFailureContent } from "../../../src/agent/answer-frames.ts"
+import { ARN, eventOf, openApi, resultOf } from "./program.ts"
+
+const MAX_BYTES = 6_291_556
+
+const frame = (kind: string, content: Buffer | string = ""): Buffer => {
+  const bytes = Buffer.from(content)
+  const head = Buffer.alloc(5)
+  head.write(kind)
+  head.writeUInt32BE(bytes.length, 1)
+  return Buffer.concat([head, bytes])
+}
+
+const open = async () => {
+  const api = await openApi()
+  onTestFinished(() => api[Symbol.asyncDispose]())
+  return api
+}
+
+const dial = (api: RuntimeApi, to = "torpor.runtime:1"): Socket => {
+  const socket = connect({ port: api.port, host: "127.0.0.1" })
+  socket.on("error", () => {})
+  socket.write(`CONNECT ${to} HTTP/1.1\r\nHost: ${to}\r\n\r\n`)
+  return socket
+}
+
+/** A runtime's end of a channel, and the events that it hears. */
+const openChannel = (api: RuntimeApi) => {
+  const channel = dial(api)
+  const events: unknown[] = []
+  let isGreeted = false
+  const read = createFrameReader(MAX_BYTES, (kind, content = Buffer.alloc(4)) => {
+    const end = 4 + content.readUInt32BE()
+    events.push([kind, JSON.parse(content.toString("utf8", 4, end)), content.toString("utf8", end)])
+  })
+  channel.on("data", (data: Buffer) => {
+    const from = isGreeted ? 0 : data.indexOf("\r\n\r\n") + 4
+    isGreeted = true
+    if (from < data.length) read(data.subarray(from))
+  })
+  const hear = () => expect.poll(() => events.shift())
+  return { channel, hear }
+}
+
+describe("A runtime on a channel", () => {
+  it("is given an event with what is known of it, answers, and has the next by that", async () => {
+    const api = await open()
+    const { channel, hear } = openChannel(api)
+    channel.write(frame("N"))
+    const first = api.invoke(eventOf("one", { requestId: "1", deadlineMs: 5, traceId: "Root=ü" }))
+    const about = { requestId: "1", deadlineMs: 5, functionArn: ARN, traceId: "Root=ü" }
+    await hear().toEqual([0x49, about, '"one"'])
+    const answer = frame("R", "{}")
+    channel.write(answer.subarray(0, 3))
+    channel.write(answer.subarray(3))
+    expect(await first.head).toEqual({ contentType: "application/json", isStreamed: false })
+    expect(await resultOf(first)).toEqual({ response: "{}" })
+    await first.settled
+    const second = api.invoke(eventOf("two"))
+    await hear().toMatchObject({ 2: '"two"' })
+    channel.write(frame("E", toFailureContent("Function.Broken", Buffer.from('{"errorType":"E"}'))))
+    expect(await resultOf(second)).toMatchObject({ errorType: "Function.Broken", error: { errorType: "E" } })
+    await second.settled
+  })
+
+  it("that ends itself with its error has no other event", async () => {
+    const api = await open()
+    const { channel, hear } = openChannel(api)
+    channel.write(frame("N"))
+    const answer = api.invoke(eventOf("one"))
+    await hear().toBeDefined()
+    channel.end(frame("X", toFailureContent("Runtime.Unknown", Buffer.from("{}"))))
+    expect(await resultOf(answer)).toMatchObject({ errorType: "Runtime.Unknown" })
+    api.fail({ errorType: "Runtime.ExitError", body: Buffer.from("{}") })
+    await answer.settled
+    expect(api.isOver).toBe(true)
+  })
+
+  it("answers too much, which its caller is told, and takes the next event all the same", async () => {
+    const api = await open()
+    const { channel, hear } = openChannel(api)
+    channel.write(frame("N"))
+    for (const bytes of [MAX_BYTES + 1, MAX_BYTES + 10_000]) {
+      const answer = api.invoke(eventOf("much"))
+      await hear().toBeDefined()
+      channel.write(frame("R", Buffer.alloc(bytes)))
+      expect(await resultOf(answer)).toMatchObject({ errorType: "Function.ResponseSizeTooLarge" })
+      await answer.settled
+    }
+    const last = api.invoke(eventOf("all"))
+    await hear().toBeDefined()
+    channel.write(frame("R", Buffer.alloc(MAX_BYTES, "y")))
+    expect((await resultOf(last)).response).toHaveLength(MAX_BYTES)
+  })
+
+  it("is not heard any more when it says what it may not", async () => {
+    const api = await open()
+    const stranger = dial(api)
+    stranger.write(frame("Z"))
+    await once(stranger.resume(), "close")
+    const { channel, hear } = openChannel(api)
+    channel.write(frame("N"))
+    api.invoke(eventOf("one"))
+    await hear().toBeDefined()
+    // It has an event.
+    channel.write(frame("N"))
+    await once(channel, "close")
+  })
+
+  it("is what nobody else asks for by chance", async () => {
+    const heard = dial(await open(), "example.com:443").setEncoding("latin1")
+    expect(String(await once(heard, "data"))).toMatch(/^HTTP\/1\.1 404 /)
+  })
+})
+
+describe("Frames", () => {
+  const read = (maxBytes: number, pieces: readonly Buffer[]) => {
+    const found: unknown[] = []
+    const take = createFrameReader(maxBytes, (kind, content) =>
+      found.push([String.fromCharCode(kind), content === undefined ? undefined : String(content)]),
+    )
+    for (const piece of pieces) take(piece)
+    return found
+  }
+
+  it("are found wherever they are cut, and what is too long is passed over", () => {
+    const bytes = Buffer.concat([frame("a", "1"), frame("b"), frame("c", "too long"), frame("d", "2345"), frame("e")])
+    const expected = [
+      ["a", "1"],
+      ["b", ""],
+      ["c", undefined],
+      ["d", "2345"],
+      ["e", ""],
+    ]
+    expect(read(4, [bytes])).toEqual(expected)
+    expect(
+      read(
+        4,
+        [...bytes].map((byte) => Buffer.of(byte)),
+      ),
+    ).toEqual(expected)
+    for (let size = 2; size < 12; size++) {
+      const pieces = Array.from({ length: Math.ceil(bytes.length / size) }, (_, at) =>
+        bytes.subarray(at * size, (at + 1) * size),
+      )
+      expect(read(4, pieces)).toEqual(expected)
+    }
+  })
+})

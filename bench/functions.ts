@@ -88,11 +88,13 @@ export const functions: Bench = {
     const vm = await daemon.run({ image: "bench" })
     opened.defer(() => vm.close())
     await vm.get("/")
-    for (let round = 1, count = 1; round <= rounds; round++, count++) {
-      const invokedMs = await timed(() => call(lambda, "node", count))
+    await call(lambda, "node", 1)
+    for (let round = 1; round <= rounds; round++) {
+      let count = 0
+      const invokedMs = await timed(async () => (count = await call(lambda, "node")))
       const askedMs = await timed(() => vm.get("/"))
-      // The first is a cold one.
-      if (round === 1) continue
+      // On a busy machine an event may have come before the last was settled, and have an environment of its own: that isn't warm.
+      if (count === 1) continue
       note("warm invoke", invokedMs)
       note("plain server", askedMs)
       note("warm invoke, above a plain server", invokedMs - askedMs)
@@ -145,8 +147,8 @@ export const functions: Bench = {
 const snapshotsOf = ({ lines }: Pick<TestDaemon, "lines">) =>
   lines.filter((line) => line.includes('"A function has a snapshot"')).length
 
-/** Rejects unless it answers, with this count when one is expected. */
-const call = async (lambda: LambdaClient, name: string, count?: number, sleepMs = 0): Promise<void> => {
+/** Resolves with the count that it answers; rejects unless it answers, with this one when one is expected. */
+const call = async (lambda: LambdaClient, name: string, count?: number, sleepMs = 0): Promise<number> => {
   const { FunctionError, Payload = new Uint8Array() } = await lambda.send(
     new InvokeCommand({ FunctionName: name, Payload: JSON.stringify({ sleepMs }) }),
   )
@@ -154,6 +156,7 @@ const call = async (lambda: LambdaClient, name: string, count?: number, sleepMs 
   if (FunctionError !== undefined) throw new Error(`${name} failed: ${text}`)
   const answer = JSON.parse(text) as { count: number }
   if (count !== undefined && answer.count !== count) throw new Error(`${name} should have counted ${count}: ${text}`)
+  return answer.count
 }
 
 /** Resolves when so many VMs stand loaded; rejects when they don't come. */

@@ -98,7 +98,10 @@ export const createChannels = (runtime: ChannelRuntime): Channels => {
   return {
     take(request, connection, first) {
       connection.on("error", () => {})
-      if (request.url !== CHANNEL) return void connection.end("HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n")
+      if (request.url !== CHANNEL) {
+        connection.end("HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n")
+        return
+      }
       open.add(connection)
       connection.once("close", () => open.delete(connection))
       connection.write("HTTP/1.1 200 OK\r\n\r\n")
@@ -110,7 +113,9 @@ export const createChannels = (runtime: ChannelRuntime): Channels => {
   }
 }
 
-const toEventFrame = ({ payload, mode: _, contentType: __, ...head }: InvocationEvent): Buffer => {
+const toEventFrame = (event: InvocationEvent): Buffer => {
+  const { requestId, deadlineMs, functionArn, traceId, clientContext, cognitoIdentity, tenantId, payload } = event
+  const head = { requestId, deadlineMs, functionArn, traceId, clientContext, cognitoIdentity, tenantId }
   const words = Buffer.from(JSON.stringify(head))
   const frame = Buffer.allocUnsafe(HEAD_BYTES + 4 + words.length + payload.length)
   frame.writeUInt8(EVENT)

@@ -134,8 +134,8 @@ export const createRuntime = (events: RuntimeEvents, limits: RuntimeLimits) => {
       move("InvocationResponse")
       const isStreamed = mode === "streaming"
       const contentType = request.headers["content-type"] ?? "application/json"
-      const respond = isStreamed && invocation.event.mode === "streaming" ? respondStreaming : respondWhole
-      await respond(exchange, invocation, { contentType, isStreamed })
+      const take = isStreamed && invocation.event.mode === "streaming" ? respondStreaming : respondWhole
+      await take(exchange, invocation, { contentType, isStreamed })
       answer(response, 202, ACCEPTED)
     },
     "POST /2018-06-01/runtime/invocation/*/error": async (exchange) => {

@@ -36,7 +36,7 @@ const foreign: Record<string, string> = {
   "RequestTooLarge|SerializedRequestEntityTooLarge": "the service itself answers RequestEntityTooLargeException",
   "ResourceNotReady|ServiceQuotaExceeded|UnsupportedMediaType": "nothing here is in such a state",
   RecursiveInvocation: "loops are AWS services' own, none of which is here",
-  SnapStart: "not a function's choice here",
+  SnapStart: "where a snapshot does not do, an Init does",
   "ServiceException|TooManyRequests|InvalidParameterValue|LambdaServiceException": "of every operation",
 }
 

@@ -3,7 +3,7 @@ import { ensureRuntime, type RuntimeDisks } from "../../../images/runtimes/runti
 import { TRAININGS } from "../../../images/runtimes/runtimes.ts"
 import { parseConfig } from "../../../src/config.ts"
 import { compileJava, startJava, startJavaProgram, type JavaFunctionOptions } from "./java-function.ts"
-import { ARN, eventOf, openApi, resultOf } from "./program.ts"
+import { ARN, eventOf, invoke, openApi, resultOf } from "./program.ts"
 import { FUNCTION_ENV } from "./function.ts"
 
 const CLASSES = {
@@ -153,12 +153,6 @@ describe.skipIf(!all)(`A Java function ${all ? "" : MISSING}`, () => {
 
   const start = (handler: string, more: Partial<JavaFunctionOptions> = {}) =>
     startJava(`example.${handler}`, { disks, code: classes.path, ...more })
-  const invoke = async ({ api }: Awaited<ReturnType<typeof start>>, content: unknown, more = {}) => {
-    const answer = api.invoke(eventOf(content, more))
-    const result = await resultOf(answer)
-    await Promise.race([answer.settled, api.failed])
-    return result
-  }
 
   test("has its handler in one of the forms that AWS knows", async () => {
     for (const [handler, event, response] of [

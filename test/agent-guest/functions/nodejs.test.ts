@@ -1,17 +1,9 @@
 import { describe, expect, test } from "vitest"
 import { startFunction, type FunctionOptions } from "./function.ts"
-import { ARN, eventOf, resultOf } from "./program.ts"
+import { ARN, eventOf, invoke, resultOf } from "./program.ts"
 
 const start = (handler: string, code: Record<string, string>, more: Partial<FunctionOptions> = {}) =>
   startFunction({ language: "nodejs", handler, code, ...more })
-type Started = Awaited<ReturnType<typeof start>>
-
-const invoke = async ({ api }: Started, content: unknown, more = {}) => {
-  const answer = api.invoke(eventOf(content, more))
-  const result = await resultOf(answer)
-  await Promise.race([answer.settled, api.failed])
-  return result
-}
 const UNTIL_22 = { env: { AWS_EXECUTION_ENV: "AWS_Lambda_nodejs22.x" } }
 const ECHO = "export const handler = async (event) => ({ echo: event })"
 

@@ -5,6 +5,7 @@ import { chmod, mkdir, mkdtemp, rm, writeFile } from "node:fs/promises"
 import { createServer, type AddressInfo } from "node:net"
 import { tmpdir } from "node:os"
 import { dirname, join } from "node:path"
+import { setImmediate as turn } from "node:timers/promises"
 import { openRuntimeApi, type RuntimeApi, type RuntimeApiOptions } from "../../../images/agent/functions/runtime-api.ts"
 import type { Answer, InvocationEvent } from "../../../images/agent/functions/invocation.ts"
 
@@ -51,6 +52,19 @@ export const resultOf = async (answer: Answer) => {
   return failure === undefined
     ? { response: text }
     : { response: text, errorType: failure.errorType, error: JSON.parse(failure.body.toString("utf8")) as unknown }
+}
+
+/** An event's result; the function is done with it, and what was said for it has been heard. */
+export const invoke = async (
+  { api }: { readonly api: RuntimeApi },
+  content: unknown,
+  more: Partial<InvocationEvent> = {},
+) => {
+  const answer = api.invoke(eventOf(content, more))
+  const result = await resultOf(answer)
+  await Promise.race([answer.settled, api.failed])
+  await turn()
+  return result
 }
 
 /** A directory with these files, executable; disposing it removes it. */

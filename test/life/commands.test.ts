@@ -72,7 +72,7 @@ test("A directory is built, run, built again as its next version, and gives back
   })
   expect((await run("images", "df")).stdout).toMatch(/^build steps +5 +\d+\.\d MiB +\d\.\d MiB$/m)
   expect((await run("images", "prune")).stdout).toMatch(
-    /^build steps: 1 removed, \d\.\d MiB\n(?:.*\n)*Reclaimed \d+\.\d MiB\n$/,
+    /^build steps: 1 removed, \d\.\d MiB\n(?:.*\n)*Reclaimed \d+\.\d [MG]iB\n$/,
   )
   expect((await usage()).find(({ kind }) => kind === "layers")).toEqual({ ...layers })
 })

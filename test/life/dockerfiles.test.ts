@@ -105,7 +105,8 @@ describe("A Dockerfile as people have it", () => {
     expect(await app.get("/other")).toMatchObject({ status: 404, body: "no /other" })
   })
 
-  test("of a notebook, whose kernels are processes of their own, builds and answers over WebSocket", async () => {
+  test("of a notebook, whose kernels are processes of their own, builds and answers over WebSocket", async ({ skip }) => {
+    skip(!all, "its layers take most of a minute of an emulated core: TORPOR_TEST_ALL=1 has them")
     await using app = await startApplication(daemon, "jupyter", 8888)
     expect(await app.json("/api/kernels")).toEqual({ one: true, two: true })
     const socket = await app.openWebSocket("/api/channels")
@@ -121,7 +122,8 @@ describe("A Dockerfile as people have it", () => {
     socket.close()
   })
 
-  test("of a browser's kind, with many libraries and a user that is not root, builds and answers", async () => {
+  test("of a browser's kind, with many libraries and a user that is not root, builds and answers", async ({ skip }) => {
+    skip(!all, "its layers take most of a minute of an emulated core: TORPOR_TEST_ALL=1 has them")
     await using app = await startApplication(daemon, "playwright", 8080)
     const { status, headers, body } = await app.get("/hello")
     expect({ status, ...headers }).toMatchObject({

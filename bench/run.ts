@@ -66,14 +66,13 @@ const judge = (claim: Claim, results: Readonly<Record<string, Summary>>): string
   const { of, by } = claim
   const first = results[of]?.p50 ?? Number.NaN
   const value = by === undefined ? first : first / (results[by]?.p50 ?? Number.NaN)
+  // What is to be a small part of another is shown as one.
+  const isPart = by !== undefined && "most" in claim && claim.most <= 1 / 2
   const [isTrue, limit] =
     "most" in claim
-      ? [
-          value <= claim.most,
-          `at most ${by !== undefined && claim.most < 1 ? `1/${Math.round(1 / claim.most)}` : claim.most}`,
-        ]
+      ? [value <= claim.most, `at most ${isPart ? `1/${Math.round(1 / claim.most)}` : claim.most}`]
       : [value >= claim.least, `at least ${claim.least}`]
-  const shown = by !== undefined && value < 1 && "most" in claim ? `1/${(1 / value).toFixed(1)}` : value.toFixed(2)
+  const shown = isPart ? `1/${(1 / value).toFixed(1)}` : value.toFixed(2)
   const what = by === undefined ? of : `${of} ÷ ${by}`
   return `${isTrue ? "ok  " : "MISS"} ${what.padEnd(54)} ${shown} (${limit})`
 }

@@ -1,7 +1,8 @@
 /**
  * Guests in which nothing of anybody's has been yet: one of each size that has booted, what every VM of a build is launched from, so that
- * only the first build of a machine waits for a kernel; and those that functions of a runtime begin with. Made of what is installed here and now, and made again when that is another. They are in the
- * cache, shared by all data directories, and need no row: none of them may be missed by anything but the next build's start.
+ * only the first build of a machine waits for a kernel; and those that functions of a runtime begin with. Made of what is installed here
+ * and now, and made again when that is another. They are in the cache, shared by all data directories, and need no row: none of them may
+ * be missed by anything but the next build's start.
  */
 import { randomUUID } from "node:crypto"
 import { mkdir, readdir, rename, rm, stat, utimes } from "node:fs/promises"

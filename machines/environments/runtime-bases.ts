@@ -1,7 +1,8 @@
 /**
  * Bases that environments are launched from: one for a runtime and a size of VM. In its guest the agent runs, the image's disk is mounted
- * and the runtime's drive with it; nothing of a function is there, and no other further drive is mounted or was ever looked at. At its boot all but the runtime's were
- * drives that can be written: one that was seen read-only is so in every life.
+ * and the runtime's drive with it, and nothing of a function is there. Of the other drives only the code's was ever mounted, with the
+ * runtime's disk behind it, in training. Where its guest booted all but the runtime's were drives that can be written: one that was seen
+ * read-only is so in every life.
  */
 import { createHash, randomUUID } from "node:crypto"
 import { existsSync } from "node:fs"

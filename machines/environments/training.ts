@@ -20,8 +20,8 @@ export interface Trained {
 
 /**
  * Leaves a runtime that waits in the guest; none where a function brings its own. The runtime's drive is mounted, and no other; its
- * disk is behind the code's drive too. Resolves
- * with why it could not be trained: then the guest has no runtime, which a function's start makes as ever.
+ * disk is behind the code's drive too. Resolves with why it could not be trained: then the guest has no runtime, which a function's
+ * start makes as ever.
  */
 export const trainRuntime = async (agent: AgentClient, trained: Trained, signal: AbortSignal): Promise<unknown> => {
   if (handlersOf(trained.runtime).length === 0) return undefined

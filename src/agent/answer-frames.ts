@@ -1,7 +1,7 @@
 /**
  * Events on their way to a guest, and their answers back, as the bodies of one HTTP/2 request and its response: frames of a kind, a length
- * and as many bytes. The host's are events, each when the answer before it has settled. The guest's, in this order: `head` (unless it failed without a response), `data`, then `done` or `failure`, then `settled` when the environment may
- * be frozen. Bytes, and neither headers nor JSON, since a failure may be as long as a response, and be found behind its last byte.
+ * and as many bytes. The host's are events, each when the answer before it has settled. The guest's, in this order: `head` (unless it
+ * failed without a response), `data`, then `done` or `failure`, then `settled` when the environment may be frozen. Bytes, and neither headers nor JSON, since a failure may be as long as a response, and be found behind its last byte.
  */
 
 export const FRAME_KINDS = ["head", "data", "done", "failure", "settled"] as const

@@ -105,7 +105,9 @@ describe("A Dockerfile as people have it", () => {
     expect(await app.get("/other")).toMatchObject({ status: 404, body: "no /other" })
   })
 
-  test("of a notebook, whose kernels are processes of their own, builds and answers over WebSocket", async ({ skip }) => {
+  test("of a notebook, whose kernels are processes of their own, builds and answers over WebSocket", async ({
+    skip,
+  }) => {
     skip(!all, "its layers take most of a minute of an emulated core: TORPOR_TEST_ALL=1 has them")
     await using app = await startApplication(daemon, "jupyter", 8888)
     expect(await app.json("/api/kernels")).toEqual({ one: true, two: true })

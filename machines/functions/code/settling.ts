@@ -1,6 +1,7 @@
 /**
  * What brings a version from `Pending` to `Active`, and an update from `InProgress` to `Successful`: its code is read back from the
- * store and compared with its hash, and all that its environments stand on is made. Rows say what is unsettled, so what a death interrupts is begun again at the next start.
+ * store and compared with its hash, and all that its environments stand on is made. Rows say what is unsettled, so what a death
+ * interrupts is begun again at the next start.
  */
 import { randomUUID } from "node:crypto"
 import { and, eq, or } from "drizzle-orm"

@@ -4,9 +4,9 @@
  *   take ── idle? ──────────────────────────────► event ── answered ─► release ─► waited for? ─► the earliest event
  *     └── else wait ◄── start ◄── room? ◄── the longest idle is deflated              └── idle
  *
- * An event that waits takes whatever of its definition is free first; what was started for it is idle then. Nothing is started for it while
- * one that has just answered is about to be free: a caller who waits for each answer before the next event has one environment. Of the functions that wait,
- * the one with the fewest environments is next, so that many events of one don't hold up another's first.
+ * An event that waits takes whatever of its definition is free first; what was started for it is idle then. Nothing is started for it
+ * while one that has just answered is about to be free: a caller who waits for each answer before the next event has one environment.
+ * Of the functions that wait, the one with the fewest environments is next, so that many events of one don't hold up another's first.
  */
 import type { Log } from "../../../../src/log.ts"
 import type { Cause } from "../../../../src/db/values.ts"

@@ -129,7 +129,7 @@ export const functions: Bench = {
       note("first environment of a 5 s Init", await timed(() => call(lambda, name, 1)))
       while (snapshotsOf(daemon) === kept) await sleep(50)
       // It is at work while the second is asked for.
-      const busy = call(lambda, name, 2, 3000)
+      const busy = call(lambda, name, 2, 8000)
       note("later environments of a 5 s Init", await timed(() => call(lambda, name, 1)))
       await busy
     }

@@ -10,17 +10,11 @@ import type { Lambda } from "@aws-sdk/client-lambda"
 import { pino } from "pino"
 import { Registry } from "prom-client"
 import { afterAll, beforeAll, describe, expect, it } from "vitest"
-import type { AsyncIntake } from "../../../machines/functions/events/intake.ts"
 import { openEvents, type OpenEvents } from "../../../machines/functions/events/open-events.ts"
-import type { Invoker } from "../../../machines/functions/invoking/invoker.ts"
-import type { Provisions } from "../../../machines/functions/provisioned/provisions.ts"
-import type { Functions } from "../../../machines/functions/resources.ts"
-import type { UsageReader } from "../../../machines/functions/usage/usage-reader.ts"
-import { createCodeLinks } from "../../../src/api/aws/functions/code/code-links.ts"
-import { createOperations } from "../../../src/api/aws/functions/service.ts"
 import { zipOf } from "../../../src/cli/sample.ts"
 import { account, credentials, refusalOf, region } from "../api-under-test.ts"
 import { functionInput, startFunctions, type FunctionsUnderTest } from "./functions-under-test.ts"
+import { operations } from "./operations.ts"
 import { modelOperations } from "./sdk-model.ts"
 
 /** Errors of the model that nothing here gives, by their names' beginnings. */
@@ -190,17 +184,7 @@ const isForeign = (name: string) =>
 
 /** How each answers when all is well. */
 const statuses = new Map(
-  createOperations({
-    functions: {} as Functions,
-    links: createCodeLinks("", String),
-    invoking: {
-      invoker: {} as Invoker,
-      intake: {} as AsyncIntake,
-      provisions: {} as Provisions,
-      usage: {} as UsageReader,
-    },
-    urlSuffix: "",
-  }).flatMap(({ name, input, status }) => (input === undefined ? [] : [[name, status] as const])),
+  operations.flatMap(({ name, input, status }) => (input === undefined ? [] : [[name, status] as const])),
 )
 
 let under: FunctionsUnderTest

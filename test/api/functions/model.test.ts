@@ -1,26 +1,9 @@
 import * as sdk from "@aws-sdk/client-lambda"
 import { describe, expect, it } from "vitest"
-import type { AsyncIntake } from "../../../machines/functions/events/intake.ts"
-import type { Invoker } from "../../../machines/functions/invoking/invoker.ts"
-import type { Provisions } from "../../../machines/functions/provisioned/provisions.ts"
-import type { UsageReader } from "../../../machines/functions/usage/usage-reader.ts"
-import type { Functions } from "../../../machines/functions/resources.ts"
-import { createCodeLinks } from "../../../src/api/aws/functions/code/code-links.ts"
-import { createOperations } from "../../../src/api/aws/functions/service.ts"
 import type { Member, Shape } from "../../../src/api/aws/shape.ts"
+import { operations } from "./operations.ts"
 import { modelOperations, type ModelMember, type ModelType } from "./sdk-model.ts"
 
-const operations = createOperations({
-  functions: {} as Functions,
-  links: createCodeLinks("", String),
-  invoking: {
-    invoker: {} as Invoker,
-    intake: {} as AsyncIntake,
-    provisions: {} as Provisions,
-    usage: {} as UsageReader,
-  },
-  urlSuffix: "",
-})
 const withInput = operations.flatMap(({ name, input }) => (input === undefined ? [] : [{ name, input }]))
 
 /** Which of the SDK's enums a member's words are. */

@@ -14,7 +14,7 @@ import type { Invoked, Invoker, InvokeRequest } from "./invoker.ts"
 import { openPool, type Lease, type Pool } from "./pool/pool.ts"
 import type { WaitingLimits } from "./pool/waiting.ts"
 import { throttled, unavailable } from "./refusals.ts"
-import { resolve, type Resolved } from "./resolution.ts"
+import { createResolution, type Resolved } from "./resolution.ts"
 import { retire } from "./retirement.ts"
 import { createConcurrency, type Concurrency } from "./throttles/concurrency.ts"
 import { createRates } from "./throttles/rates.ts"
@@ -81,6 +81,7 @@ export const openInvoker = async (options: InvokerOptions): Promise<OpenInvoker>
     )
   }
   const definitions = createDefinitionCache(db, secrets, outdated)
+  const resolve = createResolution(db, definitions)
   opened.defer(changes.listen(outdated))
   for (const functionId of new Set(environments.idle().map((environment) => environment.functionId)))
     outdated(functionId)
@@ -138,7 +139,7 @@ export const openInvoker = async (options: InvokerOptions): Promise<OpenInvoker>
   }
 
   const invoke = async (request: InvokeRequest, signal: AbortSignal): Promise<Invoked> => {
-    const resolved = await resolve(db, definitions, request.target, request.scope, Math.random())
+    const resolved = await resolve(request.target, request.scope, Math.random())
     const { definition, reserved } = resolved
     const { functionId, version } = definition
     const accountShares = await shares.of(definition.scope)
@@ -181,7 +182,7 @@ export const openInvoker = async (options: InvokerOptions): Promise<OpenInvoker>
     invoker: {
       invoke,
       async check(target, scope) {
-        await resolve(db, definitions, target, scope, 0)
+        await resolve(target, scope, 0)
       },
     },
     pool,

@@ -15,22 +15,11 @@ export interface Resolved {
   readonly reserved: number | null
 }
 
-/**
- * The version that a reference means. Asked with one query each time: what has been changed, by whichever daemon, is so for the next
- * event; what the version runs is kept for as long as its row's revision is the same. `random`, from 0 to 1, chooses between an alias's
- * two versions. Throws AWS's 404, and 409 when it cannot be invoked.
- */
-export const resolve = async (
-  db: Database,
-  definitions: DefinitionCache,
-  target: FunctionReference,
-  scope: Scope,
-  random: number,
-): Promise<Resolved> => {
-  const qualifier = target.qualifier ?? LATEST
-  // AWS names what would have run.
-  const absent = () => functionNotFound(scope, { name: target.name, qualifier })
-  const [found] = await db
+/** The query, its text made once: it is asked for each event. */
+const prepare = (db: Database) => {
+  const [qualifier, version] = [sql.placeholder("qualifier"), sql.placeholder("version")]
+  const chosen = sql`case when ${sql.placeholder("random")}::float8 < ${functionAliases.otherWeight} then ${functionAliases.otherNumber} else ${functionAliases.number} end`
+  return db
     .select({
       reserved: functions.reservedConcurrency,
       versionId: functionVersions.id,
@@ -43,18 +32,36 @@ export const resolve = async (
       functionVersions,
       and(
         eq(functionVersions.functionId, functions.id),
-        eq(
-          functionVersions.number,
-          sql`coalesce(${parseVersion(qualifier) ?? null}::int, case when ${random}::float8 < ${functionAliases.otherWeight} then ${functionAliases.otherNumber} else ${functionAliases.number} end)`,
-        ),
+        eq(functionVersions.number, sql`coalesce(${version}::int, ${chosen})`),
       ),
     )
     .where(
-      and(eq(functions.account, scope.account), eq(functions.region, scope.region), eq(functions.name, target.name)),
+      and(
+        eq(functions.account, sql.placeholder("account")),
+        eq(functions.region, sql.placeholder("region")),
+        eq(functions.name, sql.placeholder("name")),
+      ),
     )
-  if (found === undefined) throw absent()
-  if (found.state !== "Active") throw notInvocable(found.state)
-  const definition = await definitions.of(found.versionId, found.revisionId)
-  if (definition === undefined) throw absent()
-  return { definition, reserved: found.reserved }
+    .prepare("function_resolution")
+}
+
+/**
+ * Finds the version that a reference means. Asked with one query each time: what has been changed, by whichever daemon, is so for the
+ * next event; what the version runs is kept for as long as its row's revision is the same. `random`, from 0 to 1, chooses between an
+ * alias's two versions. Throws AWS's 404, and 409 when it cannot be invoked.
+ */
+export const createResolution = (db: Database, definitions: DefinitionCache) => {
+  const query = prepare(db)
+  return async ({ name, qualifier = LATEST }: FunctionReference, scope: Scope, random: number): Promise<Resolved> => {
+    const { account, region } = scope
+    // AWS names what would have run.
+    const absent = () => functionNotFound(scope, { name, qualifier })
+    const version = parseVersion(qualifier) ?? null
+    const [found] = await query.execute({ account, region, name, qualifier, version, random })
+    if (found === undefined) throw absent()
+    if (found.state !== "Active") throw notInvocable(found.state)
+    const definition = await definitions.of(found.versionId, found.revisionId)
+    if (definition === undefined) throw absent()
+    return { definition, reserved: found.reserved }
+  }
 }

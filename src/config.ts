@@ -1,60 +1,16 @@
 /** What an operator decides: a few environment variables (the outside contract), and one JSON file for everything else. */
-import { isIP, isIPv4 } from "node:net"
-import { resolve } from "node:path"
 import { z } from "zod"
 import { OperatorError } from "./errors.ts"
 import { failpoints, type Failpoint } from "./failpoint.ts"
+import { isPort, path, SettingsFile, text, webAddress, type Settings } from "./settings.ts"
 
-const MAX_PORT = 65535
-/** Two addresses a slot: at least one slot, and no more than have an index of five digits, which is all that fits into a link's name. */
-const SLOT_PREFIXES = { shortest: 15, longest: 30 }
-
-const portNumber = z.number().int().min(1).max(MAX_PORT)
-/** Digits and nothing else: `Number` would also take a blank for 0, and 0x50. */
 const port = z
   .string()
   .refine((value) => isPort(value), "must be a port from 0 to 65535")
   .transform(Number)
-const text = z.string().min(1)
-const webAddress = z.url({ protocol: /^https?$/, error: "must begin with http:// or https://" })
-/** QEMU takes a comma for the end of a path, and mount(8) a line's end. */
-const path = text
-  .refine((value) => !/[,\n\0]/.test(value), "must be a path without commas or line breaks")
-  .transform((value) => resolve(value))
 const onOrOff = z.enum(["0", "1"], { error: "must be 0 or 1" })
-const range = z.string().refine((value) => parsePrefix(value) !== undefined, "must be an IPv4 range like 10.1.2.0/24")
-const registryHost = z
-  .string()
-  .regex(/^[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:\d{1,5})?$/, "must be a registry's host in lower case, maybe with a port")
-const mirror = z
-  .string()
-  .regex(
-    /^[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:\d{1,5})?(\/[a-z0-9._/-]+)?$/,
-    "must be a host in lower case, maybe with a path",
-  )
 const NPM_VARIABLE = /^(npm_config_.*|https?_proxy|no_proxy|node_extra_ca_certs)$/i
 const LABEL = "[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
-
-const isPort = (value: string) => /^\d{1,5}$/.test(value) && Number(value) <= MAX_PORT
-
-/** The length of an IPv4 range's prefix; `undefined` when it is none, or has bits set behind its prefix. */
-const parsePrefix = (value: string): number | undefined => {
-  const [, address = "", length = "32"] = /^([\d.]+)(?:\/(\d{1,2}))?$/.exec(value) ?? []
-  const bits = Number(length)
-  if (!isIPv4(address) || bits > 32) return undefined
-  const first = address.split(".").reduce((sum, part) => sum * 256 + Number(part), 0)
-  return first % 2 ** (32 - bits) === 0 ? bits : undefined
-}
-
-const isSlotRange = (value: string) => {
-  const bits = parsePrefix(value) ?? 32
-  return bits >= SLOT_PREFIXES.shortest && bits <= SLOT_PREFIXES.longest
-}
-
-const isNameServer = (value: string): boolean => {
-  const [address = "", serverPort, ...more] = value.split(":")
-  return isIP(value) > 0 || (isIPv4(address) && serverPort !== undefined && isPort(serverPort) && more.length === 0)
-}
 
 const Environment = z.object({
   TORPOR_API_ADDRESS: text.default("127.0.0.1"),
@@ -84,230 +40,6 @@ const Environment = z.object({
   TORPOR_FAIL_AT: z.enum(failpoints, { error: `must be one of: ${failpoints.join(", ")}` }).optional(),
 })
 
-/** A service of AWS's, or one that speaks as it does. */
-const service = z.strictObject({ endpoint: webAddress, accessKeyId: text, secretAccessKey: text })
-
-/** The file named by TORPOR_CONFIG. Every member has a default; what is not here is an error. */
-const File = z.strictObject({
-  /** Where guests' packages come from. */
-  debian: z
-    .strictObject({ mirror: webAddress.default("http://deb.debian.org/debian"), suite: text.default("trixie") })
-    .prefault({}),
-  /** A guest's memory is `minimumMemoryInMiB` times this. */
-  memoryBurstFactor: z.number().min(1).max(8).default(1),
-  /** Left to the host when guests take the rest. */
-  hostMemoryReservedMiB: z.number().int().min(0).default(1024),
-  /** How long an application without a /ready hook has to accept connections. */
-  readyTimeoutSeconds: z.number().int().min(1).max(3600).default(120),
-  maxConcurrentBuilds: z.number().int().min(1).max(64).default(2),
-  /** More are refused until one has ended. */
-  maxQueuedBuilds: z.number().int().min(0).max(10_000).default(100),
-  /** Of every build, below its own: HTTP_PROXY, HTTPS_PROXY and NO_PROXY are in every RUN's environment. */
-  buildArguments: z.record(text, z.string()).default({}),
-  /** Of one build from its turn on, and of one of its steps. */
-  buildTimeoutSeconds: z.number().int().min(1).max(86_400).default(7200),
-  stepTimeoutSeconds: z.number().int().min(1).max(86_400).default(1800),
-  /** The largest code artifact. */
-  maxArtifactMiB: z.number().int().min(1).max(8192).default(2048),
-  /** What `RUN --mount=type=secret` finds by its id: files, read when a step asks. Every image's author may ask. */
-  secrets: z.record(text, path).default({}),
-  maxRequestsPerVm: z.number().int().min(1).max(100_000).default(512),
-  /** What strangers may take of the edge, and users of each other. */
-  edge: z
-    .strictObject({
-      /** Open at once; of all VMs together. */
-      maxRequests: z.number().int().min(1).max(1_000_000).default(16_384),
-      maxRequestsPerToken: z.number().int().min(1).max(100_000).default(256),
-      /** One too many takes the place of one that is not in use. */
-      maxConnections: z.number().int().min(1).max(1_000_000).default(16_384),
-      /** Those on which a request to the VM, or with the token, was let in. */
-      maxConnectionsPerVm: z.number().int().min(1).max(100_000).default(1024),
-      maxConnectionsPerToken: z.number().int().min(1).max(100_000).default(512),
-      /** Unlimited when left out; after a rest a second's worth may come at once. */
-      requestsPerSecondPerVm: z.number().min(0.1).max(1_000_000).optional(),
-      /** Each way, of bodies and WebSockets; unlimited when left out. Who sends more is held back. */
-      bandwidthMiBPerSecondPerVm: z.number().min(0.01).max(100_000).optional(),
-      /** Bodies of requests to function URLs, and answers of theirs, that are in memory; at most half of it for one URL. */
-      maxUrlMiB: z.number().int().min(16).max(1_000_000).default(512),
-      /** Of one request: its line and its headers together. */
-      maxHeaderKiB: z.number().int().min(8).max(1024).default(32),
-      handshakeTimeoutSeconds: z.number().int().min(1).max(600).default(10),
-      /** From a request's first byte to the end of its headers. */
-      headersTimeoutSeconds: z.number().int().min(1).max(600).default(20),
-      /** Of a connection without a request. */
-      idleTimeoutSeconds: z.number().int().min(1).max(3600).default(65),
-    })
-    .prefault({}),
-  /** What an account may have of functions in a region. */
-  functions: z
-    .strictObject({
-      /** Events being handled at once. */
-      concurrentExecutions: z.number().int().min(1).max(1_000_000).default(1000),
-      /** What reserved and provisioned concurrency must leave of it to functions that have none. */
-      unreservedExecutions: z.number().int().min(0).default(100),
-      /** Zips of all versions of functions and layers together, each counted. */
-      maxCodeMiB: z.number().int().min(1).default(76_800),
-      /** Versions of functions and layers together. */
-      maxVersions: z.number().int().min(1).default(50_000),
-      /** Of one function. */
-      maxAliases: z.number().int().min(1).default(1000),
-    })
-    .refine(({ concurrentExecutions, unreservedExecutions }) => unreservedExecutions <= concurrentExecutions, {
-      path: ["unreservedExecutions"],
-      error: "must be at most concurrentExecutions",
-    })
-    .prefault({}),
-  /** Execution environments of functions. */
-  environments: z
-    .strictObject({
-      /** How long one is kept without an event. */
-      idleSeconds: z.number().int().min(1).max(28_800).default(300),
-      /** How long one lives in any case; it is given no event in the last quarter of an hour. */
-      lifetimeSeconds: z.number().int().min(1800).max(28_800).default(28_800),
-      /** For extensions, runtime and handler to be ready; what takes longer begins again within the first event, and its time. */
-      initSeconds: z.number().int().min(1).max(900).default(10),
-      /** Of runtimes in use, VMs that are kept loaded and only need a function; none are made while half of the host's memory is taken. */
-      maxWarmVms: z.number().int().min(0).max(100).default(2),
-      /** How long one waits for it. */
-      warmSeconds: z.number().int().min(1).max(28_800).default(600),
-      /** Being started at once, of all functions. */
-      maxConcurrentStarts: z.number().int().min(1).max(1000).default(8),
-      /** Of one function. */
-      startsPerTenSeconds: z.number().int().min(10).max(100_000).default(1000),
-      /** Events that wait for one, of all functions together. */
-      maxWaiting: z.number().int().min(1).max(1_000_000).default(10_000),
-      maxWaitingMiB: z.number().int().min(1).default(256),
-      waitSeconds: z.number().int().min(1).max(900).default(60),
-      /** What they are launched from, in the data directory, and with builds' booted guests in the cache; the least recently used go first, and none that was used within the last hour. */
-      maxBasesMiB: z.number().int().min(0).default(20_480),
-      /** Memory that is kept of a version's first Init, which its later environments are launched from. */
-      versionSnapshots: z
-        .strictObject({
-          /** Of every version whose Init takes long; a function's own `TORPOR_SNAPSHOTS=off` is heeded in any case. */
-          automatic: z.boolean().default(true),
-          /** An Init that takes less is done by every environment. */
-          minInitSeconds: z.number().min(0.1).max(900).default(1),
-          /** Of all together; the least recently used go first. */
-          maxMiB: z.number().int().min(0).default(20_480),
-          /** How long one is kept that nobody uses. */
-          unusedDays: z.number().int().min(1).max(3650).default(14),
-        })
-        .prefault({}),
-      /** What functions are used for is known for so long. */
-      usageDays: z.number().int().min(1).max(3650).default(90),
-    })
-    .prefault({}),
-  /** Asynchronous invocations of functions that wait, and what is told of those that are over. */
-  events: z
-    .strictObject({
-      /** Of one function; more are refused. */
-      maxPerFunction: z.number().int().min(1).default(100_000),
-      maxMiBPerFunction: z.number().int().min(1).default(512),
-      /** Of all functions together. */
-      max: z.number().int().min(1).default(1_000_000),
-      maxMiB: z.number().int().min(1).default(4096),
-      /** Being delivered at once; of them one function has at most half. */
-      maxInFlight: z.number().int().min(2).max(10_000).default(256),
-    })
-    .prefault({}),
-  /** Where results of asynchronous invocations may be sent, beside functions. */
-  destinations: z
-    .strictObject({
-      /** For `arn:aws:sqs:…` and `arn:aws:sns:…`. */
-      sqs: service.optional(),
-      sns: service.optional(),
-      /** `arn:aws:torpor:::webhook/NAME`, by name; signed as https://www.standardwebhooks.com says. */
-      webhooks: z
-        .record(z.string().regex(/^[A-Za-z0-9_-]{1,64}$/), z.strictObject({ url: webAddress, secret: text }))
-        .default({}),
-    })
-    .prefault({}),
-  /** What applications and builds say is kept as long as all three allow. */
-  logs: z
-    .strictObject({
-      /** Of one VM or build. What is more loses its oldest lines, and a build its middle. */
-      maxMiBEach: z.number().int().min(1).max(1024).default(8),
-      /** Of one group, such as an image's; the oldest go first. */
-      maxMiBPerGroup: z.number().int().min(1).default(256),
-      /** Of all together; the oldest go first. */
-      maxMiB: z.number().int().min(1).default(1024),
-      days: z.number().int().min(1).max(3650).default(7),
-    })
-    .prefault({}),
-  /** What build steps have made is kept for later builds. */
-  layers: z
-    .strictObject({
-      /** Of all together; the least recently used go first, and none that a base or a running build needs. */
-      maxMiB: z.number().int().min(0).default(20_480),
-    })
-    .prefault({}),
-  /** Base images from registries. */
-  images: z
-    .strictObject({
-      /** The largest, all layers together as they are fetched. */
-      maxMiB: z.number().int().min(1).default(8192),
-      /** Of what is kept of all of them; the least recently used go first, and none that was used within the last hour. */
-      maxCacheMiB: z.number().int().min(0).default(32_768),
-      fetchTimeoutSeconds: z.number().int().min(1).max(86_400).default(1800),
-      /** What is said of a registry, by its host (and port). Addresses that guests may not reach are fetched from only when they are here. */
-      registries: z
-        .record(
-          registryHost,
-          z
-            .strictObject({
-              username: text.optional(),
-              password: z.string().optional(),
-              /** Instead of `password`; a line's end behind it is none of it. */
-              passwordFile: path.optional(),
-              /** Of its certificate, beside those that the system trusts. */
-              caFile: path.optional(),
-              /** Plain HTTP is taken too. */
-              insecure: z.boolean().default(false),
-              /** Asked first, in this order: hosts, maybe with a path. What is said of them is under their own names. */
-              mirrors: z.array(mirror).default([]),
-            })
-            .refine(
-              ({ username, password, passwordFile }) =>
-                (password === undefined || passwordFile === undefined) &&
-                (username === undefined) === ((password ?? passwordFile) === undefined),
-              "must have a username together with either password or passwordFile",
-            ),
-        )
-        .default({}),
-    })
-    .prefault({}),
-  egress: z
-    .strictObject({
-      /** Ranges inside the refused ones that guests may reach: a mirror, a proxy. */
-      allow: z.array(z.strictObject({ cidr: range, ports: z.array(portNumber).min(1).optional() })).default([]),
-      newConnectionsPerSecond: z.number().int().min(1).default(200),
-      maxConnections: z.number().int().min(1).default(4096),
-    })
-    .prefault({}),
-  /** `address`, `address:port` or `[address]:port`, asked in this order; none: the host's own. */
-  nameServers: z
-    .array(z.string().refine((value) => isNameServer(value), "must be an address, or an IPv4 address and a port"))
-    .default([]),
-  slots: z
-    .strictObject({
-      /** Network namespaces kept ready. */
-      ready: z.number().int().min(0).max(64).default(4),
-      /** Each slot has one user id from here on, 65,536 of them; of the next thousand, each daemon has one that fetches images. */
-      uidBase: z
-        .number()
-        .int()
-        .min(1000)
-        .max(2 ** 31)
-        .default(600_000),
-      addressRange: range
-        .refine((value) => isSlotRange(value), "must have a prefix from /15 to /30")
-        .default("100.127.0.0/16"),
-    })
-    .prefault({}),
-})
-
-export type Settings = z.infer<typeof File>
-
 /** An address and a port to listen on. */
 interface Listening {
   readonly address: string
@@ -336,7 +68,7 @@ export interface Config extends Settings {
 export const parseConfig = (environment: Readonly<Record<string, string | undefined>>, fileText?: string): Config => {
   const given = Object.fromEntries(Object.entries(environment).filter(([, value]) => value !== ""))
   const env = check(Environment, given, "the environment")
-  const file = check(File, fileText === undefined ? {} : parseJson(fileText), "TORPOR_CONFIG")
+  const file = check(SettingsFile, fileText === undefined ? {} : parseJson(fileText), "TORPOR_CONFIG")
   return {
     ...file,
     api: { address: env.TORPOR_API_ADDRESS, port: env.TORPOR_API_PORT },

@@ -1,5 +1,5 @@
 /** What every verb about functions stands on. */
-import type { Settings } from "../../src/config.ts"
+import type { Settings } from "../../src/settings.ts"
 import type { Log } from "../../src/log.ts"
 import type { Artifacts } from "../../src/store/artifact.ts"
 import type { SecretBox } from "../images.ts"

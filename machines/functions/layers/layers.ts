@@ -38,6 +38,9 @@ export interface LayerFilter {
   readonly architecture: string | undefined
 }
 
+/** The column's largest value: no version has a higher number. */
+const MAX_NUMBER = 2 ** 31 - 1
+
 /** The verbs about layers. */
 export const createLayerVerbs = (ground: FunctionsGround) => {
   const { db, codes, limits } = ground
@@ -47,6 +50,12 @@ export const createLayerVerbs = (ground: FunctionsGround) => {
       eq(functionLayers.account, scope.account),
       eq(functionLayers.region, scope.region),
       isNull(functionLayerVersions.deletedAt),
+    )
+  const withNumber = (name: string, number: number, scope: Scope) =>
+    and(
+      there(scope),
+      eq(functionLayers.name, name),
+      Math.abs(number) > MAX_NUMBER ? sql`false` : eq(functionLayerVersions.number, number),
     )
   const fits = ({ runtime, architecture }: LayerFilter) =>
     and(
@@ -61,9 +70,7 @@ export const createLayerVerbs = (ground: FunctionsGround) => {
       .innerJoin(functionCodes, eq(functionCodes.id, functionLayerVersions.codeId))
 
   const find = async (tx: Database, name: string, number: number, scope: Scope) => {
-    const [row] = await select(tx).where(
-      and(there(scope), eq(functionLayers.name, name), eq(functionLayerVersions.number, number)),
-    )
+    const [row] = await select(tx).where(withNumber(name, number, scope))
     if (row === undefined) throw noSuchResource()
     return row
   }
@@ -117,9 +124,7 @@ export const createLayerVerbs = (ground: FunctionsGround) => {
     /** Functions that have it keep it; one that isn't there is as good as one that was removed. */
     async remove(name: string, number: number, caller: Caller): Promise<void> {
       const removed = await db.transaction(async (tx) => {
-        const [row] = await select(tx).where(
-          and(there(caller), eq(functionLayers.name, name), eq(functionLayerVersions.number, number)),
-        )
+        const [row] = await select(tx).where(withNumber(name, number, caller))
         if (row === undefined) return undefined
         await tx
           .update(functionLayerVersions)

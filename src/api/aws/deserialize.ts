@@ -26,6 +26,13 @@ const members = (json: unknown): Record<string, unknown> => {
   return json as Record<string, unknown>
 }
 
+/** The text, unless nothing could keep it: a database takes no NUL, and half of a surrogate pair is no character. */
+export const checkText = (text: string): string => {
+  if (text.includes("\0") || !text.isWellFormed())
+    throw wrongType("A string contains U+0000 or half of a surrogate pair, which cannot be stored")
+  return text
+}
+
 /** An own member, `undefined` for what is left out, `null`, or inherited. */
 const own = (json: Record<string, unknown>, name: string) =>
   Object.hasOwn(json, name) ? (json[name] ?? undefined) : undefined
@@ -38,7 +45,7 @@ export const deserialize = (shape: Shape, json: unknown): unknown => {
   switch (shape.kind) {
     case "string":
       if (typeof json !== "string") throw cannotBe(json, "String")
-      return json
+      return checkText(json)
     case "integer":
       if (typeof json !== "number") throw cannotBe(json, "Integer")
       if (!Number.isSafeInteger(json)) throw wrongType("DECIMAL_VALUE can not be converted to Integer")
@@ -63,7 +70,7 @@ export const deserialize = (shape: Shape, json: unknown): unknown => {
       return Object.fromEntries(
         Object.entries(members(json))
           .filter(([, value]) => value !== null)
-          .map(([key, value]) => [key, deserialize(shape.value, value)]),
+          .map(([key, value]) => [checkText(key), deserialize(shape.value, value)]),
       )
     case "structure": {
       const given = members(json)

@@ -1,6 +1,7 @@
 import type { Context } from "hono"
 import type { UsageReader } from "../../../machines/functions/usage/usage-reader.ts"
 import { validationError } from "../../errors.ts"
+import { checkText } from "../aws/deserialize.ts"
 import { functionsDialect } from "../aws/functions/dialect.ts"
 import { openSignedCall, type ServiceContext } from "../aws/json-service.ts"
 import type { ApiEnv } from "../aws/request-body.ts"
@@ -21,7 +22,7 @@ export const createUsageRoute =
       const text = queryValue(target, "since")
       const since = text === undefined ? Date.now() - DAY_MS : Date.parse(text)
       if (!Number.isFinite(since)) throw validationError("since must be a time in ISO 8601.")
-      const name = decodePiece(target.path.split("/")[4] ?? "")
+      const name = checkText(decodePiece(target.path.split("/")[4] ?? ""))
       return c.json({ items: await usage.read(name, new Date(since), caller) }, 200, { "x-amzn-requestid": requestId })
     } catch (error) {
       return toErrorAnswer(error, functionsDialect, requestId, context.log)

@@ -5,6 +5,7 @@ import type { LogGroup, LogScope } from "../../logs/catalogue.ts"
 import type { LogEvent, StreamChoice } from "../../logs/events.ts"
 import { functionGroup, imageGroup } from "../../logs/names.ts"
 import { behind, parsePosition, positionAt, toPositionText, type Position } from "../../logs/position.ts"
+import { checkText } from "../aws/deserialize.ts"
 import { openSignedCall, type ServiceContext } from "../aws/json-service.ts"
 import { microvmsDialect } from "../aws/microvms/service.ts"
 import type { ApiEnv } from "../aws/request-body.ts"
@@ -24,8 +25,8 @@ export const createGroupLogRoute =
       const { caller, target } = await openSignedCall(c, context, ["torpor", "lambda"], requestId)
       const follow = queryValue(target, "follow") === "1"
       const from = parseFrom(target)
-      const group = await findGroup(archive, queryValue(target, "name") ?? "", caller)
-      const streams = await chooseStreams(archive, group, queryValue(target, "stream"))
+      const group = await findGroup(archive, textValue(target, "name") ?? "", caller)
+      const streams = await chooseStreams(archive, group, textValue(target, "stream"))
       const wanted = { groupId: group.id, streams, from }
       return jsonLinesAnswer(c, { requestId, follow, closing }, async function* (signal) {
         const events = follow
@@ -42,6 +43,11 @@ export const createGroupLogRoute =
       return toErrorAnswer(error, microvmsDialect, requestId, context.log)
     }
   }
+
+const textValue = (target: Target, name: string): string | undefined => {
+  const text = queryValue(target, name)
+  return text === undefined ? undefined : checkText(text)
+}
 
 const toLine = (event: LogEvent) => ({
   id: toPositionText(event),

@@ -18,12 +18,14 @@ export const eventConfigInput = structure(eventConfig)
 export const qualifiedInput = structure(ofQualifier)
 export const pagedInput = structure({ ...ofFunction, ...page(50) })
 
-const headers = list(string({ min: 0, max: 1024 }), { min: 0, max: 100 })
+/** It becomes a part of an HTTP header. */
+const headerText = (min: number, max: number) => string({ min, max, pattern: "[\\x20-\\x7e]*" })
+const headers = list(headerText(0, 1024), { min: 0, max: 100 })
 const cors = structure({
   AllowCredentials: optional(boolean()),
   AllowHeaders: optional(headers),
-  AllowMethods: optional(list(string({ min: 0, max: 6 }), { min: 0, max: 6 })),
-  AllowOrigins: optional(list(string({ min: 1, max: 253 }), { min: 0, max: 100 })),
+  AllowMethods: optional(list(headerText(0, 6), { min: 0, max: 6 })),
+  AllowOrigins: optional(list(headerText(1, 253), { min: 0, max: 100 })),
   ExposeHeaders: optional(headers),
   MaxAge: optional(integer({ min: 0, max: 86_400 })),
 })

@@ -8,8 +8,8 @@ import { recordChange } from "../../history.ts"
 import type { Caller, Page, PageRequest, Scope } from "../../resources.ts"
 import type { Database } from "../../vm-row.ts"
 import type { FunctionsGround } from "../ground.ts"
-import { functionArn, type FunctionReference } from "../names.ts"
-import { conflict, noSuchResource, notFound } from "../refusals.ts"
+import { functionArn, parseVersion, type FunctionReference } from "../names.ts"
+import { conflict, invalid, noSuchResource, notFound } from "../refusals.ts"
 import { findFunction, findVersion, lockFunction, type FunctionRow } from "../rows.ts"
 
 type UrlRow = typeof functionUrls.$inferSelect
@@ -49,6 +49,8 @@ export const createUrlVerbs = ({ db, changes }: Pick<FunctionsGround, "db" | "ch
       request: UrlRequest & { readonly authType: UrlRow["authType"] },
       caller: Caller,
     ): Promise<FunctionUrl> {
+      if (asked.qualifier !== undefined && parseVersion(asked.qualifier) !== undefined)
+        throw invalid("A function URL is for a function or an alias; versions and $LATEST cannot have one.")
       const created = await db.transaction(async (tx) => {
         await lockFunction(tx, asked, caller)
         const owner = await ownerOf(tx, asked, caller)

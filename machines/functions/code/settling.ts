@@ -7,6 +7,7 @@ import { randomUUID } from "node:crypto"
 import { and, eq, or } from "drizzle-orm"
 import { functionCodes, functionVersions } from "../../../src/db/functions.ts"
 import type { Log } from "../../../src/log.ts"
+import { createTurns } from "../../building/turns.ts"
 import type { Database } from "../../vm-row.ts"
 import type { FunctionChanges } from "../changes.ts"
 import { zipsOf } from "../definitions.ts"
@@ -36,12 +37,22 @@ export interface SettlingOptions {
   readonly signal: AbortSignal
 }
 
-/** Settles versions, a few at a time. Disposing waits for those at work, which `signal` aborts. */
+/** Reading zips of 250 MB all at once would take the disk from everybody else. */
+const READ_AT_ONCE = 4
+
+/** Settles versions; what is made for one holds up no other. Disposing waits for those at work, which `signal` aborts. */
 export const createSettling = ({ db, hostId, codes, readiness, changes, log, signal }: SettlingOptions): Settling => {
   const atWork = new Set<Promise<void>>()
-  /** Reading zips of 250 MB all at once would take the disk from everybody else. */
-  const lanes: Promise<void>[] = Array.from({ length: 4 }, () => Promise.resolve())
-  let turn = 0
+  const turns = createTurns(READ_AT_ONCE)
+
+  const verify = async (sha256: string) => {
+    const leave = await turns.take(signal)
+    try {
+      await codes.verify(sha256, signal)
+    } finally {
+      leave()
+    }
+  }
 
   /** `null`, or why no environment can be made of the version. */
   const tryOut = async (
@@ -49,7 +60,7 @@ export const createSettling = ({ db, hostId, codes, readiness, changes, log, sig
     sha256: string,
   ): Promise<VersionRow["failure"]> => {
     try {
-      await codes.verify(sha256, signal)
+      await verify(sha256)
     } catch (error) {
       signal.throwIfAborted()
       log.error({ err: error, version: id }, "A function's code cannot be read")
@@ -98,13 +109,9 @@ export const createSettling = ({ db, hostId, codes, readiness, changes, log, sig
   }
 
   const begin = (versionId: string) => {
-    const lane = turn++ % lanes.length
-    const work = (lanes[lane] ?? Promise.resolve())
-      .then(() => settle(versionId))
-      .catch((error: unknown) => {
-        if (!signal.aborted) log.error({ err: error, version: versionId }, "A function could not be settled")
-      })
-    lanes[lane] = work
+    const work = settle(versionId).catch((error: unknown) => {
+      if (!signal.aborted) log.error({ err: error, version: versionId }, "A function could not be settled")
+    })
     atWork.add(work)
     void work.then(() => atWork.delete(work))
   }

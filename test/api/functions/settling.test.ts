@@ -12,11 +12,14 @@ let under: FunctionsUnderTest
 /** Codes of which no disk can be made, and what holds back those that are being made. */
 const broken = new Set<string>()
 let gate = Promise.resolve()
+/** The same for one code alone. */
+const gates = new Map<string, Promise<void>>()
 const prepared: ReadinessOwner[] = []
 beforeAll(async () => {
   under = await startFunctions({}, async (owner) => {
     prepared.push(owner)
     await gate
+    await gates.get(owner.code)
     if (broken.has(owner.code)) throw new NotReady("InvalidZipFileException", "It is no zip after all.")
   })
 })
@@ -126,6 +129,24 @@ describe("A function's settling", () => {
     ])
     await lambda.deleteFunction({ FunctionName: "h" })
     expect(kept()).toBe(1)
+  })
+
+  it("of one function doesn't wait for what takes long to be made for others", async () => {
+    const lambda = under.client()
+    const held = Promise.withResolvers<void>()
+    const names = Array.from({ length: 8 }, (_, index) => `slow-${index}`)
+    for (const name of names) {
+      const code = await codeOf(name)
+      gates.set(hashOf(code), held.promise)
+      await lambda.createFunction(await functionInput(name, { Code: { ZipFile: code } }))
+    }
+    await lambda.createFunction(await functionInput("fast", { Code: { ZipFile: await codeOf("fast") } }))
+    const stateOf = async (FunctionName: string) => (await lambda.getFunctionConfiguration({ FunctionName })).State
+    await expect.poll(() => stateOf("fast")).toBe("Active")
+    expect(await stateOf("slow-0")).toBe("Pending")
+    held.resolve()
+    await under.settling.settled()
+    for (const FunctionName of [...names, "fast"]) await lambda.deleteFunction({ FunctionName })
   })
 
   it("with SnapStart makes a published version's snapshot, and no other's", async () => {

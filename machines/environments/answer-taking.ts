@@ -3,6 +3,7 @@ import { z } from "zod"
 import { unlessAborted } from "../../src/abort.ts"
 import { parseFailureContent, type AnswerFrame } from "../../src/agent/answer-frames.ts"
 import { InvocationEnd } from "../../src/agent/protocol.ts"
+import { wordsOf } from "../../src/words.ts"
 import type { HostAnswer } from "./answer.ts"
 import type { FunctionFailure } from "./environments.ts"
 
@@ -14,6 +15,8 @@ export interface Taken {
 
 /** The guest holds its function to these too. */
 const [MAX_WHOLE_BYTES, MAX_STREAMED_BYTES] = [6_291_556, 200 * 1024 ** 2]
+
+const MAX_ERROR_TYPE_CHARACTERS = 255
 
 const Head = z.object({
   // It is told on in a header.
@@ -59,7 +62,7 @@ export const takeAnswer = async (
         answer.finish()
         break
       case "failure":
-        failure = parseFailureContent(content)
+        failure = toFailure(content)
         answer.finish(failure)
         break
       case "settled":
@@ -69,4 +72,10 @@ export const takeAnswer = async (
   }
   if (end === undefined || !answer.isFinished) throw new Error("The guest ended its answer before it was whole.")
   return { failure, bytes, end }
+}
+
+/** Its name becomes a part of lines and records of ours. */
+const toFailure = (content: Buffer): FunctionFailure => {
+  const { errorType, body } = parseFailureContent(content)
+  return { errorType: wordsOf(errorType, MAX_ERROR_TYPE_CHARACTERS), body }
 }

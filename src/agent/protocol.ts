@@ -43,6 +43,7 @@
  * Paths are of the image's root file system, links in them followed inside it.
  */
 import { z } from "zod"
+import { wordsOf } from "../words.ts"
 import { EVENT_LINE_MAX, FILE_PAGE_MAX } from "./version.ts"
 
 export const ProcessEnd = z.object({
@@ -268,9 +269,16 @@ export interface FunctionSpec {
   readonly isTraining?: boolean
 }
 
+/** A name becomes a part of lines and reasons of the host's. */
+const MAX_FAILURE_NAME_CHARACTERS = 256
+
 /** Whether it came so far; `failed` is the kind of the failure that came before. What was said meanwhile is before the mark `initialised`, or `restored`. */
 export const FunctionStep = z.object({
-  failed: z.string().max(256).nullable(),
+  failed: z
+    .string()
+    .max(MAX_FAILURE_NAME_CHARACTERS)
+    .transform((name) => wordsOf(name, MAX_FAILURE_NAME_CHARACTERS))
+    .nullable(),
   /** Some have registered: its end is theirs to know. */
   hasExtensions: z.boolean(),
 })

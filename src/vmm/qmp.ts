@@ -1,6 +1,10 @@
 import { connect, type Socket } from "node:net"
 import { EventEmitter, once } from "node:events"
 import { z } from "zod"
+import { wordsOf } from "../words.ts"
+
+/** What is shown of a refusal: a guest that broke out of its machine may have written it. */
+const MAX_REASON_CHARACTERS = 1000
 
 /** A command that QEMU refused; `class` and the message are QEMU's own. */
 export class QmpError extends Error {
@@ -8,7 +12,7 @@ export class QmpError extends Error {
   readonly class: string
 
   constructor(command: string, { class: name, desc }: { class: string; desc: string }) {
-    super(`QEMU refused ${command}: ${desc}`)
+    super(`QEMU refused ${command}: ${wordsOf(desc, MAX_REASON_CHARACTERS)}`)
     this.class = name
   }
 }

@@ -71,12 +71,12 @@ describe("QEMU's control channel", () => {
     qmp.close()
   })
 
-  test("says what QEMU refused, in its words", async () => {
+  test("says what QEMU refused, in its words, and on one line", async () => {
     answer = (socket, { id }) =>
-      socket.write(`{"error":{"class":"GenericError","desc":"Invalid parameter 'x'"},"id":${id}}\r\n`)
+      socket.write(`{"error":{"class":"GenericError","desc":"Invalid parameter 'x'\\n\\u0000"},"id":${id}}\r\n`)
     const qmp = await openQmp(path, never)
     const refused = qmp.execute("migrate-incoming")
-    await expect(refused).rejects.toThrow("QEMU refused migrate-incoming: Invalid parameter 'x'")
+    await expect(refused).rejects.toThrow(String.raw`QEMU refused migrate-incoming: Invalid parameter 'x'\u000a\u0000`)
     await expect(refused).rejects.toBeInstanceOf(QmpError)
     qmp.close()
   })

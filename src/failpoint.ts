@@ -10,6 +10,8 @@ export const failpoints = [
   "wake: loaded",
   "wake: consumed",
   "build: step begun",
+  "snapshot: initialised",
+  "snapshot: written",
 ] as const
 export type Failpoint = (typeof failpoints)[number]
 

@@ -6,6 +6,7 @@ import { randomUUID } from "node:crypto"
 import { chmod, chown, mkdir, open, rename } from "node:fs/promises"
 import { join } from "node:path"
 import { vms } from "../../../src/db/schema.ts"
+import { failpoint } from "../../../src/failpoint.ts"
 import { fileSizes, sumOf } from "../../../src/file-sizes.ts"
 import { vmFiles } from "../../disks.ts"
 import type { Definition } from "../../functions/definition.ts"
@@ -63,8 +64,10 @@ export const makeSnapshot = async (
     // Of one that was asked for, its version waits.
     if (!isAsked(definition)) await live.vm.giveWay(true)
     const initMs = await initialiseIn(host, session, live, signal)
+    failpoint("snapshot: initialised")
     const { incarnation } = live
     await sleepInto(live, host.directoryOf(vmId), directory, laid, signal)
+    failpoint("snapshot: written")
     const sizes = await fileSizes(directory)
     // The others are names of disks that are there anyway.
     const bytes = sumOf([...sizes].filter(([name]) => !name.endsWith(".raw")).map(([, size]) => size))

@@ -25,6 +25,14 @@ export const throttled = (reason: ThrottleReason, retryAfterSeconds = RETRY_AFTE
 export const unavailable = (message: string) =>
   new ServiceError("ServiceException", 500, message, {}, { "retry-after": String(RETRY_AFTER_SECONDS) })
 
+/** 409: a published version's snapshot is being made. */
+export const snapshotNotReady = () =>
+  new ServiceError(
+    "SnapStartNotReadyException",
+    409,
+    "Lambda is initializing your function. It will be ready to invoke once your function state becomes ACTIVE.",
+  )
+
 /** 409: it cannot be invoked as it is. */
 export const notInvocable = (state: string) =>
   conflict(`The operation cannot be performed at this time. The function is currently in the following state: ${state}`)

@@ -7,7 +7,7 @@ import type { Definition } from "../definition.ts"
 import { LATEST, parseVersion, type FunctionReference } from "../names.ts"
 import { functionNotFound } from "../rows.ts"
 import type { DefinitionCache } from "./definition-cache.ts"
-import { notInvocable } from "./refusals.ts"
+import { notInvocable, snapshotNotReady } from "./refusals.ts"
 
 export interface Resolved {
   readonly definition: Definition
@@ -25,6 +25,7 @@ const prepare = (db: Database) => {
       versionId: functionVersions.id,
       revisionId: functionVersions.revisionId,
       state: functionVersions.state,
+      hasSnapshot: sql<boolean>`${functionVersions.number} > 0 and ${functionVersions.settings} @> '{"snapStart": true}'`,
     })
     .from(functions)
     .leftJoin(functionAliases, and(eq(functionAliases.functionId, functions.id), eq(functionAliases.name, qualifier)))
@@ -59,6 +60,7 @@ export const createResolution = (db: Database, definitions: DefinitionCache) => 
     const version = parseVersion(qualifier) ?? null
     const [found] = await query.execute({ account, region, name, qualifier, version, random })
     if (found === undefined) throw absent()
+    if (found.state === "Pending" && found.hasSnapshot) throw snapshotNotReady()
     if (found.state !== "Active") throw notInvocable(found.state)
     const definition = await definitions.of(found.versionId, found.revisionId)
     if (definition === undefined) throw absent()

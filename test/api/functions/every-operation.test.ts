@@ -30,7 +30,7 @@ const foreign: Record<string, string> = {
   "RequestTooLarge|SerializedRequestEntityTooLarge": "the service itself answers RequestEntityTooLargeException",
   "ResourceNotReady|ServiceQuotaExceeded|UnsupportedMediaType": "nothing here is in such a state",
   RecursiveInvocation: "loops are AWS services' own, none of which is here",
-  SnapStart: "where a snapshot does not do, an Init does",
+  "SnapStartException|SnapStartRegeneration|SnapStartTimeout": "where a snapshot does not do, an Init does",
   "ServiceException|TooManyRequests|InvalidParameterValue|LambdaServiceException": "of every operation",
 }
 
@@ -64,6 +64,7 @@ const invocation = {
   gives: {
     InvalidRequestContent: { Payload: "{" },
     ResourceConflict: ofHeld,
+    SnapStartNotReady: { FunctionName: "snapped", Qualifier: "1" },
     TooManyRequests: { FunctionName: "quiet" },
   },
 }
@@ -85,8 +86,8 @@ const rows: Record<string, Row> = {
   InvokeAsync: {
     ok: { ...app, InvokeArgs: "{}" },
     gives: { InvalidRequestContent: { InvokeArgs: "{" } },
-    // It waits until the function can be invoked.
-    never,
+    // It waits until the function can be invoked; only a published version's snapshot is waited for.
+    never: [...never, "SnapStartNotReady"],
   },
   ListProvisionedConcurrencyConfigs: { ok: kept },
   GetProvisionedConcurrencyConfig: {
@@ -188,14 +189,14 @@ const statuses = new Map(
 )
 
 let under: FunctionsUnderTest
-/** A function of 129 MB is not prepared before. */
+/** A function of 129 MB is not prepared before, and no snapshot made. */
 const holding = Promise.withResolvers<void>()
 let events: OpenEvents
 let lambda: Lambda
 let stranger: Lambda
 beforeAll(async () => {
-  under = await startFunctions({ codeBytes: CODE_BYTES, aliases: 2 }, ({ settings }) =>
-    settings.memoryMiB === 129 ? holding.promise : Promise.resolve(),
+  under = await startFunctions({ codeBytes: CODE_BYTES, aliases: 2 }, ({ settings, optimised }) =>
+    settings.memoryMiB === 129 || optimised !== undefined ? holding.promise : Promise.resolve(),
   )
   const { db, hostId, changes, invoking } = under
   events = await openEvents({
@@ -216,6 +217,8 @@ beforeAll(async () => {
   const publish = async (name: string) => lambda.createFunction(await functionInput(name, { Publish: true }))
   for (const name of ["app", "kept", "other", "quiet", "spare"]) await publish(name)
   await lambda.createFunction({ ...(await functionInput("large")), Code: large })
+  const SnapStart = { ApplyOn: "PublishedVersions" } as const
+  await lambda.createFunction(await functionInput("snapped", { SnapStart }))
   await under.settling.settled()
   await lambda.putFunctionConcurrency({ FunctionName: "quiet", ReservedConcurrentExecutions: 0 })
   await lambda.createAlias({ ...app, Name: "live", FunctionVersion: "1" })
@@ -231,7 +234,8 @@ beforeAll(async () => {
   await lambda.addPermission({ ...app, ...statement, StatementId: "there" })
   for (const LayerName of ["words", "spare"]) await lambda.publishLayerVersion({ LayerName, Content: small })
   await lambda.addLayerVersionPermission({ ...words, ...ofLayer, StatementId: "there" })
-  // The last: it is in others' way.
+  // The last: they are in others' way.
+  await lambda.publishVersion({ FunctionName: "snapped" })
   await lambda.createFunction({ ...(await functionInput("held")), MemorySize: 129 })
 })
 afterAll(async () => {

@@ -6,6 +6,7 @@ import { findDefinition } from "../../../machines/functions/definitions.ts"
 import { diskOwners } from "../../../machines/functions/disks/disk-owners.ts"
 import { functionVersions } from "../../../src/db/functions.ts"
 import { createSecrets } from "../../../src/secrets.ts"
+import { refusalOf } from "../api-under-test.ts"
 import { codeOf, functionInput, startFunctions, type FunctionsUnderTest } from "./functions-under-test.ts"
 
 let under: FunctionsUnderTest
@@ -163,6 +164,12 @@ describe("A function's settling", () => {
     expect(await lambda.publishVersion({ FunctionName: "s" })).toMatchObject({
       State: "Pending",
       SnapStart: { ApplyOn: "PublishedVersions", OptimizationStatus: "Off" },
+    })
+    expect(await refusalOf(lambda.invoke({ FunctionName: "s", Qualifier: "1" }))).toMatchObject({
+      name: "SnapStartNotReadyException",
+      status: 409,
+      message:
+        "Lambda is initializing your function. It will be ready to invoke once your function state becomes ACTIVE.",
     })
     held.resolve()
     await under.settling.settled()

@@ -9,7 +9,8 @@ import {
   type LambdaClient,
 } from "@aws-sdk/client-lambda"
 import { afterAll, beforeAll, expect, test } from "vitest"
-import { startTestDaemon, type TestDaemon } from "../../fixtures/daemon.ts"
+import type { Failpoint } from "../../../src/failpoint.ts"
+import { processesOf, startTestDaemon, type TestDaemon } from "../../fixtures/daemon.ts"
 import { deploy, invoke, openLambda } from "../../fixtures/functions.ts"
 
 const CODE = `
@@ -126,12 +127,33 @@ test("A snapshot that is spoilt is removed, and costs an Init", async () => {
   await lambda.send(new DeleteFunctionCommand({ FunctionName: "slow" }))
 }, 900_000)
 
-test("A version that is published with SnapStart begins with a restore, and tells an Init that fails", async () => {
+/** The daemon dies at a point of what it does already, or will do next, and another follows. */
+const dieAt = async (point: Failpoint, act?: () => Promise<unknown>) => {
+  lambda.destroy()
+  await daemon.restart("SIGKILL", { TORPOR_FAIL_AT: point })
+  lambda = await openLambda(daemon)
+  await Promise.all([act?.(), daemon.ended])
+}
+
+test("A version that is published with SnapStart begins with a restore, though daemons died while its snapshot was made, and tells an Init that fails", async () => {
   const SnapStart = { ApplyOn: "PublishedVersions" } as const
-  const more = { Handler: "app.handler", Timeout: 60, SnapStart, Publish: true }
+  const more = { Handler: "app.handler", Timeout: 60, SnapStart }
   await deploy(lambda, "asked", "python3.13", { "app.py": CODE.replace("sleep(3)", "sleep(0)") }, more)
+  const asked = () => lambda.send(new PublishVersionCommand({ FunctionName: "asked" }))
+  await dieAt("snapshot: initialised", asked)
+  // The next daemon makes it unasked, and dies when all but its row is there.
+  await dieAt("snapshot: written")
+  const unfinished = snapshots()
+  expect(unfinished.length).toBe(1)
+  lambda.destroy()
+  await daemon.restart("SIGKILL")
+  lambda = await openLambda(daemon)
   const version = { FunctionName: "asked", Qualifier: "1" }
   await waitUntilFunctionActiveV2({ client: lambda, maxWaitTime: 300, minDelay: 1, maxDelay: 1 }, version)
+  expect(snapshots().length).toBe(1)
+  expect(snapshots()).not.toEqual(unfinished)
+  expect(processesOf(daemon.hostId.slice(0, 8))).toEqual([])
+  expect(readdirSync(join(daemon.directory, "vms"))).toEqual([])
   const { payload, log } = await invoke(lambda, "asked", { n: 1 }, { Qualifier: "1" })
   expect(payload, log).toMatchObject({ events: [1], hooks: ["before", "after"], type: "snap-start" })
   expect(log).toMatch(/\tRestore Duration: [\d.]+ ms\t/)

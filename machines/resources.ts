@@ -163,16 +163,25 @@ export interface Images {
 export interface StorageUse {
   /**
    * `bases`: the memory and own disks of images. `layers`: what build steps made. `caches`: what `RUN --mount=type=cache` keeps.
-   * `registry`: what was fetched of base images. `boots`: booted guests that builds are launched from.
+   * `registry`: what was fetched of base images. `boots`: booted guests that builds are launched from. `runtimes`: the memory of
+   * functions' runtimes. `function-disks`: functions' code and layers. `function-snapshots`: the memory of functions' versions.
    */
-  readonly kind: "bases" | "layers" | "caches" | "registry" | "boots"
+  readonly kind:
+    | "bases"
+    | "layers"
+    | "caches"
+    | "registry"
+    | "boots"
+    | "runtimes"
+    | "function-disks"
+    | "function-snapshots"
   readonly count: number
   readonly bytes: number
   /** What of it nothing that is there needs. */
   readonly reclaimableBytes: number
 }
 
-/** The disk that images and builds take on this host, whoever's they are. */
+/** The disk that images, builds and functions take on this host, whoever's they are. */
 export interface ImageStorage {
   usage(): Promise<StorageUse[]>
   /** Removes what nothing needs that is there: the next builds do it again. Answers what went. */

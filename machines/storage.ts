@@ -1,39 +1,61 @@
 import { rm } from "node:fs/promises"
 import { join } from "node:path"
+import { eq } from "drizzle-orm"
 import type { OpenRegistry } from "../images/registry/open-registry.ts"
+import { runtimeBases } from "../src/db/functions.ts"
 import { fileSizes, sumOf } from "../src/file-sizes.ts"
 import type { BootSnapshots } from "./building/boot-snapshots.ts"
 import type { LayerCache } from "./building/layer-cache.ts"
-import type { ImageStorage } from "./resources.ts"
+import { snapshotDirectory } from "./environments/snapshots/version-snapshots.ts"
+import type { ImageStorage, StorageUse } from "./resources.ts"
+import type { VmHost } from "./vm.ts"
 
 export interface ImageStorageOptions {
+  readonly host: Pick<VmHost, "db" | "hostId">
   readonly dataDirectory: string
   readonly layers: LayerCache
   readonly registry: Pick<OpenRegistry, "usage" | "prune">
   readonly snapshots: BootSnapshots
 }
 
-/** The rooms of a data directory and its cache that grow with images and builds. */
-export const createImageStorage = ({ dataDirectory, ...options }: ImageStorageOptions): ImageStorage => {
+/** Files below directories of things, a directory each: how many things, and their bytes. */
+const useOf = (kind: StorageUse["kind"], files: readonly (readonly [string, number])[]): StorageUse => ({
+  kind,
+  count: new Set(files.map(([file]) => file.split("/")[0])).size,
+  bytes: sumOf(files.map(([, bytes]) => bytes)),
+  reclaimableBytes: 0,
+})
+
+/** The rooms of a data directory and its cache that grow with images, builds and functions. */
+export const createImageStorage = ({ host, dataDirectory, ...options }: ImageStorageOptions): ImageStorage => {
   const { layers, registry, snapshots } = options
   const caches = join(dataDirectory, "caches")
 
   return {
     async usage() {
-      const bases = await fileSizes(join(dataDirectory, "bases"))
+      const { db, hostId } = host
+      const rows = await db.select().from(runtimeBases).where(eq(runtimeBases.hostId, hostId))
+      const ofRuntimes = new Set(rows.map(({ baseId }) => baseId))
+      const bases = Map.groupBy(await fileSizes(join(dataDirectory, "bases")), ([file]) =>
+        ofRuntimes.has(file.split("/")[0] ?? ""),
+      )
+      const disks = await fileSizes(join(dataDirectory, "functions/disks"))
+      const versions = await fileSizes(snapshotDirectory(dataDirectory))
       const kept = await fileSizes(caches)
       const cacheBytes = sumOf(kept.values())
       return [
-        {
-          kind: "bases",
-          count: new Set([...bases.keys()].map((file) => file.split("/")[0])).size,
-          bytes: sumOf(bases.values()),
-          reclaimableBytes: 0,
-        },
+        useOf("bases", bases.get(false) ?? []),
         { kind: "layers", ...(await layers.usage()) },
         { kind: "caches", count: kept.size, bytes: cacheBytes, reclaimableBytes: cacheBytes },
         { kind: "registry", ...(await registry.usage()) },
         { kind: "boots", ...(await snapshots.usage()) },
+        useOf("runtimes", bases.get(true) ?? []),
+        useOf("function-disks", [...disks]),
+        // Disks that a snapshot's VM has are names of those above.
+        useOf(
+          "function-snapshots",
+          [...versions].filter(([file]) => !file.endsWith(".raw")),
+        ),
       ]
     },
     async prune() {

@@ -338,7 +338,7 @@ export const startDaemon = async (
         urlSuffix: `lambda-url.${config.domain}${edge.port === 443 ? "" : `:${edge.port}`}`,
       },
       archive: logs.archive,
-      storage: createImageStorage({ dataDirectory: data.path, layers, registry, snapshots }),
+      storage: createImageStorage({ host, dataDirectory: data.path, layers, registry, snapshots }),
       tokenKeys,
       health: () => Promise.resolve({ ok: true, accelerator: verdict.accelerator }),
       metrics,

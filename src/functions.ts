@@ -107,6 +107,7 @@ export const openFunctionRooms = async (
       make: (definition, directory, within) => makeSnapshot(making, definition, directory, within),
       changes,
       isCurrent: async ({ versionId, id }) => (await definitionOf(versionId))?.id === id,
+      metrics,
       ...toSnapshotLimits(config),
     }),
   )

@@ -235,7 +235,7 @@ export const commands: Readonly<Record<string, Command>> = {
     run: async (input) => (await import("./functions/list.ts")).list(input),
   },
   "images df": {
-    summary: "show what images and builds take on the daemon's disk",
+    summary: "show what images, builds and functions take on the daemon's disk",
     description: ["Reclaimable is what nothing that is there needs: `torpor images prune` removes it."],
     options: { json: { what: "print it as one JSON array" } },
     examples: { "torpor images df": "for people", "torpor images df --json": "for programs, in bytes" },

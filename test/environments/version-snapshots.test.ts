@@ -5,6 +5,7 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { eq } from "drizzle-orm"
 import { pino } from "pino"
+import { Registry } from "prom-client"
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest"
 import { mayHaveSnapshot } from "../../machines/environments/snapshots/choice.ts"
 import { openSnapshots, type SnapshotsOptions } from "../../machines/environments/snapshots/open-snapshots.ts"
@@ -55,6 +56,7 @@ const open = async (
   const gone = new Set(more.gone)
   const changes = createFunctionChanges()
   const ledger = createLedger(1000)
+  const registry = new Registry()
   if (more.bookedMiB !== undefined) ledger.reserve("another", more.bookedMiB)
   const snapshots = await openSnapshots({
     db,
@@ -62,6 +64,7 @@ const open = async (
     dataDirectory,
     changes,
     isCurrent: ({ versionId }) => Promise.resolve(!gone.has(versionId)),
+    metrics: registry,
     policy: { isAutomatic: true, minInitMs: 1000 },
     limits: { maxBytes: (more.MiB ?? 100) * 1024 ** 2, unusedMs: 86_400_000, maxBookedShare: 0.5 },
     make:
@@ -78,7 +81,7 @@ const open = async (
     await snapshots.settled()
     return snapshots.of(definition, base)
   }
-  return { ...snapshots, made, gone, changes, initialise }
+  return { ...snapshots, made, gone, changes, registry, initialise }
 }
 const files = () => readdir(snapshotDirectory(dataDirectory))
 const rows = async () => (await database.db.select().from(versionSnapshots)).map(({ id }) => id).toSorted()
@@ -209,6 +212,44 @@ describe("A snapshot is removed", () => {
     ])
     expect((await files()).toSorted()).toEqual(await rows())
   })
+})
+
+test("What becomes of snapshots is counted", async () => {
+  const tries = { made: 0 }
+  const make = async (_: Definition, directory: string): Promise<MadeSnapshot> => {
+    if (++tries.made > 1) throw new Error("Its Init failed")
+    await mkdir(directory)
+    return { baseId, vmId: randomUUID(), incarnation: 1, bytes: 1000, initMs: 5000 }
+  }
+  await using snapshots = await open({ make })
+  const snapshot = given(await snapshots.initialise(inNode("f")))
+  const failing = inNode("g")
+  for (let n = 0; n < 3; n++) await snapshots.initialise(failing)
+  snapshots.restored(snapshot, 100)
+  snapshots.failed(snapshot, new Error("once"))
+  await snapshots.settled()
+  const counted = async () => (await snapshots.registry.metrics()).match(/^torpor_.*$/gm)
+  const counts = [
+    'torpor_function_snapshots_made_total{outcome="made"} 1',
+    'torpor_function_snapshots_made_total{outcome="failed"} 2',
+    'torpor_function_snapshot_restores_total{outcome="restored"} 1',
+  ]
+  expect(await counted()).toEqual([
+    "torpor_function_snapshots 1",
+    "torpor_function_snapshot_bytes 1000",
+    ...counts,
+    'torpor_function_snapshot_restores_total{outcome="failed"} 1',
+    "torpor_function_snapshots_given_up_total 1",
+  ])
+  snapshots.broke(snapshot, new Error("twice"))
+  await snapshots.settled()
+  expect(await counted()).toEqual([
+    "torpor_function_snapshots 0",
+    "torpor_function_snapshot_bytes 0",
+    ...counts,
+    'torpor_function_snapshot_restores_total{outcome="failed"} 2',
+    "torpor_function_snapshots_given_up_total 2",
+  ])
 })
 
 test("The next daemon goes on with those that are of use, and removes what an unfinished one left", async () => {

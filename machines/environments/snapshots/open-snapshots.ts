@@ -7,6 +7,7 @@
  */
 import { randomUUID } from "node:crypto"
 import { rm } from "node:fs/promises"
+import type { Registry as Metrics } from "prom-client"
 import { unlessAborted } from "../../../src/abort.ts"
 import { untilReleased } from "../../../src/capacity/release.ts"
 import { messageOf } from "../../../src/errors.ts"
@@ -18,6 +19,7 @@ import type { VmHost } from "../../vm.ts"
 import type { Database } from "../../vm-row.ts"
 import { HostFull } from "../environments.ts"
 import { estimate, estimateOf, isAsked, isWorthwhile, mayHaveSnapshot, type SnapshotPolicy } from "./choice.ts"
+import { createSnapshotMetrics } from "./metrics.ts"
 import type { MadeSnapshot } from "./snapshot-making.ts"
 import { openSnapshotStore, type SnapshotStoreOptions } from "./snapshot-store.ts"
 import { snapshotDirectory, type VersionSnapshot, type VersionSnapshots } from "./version-snapshots.ts"
@@ -32,6 +34,7 @@ export interface SnapshotsOptions {
   /** Whether a version is what this definition says, at this moment. */
   readonly isCurrent: (subject: Pick<Definition, "versionId" | "id">) => Promise<boolean>
   readonly policy: SnapshotPolicy
+  readonly metrics: Metrics
   readonly limits: Pick<SnapshotStoreOptions, "maxBytes" | "unusedMs"> & {
     /** How much of the host's memory may be booked when a VM is begun for one that nobody has asked for. */
     readonly maxBookedShare: number
@@ -62,6 +65,7 @@ export const openSnapshots = async (options: SnapshotsOptions): Promise<OpenSnap
   const { hostId, ledger, log } = host
   const directory = snapshotDirectory(options.dataDirectory)
   const store = await openSnapshotStore({ db, hostId, directory, ...limits, log })
+  const metrics = createSnapshotMetrics(options.metrics, store.all)
   const closing = new AbortController()
   const turns = createTurns(1)
   /** By definition. */
@@ -87,6 +91,7 @@ export const openSnapshots = async (options: SnapshotsOptions): Promise<OpenSnap
   const giveUp = (definitionId: string, failures: number) => {
     givenUp.delete(definitionId)
     givenUp.set(definitionId, failures)
+    if (failures >= MAX_FAILURES) metrics.givenUp()
     const [eldest] = givenUp.keys()
     if (givenUp.size > MAX_GIVEN_UP && eldest !== undefined) givenUp.delete(eldest)
   }
@@ -112,8 +117,10 @@ export const openSnapshots = async (options: SnapshotsOptions): Promise<OpenSnap
       const isKept = await store.add({ ...row, restoreMs: null, failures: 0, usedAt: new Date() })
       if (!isKept) throw new Error(`It is larger than all may be: ${made.bytes} bytes`)
       const ms = Math.round(performance.now() - startedAt)
+      metrics.making("made")
       log.info({ function: name, version, snapshot: id, ...made, ms }, "A function has a snapshot")
     } catch (error) {
+      if (!closing.signal.aborted && !(error instanceof HostFull)) metrics.making("failed")
       await rm(to, { recursive: true, force: true })
       throw error
     }
@@ -201,6 +208,7 @@ export const openSnapshots = async (options: SnapshotsOptions): Promise<OpenSnap
       if (store.of(definition.id) === undefined) await unlessAborted(begin(definition, makeAsked), signal)
     },
     restored({ id, definitionId }, ms) {
+      metrics.restoring("restored")
       restoreMs = estimate(restoreMs, ms)
       const known = store.of(definitionId)
       if (known?.id !== id) return
@@ -213,6 +221,7 @@ export const openSnapshots = async (options: SnapshotsOptions): Promise<OpenSnap
       remove(known, `Restores take longer than the Init, which took ${known.initMs} ms`)
     },
     failed({ id, definitionId }, error) {
+      metrics.restoring("failed")
       log.warn({ err: error, snapshot: id }, NOT_RESTORED)
       const known = store.of(definitionId)
       if (known?.id !== id) return
@@ -222,6 +231,7 @@ export const openSnapshots = async (options: SnapshotsOptions): Promise<OpenSnap
       else work(store.note(known, { failures }), "The failure of a function's snapshot could not be noted")
     },
     broke({ id, definitionId }, error) {
+      metrics.restoring("failed")
       log.warn({ err: error, snapshot: id }, NOT_RESTORED)
       const known = store.of(definitionId)
       if (known?.id === id) reject(known, error)

@@ -1,4 +1,4 @@
-/** `torpor images df` and `torpor images prune`: what images and builds take on the daemon's disk. */
+/** `torpor images df` and `torpor images prune`: what images, builds and functions take on the daemon's disk. */
 import type { StorageUse } from "../../../machines/resources.ts"
 import { withClient } from "../client.ts"
 import type { CommandInput } from "../commands.ts"
@@ -12,6 +12,9 @@ const NAMES: Readonly<Record<StorageUse["kind"], string>> = {
   caches: "caches of RUN --mount",
   registry: "base images' layers",
   boots: "booted guests",
+  runtimes: "runtimes' memory",
+  "function-disks": "functions' code and layers",
+  "function-snapshots": "functions' memory",
 }
 
 export const df = async ({ config, print, signal, options }: CommandInput): Promise<number> =>

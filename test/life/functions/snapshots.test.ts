@@ -1,4 +1,5 @@
 /** Versions' snapshots in real virtual machines: an Init that takes long is done once for all environments that follow. */
+import { execFileSync } from "node:child_process"
 import { readdirSync, truncateSync } from "node:fs"
 import { join } from "node:path"
 import {
@@ -9,6 +10,7 @@ import {
   type LambdaClient,
 } from "@aws-sdk/client-lambda"
 import { afterAll, beforeAll, expect, test } from "vitest"
+import type { StorageUse } from "../../../machines/resources.ts"
 import type { Failpoint } from "../../../src/failpoint.ts"
 import { processesOf, startTestDaemon, type TestDaemon } from "../../fixtures/daemon.ts"
 import { deploy, invoke, openLambda } from "../../fixtures/functions.ts"
@@ -41,6 +43,8 @@ interface Said {
   readonly type: string
   readonly stream: string
 }
+
+const TORPOR = new URL("../../../src/cli/torpor", import.meta.url).pathname
 
 let daemon: TestDaemon
 /** Of environments of `slow`, by their Inits. */
@@ -154,6 +158,14 @@ test("A version that is published with SnapStart begins with a restore, though d
   expect(snapshots()).not.toEqual(unfinished)
   expect(processesOf(daemon.hostId.slice(0, 8))).toEqual([])
   expect(readdirSync(join(daemon.directory, "vms"))).toEqual([])
+
+  const environment = { ...process.env, TORPOR_DATA_DIR: daemon.directory, TORPOR_API_PORT: String(daemon.apiPort) }
+  const usage = JSON.parse(
+    execFileSync(TORPOR, ["images", "df", "--json"], { encoding: "utf8", env: environment }),
+  ) as StorageUse[]
+  const counts = new Map(usage.map(({ kind, count, bytes }) => [kind, bytes > 0 ? count : 0]))
+  // The code of three functions, and the file that all `/tmp` begin as.
+  expect(counts).toEqual(new Map([...counts, ["runtimes", 1], ["function-disks", 4], ["function-snapshots", 1]]))
   const { payload, log } = await invoke(lambda, "asked", { n: 1 }, { Qualifier: "1" })
   expect(payload, log).toMatchObject({ events: [1], hooks: ["before", "after"], type: "snap-start" })
   expect(log).toMatch(/\tRestore Duration: [\d.]+ ms\t/)

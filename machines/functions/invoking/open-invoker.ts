@@ -144,11 +144,13 @@ export const openInvoker = async (options: InvokerOptions): Promise<OpenInvoker>
     const { functionId, version } = definition
     const accountShares = await shares.of(definition.scope)
     try {
-      const leave = concurrency.enter({ scope: definition.scope, functionId, reserved, shares: accountShares })
+      const asked = { scope: definition.scope, functionId, reserved, shares: accountShares }
+      const permit = await concurrency.enter(asked, signal)
       try {
         checkRate(resolved)
         const { answer, head, free } = await place(request, definition, signal)
-        void free.then(leave)
+        answer.end.then(permit.answered, () => {})
+        void free.then(permit.leave)
         return {
           executedVersion: version,
           contentType: head?.contentType ?? "application/json",
@@ -158,7 +160,7 @@ export const openInvoker = async (options: InvokerOptions): Promise<OpenInvoker>
           settled: answer.settled,
         }
       } catch (error) {
-        leave()
+        permit.leave()
         throw error
       }
     } catch (error) {

@@ -249,6 +249,26 @@ describe("The invoker", () => {
     ).settled
   })
 
+  it("lets a caller who waits for each answer have one place", async () => {
+    const settling = Promise.withResolvers<void>()
+    await using invoking = await open({ settles: () => settling.promise })
+    const name = await create()
+    const lambda = functions.client()
+    await lambda.putFunctionConcurrency({ FunctionName: name, ReservedConcurrentExecutions: 1 })
+    const answered = async () => {
+      const invoked = await invoking.invoke(name)
+      await textOf(invoked.body)
+      await invoked.end
+    }
+    await answered()
+    const next = answered()
+    await functions.db.select().from(functionVersions)
+    settling.resolve()
+    await next
+    expect(invoking.environments.made.length).toBe(1)
+    await lambda.deleteFunctionConcurrency({ FunctionName: name })
+  })
+
   it("throttles functions without a share at what the others leave of the account", async () => {
     const gate = Promise.withResolvers<void>()
     const limits = { concurrentExecutions: 12 }

@@ -42,6 +42,8 @@ export interface MemoryOptions {
   handler?: MemoryHandler
   /** What a start waits for, and may fail of. */
   init?: (definition: Definition, initialization: InitializationType) => Promise<{ initFailure?: string } | void>
+  /** What an event's end waits for, after its answer. */
+  settles?: () => Promise<void>
   /** Those that an earlier daemon has left. */
   idle?: readonly Environment[]
 }
@@ -105,7 +107,7 @@ export const createMemoryEnvironments = (options: MemoryOptions = {}) => {
           return response.failure
         })
         const settled = wholly.then(
-          () => {},
+          () => options.settles?.(),
           () => {},
         )
         wholly.catch(() => body.end())

@@ -1,6 +1,7 @@
 /**
  * One request and its answer, whatever version of HTTP the client speaks. The passes between a client's connection and a guest's know
- * nothing else of either: proxy/entrance makes exchanges, proxy/guest carries them into a VM.
+ * nothing else of either: proxy/entrance makes exchanges, proxy/guest carries them into a VM. What changes about one is asked by calls:
+ * V8 keeps the accessors of a single object, and all that they see, until it collects the whole heap.
  */
 import type { IncomingHttpHeaders } from "node:http"
 import type { Readable } from "node:stream"
@@ -24,13 +25,13 @@ export interface Exchange {
   /** What came behind the body; empty until it has ended. */
   trailers(): IncomingHttpHeaders
   /** The client's side is closed, after the whole answer or before. */
-  readonly isOver: boolean
+  isOver(): boolean
   onOver(listener: () => void): void
   readonly protocol: Protocol
   /** Said in the answer's head: from then on nothing else can be answered. */
-  readonly status: number | undefined
+  status(): number | undefined
   /** The answer went out whole. */
-  readonly isAnsweredWhole: boolean
+  isAnsweredWhole(): boolean
   /** Tells a client that waits to be asked (`Expect: 100-continue`) that its body is wanted. */
   askForBody(): void
   /** Passes on an answer before the answer: 102, 103. */
@@ -76,7 +77,7 @@ export const tlsOf = (socket: TLSSocket | undefined): Tls => ({
 export const goneSignal = (exchange: Exchange): AbortSignal => {
   const gone = new AbortController()
   const abort = () => gone.abort(new Error("The client gave up"))
-  if (exchange.isOver) abort()
+  if (exchange.isOver()) abort()
   else exchange.onOver(abort)
   return gone.signal
 }

@@ -66,7 +66,7 @@ export const createServe = (options: PassOptions): Serve => {
 
   /** Answers somebody who was not let in: whoever doesn't read it has no token whose limits would count it. */
   const answerInstead = (exchange: Exchange, answer: EdgeAnswer) => {
-    if (exchange.isOver) return
+    if (exchange.isOver()) return
     exchange.answerInstead(answer)
     const unread = setTimeout(() => exchange.breakOff(), idleTimeoutSeconds * 1000)
     exchange.onOver(() => clearTimeout(unread))
@@ -87,12 +87,12 @@ export const createServe = (options: PassOptions): Serve => {
     }
     const admitted = await admit(head, claim, router, tokens)
     // Nobody is woken, nothing is sent for one that left.
-    if (exchange.isOver) return
+    if (exchange.isOver()) return
     const { address, open } = await hold(exchange, admitted)
     try {
-      if (exchange.isOver) return
+      if (exchange.isOver()) return
       const meter = metrics.begin(admitted.target.vmId, exchange.protocol)
-      exchange.onOver(() => meter.end(exchange.status))
+      exchange.onOver(() => meter.end(exchange.status()))
       const wantsHttp2 = asksForHttp2(head.headers)
       prepareRequest(head.headers, { host: head.host, remoteAddress: remoteAddress ?? "", requestId })
       const { vmId } = admitted.target
@@ -114,7 +114,7 @@ export const createServe = (options: PassOptions): Serve => {
     try {
       await pass(exchange, toClaim, send)
     } catch (error) {
-      if (exchange.isOver) return
+      if (exchange.isOver()) return
       exchange.discardBody()
       const { head, requestId } = exchange
       const answer = toAnswer(codeOf(error, requestId), requestId, head.headers.accept)

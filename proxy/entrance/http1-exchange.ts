@@ -45,15 +45,15 @@ export const createHttp1Exchange = (
     body: request,
     hasBody: headers["transfer-encoding"] !== undefined || Number(headers["content-length"] ?? 0) > 0,
     trailers: () => request.trailers,
-    get isOver() {
+    isOver() {
       return response.closed
     },
     onOver: (listener) => void listeners.push(listener),
     protocol: "http/1.1",
-    get status() {
+    status() {
       return response.headersSent ? response.statusCode : undefined
     },
-    get isAnsweredWhole() {
+    isAnsweredWhole() {
       return response.writableFinished
     },
     askForBody() {

@@ -34,15 +34,15 @@ export const createHttp2Exchange = (
     body: stream,
     hasBody,
     trailers: () => trailers,
-    get isOver() {
+    isOver() {
       return stream.closed || stream.destroyed
     },
     onOver: (listener) => void stream.once("close", listener),
     protocol: "h2",
-    get status() {
+    status() {
       return stream.headersSent ? Number(stream.sentHeaders[":status"]) : undefined
     },
-    get isAnsweredWhole() {
+    isAnsweredWhole() {
       // A client may take its request back with no error (undici does): Node then ends what we would have written.
       return stream.writableFinished && !stream.aborted && stream.rstCode === NGHTTP2_NO_ERROR
     },

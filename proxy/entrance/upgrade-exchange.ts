@@ -26,16 +26,16 @@ export const createUpgradeExchange = (
     body: request,
     hasBody: false,
     trailers: () => ({}),
-    get isOver() {
+    isOver() {
       return socket.destroyed
     },
     onOver: (listener) => void socket.once("close", listener),
     protocol: "websocket",
-    get status() {
-      return isAgreed() ? 101 : answered?.status
+    status() {
+      return isAgreed() ? 101 : answered?.status()
     },
-    get isAnsweredWhole() {
-      return answered?.isAnsweredWhole ?? false
+    isAnsweredWhole() {
+      return answered?.isAnsweredWhole() ?? false
     },
     askForBody() {},
     inform() {},

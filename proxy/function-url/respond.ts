@@ -26,7 +26,7 @@ export const respond = async (
     ? await toStreamedAnswer(invoked, rules, offering)
     : await takeAnswer(invoked, rules, holding)
   if (isConfigured(cors)) applyCors(answer.headers, cors, exchange.head.headers.origin)
-  if (!exchange.isOver) send(exchange, answer, offering)
+  if (!exchange.isOver()) send(exchange, answer, offering)
 }
 
 /** Takes a response whole: only then is it known how it went. */

@@ -61,14 +61,14 @@ export const createServeUrl = (serving: UrlServing) => {
       target.authType === "AWS_IAM" ? await signatures.open(head.method, head.path, head.headers) : undefined
     if (target.authType === "AWS_IAM" ? confirm === undefined : !target.allows(undefined)) throw forbidden()
     if (Number(head.headers["content-length"] ?? 0) > MAX_BODY_BYTES) throw tooLarge(MAX_BODY_BYTES)
-    if (exchange.isOver) return
+    if (exchange.isOver()) return
     const leave = enter(exchange, target)
     const holding = held.open(target.id)
     let invoked: UrlInvoked | undefined
     try {
       const meter = metrics.beginUrl(target.isStreamed ? "streamed" : "buffered", exchange.protocol)
       exchange.onOver(() => {
-        meter.end(exchange.status)
+        meter.end(exchange.status())
         // The invocation goes on; what it answers goes nowhere.
         invoked?.body.destroy()
       })
@@ -78,7 +78,7 @@ export const createServeUrl = (serving: UrlServing) => {
         : Buffer.alloc(0)
       const signer = confirm?.(createHash("sha256").update(body).digest("hex"))
       if (signer !== undefined && !target.allows(signer)) throw forbidden()
-      if (exchange.isOver) return
+      if (exchange.isOver()) return
       const at = new Date()
       const traceId = traceOf(head.headers, at)
       const payload = toEvent({ exchange, urlId: target.id, signer, traceId, body, at })
@@ -86,7 +86,7 @@ export const createServeUrl = (serving: UrlServing) => {
       meter.carried("in", body.length)
       invoked = await target.invoke({ requestId, traceId, payload }, goneSignal(exchange))
       holding.release()
-      if (exchange.isOver) return
+      if (exchange.isOver()) return
       const rules = { method: head.method, requestId, traceId, maxHeaderBytes }
       const offering = {
         idleMs,
@@ -96,7 +96,7 @@ export const createServeUrl = (serving: UrlServing) => {
       await respond(exchange, target, invoked, { rules, holding, offering })
       await over(exchange)
     } finally {
-      if (exchange.status === undefined || exchange.isOver) invoked?.body.destroy()
+      if (exchange.status() === undefined || exchange.isOver()) invoked?.body.destroy()
       holding.release()
       leave()
     }
@@ -116,7 +116,7 @@ export const createServeUrl = (serving: UrlServing) => {
   }
 
   const refuse = (exchange: Exchange, error: unknown, cors: FunctionUrlTarget["cors"]) => {
-    if (exchange.isOver) return
+    if (exchange.isOver()) return
     exchange.discardBody()
     const { name, answer } = toRefusal(error, exchange)
     metrics.refused(name)
@@ -151,6 +151,6 @@ export const createServeUrl = (serving: UrlServing) => {
 
 const over = (exchange: Exchange) =>
   new Promise<void>((resolve) => {
-    if (exchange.isOver) resolve()
+    if (exchange.isOver()) resolve()
     else exchange.onOver(resolve)
   })

@@ -49,7 +49,7 @@ export const endsWithHead = (status: number, method: string) => method === "HEAD
 
 /** Passes on the `count`th answer before the answer (102, 103); false when the application sends them without end. */
 export const inform = (exchange: Exchange, count: number, status: number, headers: IncomingHttpHeaders): boolean => {
-  if (count <= MAX_INFORMED && status > 101 && exchange.status === undefined && !exchange.isOver)
+  if (count <= MAX_INFORMED && status > 101 && exchange.status() === undefined && !exchange.isOver())
     exchange.inform(status, prepareTrailers(headers))
   return count <= MAX_TAKEN
 }

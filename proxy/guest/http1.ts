@@ -33,7 +33,7 @@ export const sendHttp1 = (
 
     const fail = (cause: unknown) => {
       // Once there is an answer, its end says how it went; destroying its request would drop what of it waits to be read.
-      if (exchange.status !== undefined || exchange.isOver) return
+      if (exchange.status() !== undefined || exchange.isOver()) return
       outgoing?.destroy()
       reject(new AttemptError(cause, outgoing?.reusedSocket ?? false))
     }
@@ -46,14 +46,14 @@ export const sendHttp1 = (
       }
     }
     exchange.onOver(() => {
-      if (!exchange.isAnsweredWhole) outgoing?.destroy()
+      if (!exchange.isAnsweredWhole()) outgoing?.destroy()
       body.once("close", onOver)
       outgoing?.once("close", onOver)
       onOver()
     })
 
     const onAnswer = (answer: IncomingMessage) => {
-      if (exchange.isOver) return
+      if (exchange.isOver()) return
       try {
         exchange.answer(toAnswerOfNode(answer, head.method, requestId))
         if (isEventStream(answer.headers)) onEndless()
@@ -73,7 +73,7 @@ export const sendHttp1 = (
         .once("socket", (socket) => made.once("close", meterSocket(socket, meter)))
         .once("response", onAnswer)
         .once("close", () => {
-          if (exchange.status !== undefined && !body.readableEnded) exchange.discardBody()
+          if (exchange.status() !== undefined && !body.readableEnded) exchange.discardBody()
         })
         .on("information", ({ statusCode, headers }) => {
           if (!inform(exchange, ++informed, statusCode, headers))

@@ -37,7 +37,7 @@ export const sendHttp2 = (
       })
       .once("response", (answered, flags) => {
         const { ":status": status = 0, ...answerHeaders } = answered
-        if (exchange.isOver) return
+        if (exchange.isOver()) return
         prepareAnswer(answerHeaders, requestId)
         stream.on("data", (chunk: Buffer) => meter.carried("out", chunk.length))
         try {
@@ -59,14 +59,14 @@ export const sendHttp2 = (
       .once("wantTrailers", () => stream.sendTrailers(prepareTrailers(exchange.trailers())))
       .on("error", (error) => (failure ??= error))
       .once("close", () => {
-        if (exchange.status === undefined && !exchange.isOver)
+        if (exchange.status() === undefined && !exchange.isOver())
           reject(new AttemptError(failure ?? new Error(`The application reset the stream (${stream.rstCode})`), false))
         // The rest of a body that the application doesn't want goes nowhere.
         if (hasBody && !body.readableEnded) exchange.discardBody()
         resolve()
       })
     exchange.onOver(() => {
-      if (!exchange.isAnsweredWhole) stream.close(NGHTTP2_CANCEL)
+      if (!exchange.isAnsweredWhole()) stream.close(NGHTTP2_CANCEL)
     })
     if (hasBody) body.on("data", (chunk: Buffer) => meter.carried("in", chunk.length)).pipe(stream)
   })

@@ -27,7 +27,7 @@ export const sendRequest: SendRequest = async (exchange_, at, pool) => {
     else {
       const { isTls, isHttp2 } = await speech
       // Its end is past: nobody would ever tell the attempt of it.
-      if (exchange.isOver) return
+      if (exchange.isOver()) return
       await sendAs({ isTls, isHttp2: isHttp2 || (at.wantsHttp2 && !isTls) }, exchange, at, pool)
     }
   } catch (error) {
@@ -54,7 +54,7 @@ const tryHttp1 = async (exchange: Exchange, at: Place, pool: Pool): Promise<void
   } catch (error) {
     if (!(error instanceof AttemptError)) throw error
     const speech = pool.isDropped || isUnreachable(error) ? HTTP1 : await speechOf(pool.speech, at)
-    if (speech === HTTP1 || exchange.isOver || pool.isDropped) throw error
+    if (speech === HTTP1 || exchange.isOver() || pool.isDropped) throw error
     // It took none of it for a request.
     await sendAs(speech, exchange, at, pool)
   }
@@ -73,7 +73,7 @@ const withoutBody = async (
     await sendBodiless(exchange, at, { ...options, maxRestMs: isRepeatable ? Infinity : REST_MS })
   } catch (error) {
     const isStale = error instanceof AttemptError && error.isStale
-    if (!isStale || !isRepeatable || pool.isDropped || exchange.isOver) throw error
+    if (!isStale || !isRepeatable || pool.isDropped || exchange.isOver()) throw error
     await sendBodiless(exchange, at, { ...options, maxRestMs: 0 })
   }
 }

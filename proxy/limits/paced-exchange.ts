@@ -5,7 +5,7 @@ import type { Paces } from "./limits.ts"
 
 /** The same exchange, whose bodies keep to a pace. */
 export const paceExchange = (exchange: Exchange, { toGuest, toClient }: Paces): Exchange =>
-  // Its getters stay what they are: they tell of the client's side.
+  // All else of it stays what it is.
   Object.create(exchange, {
     body: { value: exchange.hasBody ? pace(exchange.body, toGuest) : exchange.body },
     answer: {

@@ -37,16 +37,16 @@ export const sendBodiless = (
     const fail = (cause: unknown) => {
       sent.cut()
       // Once there is an answer, the end of its body says how it went.
-      if (exchange.status === undefined && !exchange.isOver) reject(new AttemptError(cause, connection.isReused))
+      if (exchange.status() === undefined && !exchange.isOver()) reject(new AttemptError(cause, connection.isReused))
     }
     const pass = (answer: AnswerHead, whole: Buffer | undefined) => {
-      if (exchange.isOver) return
+      if (exchange.isOver()) return
       exchange.answer(toGuestAnswer(answer, head.method, requestId, body ?? whole ?? Buffer.alloc(0), () => trailers))
       if (isEventStream(answer.headers)) onEndless()
     }
 
     exchange.onOver(() => {
-      if (!exchange.isAnsweredWhole) sent.cut()
+      if (!exchange.isAnsweredWhole()) sent.cut()
       resolve()
     })
     const sent = connection.send(text, head.method, {

@@ -8,6 +8,7 @@
  *
  * A log is kept if it was created. What is written to one that wasn't goes nowhere.
  */
+import { EventEmitter } from "node:events"
 import { and, eq, isNull, sql } from "drizzle-orm"
 import type { PostgresJsDatabase } from "drizzle-orm/postgres-js"
 import { logs } from "../db/schema.ts"
@@ -16,7 +17,7 @@ import { createLogArchive, type LogArchive } from "./archive.ts"
 import type { Subscribe } from "./follow.ts"
 import { createLog } from "./groups.ts"
 import type { LogAddress } from "./names.ts"
-import { createLogReader, type LogReader } from "./reader.ts"
+import { createLogReader, type LogReader, type OnChange } from "./reader.ts"
 import { createRetention } from "./retention.ts"
 import { createLogWriter, type LogWriter } from "./writer.ts"
 
@@ -56,18 +57,16 @@ export const createLogs = (options: LogsOptions): Logs => {
   const { db, hostId } = options
   const writers = new Set<LogWriter>()
   const retention = createRetention(options)
-  /** Who waits for a log to change. */
-  const changes = new Map<string, PromiseWithResolvers<void>>()
+  /** Emits the id of a log that has changed. */
+  const changes = new EventEmitter().setMaxListeners(0)
   const listeners = new Set<(id: string) => void>()
   const announce = (id: string) => {
     for (const listener of listeners) listener(id)
-    changes.get(id)?.resolve()
-    changes.delete(id)
+    changes.emit(id)
   }
-  const changed = (id: string): Promise<void> => {
-    const change = changes.get(id) ?? Promise.withResolvers()
-    changes.set(id, change)
-    return change.promise
+  const onChange: OnChange = (id, listener) => {
+    changes.on(id, listener)
+    return () => void changes.off(id, listener)
   }
 
   const subscribe: Subscribe = (onWritten) => {
@@ -91,7 +90,7 @@ export const createLogs = (options: LogsOptions): Logs => {
       writers.add(writer)
       return writer
     },
-    reader: (id) => createLogReader(db, id, () => changed(id)),
+    reader: (id) => createLogReader(db, id, onChange),
     async end(id) {
       await db
         .update(logs)

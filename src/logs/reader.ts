@@ -11,11 +11,14 @@ export interface LogReader {
   more(from: number, signal: AbortSignal): Promise<boolean>
 }
 
+/** Calls the listener whenever a log has changed, until what it returns is called. */
+export type OnChange = (id: string, listener: () => void) => () => void
+
 /** Chunks in memory at once, of 64 KiB at most. */
 const CHUNKS_PER_READ = 4
 
-/** Reads one log, kept or not; `changed` resolves when it has changed from now. */
-export const createLogReader = (db: LogDatabase, id: string, changed: () => Promise<void>): LogReader => {
+/** Reads one log, kept or not. */
+export const createLogReader = (db: LogDatabase, id: string, onChange: OnChange): LogReader => {
   const chunksFrom = (line: number) =>
     db
       .select()
@@ -60,18 +63,23 @@ export const createLogReader = (db: LogDatabase, id: string, changed: () => Prom
     async more(from, signal) {
       for (;;) {
         // Before the look: what changes after it is not missed.
-        const change = changed()
-        const [row] = await db
-          .select({
-            endedAt: logs.endedAt,
-            lines: sql<number>`(select coalesce(max(first_line + lines), 0)::int from log_chunks where log_id = ${id})`,
-          })
-          .from(logs)
-          .where(eq(logs.id, id))
-        if (row === undefined) return false
-        if (row.lines > from) return true
-        if (row.endedAt !== null) return false
-        await unlessAborted(change, signal)
+        const change = Promise.withResolvers<void>()
+        const stopListening = onChange(id, change.resolve)
+        try {
+          const [row] = await db
+            .select({
+              endedAt: logs.endedAt,
+              lines: sql<number>`(select coalesce(max(first_line + lines), 0)::int from log_chunks where log_id = ${id})`,
+            })
+            .from(logs)
+            .where(eq(logs.id, id))
+          if (row === undefined) return false
+          if (row.lines > from) return true
+          if (row.endedAt !== null) return false
+          await unlessAborted(change.promise, signal)
+        } finally {
+          stopListening()
+        }
       }
     },
   }

@@ -6,6 +6,7 @@ import { registerHost } from "../../src/db/identity.ts"
 import { logChunks, logGroups, logs as logTable } from "../../src/db/schema.ts"
 import type { LogEntry } from "../../src/logs/entry.ts"
 import { createLogs, type LogLimits, type Logs } from "../../src/logs/logs.ts"
+import { createLogReader } from "../../src/logs/reader.ts"
 import { positionAt } from "../../src/logs/position.ts"
 import { openTestDatabase, type TestDatabase } from "../db/database.ts"
 
@@ -205,6 +206,22 @@ describe("Who follows a log", () => {
     const waiting = logs.reader(id).more(0, abort.signal)
     abort.abort(new Error("gone"))
     await expect(waiting).rejects.toThrow("gone")
+  })
+
+  test("is forgotten once they are answered or aborted, however many logs they followed", async () => {
+    let listening = 0
+    const reader = createLogReader(database.db, id, () => {
+      listening += 1
+      return () => void (listening -= 1)
+    })
+    const abort = new AbortController()
+    const waiting = reader.more(0, abort.signal)
+    expect(listening).toBe(1)
+    abort.abort(new Error("gone"))
+    await expect(waiting).rejects.toThrow("gone")
+    await logs.end(id)
+    expect(await reader.more(0, signal)).toBe(false)
+    expect(listening).toBe(0)
   })
 })
 

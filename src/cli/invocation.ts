@@ -61,14 +61,23 @@ const find = (
     ),
   )
   const names = Object.keys(group)
-  if (names.length === 0) throw new UsageError(refusal(`There is no command '${first}'`, first, commands, "torpor"))
+  if (names.length === 0) throw new UsageError(noCommand(first, commands))
   if (second === "" || second.startsWith("-")) {
     if (asksForGroup) return { name: first, rest }
     throw new UsageError(
-      `\`torpor ${first}\` wants one of ${names.join(", ")} behind it: see \`torpor ${first} --help\`.`,
+      `\`torpor ${first}\` is not whole without ${names.map((name) => `'${name}'`).join(" or ")}: see \`torpor ${first} --help\`.`,
     )
   }
   throw new UsageError(refusal(`There is no command '${first} ${second}'`, second, group, `torpor ${first}`))
+}
+
+/** `ls` alone is taken for the end of `functions ls`. */
+const noCommand = (word: string, commands: Commands): string => {
+  const whole = Object.keys(commands).find((name) => name.endsWith(` ${word}`))
+  const what = `There is no command '${word}'`
+  return whole === undefined
+    ? refusal(what, word, commands, "torpor")
+    : `${what}: did you mean '${whole}'? See \`torpor --help\`.`
 }
 
 /** The options and arguments of a command; when only help is asked for, nothing that is missing is missed. */

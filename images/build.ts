@@ -1,6 +1,7 @@
 /** Executes a step of a plan inside a build VM by way of its agent; it starts no VM itself. */
 import { createHash } from "node:crypto"
-import { AgentError, type AgentClient } from "../src/agent/client.ts"
+import { AgentError } from "../src/agent/agent-error.ts"
+import type { AgentClient } from "../src/agent/client.ts"
 import type { CopySpec, DrivePlace, FileSpec, MountSpec } from "../src/agent/protocol.ts"
 import { failpoint } from "../src/failpoint.ts"
 import { createLines } from "../src/logs/lines.ts"

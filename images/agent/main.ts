@@ -5,27 +5,17 @@ import { readFileSync } from "node:fs"
 import { writeFile } from "node:fs/promises"
 import type { Http2ServerRequest } from "node:http2"
 import { GUEST } from "../../src/net/slot.ts"
-import type {
-  ContextSpec,
-  CopySpec,
-  DirectorySpec,
-  DownloadSpec,
-  DriveSpec,
-  LayersSpec,
-  ProcessSpec,
-  UnpackSpec,
-} from "../../src/agent/protocol.ts"
 import { AGENT_PROTOCOL } from "../../src/agent/version.ts"
+import { createCallServer, type CallHandlers } from "./call-server.ts"
 import { unpackContext } from "./context.ts"
 import { copyIntoImage } from "./copy.ts"
 import { download } from "./download.ts"
 import { mountDrive, pathOnDrive, unmountDrive } from "./drives.ts"
 import { createFileRoutes } from "./file-routes.ts"
 import { unpackCode } from "./function-code.ts"
-import { createFunctionRoutes } from "./functions/routes.ts"
+import { createFunctionCalls } from "./functions/function-calls.ts"
 import { IMAGE_ROOT, makeDirectory } from "./image-root.ts"
 import { applyLayer, refuseDevices } from "./layer.ts"
-import { bodyOf } from "./json-body.ts"
 import { untilListening } from "./listening.ts"
 import { openPort } from "./port.ts"
 import { createProcessTable } from "./process-table.ts"
@@ -39,10 +29,14 @@ const tell = openPort("/dev/virtio-ports/torpor.agent")
 const processes = createProcessTable(tell)
 
 /** The thaw helper writes another secret at every restore. */
-const isHost = (request: Http2ServerRequest): boolean => {
-  const expected = Buffer.from(`Bearer ${readFileSync("/run/torpor/secret", "utf8")}`)
-  const given = Buffer.from(request.headers.authorization ?? "")
-  return expected.length > 16 && given.length === expected.length && timingSafeEqual(given, expected)
+const isSecret = (given: Buffer): boolean => {
+  const expected = Buffer.from(readFileSync("/run/torpor/secret", "latin1"), "hex")
+  return expected.length > 0 && given.length === expected.length && timingSafeEqual(given, expected)
+}
+
+const isHost = ({ headers }: Http2ServerRequest): boolean => {
+  const [, secret = ""] = /^Bearer ([0-9a-f]+)$/.exec(headers.authorization ?? "") ?? []
+  return isSecret(Buffer.from(secret, "hex"))
 }
 
 const sendOutput: Handler = async (_, response, url) => {
@@ -59,52 +53,48 @@ const sendOutput: Handler = async (_, response, url) => {
 
 const nameOf = (url: URL) => url.pathname.split("/")[2] ?? ""
 
-const routes: Record<string, Handler> = {
-  "PUT /processes/*": async (request, _, url) => processes.start(nameOf(url), await bodyOf<ProcessSpec>(request)),
-  "DELETE /processes/*": (_, __, url) => processes.end(nameOf(url)),
-  "GET /processes/*/output": sendOutput,
-  "POST /flush": (_, __, url) => processes.flush(url.searchParams.get("mark") ?? ""),
-  "PUT /drives": async (request) => {
-    for (const drive of await bodyOf<readonly DriveSpec[]>(request)) await mountDrive(drive)
+const functions = createFunctionCalls(processes, { address: "127.0.0.1", port: RUNTIME_API_PORT })
+
+const handlers: CallHandlers = {
+  startProcess: ({ name, spec }) => processes.start(name, spec),
+  endProcess: ({ name }) => processes.end(name),
+  flushOutput: ({ mark }) => processes.flush(mark),
+  async mountDrives(drives) {
+    for (const drive of drives) await mountDrive(drive)
   },
-  "DELETE /drives": (_, __, url) => unmountDrive(Number(url.searchParams.get("drive"))),
-  "POST /context": async (request) => unpackContext(await bodyOf<ContextSpec>(request)),
-  "POST /unpack": async (request) => unpackCode(await bodyOf<UnpackSpec>(request)),
-  "POST /download": async (request) => download(await bodyOf<DownloadSpec>(request)),
-  "POST /layers": async (request) => {
-    const { from, count } = await bodyOf<LayersSpec>(request)
+  unmountDrive: ({ drive }) => unmountDrive(drive),
+  unpackContext,
+  unpackCode,
+  download,
+  async applyLayers({ from, count }) {
     for (let layer = 0; layer < count; layer++)
       await applyLayer(`${pathOnDrive(from)}/${layer}`, layer === 0).catch((error: Error) => {
         throw new Error(`layer ${layer + 1} of ${count}: ${error.message}`)
       })
     await refuseDevices()
   },
-  "POST /copy": async (request) => {
-    const spec = await bodyOf<CopySpec>(request)
-    await copyIntoImage(spec, pathOnDrive(spec.from))
-  },
-  "POST /directory": async (request) => {
-    const { path, owner } = await bodyOf<DirectorySpec>(request)
+  copy: (spec) => copyIntoImage(spec, pathOnDrive(spec.from)),
+  async makeDirectory({ path, owner }) {
     const { uid, gid } = await findUser(owner ?? "0:0")
     await makeDirectory(path, uid, gid)
   },
   // `nodev`: a device node in an image is a file, nothing more.
-  "POST /disk/mount": () =>
-    run("mount", ["-t", "ext4", "-o", "nodev,noatime,noinit_itable", "/dev/torpor/root", IMAGE_ROOT]),
-  "POST /disk/freeze": () => run("fsfreeze", ["--freeze", IMAGE_ROOT]),
-  "POST /disk/thaw": () => run("fsfreeze", ["--unfreeze", IMAGE_ROOT]),
-  "POST /settle": async () => {
+  mountDisk: () => run("mount", ["-t", "ext4", "-o", "nodev,noatime,noinit_itable", "/dev/torpor/root", IMAGE_ROOT]),
+  freezeDisk: () => run("fsfreeze", ["--freeze", IMAGE_ROOT]),
+  thawDisk: () => run("fsfreeze", ["--unfreeze", IMAGE_ROOT]),
+  async settle() {
     await run("sync", [])
     await writeFile("/proc/sys/vm/drop_caches", "3")
   },
-  "GET /listening": async (request, _, url) => {
-    const gone = new AbortController()
-    request.once("close", () => gone.abort())
-    await untilListening(Number(url.searchParams.get("port")), gone.signal)
-  },
-  ...createFileRoutes(),
-  ...createFunctionRoutes(processes, { address: "127.0.0.1", port: RUNTIME_API_PORT }),
+  untilListening: ({ port }, call) => untilListening(port, call.signal),
+  ...functions.handlers,
 }
 
-const server = createRouteServer(routes, isHost)
+const streams = createRouteServer({ "GET /processes/*/output": sendOutput, ...createFileRoutes() }, isHost)
+const server = createCallServer({
+  handlers,
+  isSecret,
+  serveEvents: functions.serveEvents,
+  takeOther: (connection) => void streams.emit("connection", connection),
+})
 server.listen(GUEST.agentPort, GUEST.address, () => tell({ event: "hello", protocol: AGENT_PROTOCOL }))

@@ -1,4 +1,4 @@
-/** The agent's HTTP/2: one handler for each method and path, errors as answers in words. */
+/** The agent's HTTP/2, of what is streamed: one handler for each method and path, errors as answers in words. */
 import {
   constants,
   createServer,

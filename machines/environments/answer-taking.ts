@@ -1,7 +1,7 @@
 /** A guest's answer as its frames come: hostile until it has been looked at. */
 import { z } from "zod"
 import { unlessAborted } from "../../src/abort.ts"
-import { parseFailureContent, type AnswerFrame } from "../../src/agent/answer-frames.ts"
+import { parseFailureContent, type AnswerFrame } from "../../src/agent/event-frames.ts"
 import { InvocationEnd } from "../../src/agent/protocol.ts"
 import { wordsOf } from "../../src/words.ts"
 import type { HostAnswer } from "./answer.ts"

@@ -1,6 +1,6 @@
 /** One event of an environment: from the VM's continuing to where its answer is settled. No database is on this way. */
 import { unlessAborted } from "../../src/abort.ts"
-import { AgentError } from "../../src/agent/client.ts"
+import { AgentError } from "../../src/agent/agent-error.ts"
 import { messageOf } from "../../src/errors.ts"
 import type { Ending } from "../vm.ts"
 import { takeAnswer, type Taken } from "./answer-taking.ts"

@@ -1,5 +1,5 @@
 /** The Init phase: extensions and runtime are started, and wait for their first event within its limit. */
-import { AgentError } from "../../src/agent/client.ts"
+import { AgentError } from "../../src/agent/agent-error.ts"
 import { connectionOf, type Session } from "./session.ts"
 
 /** Of environments that nobody waits for: this, or the function's own time where that is longer. */

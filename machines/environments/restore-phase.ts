@@ -1,5 +1,5 @@
 /** The Restore phase: a runtime that was launched from its version's snapshot runs its hooks, and waits for its first event. */
-import { AgentError } from "../../src/agent/client.ts"
+import { AgentError } from "../../src/agent/agent-error.ts"
 import { ownVariablesOf } from "../functions/function-spec.ts"
 import { endPrograms } from "./init-phase.ts"
 import { connectionOf, type Session } from "./session.ts"

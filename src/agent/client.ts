@@ -8,12 +8,13 @@ import {
 import { once } from "node:events"
 import { Readable } from "node:stream"
 import type { z } from "zod"
-import { wordsOf } from "../words.ts"
+import { AgentError, parseJson, refusalFrom } from "./agent-error.ts"
+import { createCaller, openConnection } from "./calls.ts"
 import { createFunctionClient, type FunctionClient } from "./function-client.ts"
 import {
-  FileErrorCode,
   FileList,
   OutputFrame,
+  type Calls,
   type ContextSpec,
   type CopySpec,
   type DirectorySpec,
@@ -25,17 +26,6 @@ import {
   type UnpackSpec,
 } from "./protocol.ts"
 import { COMPLETE_TRAILER, FILE_SIZE_HEADER } from "./version.ts"
-
-/** What the agent refused, in its words: the guest's, so for people and not for decisions. */
-export class AgentError extends Error {
-  override readonly name = "AgentError"
-  /** Of a file that was refused, where its guest gave a reason that we know. */
-  readonly code: FileErrorCode | undefined
-  constructor(message: string, code?: FileErrorCode) {
-    super(message)
-    this.code = code
-  }
-}
 
 export interface WriteFileOptions {
   /** A source that has more is refused, and nothing of it is kept. */
@@ -101,18 +91,23 @@ export interface AgentClient extends FunctionClient {
 const MAX_ANSWER_BYTES = 64 * 1024
 /** A thousand names of control characters, each of which JSON makes six. */
 const MAX_LIST_BYTES = 4 * 1024 * 1024
-const MAX_REFUSAL_CHARACTERS = 2000
 const MAX_FRAME_CHARACTERS = 512 * 1024
 
-/** A client of one life of one guest, over its slot's address; the caller closes it. Connects with its first request. */
+/**
+ * A client of one life of one guest, over its slot's address; the caller closes it. It connects when it is first used: for calls, for a
+ * function's events, and by HTTP/2 for what is streamed.
+ */
 export const createAgentClient = (address: string, port: number, secret: Buffer): AgentClient => {
   let session: ClientHttp2Session | undefined
+  const connection = () => openConnection(address, port, secret)
+  const caller = createCaller(connection)
+  const functions = createFunctionClient(caller, connection)
 
   const request = (
     method: string,
     path: string,
     options: { endStream?: boolean; waitForTrailers?: boolean },
-    signal: AbortSignal | undefined,
+    signal: AbortSignal,
   ): ClientHttp2Stream => {
     if (session === undefined || session.closed || session.destroyed) {
       session = connect(`http://${address}:${port}`, { settings: { enablePush: false } })
@@ -121,61 +116,48 @@ export const createAgentClient = (address: string, port: number, secret: Buffer)
     }
     const stream = session.request(
       { ":method": method, ":path": path, authorization: `Bearer ${secret.toString("hex")}` },
-      signal === undefined ? options : { ...options, signal },
+      { ...options, signal },
     )
     // Whoever waits for it hears of it; an abort that nobody waits for any more is no error.
     stream.on("error", () => {})
     return stream
   }
 
-  const open = (method: string, path: string, body: unknown, signal: AbortSignal): ClientHttp2Stream => {
-    const stream = request(method, path, { endStream: body === undefined }, signal)
-    if (body !== undefined) stream.end(JSON.stringify(body))
-    return stream
-  }
-
   const answered = async (stream: ClientHttp2Stream): Promise<IncomingHttpHeaders> => {
     const headers = await responseOf(stream)
     if (headers[":status"] === 200) return headers
-    throw refusalFrom(await textOf(stream))
+    throw refusalFrom(parseJson(await textOf(stream)))
   }
 
-  const ask = async (method: string, path: string, body: unknown, signal: AbortSignal): Promise<void> => {
-    const stream = open(method, path, body, signal)
-    await answered(stream)
-    await textOf(stream)
+  const open = async (method: string, path: string, signal: AbortSignal) => {
+    const stream = request(method, path, { endStream: true }, signal)
+    return { stream, headers: await answered(stream) }
+  }
+
+  const ask = async <Name extends keyof Calls>(name: Name, params: Calls[Name], signal: AbortSignal): Promise<void> => {
+    await caller.call(name, params, signal)
   }
 
   return {
-    ...createFunctionClient({
-      ask,
-      async text(method, path, body, signal) {
-        const stream = open(method, path, body, signal)
-        await answered(stream)
-        return textOf(stream)
-      },
-      converse: (path) => request("POST", path, { endStream: false }, undefined),
-      answered,
-    }),
-    startProcess: (name, spec, signal) => ask("PUT", `/processes/${name}`, spec, signal),
-    endProcess: (name, signal) => ask("DELETE", `/processes/${name}`, undefined, signal),
-    flushOutput: (mark, signal) => ask("POST", `/flush?mark=${mark}`, {}, signal),
-    mountDrives: (specs, signal) => ask("PUT", "/drives", specs, signal),
-    unmountDrive: (drive, signal) => ask("DELETE", `/drives?drive=${drive}`, undefined, signal),
-    unpackCode: (spec, signal) => ask("POST", "/unpack", spec, signal),
-    download: (spec, signal) => ask("POST", "/download", spec, signal),
-    applyLayers: (spec, signal) => ask("POST", "/layers", spec, signal),
-    unpackContext: (spec, signal) => ask("POST", "/context", spec, signal),
-    copy: (spec, signal) => ask("POST", "/copy", spec, signal),
-    makeDirectory: (spec, signal) => ask("POST", "/directory", spec, signal),
-    mountDisk: (signal) => ask("POST", "/disk/mount", {}, signal),
-    freezeDisk: (signal) => ask("POST", "/disk/freeze", {}, signal),
-    thawDisk: (signal) => ask("POST", "/disk/thaw", {}, signal),
-    settle: (signal) => ask("POST", "/settle", {}, signal),
-    untilListening: (listenPort, signal) => ask("GET", `/listening?port=${listenPort}`, undefined, signal),
+    ...functions,
+    startProcess: (name, spec, signal) => ask("startProcess", { name, spec }, signal),
+    endProcess: (name, signal) => ask("endProcess", { name }, signal),
+    flushOutput: (mark, signal) => ask("flushOutput", { mark }, signal),
+    mountDrives: (specs, signal) => ask("mountDrives", specs, signal),
+    unmountDrive: (drive, signal) => ask("unmountDrive", { drive }, signal),
+    unpackCode: (spec, signal) => ask("unpackCode", spec, signal),
+    download: (spec, signal) => ask("download", spec, signal),
+    applyLayers: (spec, signal) => ask("applyLayers", spec, signal),
+    unpackContext: (spec, signal) => ask("unpackContext", spec, signal),
+    copy: (spec, signal) => ask("copy", spec, signal),
+    makeDirectory: (spec, signal) => ask("makeDirectory", spec, signal),
+    mountDisk: (signal) => ask("mountDisk", {}, signal),
+    freezeDisk: (signal) => ask("freezeDisk", {}, signal),
+    thawDisk: (signal) => ask("thawDisk", {}, signal),
+    settle: (signal) => ask("settle", {}, signal),
+    untilListening: (listenPort, signal) => ask("untilListening", { port: listenPort }, signal),
     async followOutput(name, onData, signal) {
-      const stream = open("GET", `/processes/${name}/output`, undefined, signal)
-      await answered(stream)
+      const { stream } = await open("GET", `/processes/${name}/output`, signal)
       for await (const line of linesOf(stream)) {
         const frame = parsed(OutputFrame, line)
         if ("end" in frame) return frame.end
@@ -185,8 +167,8 @@ export const createAgentClient = (address: string, port: number, secret: Buffer)
       throw new AgentError("The guest ended the output of a process that has not ended")
     },
     async readFile(path, maxBytes, signal) {
-      const stream = open("GET", filesPath(path), undefined, signal)
-      const said = (await answered(stream))[FILE_SIZE_HEADER]
+      const { stream, headers } = await open("GET", filesPath(path), signal)
+      const said = headers[FILE_SIZE_HEADER]
       const size = typeof said === "string" && /^\d{1,16}$/.test(said) ? Number(said) : Infinity
       if (size <= maxBytes) return { size, content: Readable.from(exactly(size, stream), { objectMode: false }) }
       stream.close(http2.NGHTTP2_CANCEL)
@@ -215,12 +197,18 @@ export const createAgentClient = (address: string, port: number, secret: Buffer)
     },
     async listDirectory(path, { limit, after }, signal) {
       const query = { list: "", limit: String(limit), ...(after === undefined ? {} : { after }) }
-      const stream = open("GET", filesPath(path, query), undefined, signal)
-      await answered(stream)
+      const { stream } = await open("GET", filesPath(path, query), signal)
       return parsed(FileList, await textOf(stream, MAX_LIST_BYTES))
     },
-    removeFile: (path, signal) => ask("DELETE", filesPath(path), undefined, signal),
-    close: () => session?.destroy(),
+    async removeFile(path, signal) {
+      const { stream } = await open("DELETE", filesPath(path), signal)
+      await textOf(stream)
+    },
+    close() {
+      caller.close()
+      functions.close()
+      session?.destroy()
+    },
   }
 }
 
@@ -241,14 +229,6 @@ const parsed = <Schema extends z.ZodType>(schema: Schema, text: string): z.infer
   const { data, success } = schema.safeParse(parseJson(text))
   if (!success) throw new AgentError("The guest's answer is malformed")
   return data
-}
-
-const parseJson = (text: string): unknown => {
-  try {
-    return JSON.parse(text)
-  } catch {
-    return undefined
-  }
 }
 
 /** The guest has said how many bytes there are: neither more nor fewer are a file. */
@@ -291,12 +271,4 @@ async function* linesOf(stream: ClientHttp2Stream): AsyncGenerator<string> {
     if (pending.length > MAX_FRAME_CHARACTERS) throw new AgentError("The guest's answer is too large")
     yield* lines
   }
-}
-
-const refusalFrom = (text: string): AgentError => {
-  const { message, code } = (parseJson(text) ?? {}) as { message?: unknown; code?: unknown }
-  return new AgentError(
-    typeof message === "string" ? wordsOf(message, MAX_REFUSAL_CHARACTERS) : "The guest refused without a reason",
-    FileErrorCode.safeParse(code).data,
-  )
 }

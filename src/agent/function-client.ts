@@ -1,6 +1,7 @@
 /** The part of the agent's client that is about a function: its programs' life, and its invocations. */
-import type { ClientHttp2Stream } from "node:http2"
-import { framesOf, toEventFrame, type AnswerFrame } from "./answer-frames.ts"
+import type { Socket } from "node:net"
+import type { Caller } from "./calls.ts"
+import { framesOf, toEventFrame, type AnswerFrame } from "./event-frames.ts"
 import {
   FunctionStep,
   type FailureSpec,
@@ -33,49 +34,38 @@ export interface FunctionClient {
   endFunction(reason: "SPINDOWN" | "TIMEOUT" | "FAILURE", signal: AbortSignal): Promise<void>
 }
 
-/** What the agent's client has to ask with. */
-export interface Asking {
-  ask(method: string, path: string, body: unknown, signal: AbortSignal): Promise<void>
-  text(method: string, path: string, body: unknown, signal: AbortSignal): Promise<string>
-  /** A request that is written to, and whose answer comes, for as long as both live. */
-  converse(path: string): ClientHttp2Stream
-  /** Resolves with the answer's head; rejects when it is a refusal. */
-  answered(stream: ClientHttp2Stream): Promise<unknown>
-}
-
-/** The events' stream, and the answers in it. */
-interface Line {
-  readonly stream: ClientHttp2Stream
-  readonly accepted: Promise<unknown>
+/** The events' connection, and the answers on it. */
+interface EventLine {
+  readonly socket: Socket
   readonly frames: AsyncGenerator<AnswerFrame>
 }
 
-export const createFunctionClient = ({ ask, text, converse, answered }: Asking): FunctionClient => {
-  let line: Line | undefined
+/** `open` makes a further connection to the agent: an answer is read at its reader's pace, and calls have to go on. */
+export const createFunctionClient = (
+  { call }: Pick<Caller, "call">,
+  open: () => Socket,
+): FunctionClient & { close(): void } => {
+  let line: EventLine | undefined
 
-  const openLine = (): Line => {
-    if (line !== undefined && !line.stream.destroyed && !line.stream.closed) return line
-    const stream = converse("/function/events")
-    const accepted = answered(stream)
-    accepted.catch(() => {})
-    return (line = { stream, accepted, frames: framesOf(stream) })
+  const openLine = (): EventLine => {
+    if (line !== undefined && !line.socket.destroyed) return line
+    const socket = open()
+    return (line = { socket, frames: framesOf(socket) })
   }
 
   return {
-    startFunction: (spec, signal) => ask("PUT", "/function", spec, signal),
-    startWaiting: (spec, signal) => ask("PUT", "/function/waiting", spec, signal),
-    endTraining: (signal) => ask("DELETE", "/function/training", undefined, signal),
-    untilInitialised: async (signal) =>
-      FunctionStep.parse(JSON.parse(await text("GET", "/function/initialised", undefined, signal))),
+    startFunction: async (spec, signal) => void (await call("startFunction", spec, signal)),
+    startWaiting: async (spec, signal) => void (await call("startWaiting", spec, signal)),
+    endTraining: async (signal) => void (await call("endTraining", {}, signal)),
+    untilInitialised: async (signal) => FunctionStep.parse(await call("untilInitialised", {}, signal)),
     async *invokeFunction(spec, event, signal) {
       signal.throwIfAborted()
-      const { stream, accepted, frames } = openLine()
-      const giveUp = () => void stream.destroy()
+      const { socket, frames } = openLine()
+      const giveUp = () => void socket.destroy()
       signal.addEventListener("abort", giveUp, { once: true })
       let isSettled = false
       try {
-        stream.write(toEventFrame(JSON.stringify({ ...spec, sentAt: Date.now() } satisfies SentInvocation), event))
-        await accepted
+        socket.write(toEventFrame(JSON.stringify({ ...spec, sentAt: Date.now() } satisfies SentInvocation), event))
         while (!isSettled) {
           const { value, done } = await frames.next()
           if (done) break
@@ -90,10 +80,10 @@ export const createFunctionClient = ({ ask, text, converse, answered }: Asking):
         if (!isSettled) giveUp()
       }
     },
-    restoreFunction: async (spec, signal) =>
-      FunctionStep.parse(JSON.parse(await text("POST", "/function/restore", spec, signal))),
-    failFunction: (spec, signal) => ask("POST", "/function/failure", spec, signal),
-    recordForFunction: (spec, signal) => ask("POST", "/function/record", spec, signal),
-    endFunction: (reason, signal) => ask("DELETE", `/function?reason=${reason}`, undefined, signal),
+    restoreFunction: async (spec, signal) => FunctionStep.parse(await call("restoreFunction", spec, signal)),
+    failFunction: async (spec, signal) => void (await call("failFunction", spec, signal)),
+    recordForFunction: async (spec, signal) => void (await call("recordForFunction", spec, signal)),
+    endFunction: async (reason, signal) => void (await call("endFunction", { reason }, signal)),
+    close: () => line?.socket.destroy(),
   }
 }

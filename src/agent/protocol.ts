@@ -9,42 +9,73 @@
  *     host:  `C <unixNanoseconds>`                                                                                  set the clock, of a guest that was only stopped
  *     guest: `OK` or `ERR <words>`
  * - `agent` port (virtio-serial 2): lines of JSON from the guest only ({@link AgentEvent}); a guest that says nothing costs nothing.
- * - TCP to the guest's agent port: HTTP/2 (prior knowledge), `authorization: Bearer <secret>`, JSON both ways, for all the rest:
- *     PUT    /processes/{name}          {@link ProcessSpec}      starts a named process tree
+ * - TCP to the guest's agent port, for all the rest. A connection begins with the secret of this life, in a frame, and carries {@link Calls} or, by
+ *   event-frames.ts, a function's {@link SentInvocation}s with their events and the answers to them; or it is HTTP/2 (prior knowledge), each
+ *   request with `authorization: Bearer <secret>`, for what is streamed:
  *     GET    /processes/{name}/output                            {@link OutputFrame} lines, from the oldest kept, until it has ended
- *     DELETE /processes/{name}                                   ends it, all of it
- *     POST   /flush?mark=                                        the application's output so far, and then `mark`, are on the agent port
- *     PUT    /drives                    {@link DriveSpec}s       mounts the file systems of further drives
- *     DELETE /drives?drive=                                      unmounts one; refused while anything has it open
- *     POST   /context                   {@link ContextSpec}      unpacks the archive drive into the build context
- *     POST   /unpack                    {@link UnpackSpec}       unpacks zips over each other into a drive, and unmounts it
- *     POST   /download                  {@link DownloadSpec}     fetches a file from the network
- *     POST   /layers                    {@link LayersSpec}       layers of an image become the image
- *     POST   /copy                      {@link CopySpec}         from a drive into the image
- *     POST   /directory                 {@link DirectorySpec}    makes a directory in the image
- *     POST   /disk/mount                                         the image's file system is there: once, in a guest that has just booted
- *     POST   /disk/freeze, /disk/thaw                            the image's file system, around the sealing of a layer
- *     POST   /settle                                             nothing of the build is left in memory
- *     GET    /listening?port=                                    answers when something accepts connections there
  *     GET    /files?path=                                        a file's bytes; how many is said by a header before the first
  *     PUT    /files?path=&max=&mode=&owner=&parents              replaces or makes a file, whole or not at all
  *     DELETE /files?path=                                        removes a file, a link or an empty directory
  *     GET    /files?path=&list&after=&limit=  {@link FileList}   a page of a directory
- *     PUT    /function                  {@link FunctionSpec}     starts the extensions and the runtime, and what they are to find; one at a time
- *     PUT    /function/waiting          {@link ProcessSpec}      starts a runtime that waits for its function; the next that fits takes it
- *     DELETE /function/training                                  the function of training is over; its runtime waits again
- *     GET    /function/initialised      {@link FunctionStep}     answers when runtime and extensions wait for their first event
- *     POST   /function/events           {@link SentInvocation}s with their events, and their answers, by answer-frames.ts, as long as the connection lives
- *     POST   /function/restore          {@link RestoreSpec}      the runtime may go on, after the restore of a snapshot; {@link FunctionStep} when it waits for its first event
- *     POST   /function/failure          {@link FailureSpec}      its time has ended, and so has its invocation
- *     POST   /function/record           {@link RecordSpec}       what the host knows, for the extensions that subscribed
- *     DELETE /function?reason=                                   ends its programs: SPINDOWN, TIMEOUT or FAILURE; answers when none is left
  *
  * Paths are of the image's root file system, links in them followed inside it.
  */
 import { z } from "zod"
 import { wordsOf } from "../words.ts"
 import { EVENT_LINE_MAX, FILE_PAGE_MAX } from "./version.ts"
+
+/** What the host calls, with what; each is answered when it is done, with nothing where nothing else is said. */
+export interface Calls {
+  /** Starts a named process tree. */
+  startProcess: { readonly name: string; readonly spec: ProcessSpec }
+  /** Ends it, all of it. */
+  endProcess: { readonly name: string }
+  /** The applications' output so far, and then the mark, are on the agent port. */
+  flushOutput: { readonly mark: string }
+  /** Mounts the file systems of further drives. */
+  mountDrives: readonly DriveSpec[]
+  /** Refused while anything has it open. */
+  unmountDrive: { readonly drive: number }
+  /** Unpacks the archive drive into the build context. */
+  unpackContext: ContextSpec
+  /** Unpacks zips over each other into a drive, and unmounts it. */
+  unpackCode: UnpackSpec
+  /** Fetches a file from the network. */
+  download: DownloadSpec
+  /** Layers of an image become the image. */
+  applyLayers: LayersSpec
+  /** From a drive into the image. */
+  copy: CopySpec
+  /** Makes a directory in the image. */
+  makeDirectory: DirectorySpec
+  /** The image's file system is there: once, in a guest that has just booted. */
+  mountDisk: Nothing
+  /** The image's file system, around the sealing of a layer. */
+  freezeDisk: Nothing
+  thawDisk: Nothing
+  /** Nothing of the build is left in memory. */
+  settle: Nothing
+  /** Answered when something accepts connections there. */
+  untilListening: { readonly port: number }
+  /** Starts the extensions and the runtime, and what they are to find; one function at a time. */
+  startFunction: FunctionSpec
+  /** Starts a runtime that waits for its function; the next that fits takes it. */
+  startWaiting: ProcessSpec
+  /** The function of training is over; its runtime waits again. */
+  endTraining: Nothing
+  /** {@link FunctionStep}, when runtime and extensions wait for their first event. */
+  untilInitialised: Nothing
+  /** The runtime may go on, after the restore of a snapshot; {@link FunctionStep} when it waits for its first event. */
+  restoreFunction: RestoreSpec
+  /** Its time has ended, and so has its invocation. */
+  failFunction: FailureSpec
+  /** What the host knows, for the extensions that subscribed. */
+  recordForFunction: RecordSpec
+  /** Ends its programs; answered when none is left. */
+  endFunction: { readonly reason: "SPINDOWN" | "TIMEOUT" | "FAILURE" }
+}
+
+type Nothing = Readonly<Record<string, never>>
 
 export const ProcessEnd = z.object({
   code: z.number().int(),

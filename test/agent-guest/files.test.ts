@@ -8,7 +8,8 @@ import { buffer, text } from "node:stream/consumers"
 import { afterEach, beforeEach, describe, expect, test } from "vitest"
 import { createFileRoutes } from "../../images/agent/file-routes.ts"
 import { createRouteServer } from "../../images/agent/route-server.ts"
-import { AgentError, createAgentClient, type AgentClient } from "../../src/agent/client.ts"
+import { AgentError } from "../../src/agent/agent-error.ts"
+import { createAgentClient, type AgentClient } from "../../src/agent/client.ts"
 
 /** The agent's own routes over a directory of this machine, which plays the image: beside it lies what no path may reach. */
 let outside: string

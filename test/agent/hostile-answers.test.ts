@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest"
-import { toFailureContent, type AnswerFrame } from "../../src/agent/answer-frames.ts"
+import { toFailureContent, type AnswerFrame } from "../../src/agent/event-frames.ts"
 import { FunctionStep } from "../../src/agent/protocol.ts"
 import { createAnswer } from "../../machines/environments/answer.ts"
 import { takeAnswer } from "../../machines/environments/answer-taking.ts"

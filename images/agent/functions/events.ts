@@ -1,19 +1,9 @@
-/**
- * A function's events on their way from the host, and their answers on their way back, on one HTTP/2 stream for as long as both sides
- * live: a request for each would cost an emulated processor more than the event. Frames both ways, as answer-frames.ts has them.
- */
+/** A function's events on their way from the host, and their answers on their way back, in frames as event-frames.ts has them. */
 import { once } from "node:events"
-import { constants, type Http2ServerRequest, type Http2ServerResponse } from "node:http2"
+import type { Socket } from "node:net"
 import { setTimeout as sleep } from "node:timers/promises"
-import {
-  EVENT_KIND,
-  FRAME_MAX_BYTES,
-  parseEventContent,
-  toFailureContent,
-  toFrame,
-} from "../../../src/agent/answer-frames.ts"
+import { parseEventContent, toAnswerFrame, toFailureContent } from "../../../src/agent/event-frames.ts"
 import type { InvocationEnd, InvocationSpec, SentInvocation } from "../../../src/agent/protocol.ts"
-import { createFrameReader } from "./frame-reader.ts"
 import type { Answer, AnswerHead } from "./invocation.ts"
 
 /** An event that a function has: its answer, and what is said of its end when the environment may be frozen. */
@@ -26,30 +16,20 @@ export interface Begun {
 const CLOCK_SLACK_MS = 10
 const CLOCK_WAIT_MS = 2000
 
-/** Serves a stream until it is closed; `begin` gives the function an event, and the stream ends where that throws. */
-export const serveEvents = async (
-  request: Http2ServerRequest,
-  response: Http2ServerResponse,
-  begin: (spec: InvocationSpec, payload: Buffer) => Begun,
-): Promise<void> => {
-  const { stream } = response
-  const closed = new Promise<void>((resolve) => stream.once("close", resolve))
-  const fail = () => void (stream.destroyed || stream.close(constants.NGHTTP2_INTERNAL_ERROR))
-  const serve = async (content: Buffer) => {
-    const [words, payload] = parseEventContent(content)
-    const { sentAt, ...spec } = JSON.parse(words) as SentInvocation
-    if (isEarly(sentAt)) await untilClock(sentAt)
-    const { answer, end } = begin(spec, payload)
-    await sendAnswer(answer, response, closed, end)
+/** Serves the events of connections; `begin` gives the function one, and a connection is closed where that throws. */
+export const createEventServer =
+  (begin: (spec: InvocationSpec, payload: Buffer) => Begun) =>
+  (connection: Socket): ((content: Buffer) => void) => {
+    const closed = new Promise<void>((resolve) => connection.once("close", resolve))
+    const serve = async (content: Buffer) => {
+      const [words, payload] = parseEventContent(content)
+      const { sentAt, ...spec } = JSON.parse(words) as SentInvocation
+      if (isEarly(sentAt)) await untilClock(sentAt)
+      const { answer, end } = begin(spec, payload)
+      await sendAnswer(answer, connection, closed, end)
+    }
+    return (content) => void serve(content).catch(() => connection.destroy())
   }
-  const read = createFrameReader(FRAME_MAX_BYTES, (kind, content) => {
-    if (kind !== EVENT_KIND || content === undefined) fail()
-    else serve(content).catch(fail)
-  })
-  response.writeHead(200, { "content-type": "application/octet-stream" })
-  request.on("data", read)
-  await closed
-}
 
 const isEarly = (sentAt: number) => Date.now() < sentAt - CLOCK_SLACK_MS
 
@@ -62,38 +42,39 @@ const untilClock = async (sentAt: number): Promise<void> => {
 /** Every piece as it comes, at the host's pace; when the host has gone the runtime's answer goes nowhere, and it is not held up. */
 const sendAnswer = async (
   answer: Begun["answer"],
-  response: Http2ServerResponse,
+  connection: Socket,
   gone: Promise<void>,
   settled: () => Promise<InvocationEnd>,
 ) => {
-  const { stream } = response
   const send = async (frame: Buffer) => {
-    if (stream.destroyed || response.write(frame)) return
-    await Promise.race([once(response, "drain").catch(() => {}), gone])
+    if (connection.destroyed || connection.write(frame)) return
+    await Promise.race([once(connection, "drain").catch(() => {}), gone])
   }
   const head = await answer.head
   if (head !== undefined && answer.whole !== undefined) await send(toWholeAnswer(head, answer.whole))
   else {
-    if (head !== undefined) await send(toFrame("head", toHead(head)))
+    if (head !== undefined) await send(toAnswerFrame("head", toHead(head)))
     const leave = () => void answer.body.destroy()
-    if (stream.destroyed) leave()
-    stream.once("close", leave)
+    if (connection.destroyed) leave()
+    connection.once("close", leave)
     try {
-      for await (const chunk of answer.body) await send(toFrame("data", chunk as Buffer))
+      for await (const chunk of answer.body) await send(toAnswerFrame("data", chunk as Buffer))
     } catch {
       // Destroyed, with its reader.
     } finally {
-      stream.off("close", leave)
+      connection.off("close", leave)
     }
     const failure = await answer.end
     await send(
-      failure === undefined ? toFrame("done") : toFrame("failure", toFailureContent(failure.errorType, failure.body)),
+      failure === undefined
+        ? toAnswerFrame("done")
+        : toAnswerFrame("failure", toFailureContent(failure.errorType, failure.body)),
     )
   }
-  await send(toFrame("settled", Buffer.from(JSON.stringify(await settled()))))
+  await send(toAnswerFrame("settled", Buffer.from(JSON.stringify(await settled()))))
 }
 
 const toWholeAnswer = (head: AnswerHead, body: Buffer): Buffer =>
-  Buffer.concat([toFrame("head", toHead(head)), toFrame("data", body), toFrame("done")])
+  Buffer.concat([toAnswerFrame("head", toHead(head)), toAnswerFrame("data", body), toAnswerFrame("done")])
 
 const toHead = (head: AnswerHead): Buffer => Buffer.from(JSON.stringify(head))

@@ -4,7 +4,7 @@
  * Frames of a kind, a length and as many bytes. The runtime's:
  * - `N` it waits for an event
  * - `R` its response to the last, and it waits for the next
- * - `E` its error, as answer-frames.ts has failures, and it waits for the next
+ * - `E` its error, as event-frames.ts has failures, and it waits for the next
  * - `X` the same, and it ends itself
  *
  * The agent's is `I`, an event: the length of its head in four bytes, the head as JSON, and the payload.
@@ -12,16 +12,15 @@
 import type { IncomingMessage } from "node:http"
 import type { Socket } from "node:net"
 import type { Duplex } from "node:stream"
-import { parseFailureContent } from "../../../src/agent/answer-frames.ts"
+import { parseFailureContent } from "../../../src/agent/event-frames.ts"
+import { createFrameReader, toFrame, toUInt32 } from "../../../src/agent/frames.ts"
 import { MAX_PAYLOAD_BYTES } from "./body.ts"
-import { createFrameReader } from "./frame-reader.ts"
 import type { InvocationEvent } from "./invocation.ts"
 
 /** Nothing that another client would ask for. */
 const CHANNEL = "torpor.runtime:1"
 
 const [WAITS, RESPONSE, ERROR, LAST_ERROR, EVENT] = [0x4e, 0x52, 0x45, 0x58, 0x49]
-const HEAD_BYTES = 5
 /** An error's kind stands before it. */
 const MAX_FRAME_BYTES = MAX_PAYLOAD_BYTES + 256
 
@@ -81,7 +80,7 @@ export const createChannels = (runtime: ChannelRuntime): Channels => {
       }
       if (kind !== LAST_ERROR) runtime.ask(asking)
     }
-    const read = createFrameReader(MAX_FRAME_BYTES, hear)
+    const read = createFrameReader(() => MAX_FRAME_BYTES, hear)
     const take = (chunk: Buffer) => {
       try {
         read(chunk)
@@ -117,11 +116,5 @@ const toEventFrame = (event: InvocationEvent): Buffer => {
   const { requestId, deadlineMs, functionArn, traceId, clientContext, cognitoIdentity, tenantId, payload } = event
   const head = { requestId, deadlineMs, functionArn, traceId, clientContext, cognitoIdentity, tenantId }
   const words = Buffer.from(JSON.stringify(head))
-  const frame = Buffer.allocUnsafe(HEAD_BYTES + 4 + words.length + payload.length)
-  frame.writeUInt8(EVENT)
-  frame.writeUInt32BE(4 + words.length + payload.length, 1)
-  frame.writeUInt32BE(words.length, HEAD_BYTES)
-  words.copy(frame, HEAD_BYTES + 4)
-  payload.copy(frame, HEAD_BYTES + 4 + words.length)
-  return frame
+  return toFrame(EVENT, toUInt32(words.length), words, payload)
 }

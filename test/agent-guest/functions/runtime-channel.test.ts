@@ -1,9 +1,9 @@
 import { once } from "node:events"
 import { connect, type Socket } from "node:net"
 import { describe, expect, it, onTestFinished } from "vitest"
-import { createFrameReader } from "../../../images/agent/functions/frame-reader.ts"
 import type { RuntimeApi } from "../../../images/agent/functions/runtime-api.ts"
-import { toFailureContent } from "../../../src/agent/answer-frames.ts"
+import { toFailureContent } from "../../../src/agent/event-frames.ts"
+import { createFrameReader } from "../../../src/agent/frames.ts"
 import { ARN, eventOf, openApi, resultOf } from "./program.ts"
 
 const MAX_BYTES = 6_291_556
@@ -34,10 +34,13 @@ const openChannel = (api: RuntimeApi) => {
   const channel = dial(api)
   const events: unknown[] = []
   let isGreeted = false
-  const read = createFrameReader(MAX_BYTES, (kind, content = Buffer.alloc(4)) => {
-    const end = 4 + content.readUInt32BE()
-    events.push([kind, JSON.parse(content.toString("utf8", 4, end)), content.toString("utf8", end)])
-  })
+  const read = createFrameReader(
+    () => MAX_BYTES,
+    (kind, content = Buffer.alloc(4)) => {
+      const end = 4 + content.readUInt32BE()
+      events.push([kind, JSON.parse(content.toString("utf8", 4, end)), content.toString("utf8", end)])
+    },
+  )
   channel.on("data", (data: Buffer) => {
     const from = isGreeted ? 0 : data.indexOf("\r\n\r\n") + 4
     isGreeted = true
@@ -115,40 +118,5 @@ describe("A runtime on a channel", () => {
   it("is what nobody else asks for by chance", async () => {
     const heard = dial(await open(), "example.com:443").setEncoding("latin1")
     expect(String(await once(heard, "data"))).toMatch(/^HTTP\/1\.1 404 /)
-  })
-})
-
-describe("Frames", () => {
-  const read = (maxBytes: number, pieces: readonly Buffer[]) => {
-    const found: unknown[] = []
-    const take = createFrameReader(maxBytes, (kind, content) =>
-      found.push([String.fromCharCode(kind), content === undefined ? undefined : String(content)]),
-    )
-    for (const piece of pieces) take(piece)
-    return found
-  }
-
-  it("are found wherever they are cut, and what is too long is passed over", () => {
-    const bytes = Buffer.concat([frame("a", "1"), frame("b"), frame("c", "too long"), frame("d", "2345"), frame("e")])
-    const expected = [
-      ["a", "1"],
-      ["b", ""],
-      ["c", undefined],
-      ["d", "2345"],
-      ["e", ""],
-    ]
-    expect(read(4, [bytes])).toEqual(expected)
-    expect(
-      read(
-        4,
-        [...bytes].map((byte) => Buffer.of(byte)),
-      ),
-    ).toEqual(expected)
-    for (let size = 2; size < 12; size++) {
-      const pieces = Array.from({ length: Math.ceil(bytes.length / size) }, (_, at) =>
-        bytes.subarray(at * size, (at + 1) * size),
-      )
-      expect(read(4, pieces)).toEqual(expected)
-    }
   })
 })

@@ -1,8 +1,10 @@
 /**
- * Events on their way to a guest, and their answers back, as the bodies of one HTTP/2 request and its response: frames of a kind, a length
- * and as many bytes. The host's are events, each when the answer before it has settled. The guest's, in this order: `head` (unless it
- * failed without a response), `data`, then `done` or `failure`, then `settled` when the environment may be frozen. Bytes, and neither headers nor JSON, since a failure may be as long as a response, and be found behind its last byte.
+ * A function's events on their way to a guest, and their answers back, on a connection that carries nothing else. The host's frames are events, each
+ * when the answer before it has settled. The guest's, in this order: `head` (unless it failed without a response), `data`, then `done` or
+ * `failure`, then `settled` when the environment may be frozen. Bytes, and neither headers nor JSON, since a failure may be as long as a
+ * response, and be found behind its last byte.
  */
+import { HEAD_BYTES, toFrame, toUInt32 } from "./frames.ts"
 
 export const FRAME_KINDS = ["head", "data", "done", "failure", "settled"] as const
 export type FrameKind = (typeof FRAME_KINDS)[number]
@@ -13,17 +15,12 @@ export interface AnswerFrame {
 }
 
 /** The longest content: a response that isn't streamed, or a failure and its name. */
-export const FRAME_MAX_BYTES = 6_291_556 + 256
-const HEAD_BYTES = 5
+const MAX_BYTES = 6_291_556 + 256
 /** Of what is said of an event. */
 const LENGTH_BYTES = 4
 
-export const toFrame = (kind: FrameKind, content: Buffer = Buffer.alloc(0)): Buffer => {
-  const head = Buffer.alloc(HEAD_BYTES)
-  head.writeUInt8(FRAME_KINDS.indexOf(kind))
-  head.writeUInt32BE(content.length, 1)
-  return Buffer.concat([head, content])
-}
+export const toAnswerFrame = (kind: FrameKind, content: Buffer = Buffer.alloc(0)): Buffer =>
+  toFrame(FRAME_KINDS.indexOf(kind), content)
 
 /** The one kind that the host sends. */
 export const EVENT_KIND = 128
@@ -31,11 +28,7 @@ export const EVENT_KIND = 128
 /** An event: what is known of it, as JSON, and its payload. */
 export const toEventFrame = (words: string, payload: Buffer): Buffer => {
   const about = Buffer.from(words)
-  const head = Buffer.alloc(HEAD_BYTES + LENGTH_BYTES)
-  head.writeUInt8(EVENT_KIND)
-  head.writeUInt32BE(LENGTH_BYTES + about.length + payload.length, 1)
-  head.writeUInt32BE(about.length, HEAD_BYTES)
-  return Buffer.concat([head, about, payload])
+  return toFrame(EVENT_KIND, toUInt32(about.length), about, payload)
 }
 
 /** Takes a host's frame apart, which is trusted. */
@@ -58,7 +51,7 @@ export async function* framesOf(bytes: AsyncIterable<Buffer>): AsyncGenerator<An
       const kind = FRAME_KINDS[all.readUInt8()]
       const end = HEAD_BYTES + all.readUInt32BE(1)
       if (kind === undefined) throw new Error("The guest's answer is malformed")
-      if (end > HEAD_BYTES + FRAME_MAX_BYTES) throw new Error("The guest's answer is too large")
+      if (end > HEAD_BYTES + MAX_BYTES) throw new Error("The guest's answer is too large")
       const rest = held >= end ? all.subarray(end) : all
       pieces.splice(0, pieces.length, ...(rest.length > 0 ? [rest] : []))
       if (held >= end) yield { kind, content: all.subarray(HEAD_BYTES, end) }

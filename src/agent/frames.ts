@@ -1,11 +1,34 @@
-const HEAD_BYTES = 5
+/** Frames on a connection: a kind in one byte, the length of the content in four (big-endian), and the content. */
+
+export const HEAD_BYTES = 5
+
+/** Of a connection of calls. The host's: its secret, once and first; a call, of a number and JSON; the number of one that it gives up. The guest's: the number of a call, and its result or refusal as JSON. */
+export const CALL_KINDS = { secret: 0x53, call: 0x43, cancel: 0x58, result: 0x52, error: 0x45 } as const
+
+/** One frame, whose content is all of the parts. */
+export const toFrame = (kind: number, ...parts: readonly Uint8Array[]): Buffer => {
+  const head = Buffer.alloc(HEAD_BYTES)
+  head.writeUInt8(kind)
+  head.writeUInt32BE(
+    parts.reduce((bytes, part) => bytes + part.length, 0),
+    1,
+  )
+  return Buffer.concat([head, ...parts])
+}
+
+/** A number in four bytes, as frames have them. */
+export const toUInt32 = (value: number): Buffer => {
+  const bytes = Buffer.alloc(4)
+  bytes.writeUInt32BE(value)
+  return bytes
+}
 
 /**
- * Takes the pieces of a stream of frames (a kind in one byte, a length in four, and as many bytes) and tells each that is whole. Of one
- * that is longer than `maxBytes` nothing is kept, and nothing told but that it was there: `undefined` for its content.
+ * Takes a stream's bytes, in pieces cut anywhere, and tells each frame when it is whole. Of one that is longer than `maxBytes()` nothing is kept,
+ * and nothing told but that it was there: `undefined` for its content.
  */
 export const createFrameReader = (
-  maxBytes: number,
+  maxBytes: () => number,
   onFrame: (kind: number, content: Buffer | undefined) => void,
 ): ((piece: Buffer) => void) => {
   let pieces: Buffer[] = []
@@ -38,7 +61,7 @@ export const createFrameReader = (
       const kind = all.readUInt8()
       const end = HEAD_BYTES + all.readUInt32BE(1)
       pieces = [all]
-      if (end - HEAD_BYTES > maxBytes) {
+      if (end - HEAD_BYTES > maxBytes()) {
         passing = { kind, left: end }
         const rest = pass(all)
         pieces = rest === undefined ? [] : [rest]

@@ -1,0 +1,111 @@
+import { readFileSync } from "node:fs"
+import { setImmediate as turn } from "node:timers/promises"
+import type { FunctionStep, ProcessSpec } from "../../../src/agent/protocol.ts"
+import type { CallHandlers, CallServerOptions } from "../call-server.ts"
+import type { ProcessTable } from "../process-table.ts"
+import { createEventServer } from "./events.ts"
+import { toFailure } from "./invocation.ts"
+import { startLife, type Life } from "./life/life.ts"
+import { createPrograms, findExtensions, RUNTIME, type Listening } from "./life/programs.ts"
+import { limitProcessor } from "./processor.ts"
+import { startWaiting, type WaitingRuntime } from "./waiting-runtime.ts"
+
+/** What the host calls for a function. */
+type FunctionHandlers = Pick<
+  CallHandlers,
+  | "startFunction"
+  | "startWaiting"
+  | "endTraining"
+  | "untilInitialised"
+  | "restoreFunction"
+  | "failFunction"
+  | "recordForFunction"
+  | "endFunction"
+>
+
+/** The calls and events of a function, as protocol.ts has them: one at a time, whose lives the host begins and ends. */
+export const createFunctionCalls = (
+  processes: ProcessTable,
+  listening: Listening,
+): { readonly handlers: FunctionHandlers } & Pick<CallServerOptions, "serveEvents"> => {
+  let life: Life | undefined
+  let waiting: WaitingRuntime | undefined
+  /** What the one that waits is now, in training. */
+  let training: ProcessSpec | undefined
+  const now = (): Life => {
+    if (life === undefined) throw new Error("There is no function here")
+    return life
+  }
+  const forgetTraining = async () => {
+    if (training !== undefined) await waiting?.forget(training)
+    training = undefined
+  }
+  const stepOf = async ({ api }: Life, reached: Promise<unknown>, mark: string): Promise<FunctionStep> => {
+    const failure = await Promise.race([reached.then(() => undefined), api.failed])
+    await processes.flush(mark)
+    return { failed: failure?.errorType ?? null, hasExtensions: api.hasExtensions }
+  }
+  const handlers: FunctionHandlers = {
+    async startFunction({ runtime, isTraining = false, processorShare, ...spec }) {
+      if (life !== undefined) throw new Error("There is a function already")
+      limitProcessor(undefined)
+      const extensions = await findExtensions(runtime)
+      const taken = waiting
+      if (!isTraining) waiting = undefined
+      const fits = taken?.canBecome(runtime) === true
+      if (taken !== undefined && !fits) await processes.end(RUNTIME)
+      training = fits && isTraining ? runtime : undefined
+      const become = fits ? (assigned: ProcessSpec) => taken.become(assigned, isTraining) : undefined
+      const start = createPrograms(processes, runtime, listening, become)
+      life = await startLife({ ...listening, ...spec, extensions, start })
+      void life.api.initialised.then(() => limitProcessor(processorShare))
+    },
+    async startWaiting(spec) {
+      if (life !== undefined || waiting !== undefined) throw new Error("There is a runtime already")
+      waiting = await startWaiting(processes, RUNTIME, spec)
+    },
+    async endTraining() {
+      await life?.release()
+      life = undefined
+      await forgetTraining()
+      // What follows begins with nothing to tidy up.
+      globalThis.gc?.({ type: "minor" })
+    },
+    untilInitialised: async () => stepOf(now(), now().api.initialised, "initialised"),
+    async restoreFunction({ env }) {
+      now().api.restore(env)
+      return stepOf(now(), now().api.restored, "restored")
+    },
+    failFunction: async ({ errorType, errorMessage }) => now().api.fail(toFailure(errorType, errorMessage)),
+    recordForFunction: async ({ type, record }) => now().api.record(type, record),
+    async endFunction({ reason }) {
+      await life?.end(reason)
+      life = undefined
+      await forgetTraining()
+    },
+  }
+  const serveEvents = createEventServer((spec, payload) => {
+    const { api } = now()
+    const answer = api.invoke({ ...spec, payload })
+    return {
+      answer,
+      end: async () => {
+        const { durationMs } = await answer.settled
+        // What was said before the answer is heard by now, or in this turn.
+        await turn()
+        await processes.flush(spec.requestId)
+        return { durationMs, isOver: api.isOver, maxMemoryBytes: readMemoryPeak() }
+      },
+    }
+  })
+  return { handlers, serveEvents }
+}
+
+/** The most memory that a function's programs have had; 0 where no kernel counts it. */
+const readMemoryPeak = (): number => {
+  try {
+    return Number(readFileSync("/sys/fs/cgroup/torpor-app/memory.peak", "utf8"))
+  } catch {
+    return 0
+  }
+}

@@ -19,6 +19,7 @@ import { createLayerCache } from "../machines/building/layer-cache.ts"
 import { createMicrovmMachine, toMicrovmState, type MicrovmMachine } from "../machines/microvm.ts"
 import { saveMicrovm } from "../machines/microvm-row.ts"
 import { createMicrovms } from "../machines/microvms.ts"
+import { openOldRows } from "../machines/old-rows.ts"
 import { restoreBuilds, restoreMicrovms, sweepHost } from "../machines/recovery.ts"
 import { createRegistry, type Registry } from "../machines/registry.ts"
 import { createImageStorage } from "../machines/storage.ts"
@@ -270,6 +271,7 @@ export const startDaemon = async (
   await dropStaleBases(host, places, base.systemDisk, signal)
   await sweepHost(host)
   await layers.trim()
+  opened.use(openOldRows({ db, hostId, log }))
   await restoreMicrovms(host, registries.microvms, signal)
   if (resumes) await restoreBuilds(host, registries.imageVersions)
   const { functions, serving, urls } = opened.use(

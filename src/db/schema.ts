@@ -141,6 +141,8 @@ export const imageBuilds = pgTable(
   },
   (table) => [
     index("image_builds_of_version").on(table.imageVersionId),
+    // A VM's row goes when no build names it: that is looked up for each.
+    index("image_builds_of_vm").on(table.vmId),
     oneOf("image_builds_state", table.state, buildStates),
   ],
 )
@@ -324,6 +326,7 @@ export const microvms = pgTable(
       .where(sql`${table.state} <> 'TERMINATED'`),
     index("microvms_newest").on(table.account, table.region, table.startedAt.desc(), table.id.desc()),
     index("microvms_of_image").on(table.imageId),
+    index("microvms_of_vm").on(table.vmId),
     oneOf("microvms_state", table.state, lifeStates),
     oneOf("microvms_cause", table.cause, causes),
     check("microvms_duration", sql`${table.maximumDurationSeconds} > 0`),

@@ -33,6 +33,8 @@ export interface LiveVm {
   readonly ended: Promise<Ending>
   /** Whether it has. */
   readonly isOver: () => boolean
+  /** Whether its application may have said anything: its guest was thawed, by this daemon or an earlier one. */
+  readonly hasRun: () => boolean
 }
 
 type OnOutput = (stream: LogStream, text: string) => void
@@ -58,8 +60,8 @@ export interface VmHostOptions {
 export interface VmHost extends VmHostOptions {
   live(vmId: string): LiveVm | undefined
   directoryOf(vmId: string): string
-  /** Connects to the guest of a process and holds both from here on. */
-  hold(vm: Vm, slot: Slot, incarnation: number, signal: AbortSignal): Promise<LiveVm>
+  /** Connects to the guest of a process and holds both from here on; `hasRun`: another daemon has thawed it. */
+  hold(vm: Vm, slot: Slot, incarnation: number, signal: AbortSignal, hasRun?: boolean): Promise<LiveVm>
   /** The live VM of a row, taken over from an earlier daemon when this one doesn't hold it yet; `undefined` when its process is gone. */
   find(row: VmRow, signal: AbortSignal): Promise<LiveVm | undefined>
   /** Lets go of the process without ending it. */
@@ -82,7 +84,7 @@ export const createVmHost = (options: VmHostOptions): VmHost => {
     ...options,
     live: (vmId) => held.get(vmId),
     directoryOf: (vmId) => join(dataDirectory, "vms", vmId),
-    async hold(vm, slot, incarnation, signal) {
+    async hold(vm, slot, incarnation, signal, hasRun = false) {
       const words = logs.writer(vm.process.vmId)
       const listeners: OnOutput[] = [words.add]
       const onOutput: OnOutput = (stream, text) => listeners.forEach((listener) => listener(stream, text))
@@ -94,7 +96,22 @@ export const createVmHost = (options: VmHostOptions): VmHost => {
       let over = false
       void ended.then(() => (over = true))
       const listen = (listener: OnOutput) => void listeners.push(listener)
-      const live = { vm, slot, guest, words, listen, incarnation, ended, isOver: () => over }
+      let thawed = hasRun
+      const thaw: Guest["thaw"] = async (input, thawSignal) => {
+        await guest.thaw(input, thawSignal)
+        thawed = true
+      }
+      const live: LiveVm = {
+        vm,
+        slot,
+        guest: { ...guest, thaw },
+        words,
+        listen,
+        incarnation,
+        ended,
+        isOver: () => over,
+        hasRun: () => thawed,
+      }
       held.set(vm.process.vmId, live)
       return live
     },
@@ -114,7 +131,7 @@ export const createVmHost = (options: VmHostOptions): VmHost => {
       if (vm === undefined) return undefined
       ledger.reserve(row.id, row.memoryMiB)
       log.info({ vmId: row.id, pid: process.pid }, "Took over a running VM")
-      return host.hold(vm, slot, row.incarnation, signal)
+      return host.hold(vm, slot, row.incarnation, signal, true)
     },
     forget(vmId) {
       held.get(vmId)?.guest.close()
@@ -149,7 +166,7 @@ export const createVmHost = (options: VmHostOptions): VmHost => {
  */
 const hearLastWords = async ({ live, secretOf, log }: VmHost, vmId: string): Promise<void> => {
   const found = live(vmId)
-  if (found === undefined || found.isOver()) return
+  if (found === undefined || found.isOver() || !found.hasRun()) return
   const { vm, guest, words, slot, incarnation } = found
   const signal = AbortSignal.timeout(LAST_WORDS_MS)
   const agent = createAgentClient(slot.address, GUEST.agentPort, secretOf(vmId, incarnation))

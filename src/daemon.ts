@@ -344,6 +344,7 @@ export const startDaemon = async (
       tokenKeys,
       health: () => Promise.resolve({ ok: true, accelerator: verdict.accelerator }),
       metrics,
+      maxBodiesBytes: config.maxApiBodiesMiB * 1024 ** 2,
       config: {
         lenient: config.lenient,
         endpointSuffix: `vm.${config.domain}${edge.port === 443 ? "" : `:${edge.port}`}`,

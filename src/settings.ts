@@ -74,6 +74,8 @@ export const SettingsFile = z.strictObject({
   maxArtifactMiB: z.number().int().min(1).max(8192).default(2048),
   /** What `RUN --mount=type=secret` finds by its id: files, read when a step asks. Every image's author may ask. */
   secrets: z.record(text, path).default({}),
+  /** Bodies of requests to the API that are in memory until they are answered, but uploads to the artifact store. */
+  maxApiBodiesMiB: z.number().int().min(128).max(1_000_000).default(512),
   maxRequestsPerVm: z.number().int().min(1).max(100_000).default(512),
   /** What strangers may take of the edge, and users of each other. */
   edge: z

@@ -6,6 +6,7 @@ import type { Log } from "../log.ts"
 import type { LogArchive } from "../logs/archive.ts"
 import type { ArtifactStore } from "../store/artifact-store.ts"
 import type { Links } from "../tokens/links.ts"
+import { createBodyRoom } from "./aws/body-room.ts"
 import { claimedService } from "./aws/authorization.ts"
 import { createFunctionsService, type FunctionsParts } from "./aws/functions/service.ts"
 import type { ServiceContext } from "./aws/json-service.ts"
@@ -46,6 +47,8 @@ export interface ApiParts extends MicrovmsParts {
   readonly health: () => Promise<Health>
   readonly metrics: Registry
   readonly log: Log
+  /** Of bodies that are in memory, of all requests that are not answered yet together; uploads to the artifact store are in none. */
+  readonly maxBodiesBytes?: number
   /** The clock that signatures are held against, in milliseconds. */
   readonly now?: () => number
   /** Aborted when the service is about to close. */
@@ -54,6 +57,7 @@ export interface ApiParts extends MicrovmsParts {
 
 /** The largest JSON body. */
 const maxBodyBytes = 6 * 1024 * 1024
+const defaultMaxBodiesBytes = 512 * 1024 * 1024
 const maxTargetLength = 8 * 1024
 
 /**
@@ -62,7 +66,12 @@ const maxTargetLength = 8 * 1024
  */
 export const createApi = (parts: ApiParts): Hono<ApiEnv> => {
   const keys = parts.functions?.links.withKey(parts.keys) ?? parts.keys
-  const context: ServiceContext = { verifier: createVerifier(keys, parts.now), log: parts.log, maxBodyBytes }
+  const context: ServiceContext = {
+    verifier: createVerifier(keys, parts.now),
+    log: parts.log,
+    maxBodyBytes,
+    bodies: createBodyRoom(parts.maxBodiesBytes ?? defaultMaxBodiesBytes),
+  }
   const s3 = createS3Service(parts.store, context)
   const cloudWatchLogs = createCloudWatchLogsService(parts.archive, context)
   const microvms = createMicrovmsService(parts, context)

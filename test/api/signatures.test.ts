@@ -1,3 +1,5 @@
+import { once } from "node:events"
+import { request, type IncomingMessage } from "node:http"
 import { afterAll, beforeAll, describe, expect, it } from "vitest"
 import { credentials, refusalOf, region, startApi, type ApiUnderTest } from "./api-under-test.ts"
 import { send, sign, signedSend } from "./signed-fetch.ts"
@@ -156,5 +158,34 @@ describe("A signature", () => {
       body: large,
     })
     expect(refused.headers["x-amzn-errortype"]).toBe("UnrecognizedClientException")
+  })
+
+  it.each([
+    ["an unknown key", { accessKeyId: "AKIANOBODY" }, "UnrecognizedClientException"],
+    ["another secret", { secretAccessKey: "another" }, "InvalidSignatureException"],
+    ["a clock that is wrong", { at: new Date(Date.now() - 3_600_000) }, "InvalidSignatureException"],
+  ])("with %s is refused before anything of the body is sent", async (_what, by, code) => {
+    const { method, headers } = sign({ method: "POST", path, body, ...by }, `127.0.0.1:${api.port}`)
+    const asked = request({ port: api.port, method, path, headers: { ...headers, "content-length": body.length } })
+    asked.flushHeaders()
+    const [answer] = (await once(asked, "response")) as [IncomingMessage]
+    expect([answer.statusCode, answer.headers["x-amzn-errortype"]]).toEqual([403, code])
+    asked.destroy()
+  })
+
+  it("is of a body for which there is room, beside those of requests that are not answered yet", async () => {
+    await using small = await startApi({ maxBodiesBytes: 1_500_000 })
+    const large = { method: "POST", path, body: new Uint8Array(1_000_000).fill(32) }
+    const { method, headers } = sign(large, `127.0.0.1:${small.port}`)
+    // All but the last byte of it is there.
+    const waiting = request({ port: small.port, method, path, headers: { ...headers, "content-length": 1_000_000 } })
+    waiting.write(large.body.subarray(1))
+    const answer = async () => {
+      const { status, headers: answered } = await signedSend(small.port, large)
+      return [status, answered["x-amzn-errortype"], answered["retry-after"]]
+    }
+    await expect.poll(answer).toEqual([429, "ThrottlingException", "1"])
+    waiting.on("error", () => {}).destroy()
+    await expect.poll(answer).toEqual([400, "SerializationException", undefined])
   })
 })

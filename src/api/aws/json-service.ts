@@ -2,6 +2,7 @@ import { createHash } from "node:crypto"
 import type { Context } from "hono"
 import { ServiceError } from "../../errors.ts"
 import type { Log } from "../../log.ts"
+import type { BodyRoom } from "./body-room.ts"
 import { findOperation, type Call, type Operation } from "./operation.ts"
 import { goneSignal, rawTarget, readBody, type ApiEnv } from "./request-body.ts"
 import { SignatureRefusal } from "./signature-refusal.ts"
@@ -14,6 +15,7 @@ export interface ServiceContext {
   readonly verifier: Verifier
   readonly log: Log
   readonly maxBodyBytes: number
+  readonly bodies: BodyRoom
 }
 
 export interface SignedCall extends Call {
@@ -23,7 +25,10 @@ export interface SignedCall extends Call {
 
 const sha256Hex = (bytes: Buffer) => createHash("sha256").update(bytes).digest("hex")
 
-/** Reads a signed request whole and proves who sent it. Throws {@link SignatureRefusal}. */
+/**
+ * Reads a signed request whole and proves who sent it: before its body is read where it says that body's hash, as all SDKs but a few do.
+ * Throws {@link SignatureRefusal}.
+ */
 export const openSignedCall = async (
   c: Context<ApiEnv>,
   context: ServiceContext,
@@ -34,9 +39,10 @@ export const openSignedCall = async (
   const target = parseTarget(rawTarget(c))
   const { headers } = c.req.raw
   const candidate = await context.verifier.open({ method: c.req.method, target, headers }, services)
-  const body = await readBody(c, maxBodyBytes)
-  const payloadHash = sha256Hex(body)
   const claimed = headers.get("x-amz-content-sha256")
+  if (claimed !== null) candidate.confirm(claimed)
+  const body = await readBody(c, context.bodies, maxBodyBytes)
+  const payloadHash = sha256Hex(body)
   if (claimed !== null && claimed !== payloadHash) {
     throw new SignatureRefusal(
       "payload",

@@ -2,6 +2,7 @@ import { Readable } from "node:stream"
 import type { Context } from "hono"
 import type { HttpBindings } from "@hono/node-server"
 import { ServiceError } from "../../errors.ts"
+import type { BodyRoom } from "./body-room.ts"
 
 /** What a route of the API is given beside the request: the socket's two sides, absent when a test calls the app directly. */
 export type ApiEnv = { Bindings: Partial<HttpBindings> }
@@ -36,11 +37,22 @@ export const goneSignal = (c: Context<ApiEnv>): AbortSignal => {
   return gone.signal
 }
 
-/** Reads a small body whole; refuses one of more than `limitBytes`, that breaks off, or that isn't there after `timeoutMs`. */
-export const readBody = async (c: Context<ApiEnv>, limitBytes: number, timeoutMs = 30_000): Promise<Buffer> => {
+/**
+ * Reads a small body whole; refuses one of more than `limitBytes`, that breaks off, that isn't there after `timeoutMs`, or for which `room`
+ * has none. It has its place there until the request is answered.
+ */
+export const readBody = async (
+  c: Context<ApiEnv>,
+  room: BodyRoom,
+  limitBytes: number,
+  timeoutMs = 30_000,
+): Promise<Buffer> => {
   const tooLarge = () =>
     new ServiceError("RequestTooLargeException", 413, `Request must be smaller than ${limitBytes} bytes`)
   if (Number(c.req.header("content-length") ?? 0) > limitBytes) throw tooLarge()
+  const part = room.open()
+  // Without a connection, as in tests, nothing says when it is answered.
+  c.env?.outgoing?.once("close", part.release)
   const stream = bodyStream(c)
   const timer = setTimeout(() => stream.destroy(new Error("too slow")), timeoutMs)
   try {
@@ -51,6 +63,7 @@ export const readBody = async (c: Context<ApiEnv>, limitBytes: number, timeoutMs
       const piece = Buffer.from(chunk as Uint8Array)
       bytes += piece.length
       if (bytes > limitBytes) throw tooLarge()
+      part.add(piece.length)
       chunks.push(piece)
     }
     return Buffer.concat(chunks)

@@ -14,6 +14,8 @@ export interface Dialect {
   readonly errorMembers: (status: number, code: string) => Readonly<Record<string, unknown>>
   /** The code of what went wrong inside. */
   readonly internalError: string
+  /** The code of what is to come again later, where it isn't `ThrottlingException`. */
+  readonly throttled?: string
 }
 
 /** Epoch seconds with milliseconds as a fraction, the only form of a time that the SDKs take. */
@@ -58,10 +60,11 @@ export const toErrorAnswer = (thrown: unknown, dialect: Dialect, requestId: stri
           `Internal server error. The log has more under request id ${requestId}.`,
         )
   if (known !== error) log.error({ err: error, requestId }, "a request failed inside")
-  const headers = { ...known.headers, "x-amzn-requestid": requestId, "x-amzn-errortype": known.code }
+  const code = known.code === "ThrottlingException" ? (dialect.throttled ?? known.code) : known.code
+  const headers = { ...known.headers, "x-amzn-requestid": requestId, "x-amzn-errortype": code }
   const body = {
-    ...dialect.errorMembers(known.status, known.code),
-    [dialect.messageMember(known.code)]: known.message,
+    ...dialect.errorMembers(known.status, code),
+    [dialect.messageMember(code)]: known.message,
     ...known.members,
   }
   return respond(known.status, body, dialect, headers)

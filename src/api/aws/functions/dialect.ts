@@ -10,6 +10,7 @@ const untyped = new Set(["ValidationException", "RequestEntityTooLargeException"
 export const functionsDialect: Dialect = {
   absent: "omitted",
   internalError: "ServiceException",
+  throttled: "TooManyRequestsException",
   messageMember: (code) => (capital.test(code) ? "Message" : "message"),
   errorMembers: (status, code) => (untyped.has(code) ? {} : { Type: status < 500 ? "User" : "Service" }),
 }

@@ -1,7 +1,9 @@
 import { createHash, randomUUID } from "node:crypto"
 import { mkdir, open, readdir, readFile, rename, rm } from "node:fs/promises"
 import { join } from "node:path"
+import { messageOf, OperatorError } from "../src/errors.ts"
 import { lock } from "../src/file-lock.ts"
+import { makeDirectories } from "../src/make-directories.ts"
 
 export type Progress = (line: string) => void
 
@@ -61,7 +63,9 @@ export const ensureArtifact = async (
   const before = await findArtifact(cacheDirectory, recipe)
   if (before !== undefined) return before
   const parent = parentOf(cacheDirectory)
-  await mkdir(parent, { recursive: true })
+  await makeDirectories(parent, 0o755).catch((error: unknown) => {
+    throw new OperatorError(`Nothing can be kept in the cache, ${cacheDirectory}: ${messageOf(error)}`)
+  })
   await using _ = await lock(join(parent, `.${recipe.kind}.lock`), signal, () =>
     onProgress(`${recipe.kind}: waiting for another builder`),
   )

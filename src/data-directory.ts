@@ -4,10 +4,11 @@
  */
 import { randomBytes, randomUUID } from "node:crypto"
 import { existsSync } from "node:fs"
-import { mkdir, open, readFile, rename, rm, writeFile, type FileHandle } from "node:fs/promises"
+import { open, readFile, rename, rm, writeFile, type FileHandle } from "node:fs/promises"
 import { dirname, join } from "node:path"
-import { OperatorError } from "./errors.ts"
+import { messageOf, OperatorError } from "./errors.ts"
 import { lock, tryLock } from "./file-lock.ts"
+import { makeDirectories } from "./make-directories.ts"
 
 export interface Credentials {
   readonly accessKeyId: string
@@ -29,15 +30,15 @@ const pidFile = (path: string) => join(path, "daemon.pid")
 
 /**
  * Opens the directory as its only daemon, making what is missing. The caller disposes it; a killed daemon's lock is gone with it.
- * Throws an {@link OperatorError} when another daemon has it, or when a file in it is not what we wrote.
+ * Throws an {@link OperatorError} when another daemon has it, it cannot be made or written to, or a file in it is not what we wrote.
  */
 export const openDataDirectory = async (
   path: string,
   given: { accessKeyId: string; secretAccessKey: string } | undefined,
   signal: AbortSignal,
 ): Promise<DataDirectory> => {
-  await mkdir(path, { recursive: true, mode: 0o700 }).catch((error: Error) => {
-    throw new OperatorError(`${path} cannot be the data directory: ${error.message}`)
+  await makeDirectories(path, 0o700).catch((error: unknown) => {
+    throw inWords(path, error)
   })
   const held = await tryLock(lockFile(path), signal)
   if (held === undefined) {
@@ -67,9 +68,15 @@ export const openDataDirectory = async (
   } catch (error) {
     await rm(pidFile(path), { force: true })
     await held[Symbol.asyncDispose]()
-    throw error
+    throw inWords(path, error)
   }
 }
+
+/** What the file system refuses is the operator's to mend: a place that is none, read-only, full, or another's. */
+const inWords = (path: string, error: unknown): unknown =>
+  typeof (error as NodeJS.ErrnoException).syscall === "string"
+    ? new OperatorError(`${path} cannot be the data directory: ${messageOf(error)}`)
+    : error
 
 /** The pid of the daemon that works on a directory now. A pid file alone says nothing: a killed daemon's stays, and its pid may be another's by now. */
 export const daemonOf = async (path: string, signal: AbortSignal): Promise<number | undefined> => {

@@ -1,4 +1,4 @@
-import { spawn, type ChildProcess } from "node:child_process"
+import { execFileSync, spawn, type ChildProcess } from "node:child_process"
 import { once } from "node:events"
 import { chmod, mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from "node:fs/promises"
 import { tmpdir } from "node:os"
@@ -188,6 +188,31 @@ test("A place that is no directory is refused in one sentence", async () => {
     name: "OperatorError",
     message: expect.stringMatching(new RegExp(`^${path} cannot be the data directory: `)),
   })
+})
+
+test("A place where none can be made is refused, and not tried for ever", async () => {
+  for (const place of ["/proc/nope", "/proc/nope/below"])
+    await expect(openDataDirectory(place, undefined, never)).rejects.toMatchObject({
+      name: "OperatorError",
+      message: `${place} cannot be the data directory: ENOENT: no such file or directory, mkdir '/proc/nope'`,
+    })
+})
+
+test.each([
+  ["full", "size=4k", "cannot be the data directory: ENOSPC"],
+  ["read-only", "ro", "Read-only file system"],
+])("A place that is %s is refused in one sentence", async (_what, options, sentence) => {
+  await mkdir(path, { recursive: true })
+  execFileSync("mount", ["-t", "tmpfs", "-o", options, "tmpfs", path])
+  try {
+    if (options !== "ro") await writeFile(join(path, "all"), Buffer.alloc(4096))
+    await expect(openIt()).rejects.toMatchObject({
+      name: "OperatorError",
+      message: expect.stringContaining(sentence),
+    })
+  } finally {
+    execFileSync("umount", [path])
+  }
 })
 
 test("An owner's wider modes are the owner's business, and the secrets in it are for root all the same", async () => {

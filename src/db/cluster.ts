@@ -100,6 +100,8 @@ export const makeCluster = async (
     await rename(unfinished, data)
   } catch (error) {
     await rm(unfinished, { recursive: true, force: true })
-    throw error
+    throw error instanceof CommandError
+      ? new OperatorError(`The private Postgres could not be made: ${error.message}`)
+      : error
   }
 }

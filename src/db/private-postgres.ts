@@ -60,7 +60,12 @@ export const startPrivatePostgres = async (
   const account = await accountIds(signal)
   for (const path of [runDirectory(hostId), mountPoint(hostId)]) await makeDirectory(path, account)
   for (const above of ["/run/torpor", "/run/torpor/postgres"]) await chmod(above, 0o755)
-  if (!existsSync(data)) await makeCluster(dataDirectory, data, account, hostId, signal)
+  try {
+    if (!existsSync(data)) await makeCluster(dataDirectory, data, account, hostId, signal)
+  } catch (error) {
+    await removePlaces(hostId)
+    throw error
+  }
   if ((await postmasterOf(data, hostId)) === undefined) await start(data, hostId, signal)
   return { socket, user: POSTGRES_USER }
 }
@@ -74,6 +79,10 @@ export const stopPrivatePostgres = async (dataDirectory: string, hostId: string)
     // It takes its lock file away before it ends.
     while (await isPostmaster(pid, hostId)) await sleep(POLL_MS)
   }
+  await removePlaces(hostId)
+}
+
+const removePlaces = async (hostId: string): Promise<void> => {
   // By its own name and empty: were something mounted there after all, it would be the cluster that is removed.
   await rmdir(mountPoint(hostId)).catch(ignoreMissing)
   await rm(runDirectory(hostId), { recursive: true, force: true })

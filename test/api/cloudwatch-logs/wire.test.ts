@@ -69,6 +69,22 @@ describe("An input of CloudWatch Logs", () => {
 })
 
 describe("AWS JSON 1.1", () => {
+  test("tells the SDK by AWS's name that an operation is not there, whatever its input", async () => {
+    const client = new CloudWatchLogs({ endpoint: api.url, region: "eu-central-1", credentials, maxAttempts: 1 })
+    const logGroupName = "/aws/lambda/f"
+    const calls = [
+      client.createLogGroup({ logGroupName }),
+      client.createLogStream({ logGroupName, logStreamName: "s" }),
+      client.putLogEvents({ logGroupName, logStreamName: "s", logEvents: [{ timestamp: 1, message: "said" }] }),
+      client.putRetentionPolicy({ logGroupName, retentionInDays: 7 }),
+      client.startQuery({ logGroupName, startTime: 1, endTime: 2, queryString: "fields @message" }),
+      client.listTagsForResource({ resourceArn: `arn:aws:logs:eu-central-1:000000000000:log-group:${logGroupName}` }),
+    ]
+    for (const refused of await Promise.all(calls.map((call) => refusalOf(call))))
+      expect(refused).toMatchObject({ name: "UnknownOperationException", status: 400 })
+    client.destroy()
+  })
+
   const send = (target: string, over: object = {}) =>
     signedSend(api.port, {
       method: "POST",

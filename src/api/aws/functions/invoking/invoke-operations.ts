@@ -1,6 +1,7 @@
 import type { AsyncIntake } from "../../../../../machines/functions/events/intake.ts"
 import type { Invoker, InvokeRequest } from "../../../../../machines/functions/invoking/invoker.ts"
 import { invalid } from "../../../../../machines/functions/refusals.ts"
+import { ServiceError } from "../../../../errors.ts"
 import { operation, type Call, type Operation } from "../../operation.ts"
 import type { ValueOf } from "../../shape.ts"
 import { parseFunction } from "../identifiers.ts"
@@ -31,6 +32,16 @@ const toRequest = (
   traceId: parseTraceId(headers),
 })
 
+/** What was given up because its caller has gone is the caller's doing, not an error inside. */
+const unlessGone = async ({ gone }: Call, answer: () => Promise<Response>): Promise<Response> => {
+  try {
+    return await answer()
+  } catch (error) {
+    if (gone.aborted) throw new ServiceError("RequestTimeoutException", 408, "The caller has gone.")
+    throw error
+  }
+}
+
 /** The operations that give functions events. */
 export const createInvokeOperations = (invoker: Invoker, intake: AsyncIntake): Operation[] => [
   operation(
@@ -51,8 +62,9 @@ export const createInvokeOperations = (invoker: Invoker, intake: AsyncIntake): O
         return new Response(null, { status: 202 })
       }
       call.patient()
-      const invoked = await invoker.invoke(request, call.gone)
-      return toWholeAnswer(invoked, input.LogType === "Tail", call.gone)
+      return unlessGone(call, async () =>
+        toWholeAnswer(await invoker.invoke(request, call.gone), input.LogType === "Tail", call.gone),
+      )
     },
   ),
 
@@ -73,7 +85,9 @@ export const createInvokeOperations = (invoker: Invoker, intake: AsyncIntake): O
         return new Response(null, { status: 204 })
       }
       call.patient()
-      return toStreamedAnswer(await invoker.invoke(request, call.gone), input.LogType === "Tail")
+      return unlessGone(call, async () =>
+        toStreamedAnswer(await invoker.invoke(request, call.gone), input.LogType === "Tail"),
+      )
     },
   ),
 

@@ -43,6 +43,7 @@ import { openFunctionRooms } from "./functions.ts"
 import { createLedger } from "./capacity/ledger.ts"
 import type { Config } from "./config.ts"
 import { openDataDirectory } from "./data-directory.ts"
+import { createAnswering } from "./db/answering.ts"
 import { createAccessKeys, createKeyStore, registerHost } from "./db/identity.ts"
 import { openDatabase } from "./db/open.ts"
 import { readGivenCertificate } from "./given-certificate.ts"
@@ -96,6 +97,7 @@ export const startDaemon = async (
   const base = await ensureArtifacts({ cacheDirectory: config.cacheDirectory, debian: config.debian }, progress, signal)
   const address = config.databaseUrl === undefined ? { dataDirectory: data.path, hostId } : { url: config.databaseUrl }
   const { db } = opened.use(await openDatabase(address, signal, log))
+  const isDatabaseAnswering = createAnswering(db)
   await registerHost(db, hostId, hostname())
   const keys = createAccessKeys(db, secrets)
   await keys.put(data.credentials, ACCOUNT)
@@ -342,7 +344,10 @@ export const startDaemon = async (
       archive: logs.archive,
       storage: createImageStorage({ host, dataDirectory: data.path, layers, registry, snapshots }),
       tokenKeys,
-      health: () => Promise.resolve({ ok: true, accelerator: verdict.accelerator }),
+      async health() {
+        const ok = await isDatabaseAnswering()
+        return { ok, accelerator: verdict.accelerator, database: ok ? "up" : "away" }
+      },
       metrics,
       maxBodiesBytes: config.maxApiBodiesMiB * 1024 ** 2,
       config: {

@@ -45,14 +45,14 @@ export const copyIntoImage = async (spec: CopySpec, from: string, root = IMAGE_R
   }
   const sources = await findSources(spec, from)
   if (spec.replacesLinks) await replaceLinks(spec.destination, root)
-  const target = await resolveInImage(spec.destination, root)
+  const target = resolveInImage(spec.destination, root)
   const intoDirectory =
     spec.keepsParents ||
     spec.destination.endsWith("/") ||
     sources.length + spec.inline.length > 1 ||
     ((await lstat(target).catch(() => undefined))?.isDirectory() ?? false)
   for (const { path, kept } of sources) {
-    const source = await resolveInImage(path, from)
+    const source = resolveInImage(path, from)
     const found = await lstat(source).catch(() => undefined)
     if (found === undefined) throw new Error(`"${path}" is not ${spec.where}`)
     const destination = join(spec.destination, spec.keepsParents ? dirname(kept) : "")
@@ -66,13 +66,13 @@ export const copyIntoImage = async (spec: CopySpec, from: string, root = IMAGE_R
       }
       const to = intoDirectory ? join(destination, basename(path)) : spec.destination
       await makeOwned(dirname(to), copying)
-      await copyEntry(source, await resolveInImage(to, root), path, "", copying)
+      await copyEntry(source, resolveInImage(to, root), path, "", copying)
     }
   }
   for (const { name, content } of spec.inline) {
     const to = intoDirectory ? join(spec.destination, name) : spec.destination
     await makeOwned(dirname(to), copying)
-    await putFile(content, await resolveInImage(to, root), copying)
+    await putFile(content, resolveInImage(to, root), copying)
   }
 }
 
@@ -113,7 +113,7 @@ const copyEntry = async (from: string, to: string, path: string, inside: string,
   const there = await lstat(to).catch(() => undefined)
   if (source.isDirectory()) {
     // A link to a directory stays one, and is followed inside the image.
-    const directory = there?.isSymbolicLink() ? await resolveInImage(to.slice(root.length), root) : to
+    const directory = there?.isSymbolicLink() ? resolveInImage(to.slice(root.length), root) : to
     if (there !== undefined && !(await lstat(directory)).isDirectory())
       throw new Error(`cannot copy to non-directory: ${to.slice(root.length)}`)
     if (there === undefined) await mkdir(directory)

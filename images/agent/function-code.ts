@@ -26,5 +26,5 @@ export const unpackCode = async ({ from, count, into }: UnpackSpec): Promise<voi
       ...(index === 0 ? [] : ["-U"]),
     ])
   await chmod(target, 0o755)
-  await unmountDrive(into.drive)
+  unmountDrive(into.drive)
 }

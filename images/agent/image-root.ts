@@ -1,4 +1,5 @@
-import { lstat, mkdir, chown, readlink } from "node:fs/promises"
+import { readlinkSync } from "node:fs"
+import { lstat, mkdir, chown } from "node:fs/promises"
 import { join } from "node:path"
 
 /** Where the image's root file system is mounted in the guest. */
@@ -7,9 +8,10 @@ const MAX_LINKS = 40
 
 /**
  * The real path of `path` inside the image: links are followed as if the image's root were `/`, so none of them leaves it.
- * The last part may not exist yet. Nothing else writes to the image while a step copies.
+ * The last part may not exist yet. Nothing else writes to the image while a step copies. At once: each link that another thread looked
+ * at would cost an emulated processor more than all of them.
  */
-export const resolveInImage = async (path: string, root = IMAGE_ROOT): Promise<string> => {
+export const resolveInImage = (path: string, root = IMAGE_ROOT): string => {
   const pending = path.split("/")
   const done: string[] = []
   for (let links = 0; pending.length > 0;) {
@@ -19,7 +21,7 @@ export const resolveInImage = async (path: string, root = IMAGE_ROOT): Promise<s
       done.pop()
       continue
     }
-    const target = await readlink(join(root, ...done, part)).catch(() => undefined)
+    const target = linkAt(join(root, ...done, part))
     if (target === undefined) done.push(part)
     else {
       if (++links > MAX_LINKS) throw new Error(`Too many links on the way to ${path}`)
@@ -30,9 +32,18 @@ export const resolveInImage = async (path: string, root = IMAGE_ROOT): Promise<s
   return join(root, ...done)
 }
 
+/** What it leads to; `undefined` of what is no link, or not there. */
+const linkAt = (path: string): string | undefined => {
+  try {
+    return readlinkSync(path)
+  } catch {
+    return undefined
+  }
+}
+
 /** Makes a directory and those above it in the image; what is made belongs to `uid`:`gid`. */
 export const makeDirectory = async (path: string, uid: number, gid: number, root = IMAGE_ROOT): Promise<string> => {
-  const resolved = await resolveInImage(path, root)
+  const resolved = resolveInImage(path, root)
   let above = root
   for (const part of resolved.slice(root.length).split("/").filter(Boolean)) {
     above = join(above, part)

@@ -60,7 +60,7 @@ const openBelow = (root: string): Below => {
   let last: { readonly path: string; readonly real: string } | undefined
   return {
     async directory(path) {
-      if (last?.path !== path) last = { path, real: await resolveInImage(path, root) }
+      if (last?.path !== path) last = { path, real: resolveInImage(path, root) }
       return last.real
     },
     async remove(path) {

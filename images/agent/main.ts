@@ -60,9 +60,9 @@ const handlers: CallHandlers = {
   endProcess: ({ name }) => processes.end(name),
   flushOutput: ({ mark }) => processes.flush(mark),
   async mountDrives(drives) {
-    for (const drive of drives) await mountDrive(drive)
+    for (const drive of drives) mountDrive(drive)
   },
-  unmountDrive: ({ drive }) => unmountDrive(drive),
+  unmountDrive: async ({ drive }) => unmountDrive(drive),
   unpackContext,
   unpackCode,
   download,

@@ -4,8 +4,7 @@ import { dirname, join } from "node:path"
 import type { MountSpec } from "../../src/agent/protocol.ts"
 import { pathOnDrive } from "./drives.ts"
 import { resolveInImage } from "./image-root.ts"
-import { mount, MOUNT } from "./mount.ts"
-import { run } from "./run.ts"
+import { mount, MOUNT, unmount } from "./mount.ts"
 
 export interface OciMount {
   readonly destination: string
@@ -45,24 +44,24 @@ export const preparePlaces = async (
 }
 
 /** Mounts in their places what a process wants that has waited; all of it is there by now. What isn't wanted stays empty. */
-export const fillPlaces = async (specs: readonly MountSpec[], places: Places): Promise<void> => {
+export const fillPlaces = (specs: readonly MountSpec[], places: Places): void => {
   for (const spec of specs) {
     const place = places.get(spec.target)
     if (spec.kind !== "bind" || place === undefined) continue
-    mount(await resolveInImage(spec.path, pathOnDrive(spec.from)), place, "", [MOUNT.bind])
+    mount(resolveInImage(spec.path, pathOnDrive(spec.from)), place, "", [MOUNT.bind])
   }
 }
 
 /** Takes away again what {@link fillPlaces} has mounted for a process, which holds nothing of it any more. */
-export const emptyPlaces = async (specs: readonly MountSpec[], places: Places): Promise<void> => {
+export const emptyPlaces = (specs: readonly MountSpec[], places: Places): void => {
   for (const { target } of specs) {
     const place = places.get(target)
-    if (place !== undefined) await run("umount", [place])
+    if (place !== undefined) unmount(place)
   }
 }
 
 const isThere = async ({ path, from }: Of<"bind">): Promise<boolean> =>
-  access(await resolveInImage(path, pathOnDrive(from))).then(
+  access(resolveInImage(path, pathOnDrive(from))).then(
     () => true,
     () => false,
   )
@@ -84,7 +83,7 @@ const prepareCache = async (spec: Of<"cache">): Promise<OciMount> => {
   const directory = pathOnDrive({ ...on, path: join(on.path, name) })
   // As the first who used it wanted it.
   if ((await mkdir(directory, { recursive: true })) !== undefined) {
-    if (seed !== null) await copyAll(await resolveInImage(seed.path, pathOnDrive(seed.from)), directory)
+    if (seed !== null) await copyAll(resolveInImage(seed.path, pathOnDrive(seed.from)), directory)
     await chown(directory, uid, gid)
     await chmod(directory, mode)
   }
@@ -95,7 +94,7 @@ const prepareBind = async (
   { from, path, target, copyTo, isWritable = false }: Of<"bind">,
   index: number,
 ): Promise<OciMount> => {
-  const source = await resolveInImage(path, pathOnDrive(from))
+  const source = resolveInImage(path, pathOnDrive(from))
   if (copyTo === null) return bind(target, source, !isWritable)
   // What is written to it is nobody's: the next step finds the source as it was.
   const copy = pathOnDrive({ ...copyTo, path: join(copyTo.path, String(index)) })

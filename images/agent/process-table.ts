@@ -1,5 +1,6 @@
 /** Named process trees: started by crun, ended with everything they have started, their ends told to the host. */
 import { spawn } from "node:child_process"
+import { writeFileSync } from "node:fs"
 import { chmod, chown, mkdir, readFile, readlink, rm, writeFile } from "node:fs/promises"
 import { constants } from "node:os"
 import type { Writable } from "node:stream"
@@ -24,6 +25,8 @@ interface Running {
   /** Of one that waits: what it is told on, and where its mounts will be. */
   readonly input: Writable | null
   readonly places: Places
+  /** Its user's. */
+  readonly home: string
 }
 
 const RUNTIME = ["--cgroup-manager=cgroupfs", "--root=/run/crun"]
@@ -93,7 +96,7 @@ export const createProcessTable = (tell: Tell) => {
       // Its end is told as such.
       child.stdin?.on("error", () => {})
       const cgroup = `/sys/fs/cgroup${cgroupOf(name, spec)}`
-      table.set(name, { output, shipping, ended, cgroup, input: child.stdin, places })
+      table.set(name, { output, shipping, ended, cgroup, input: child.stdin, places, home: user.home })
       void ended.then(async (how) => {
         output.end(how)
         // The host ends the VM when it hears of the exit: the last words come first.
@@ -116,22 +119,21 @@ export const createProcessTable = (tell: Tell) => {
       return running.ended
     },
 
-    /** Tells one that waits what it is: it has the limits, the mounts and the variables of `spec`. In training it waits again. */
-    async assign(name: string, spec: ProcessSpec, isTraining: boolean): Promise<void> {
+    /** Tells one that waits what it is: it has the limits, the mounts and the variables of `spec`, and the user that it was started as. In training it waits again. */
+    assign(name: string, spec: ProcessSpec, isTraining: boolean): void {
       const running = table.get(name)
       if (running?.input == null) throw new Error(`No process ${name} waits`)
-      const { env, cwd, user, mounts = [], memoryMaxMiB, pidsMax } = spec
-      await fillPlaces(mounts, running.places)
-      await writeFile(`${running.cgroup}/memory.max`, memoryMaxMiB === null ? "max" : String(memoryMaxMiB * 1024 ** 2))
-      await writeFile(`${running.cgroup}/pids.max`, String(pidsMax ?? "max"))
-      const { home } = await findUser(user)
-      running.input.write(`${JSON.stringify({ env: { HOME: home, ...env }, cwd, isTraining })}\n`)
+      const { env, cwd, mounts = [], memoryMaxMiB, pidsMax } = spec
+      fillPlaces(mounts, running.places)
+      writeFileSync(`${running.cgroup}/memory.max`, memoryMaxMiB === null ? "max" : String(memoryMaxMiB * 1024 ** 2))
+      writeFileSync(`${running.cgroup}/pids.max`, String(pidsMax ?? "max"))
+      running.input.write(`${JSON.stringify({ env: { HOME: running.home, ...env }, cwd, isTraining })}\n`)
       if (!isTraining) running.input.end()
     },
 
     /** What one in training was assigned is no longer mounted for it. */
-    async unassign(name: string, { mounts = [] }: ProcessSpec): Promise<void> {
-      await emptyPlaces(mounts, table.get(name)?.places ?? new Map())
+    unassign(name: string, { mounts = [] }: ProcessSpec): void {
+      emptyPlaces(mounts, table.get(name)?.places ?? new Map())
     },
 
     /** Asks its first process to end; nothing happens when it has. */

@@ -26,7 +26,7 @@ export const findSources = async (
       const glob = isGlob(part) ? parseGlobPart(part) : undefined
       if (isGlob(part) && glob === undefined) throw new Error(`syntax error in pattern: ${part.slice(0, 100)}`)
       for (const path of found) {
-        const names = glob === undefined ? [part] : await readdir(await resolveInImage(path, from)).catch(() => [])
+        const names = glob === undefined ? [part] : await readdir(resolveInImage(path, from)).catch(() => [])
         for (const name of names.toSorted()) {
           work += glob?.cost(name.length) ?? 1
           if (work > MAX_WORK || next.length > MAX_FOUND)
@@ -39,7 +39,7 @@ export const findSources = async (
     if (!isGlob(pattern)) return found
     // A plain part behind a glob is there in some of them only.
     const there = await Promise.all(
-      found.map(async (path) => (await lstat(await resolveInImage(path, from)).catch(() => undefined)) !== undefined),
+      found.map(async (path) => (await lstat(resolveInImage(path, from)).catch(() => undefined)) !== undefined),
     )
     return found.filter((_, index) => there[index])
   }

@@ -28,7 +28,7 @@ export const makeStubs = async (mounts: readonly OciMount[], root = IMAGE_ROOT):
     const isOnAnother = mounts.slice(0, index).some((below) => destination.startsWith(`${below.destination}/`))
     try {
       if (isOnAnother || isThere(destination, root)) continue
-      const resolved = await resolveInImage(destination, root)
+      const resolved = resolveInImage(destination, root)
       makeMissing(resolved.slice(root.length), type !== "bind" || statSync(source).isDirectory(), root, stubs)
     } catch {
       // What was in the way is in the runtime's too, which fails the step in its own words.

@@ -1,4 +1,5 @@
-// mount(2) for the agent: between a launch and its function's first answer there is no time to start a program for each mount.
+// mount(2) and umount(2) for the agent: between a launch and its function's first answer there is no time to start a program for each
+// mount, and a process that has started another pays for each page that it writes after it.
 // What Node offers its libraries is declared here: its headers are not part of what it is built with.
 #define _GNU_SOURCE
 #include <errno.h>
@@ -30,11 +31,25 @@ static value mount_now(void *env, void *info) {
   return result;
 }
 
+// umount(target): 0 or errno.
+static value unmount_now(void *env, void *info) {
+  static char target[4096];
+  value given[1], result = NULL;
+  size_t count = 1, length;
+  napi_get_cb_info(env, info, &count, given, NULL, NULL);
+  int bad = count != 1 || napi_get_value_string_utf8(env, given[0], target, sizeof target, &length) || length == sizeof target - 1;
+  int error = bad ? EINVAL : umount(target) ? errno : 0;
+  napi_create_int32(env, error, &result);
+  return result;
+}
+
 int node_api_module_get_api_version_v1(void) { return 8; }
 
 value napi_register_module_v1(void *env, value exports) {
   value function;
   if (napi_create_function(env, "mount", 5, mount_now, NULL, &function)) return NULL;
   napi_set_named_property(env, exports, "mount", function);
+  if (napi_create_function(env, "umount", 6, unmount_now, NULL, &function)) return NULL;
+  napi_set_named_property(env, exports, "umount", function);
   return exports;
 }

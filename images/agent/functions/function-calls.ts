@@ -36,8 +36,8 @@ export const createFunctionCalls = (
     if (life === undefined) throw new Error("There is no function here")
     return life
   }
-  const forgetTraining = async () => {
-    if (training !== undefined) await waiting?.forget(training)
+  const forgetTraining = () => {
+    if (training !== undefined) waiting?.forget(training)
     training = undefined
   }
   const stepOf = async ({ api }: Life, reached: Promise<unknown>, mark: string): Promise<FunctionStep> => {
@@ -49,7 +49,7 @@ export const createFunctionCalls = (
     async startFunction({ runtime, isTraining = false, processorShare, ...spec }) {
       if (life !== undefined) throw new Error("There is a function already")
       limitProcessor(undefined)
-      const extensions = await findExtensions(runtime)
+      const extensions = findExtensions(runtime)
       const taken = waiting
       if (!isTraining) waiting = undefined
       const fits = taken?.canBecome(runtime) === true
@@ -67,7 +67,7 @@ export const createFunctionCalls = (
     async endTraining() {
       await life?.release()
       life = undefined
-      await forgetTraining()
+      forgetTraining()
       // What follows begins with nothing to tidy up.
       globalThis.gc?.({ type: "minor" })
     },
@@ -81,7 +81,7 @@ export const createFunctionCalls = (
     async endFunction({ reason }) {
       await life?.end(reason)
       life = undefined
-      await forgetTraining()
+      forgetTraining()
     },
   }
   const serveEvents = createEventServer((spec, payload) => {

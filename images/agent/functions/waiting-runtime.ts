@@ -10,9 +10,9 @@ export interface WaitingRuntime {
   /** Whether it can become a runtime of this spec, and lives. */
   canBecome(spec: ProcessSpec): boolean
   /** It goes on as one of this spec; not in training, it waits no more. */
-  become(spec: ProcessSpec, isTraining: boolean): Promise<void>
+  become(spec: ProcessSpec, isTraining: boolean): void
   /** It was this in training, whose mounts are no longer there. */
-  forget(spec: ProcessSpec): Promise<void>
+  forget(spec: ProcessSpec): void
 }
 
 /** Tells the bootstraps of images/runtimes that they are to wait. */

@@ -1,6 +1,6 @@
 /** A function's programs as processes of the guest: named trees, each in a container of its own beside the others. */
-import { constants } from "node:fs"
-import { access, readdir } from "node:fs/promises"
+import { constants, readdirSync, type Dirent } from "node:fs"
+import { access } from "node:fs/promises"
 import { join } from "node:path"
 import type { ProcessSpec } from "../../../../src/agent/protocol.ts"
 import { pathOnDrive } from "../../drives.ts"
@@ -24,16 +24,16 @@ export const createPrograms = (
   processes: ProcessTable,
   runtime: ProcessSpec,
   { address, port }: Listening,
-  become?: (spec: ProcessSpec) => Promise<void>,
+  become?: (spec: ProcessSpec) => void,
 ): LifeOptions["start"] => {
   let extensions = 0
   return async (extension, onLine) => {
     // Names are people's, and may be anything; a number isn't.
     const name = extension === undefined ? RUNTIME : `extension-${extensions++}`
-    if (extension !== undefined) await access(await pathOf(runtime, extension), constants.X_OK)
+    if (extension !== undefined) await access(pathOf(runtime, extension), constants.X_OK)
     const argv = extension === undefined ? runtime.argv : [`${EXTENSIONS}/${extension}`]
     const env = { ...runtime.env, AWS_LAMBDA_RUNTIME_API: `${address}:${port}` }
-    if (extension === undefined && become !== undefined) await become({ ...runtime, env })
+    if (extension === undefined && become !== undefined) become({ ...runtime, env })
     else await processes.start(name, { ...runtime, argv, env })
     return toProgram(processes, name, onLine)
   }
@@ -50,17 +50,25 @@ export const toProgram = (processes: ProcessTable, name: string, onLine: (line: 
 }
 
 /** The files of /opt/extensions, whether they can be run or not; none when it isn't there. */
-export const findExtensions = async (runtime: ProcessSpec): Promise<string[]> => {
-  const directory = await pathOf(runtime, "").catch(() => undefined)
-  const entries = directory === undefined ? [] : await readdir(directory, { withFileTypes: true }).catch(() => [])
-  const names = entries.filter((entry) => !entry.isDirectory()).map(({ name }) => name)
+export const findExtensions = (runtime: ProcessSpec): string[] => {
+  const names = entriesOf(runtime)
+    .filter((entry) => !entry.isDirectory())
+    .map(({ name }) => name)
   if (names.length > MAX_EXTENSIONS)
     throw new Error(`${EXTENSIONS} has ${names.length} extensions: at most ${MAX_EXTENSIONS} are started`)
   return names.toSorted()
 }
 
+const entriesOf = (runtime: ProcessSpec): Dirent[] => {
+  try {
+    return readdirSync(pathOf(runtime, ""), { withFileTypes: true })
+  } catch {
+    return []
+  }
+}
+
 /** Where the agent finds it: on the drive that is mounted over /opt for the programs, or in the image. */
-const pathOf = async ({ mounts = [] }: ProcessSpec, extension: string): Promise<string> => {
+const pathOf = ({ mounts = [] }: ProcessSpec, extension: string): string => {
   const opt = mounts.find((mount) => mount.kind === "bind" && mount.target === "/opt")
   return opt?.kind === "bind"
     ? resolveInImage(join(opt.path, "extensions", extension), pathOnDrive(opt.from))

@@ -27,15 +27,20 @@ export const layDrives = async (
   const { list, overlay } = placesOf(directory)
   const names = Object.keys(FUNCTION_DRIVES) as (keyof typeof FUNCTION_DRIVES)[]
   const [kept] = await Promise.all([
-    Promise.all(names.map((name) => keep(disks[name], join(directory, "disk", `${name}.raw`)))),
+    Promise.all(names.map((name) => keepDrive(directory, name, disks[name]))),
     createOverlay?.(overlay),
   ])
   await writeFile(list, JSON.stringify(Object.fromEntries(names.map((name, index) => [name, kept[index]]))))
 }
 
-/** A second name, so that the file stays while this VM does; on another file system the first must do. */
-const keep = async (file: string | null, to: string): Promise<string | null> => {
-  if (file === null) return null
+/** A second name in the VM's directory, so that the file stays while this VM does; on another file system the first must do. */
+export const keepDrive = async <File extends string | null>(
+  directory: string,
+  name: keyof typeof FUNCTION_DRIVES,
+  file: File,
+): Promise<File | string> => {
+  const to = join(directory, "disk", `${name}.raw`)
+  if (file === null || file === to) return file
   try {
     await link(file, to)
     return to
@@ -49,10 +54,10 @@ const keep = async (file: string | null, to: string): Promise<string | null> => 
 export const readLaid = async (directory: string): Promise<EnvironmentDisks> =>
   JSON.parse(await readFile(placesOf(directory).list, "utf8")) as EnvironmentDisks
 
-/** Puts the laid files of a function behind the drives of a warm VM; rejects where one has no name in the VM's directory. */
+/** Puts the laid files of a function behind the drives of a warm VM, which has its `/tmp`; rejects where one has no name in the VM's directory. */
 export const swapDrives = async (vm: Vm, directory: string): Promise<void> => {
   const disks = await readLaid(directory)
-  for (const name of ["code", "layers", "temporary"] as const) {
+  for (const name of ["code", "layers"] as const) {
     const file = disks[name]
     if (file !== null) await vm.swapDrive(FUNCTION_DRIVES[name], file)
   }

@@ -3,6 +3,7 @@ import { constants, copyFile, rm } from "node:fs/promises"
 import { setImmediate as turn } from "node:timers/promises"
 import type { EnvironmentVerbs } from "../environment.ts"
 import type { Places } from "../disks.ts"
+import { FUNCTION_DRIVES } from "../functions/disks/function-disks.ts"
 import { drivesOf, FUNCTION_HOSTNAME } from "../functions/function-spec.ts"
 import type { VmHost } from "../vm.ts"
 import { makeVmDirectory } from "../vm.ts"
@@ -110,12 +111,16 @@ export const createEnvironmentVerbs = (options: EnvironmentLifeOptions): Environ
       if (snapshot !== undefined && (await launchFrom(snapshot, vmId, signal))) return
       const directory = await makeVmDirectory(host, vmId)
       const warm = options.warmOf(vmId)
-      await layDrives(directory, disksOf(vmId), warm === undefined ? createOverlay : undefined)
+      const disks = disksOf(vmId)
+      if (warm === undefined) await layDrives(directory, disks, createOverlay)
+      else await layDrives(directory, { ...disks, temporary: warm.temporary })
       const ready = await swapped(warm, directory)
       if (ready === undefined) await vm.launch(vmId, signal)
       else await runWarm(ready, signal)
       const { agent, gone } = connect(vmId)
-      await agent.mountDrives(drivesOf(sessionOf(vmId).definition), AbortSignal.any([signal, gone]))
+      const drives = drivesOf(sessionOf(vmId).definition)
+      const missing = drives.filter(({ drive }) => ready === undefined || drive !== FUNCTION_DRIVES.temporary)
+      await agent.mountDrives(missing, AbortSignal.any([signal, gone]))
     },
 
     async initialise(vmId, signal) {

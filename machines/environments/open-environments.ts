@@ -49,6 +49,15 @@ export interface EnvironmentsOptions extends Pick<
   readonly limits: EnvironmentLimits
 }
 
+/** An event may take long; then others may need one that is made meanwhile. */
+const RESTED_MS = 2000
+
+/** Resolves when an environment waits, or is over, or has been at work for long. */
+const untilRested = (actor: Actor<EnvironmentMachine>): Promise<unknown> =>
+  waitFor(actor, (snapshot) => snapshot.status !== "active" || snapshot.matches({ alive: { running: "frozen" } }), {
+    timeout: RESTED_MS,
+  }).catch(() => {})
+
 export interface EnvironmentLimits {
   /** How long one waits for an event. */
   readonly idleMs: number
@@ -193,7 +202,8 @@ export const openEnvironments = async (
       startSignal.throwIfAborted()
       // Who keeps environments initialised doesn't wait for their Init.
       const snapshot = initialization === "on-demand" ? snapshots?.of(definition, base) : undefined
-      const warm = snapshot === undefined ? pool?.take(base) : undefined
+      const ground = { base, temporary: files.temporary }
+      const warm = snapshot === undefined ? pool?.take(ground) : undefined
       const [id, vmId] = [randomUUID(), warm?.vm.process.vmId ?? randomUUID()]
       if (!ledger.reserve(vmId, base.memoryMiB)) await pool?.clear()
       if (!ledger.reserve(vmId, base.memoryMiB))
@@ -223,8 +233,9 @@ export const openEnvironments = async (
       try {
         await untilReady(actor, environment, startSignal)
       } finally {
-        // Not before: it would be made at this one's cost.
-        if (snapshot === undefined && isRuntimeName(runtime)) pool?.fill(runtime, base)
+        // Not before its first event is answered, if it has one: it would be made at that one's cost.
+        if (snapshot === undefined && isRuntimeName(runtime))
+          void untilRested(actor).then(() => pool?.fill(runtime, ground))
       }
       return environment
     },

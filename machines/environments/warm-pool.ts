@@ -1,7 +1,7 @@
 /**
  * VMs that have been launched from a runtime's base, have run its functions of training and were stopped again: what an emulator has
- * translated is in their processes, and only the function is missing. One for each base in recent use, given away once. They are
- * this daemon's alone: the next one's sweep ends what it left.
+ * translated is in their processes, and only the function is missing: also the `/tmp` that it will have is mounted. One for each base and
+ * `/tmp` in recent use, given away once. They are this daemon's alone: the next one's sweep ends what it left.
  */
 import { randomUUID } from "node:crypto"
 import { join } from "node:path"
@@ -19,7 +19,7 @@ import { makeVmDirectory, type VmHost } from "../vm.ts"
 import { toThawInput } from "../vm-life.ts"
 import { beginIncarnation, recordProcess } from "../vm-row.ts"
 import { VCPUS } from "./base-making.ts"
-import { temporaryOverlay } from "./drives.ts"
+import { keepDrive, temporaryOverlay } from "./drives.ts"
 import type { RuntimeBase } from "./runtime-bases.ts"
 import { trainAgain, type Trained } from "./training.ts"
 
@@ -28,13 +28,21 @@ export interface WarmVm {
   readonly vm: Vm
   readonly slot: Slot
   readonly incarnation: number
+  /** What its `/tmp` stands on, by a name in its directory. */
+  readonly temporary: string
+}
+
+/** What a function's VM stands on that is there before it: its base, and the file system that its `/tmp` begins as. */
+export interface WarmGround {
+  readonly base: RuntimeBase
+  readonly temporary: string
 }
 
 export interface WarmPool extends AsyncDisposable {
-  /** One of this base, which is the caller's from here on, its row and its memory too; nothing when there is none. */
-  take(base: RuntimeBase): WarmVm | undefined
-  /** Has another made, if there is none of this base and room for one; others go first. Returns at once. */
-  fill(runtime: RuntimeName, base: RuntimeBase): void
+  /** One that stands on this, which is the caller's from here on, its row and its memory too; nothing when there is none. */
+  take(ground: WarmGround): WarmVm | undefined
+  /** Has another made, if there is none that stands on this and room for one; others go first. Returns at once. */
+  fill(runtime: RuntimeName, ground: WarmGround): void
   /** How many wait. */
   readonly count: number
   /** Ends all that wait: their memory is wanted. */
@@ -58,54 +66,59 @@ const EVENTS = 3
 /** Others go first. */
 const PREPARE_TIMEOUT_MS = 600_000
 
+const keyOf = ({ base, temporary }: WarmGround) => `${base.baseId} ${temporary}`
+
 /** The pool of this host; disposing ends every VM that waits. */
 export const createWarmPool = (options: WarmPoolOptions): WarmPool => {
   const { host, maxVms, maxBookedShare, idleMs } = options
   const { ledger, log } = host
-  /** By their bases. */
+  /** By what they stand on. */
   const waiting = new Map<string, WarmVm>()
   const making = new Map<string, Promise<void>>()
   const closing = new AbortController()
 
   /** One that has been taken is nobody's to end here. */
-  const remove = async (baseId: string, warm: WarmVm) => {
-    if (waiting.get(baseId) !== warm) return
-    waiting.delete(baseId)
+  const remove = async (key: string, warm: WarmVm) => {
+    if (waiting.get(key) !== warm) return
+    waiting.delete(key)
     await end(host, warm.vm.process.vmId)
   }
 
-  const make = async (runtime: RuntimeName, base: RuntimeBase) => {
-    const { baseId, memoryMiB } = base
+  const make = async (runtime: RuntimeName, ground: WarmGround) => {
+    const { memoryMiB } = ground.base
+    const key = keyOf(ground)
     const isMuch = ledger.reservedMiB + memoryMiB > ledger.capacityMiB * maxBookedShare
-    if (waiting.has(baseId) || waiting.size + making.size >= maxVms || isMuch) return
+    if (waiting.has(key) || waiting.size + making.size >= maxVms || isMuch) return
     const signal = AbortSignal.any([closing.signal, AbortSignal.timeout(PREPARE_TIMEOUT_MS)])
-    const warm = await prepare(options, runtime, base, signal)
-    waiting.set(baseId, warm)
-    setTimeout(() => void remove(baseId, warm), idleMs).unref()
-    void warm.vm.exited.then(() => remove(baseId, warm))
+    const warm = await prepare(options, runtime, ground, signal)
+    waiting.set(key, warm)
+    setTimeout(() => void remove(key, warm), idleMs).unref()
+    void warm.vm.exited.then(() => remove(key, warm))
   }
 
-  const fill = (runtime: RuntimeName, base: RuntimeBase) => {
-    if (closing.signal.aborted || making.has(base.baseId)) return
-    const made = make(runtime, base)
+  const fill = (runtime: RuntimeName, ground: WarmGround) => {
+    const key = keyOf(ground)
+    if (closing.signal.aborted || making.has(key)) return
+    const made = make(runtime, ground)
       .catch((error: unknown) => {
         if (!closing.signal.aborted) log.warn({ err: error, runtime }, "No VM could be kept warm for a runtime")
       })
-      .finally(() => making.delete(base.baseId))
-    making.set(base.baseId, made)
+      .finally(() => making.delete(key))
+    making.set(key, made)
   }
 
   const clear = async () => {
-    await Promise.all([...waiting].map(([baseId, warm]) => remove(baseId, warm)))
+    await Promise.all([...waiting].map(([key, warm]) => remove(key, warm)))
   }
 
   return {
     get count() {
       return waiting.size
     },
-    take({ baseId }) {
-      const warm = waiting.get(baseId)
-      waiting.delete(baseId)
+    take(ground) {
+      const key = keyOf(ground)
+      const warm = waiting.get(key)
+      waiting.delete(key)
       return warm
     },
     fill,
@@ -125,7 +138,7 @@ const end = (host: VmHost, vmId: string) =>
 const prepare = async (
   { host, places, emptyDrive, createOverlay }: WarmPoolOptions,
   runtime: RuntimeName,
-  { baseId, memoryMiB, runtimeDrive }: RuntimeBase,
+  { base: { baseId, memoryMiB, runtimeDrive }, temporary }: WarmGround,
   signal: AbortSignal,
 ): Promise<WarmVm> => {
   const { db, hostId, vmm, slots, ledger } = host
@@ -136,8 +149,12 @@ const prepare = async (
   try {
     if (!ledger.reserve(vmId, memoryMiB)) throw new Error("There is no room for it")
     const directory = await makeVmDirectory(host, vmId)
-    const [root, temporary] = [vmFiles(directory).overlay(0), temporaryOverlay(directory)]
-    await Promise.all([createOverlay(root), createOverlay(temporary)])
+    const [root, written] = [vmFiles(directory).overlay(0), temporaryOverlay(directory)]
+    const [kept] = await Promise.all([
+      keepDrive(directory, "temporary", temporary),
+      createOverlay(root),
+      createOverlay(written),
+    ])
     const slot = await slots.take(signal)
     const { incarnation } = await beginIncarnation(db, vmId, slot.index).catch(async (error: unknown) => {
       await slots.release(slot)
@@ -147,7 +164,7 @@ const prepare = async (
     // It has the functions of training, too.
     for (const drive of [FUNCTION_DRIVES.runtime, FUNCTION_DRIVES.code])
       drives[drive] = { chain: [toDriveFile(runtimeDrive ?? emptyDrive)], readOnly: true }
-    drives[FUNCTION_DRIVES.temporary] = { chain: [emptyDrive, temporary].map(toDriveFile), readOnly: false }
+    drives[FUNCTION_DRIVES.temporary] = { chain: [kept, written].map(toDriveFile), readOnly: false }
     const vm = await vmm.launch(
       {
         vmId,
@@ -163,7 +180,7 @@ const prepare = async (
       signal,
     )
     await recordProcess(db, vmId, vm.process, false)
-    const warm = { vm, slot, incarnation }
+    const warm = { vm, slot, incarnation, temporary: kept }
     await vm.giveWay(true)
     await warmUp(host, warm, { runtime, memoryMiB }, signal)
     await vm.giveWay(false)
@@ -181,6 +198,7 @@ const warmUp = async (host: VmHost, { vm, slot, incarnation }: WarmVm, trained: 
   try {
     await vm.continue()
     await guest.thaw(identity, signal)
+    await agent.mountDrives([{ drive: FUNCTION_DRIVES.temporary, isReadOnly: false }], signal)
     await trainAgain(agent, trained, EVENTS, signal)
     agent.close()
     await vm.untilQuiet(signal)

@@ -67,7 +67,7 @@ const open = async (under: VmHostUnderTest) => {
     ),
   )
   const held = opened.move()
-  return { environments, pool, [Symbol.asyncDispose]: () => held.disposeAsync() }
+  return { environments, pool, bases, [Symbol.asyncDispose]: () => held.disposeAsync() }
 }
 
 const answerOf = async (environment: Environment) => {
@@ -82,7 +82,7 @@ test("A VM that was kept warm becomes an environment, once, and lives as any oth
   await using under = await openVmHostUnderTest()
   const { db, vmm } = under.host
   await using opened = await open(under)
-  const { environments, pool } = opened
+  const { environments, pool, bases } = opened
   const start = (own: string) => environments.start(definitionOf("nodejs24.x", { OWN: own }), "on-demand", signal)
   const loaded = await start("loaded")
   const first = await answerOf(loaded)
@@ -92,6 +92,9 @@ test("A VM that was kept warm becomes an environment, once, and lives as any oth
     .select({ id: vms.id })
     .from(vms)
     .where(and(eq(vms.kind, "build"), isNull(vms.endedAt)))
+  // It has the `/tmp` of those before.
+  const base = await bases.of("nodejs24.x", 128, signal)
+  expect(pool.take({ base, temporary: "/another" })).toBeUndefined()
   const warm = await start("warm")
   const [row] = await db.select().from(rows).where(eq(rows.id, warm.id))
   const second = await answerOf(warm)

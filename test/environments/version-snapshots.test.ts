@@ -7,11 +7,14 @@ import { eq } from "drizzle-orm"
 import { pino } from "pino"
 import { Registry } from "prom-client"
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest"
+import type { RuntimeDisks } from "../../images/runtimes/runtime-disks.ts"
+import { HostFull } from "../../machines/environments/environments.ts"
 import { mayHaveSnapshot } from "../../machines/environments/snapshots/choice.ts"
 import { openSnapshots, type SnapshotsOptions } from "../../machines/environments/snapshots/open-snapshots.ts"
 import type { MadeSnapshot } from "../../machines/environments/snapshots/snapshot-making.ts"
 import { snapshotDirectory, type VersionSnapshot } from "../../machines/environments/snapshots/version-snapshots.ts"
 import { createFunctionChanges } from "../../machines/functions/changes.ts"
+import { createReadiness } from "../../machines/functions/code/readiness.ts"
 import type { Definition } from "../../machines/functions/definition.ts"
 import { createLedger } from "../../src/capacity/ledger.ts"
 import { versionSnapshots } from "../../src/db/environments.ts"
@@ -81,7 +84,7 @@ const open = async (
     await snapshots.settled()
     return snapshots.of(definition, base)
   }
-  return { ...snapshots, made, gone, changes, registry, initialise }
+  return { ...snapshots, made, gone, changes, registry, ledger, initialise }
 }
 const files = () => readdir(snapshotDirectory(dataDirectory))
 const rows = async () => (await database.db.select().from(versionSnapshots)).map(({ id }) => id).toSorted()
@@ -211,6 +214,49 @@ describe("A snapshot is removed", () => {
       true,
     ])
     expect((await files()).toSorted()).toEqual(await rows())
+  })
+})
+
+describe("A snapshot that was asked for", () => {
+  test("waits for memory that others have, and is made when they give it back", async () => {
+    let tries = 0
+    const make = async (_: Definition, directory: string): Promise<MadeSnapshot> => {
+      if (++tries === 1) throw new HostFull("There is no memory left")
+      await mkdir(directory)
+      return { baseId, vmId: randomUUID(), incarnation: 1, bytes: 1000, initMs: 5000 }
+    }
+    await using snapshots = await open({ make, bookedMiB: 800 })
+    const definition = inNode("f")
+    const prepared = snapshots.prepare(definition, new AbortController().signal)
+    await expect.poll(() => tries).toBe(1)
+    snapshots.ledger.release("another")
+    await prepared
+    expect(snapshots.of(definition, base)).toBeDefined()
+  })
+
+  test("is not waited for where the whole host has too little, and its version says so", async () => {
+    await using snapshots = await open()
+    const small = inNode("f")
+    const definition = { ...small, settings: { ...small.settings, memoryMiB: 1024 } }
+    const { settings } = definition
+    const optimise = (_: string, signal: AbortSignal) => snapshots.prepare(definition, signal)
+    const disks = {
+      of: () => Promise.resolve({ code: "", layers: null, temporary: "" }),
+      tidy: () => {},
+    }
+    const none: RuntimeDisks = { rootDisk: "", rootDiskHash: "", runtimeDisk: "", runtimeDiskHash: "" }
+    const readiness = createReadiness(
+      { of: () => Promise.resolve(none) },
+      { of: () => Promise.resolve(base) },
+      disks,
+      optimise,
+    )
+    const owner = { code: "", layers: [], settings, optimised: definition.versionId }
+    await expect(readiness.prepare(owner, new AbortController().signal)).rejects.toMatchObject({
+      code: "InsufficientCapacity",
+      message: "This host has too little memory for an execution environment of 1024 MB.",
+    })
+    expect(snapshots.made).toEqual([])
   })
 })
 

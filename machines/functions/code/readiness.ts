@@ -1,7 +1,7 @@
 import type { Runtimes } from "../../../images/runtimes/runtime-disks.ts"
 import { isRuntimeName } from "../../../images/runtimes/runtimes.ts"
 import type { RuntimeBases } from "../../environments/runtime-bases.ts"
-import { InitFailed } from "../../environments/snapshots/version-snapshots.ts"
+import { HostTooSmall, InitFailed } from "../../environments/snapshots/version-snapshots.ts"
 import type { OpenDiskStore } from "../disks/disk-store.ts"
 import type { DiskOwner } from "../disks/function-disks.ts"
 
@@ -24,11 +24,11 @@ type InitFailureCode =
   | "FunctionError.InitTimeout"
   | "FunctionError.RuntimeInitError"
 
-/** Nothing can be made of what its author gave. */
+/** Nothing can be made of what its author gave, here. */
 export class NotReady extends Error {
   override readonly name = "NotReady"
   /** AWS's StateReasonCode. */
-  readonly code: "InvalidZipFileException" | "InvalidRuntime" | InitFailureCode
+  readonly code: "InvalidZipFileException" | "InvalidRuntime" | "InsufficientCapacity" | InitFailureCode
 
   constructor(code: NotReady["code"], reason: string) {
     super(reason)
@@ -36,7 +36,9 @@ export class NotReady extends Error {
   }
 }
 
-const toNotReady = ({ errorType, message }: InitFailed): NotReady => {
+const toNotReady = (error: InitFailed | HostTooSmall): NotReady => {
+  if (error instanceof HostTooSmall) return new NotReady("InsufficientCapacity", error.message)
+  const { errorType, message } = error
   if (errorType === "Sandbox.Timedout") return new NotReady("FunctionError.InitTimeout", message)
   const isExtension = errorType?.startsWith("Extension.") === true
   return new NotReady(isExtension ? "FunctionError.ExtensionInitError" : "FunctionError.RuntimeInitError", message)
@@ -57,7 +59,7 @@ export const createReadiness = (
     await Promise.all([base, disks.of(owner, signal)])
     if (owner.optimised === undefined) return
     await optimise(owner.optimised, signal).catch((error: unknown) => {
-      throw error instanceof InitFailed ? toNotReady(error) : error
+      throw error instanceof InitFailed || error instanceof HostTooSmall ? toNotReady(error) : error
     })
   },
   tidy: disks.tidy,

@@ -8,10 +8,13 @@ import { CloudWatchLogsClient, FilterLogEventsCommand } from "@aws-sdk/client-cl
 import {
   AddPermissionCommand,
   CreateFunctionUrlConfigCommand,
+  DeleteFunctionConcurrencyCommand,
   DeleteProvisionedConcurrencyConfigCommand,
   GetProvisionedConcurrencyConfigCommand,
+  InvokeCommand,
   InvokeWithResponseStreamCommand,
   PublishVersionCommand,
+  PutFunctionConcurrencyCommand,
   PutProvisionedConcurrencyConfigCommand,
   type InvokeWithResponseStreamResponseEvent,
   type LambdaClient,
@@ -120,6 +123,17 @@ describe("A function of", () => {
     const { remaining } = warm.payload as { remaining: number }
     expect(remaining).toBeGreaterThan(0)
     expect(remaining).toBeLessThanOrEqual(15_000)
+  })
+
+  test("one environment at most answers a caller who waits for each answer", async () => {
+    await lambda.send(new PutFunctionConcurrencyCommand({ FunctionName: "node", ReservedConcurrentExecutions: 1 }))
+    // Without the log's end, which would be waited for behind the answer.
+    for (const name of ["one", "two", "three", "four"]) {
+      const Payload = JSON.stringify({ name })
+      const answer = await lambda.send(new InvokeCommand({ FunctionName: "node", Payload }))
+      expect(Buffer.from(answer.Payload ?? []).toString()).toContain(`hello ${name}`)
+    }
+    await lambda.send(new DeleteFunctionConcurrencyCommand({ FunctionName: "node" }))
   })
 
   test("Python imports what its layers have, the later one's before the earlier one's", async () => {

@@ -29,8 +29,8 @@ export interface Concurrency {
   readonly count: number
 }
 
-/** How long an event waits for the place of one that has its answer. */
-const SETTLING_MS = 250
+/** How long an event waits for the place of one that has its answer: as long as its caller is told to wait when it is refused. */
+const SETTLING_MS = 1000
 
 interface Own {
   count: number

@@ -12,6 +12,7 @@ import { DEVICE_LAYOUT, readOnlyFiles, writtenFiles, type Drives } from "./devic
 import { spawnJailed, type Jailed } from "./jail.ts"
 import { openInstalledQemu, programOf, toStartFailure, verifyQemu, type QemuBuild } from "./kept-qemu.ts"
 import { baseFiles, openManifest, SnapshotRefused, verifyBase, type Machine } from "./manifest.ts"
+import { hugeHeap } from "./heap.ts"
 import { copyMemory, loadDevices, refuseStrangers } from "./load.ts"
 import { openMemoryMap } from "./memory-map.ts"
 import { findProcesses, isAlive, killProcess, startTimeOf } from "./process.ts"
@@ -69,6 +70,7 @@ const kernelHashOf = ({ kernelHash, tscKHz }: QemuOptions) =>
 /** A VMM on this host; it holds nothing itself. */
 export const createQemuVmm = async (options: QemuOptions): Promise<Vmm> => {
   const cgroups = await detectCgroups(options.hostId)
+  const heap = hugeHeap()
   const installedQemu = openInstalledQemu(options.qemuDirectory, options.executable)
   const run = (vmId: string) => join(options.runDirectory, vmId)
 
@@ -89,7 +91,7 @@ export const createQemuVmm = async (options: QemuOptions): Promise<Vmm> => {
         {
           uid: spec.slot.uid,
           namespace: spec.slot.namespace,
-          readOnly: [...readOnlyFiles(drives), ...memory.readOnly, qemu.directory],
+          readOnly: [...readOnlyFiles(drives), ...memory.readOnly, ...heap.files, qemu.directory],
           writable: [spec.directory],
           devices: [
             ["/dev/null", "/dev/null"],
@@ -98,7 +100,7 @@ export const createQemuVmm = async (options: QemuOptions): Promise<Vmm> => {
             ...(options.accelerator === "kvm" ? ([["/dev/kvm", "/dev/kvm"]] as const) : []),
           ],
           cgroups: groups,
-          environment,
+          environment: { ...environment, ...heap.environment },
         },
         [...program, ...commandLine(options, spec, drives, memory.object), ...extra],
         listeners.servers,

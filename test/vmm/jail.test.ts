@@ -3,6 +3,7 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { afterAll, beforeAll, describe, expect, test } from "vitest"
 import { runCommand } from "../../src/command.ts"
+import { hugeHeap } from "../../src/vmm/heap.ts"
 import { spawnJailed, type Jail } from "../../src/vmm/jail.ts"
 
 const never = new AbortController().signal
@@ -42,6 +43,23 @@ const run = async (script: string, more: Partial<Jail> = {}) => {
 describe("A program in a jail", () => {
   test("has its slot's uid and no other group, and is alone with its pid", async () => {
     expect((await run("id -u; id -G; echo $$; uname -n | wc -l")).words).toBe(`${UID}; ${UID}; 1; 1`)
+  })
+
+  test("has a heap of huge pages: the C library finds what it reads for that, and takes the words", async () => {
+    const { files, environment } = hugeHeap()
+    const script = `cat ${files.join(" ")} /dev/null | wc -l; /lib64/ld-linux-x86-64.so.2 --list-tunables`
+    const { words } = await run(`{ ${script}; } | grep -E '^[0-9]|malloc.(hugetlb|arena_max|top_pad|mmap_th)'`, {
+      readOnly: files,
+      environment,
+    })
+    const found = words.split("; ").map((line) => line.replace(/ \(.*/, ""))
+    expect(found.toSorted()).toEqual([
+      String(files.length),
+      "glibc.malloc.arena_max: 0x1",
+      "glibc.malloc.hugetlb: 0x1",
+      "glibc.malloc.mmap_threshold: 0x1000000",
+      "glibc.malloc.top_pad: 0x800000",
+    ])
   })
 
   test("sees the files that it was given, and writes to its own alone", async () => {

@@ -13,6 +13,7 @@ import { openZip } from "../machines/functions/code/code-store.ts"
 import { createReadiness } from "../machines/functions/code/readiness.ts"
 import { findDefinition } from "../machines/functions/definitions.ts"
 import { buildDisk } from "../machines/functions/disks/disk-build.ts"
+import { snapshotDirectory } from "../machines/environments/snapshots/version-snapshots.ts"
 import { diskOwners } from "../machines/functions/disks/disk-owners.ts"
 import { openDiskStore } from "../machines/functions/disks/disk-store.ts"
 import { createDestinationCheck } from "../machines/functions/events/destinations/destinations.ts"
@@ -81,6 +82,8 @@ export const openFunctionRooms = async (
       build: (zips, to, buildSignal) => buildDisk(diskBuild, zips, to, buildSignal),
       owners: () => diskOwners(db, secrets, hostId),
       maxConcurrentBuilds: config.maxConcurrentBuilds,
+      maxBytes: config.environments.maxDisksMiB * 1024 ** 2,
+      holders: [join(places.dataDirectory, "vms"), snapshotDirectory(places.dataDirectory)],
       log,
     }),
   )

@@ -145,6 +145,8 @@ export const SettingsFile = z.strictObject({
       waitSeconds: z.number().int().min(1).max(900).default(60),
       /** What they are launched from, in the data directory, and with builds' booted guests in the cache; the least recently used go first, and none that was used within the last hour. */
       maxBasesMiB: z.number().int().min(0).default(20_480),
+      /** Their code and layers as file systems, beside those that environments and snapshots have; the least recently used go first, and none that was used within the last quarter of an hour. */
+      maxDisksMiB: z.number().int().min(0).default(20_480),
       /** Memory that is kept of a version's first Init, which its later environments are launched from. */
       versionSnapshots: z
         .strictObject({

@@ -55,6 +55,8 @@ const openDisks = async (owners: readonly DiskOwner[] = []) => {
     },
     owners: () => Promise.resolve(owners),
     maxConcurrentBuilds: 2,
+    maxBytes: 1024 ** 3,
+    holders: [],
     log,
   })
   return { built, store, [Symbol.asyncDispose]: () => store[Symbol.asyncDispose]() }

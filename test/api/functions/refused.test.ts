@@ -54,6 +54,18 @@ describe("What Torpor's functions are not", () => {
     ).toBe("CapacityProviderConfig isn't supported for Lambda Default functions.")
   })
 
+  it("is what there is no memory for now: the SDK takes it for a throttle", async () => {
+    const parts = { functions: {} as Functions, links: createCodeLinks("", String), urlSuffix: "" }
+    await using full = await startApi({ functions: parts, maxBodiesBytes: 10 })
+    const throttled = new Lambda({ endpoint: full.url, region, credentials, maxAttempts: 1 })
+    expect(await refusalOf(throttled.publishVersion({ FunctionName: "f", Description: "many" }))).toMatchObject({
+      name: "TooManyRequestsException",
+      status: 429,
+      message: "Rate exceeded",
+    })
+    throttled.destroy()
+  })
+
   it("is told of everything that is wrong at once, without a type", async () => {
     const body = {
       FunctionName: "f",

@@ -1,5 +1,6 @@
 /** The runtime of Node functions. Its environment says whether it has its function already, or is to wait for it. */
 import { createRequire, Module } from "node:module"
+import { cpus } from "node:os"
 import { setFlagsFromString } from "node:v8"
 import { runInNewContext } from "node:vm"
 import { beAssigned, WAITING } from "./assignment.ts"
@@ -7,16 +8,17 @@ import { rehearseReseed, reseed } from "./randomness.ts"
 import { serve } from "./serving.ts"
 
 const run = async () => {
-  if (process.env[WAITING] === undefined) return serve(process.env, false)
+  if (process.env[WAITING] === undefined) return serve(process.env, { isTraining: false })
+  const isEmulated = cpus()[0]?.model.includes("TCG") === true
   optimise(false)
   for (;;) {
     const { isTraining } = beAssigned()
     if (isTraining) rehearseReseed()
     else {
       reseed()
-      optimise(true)
+      if (!isEmulated) optimise(true)
     }
-    await serve(process.env, isTraining)
+    await serve(process.env, { isTraining, onFirstEvent: () => void (isTraining || optimise(true)) })
     forgetModules(process.env["LAMBDA_TASK_ROOT"] ?? "/")
     collect()
   }
@@ -39,8 +41,8 @@ const collect = () => {
 }
 
 /**
- * Whether code that is run often is compiled for that: not in training. In a VM that is emulated what was compiled is translated once more
- * in each that comes from the snapshot, and so is the compiler.
+ * Whether code that is run often is compiled for that: not in training, and in an emulated VM not before the first event. There what was
+ * compiled is translated once more in each that comes from the snapshot, and so is the compiler.
  */
 const optimise = (does: boolean) => {
   for (const compiler of ["opt", "maglev"]) setFlagsFromString(`--${does ? "" : "no-"}${compiler}`)

@@ -23,8 +23,15 @@ interface Serving {
   isEnding: boolean
 }
 
-/** Serves the function of an environment until the process ends; in training until there is nobody any more who gives events, and silently. */
-export const serve = async (env: NodeJS.ProcessEnv, isTraining: boolean): Promise<void> => {
+export interface ServeOptions {
+  /** Serves until there is nobody any more who gives events, and silently. */
+  readonly isTraining: boolean
+  /** Called when the handler is about to have its first event. */
+  readonly onFirstEvent?: () => void
+}
+
+/** Serves the function of an environment until the process ends. */
+export const serve = async (env: NodeJS.ProcessEnv, { isTraining, onFirstEvent }: ServeOptions): Promise<void> => {
   const version = /nodejs(\d+)/.exec(env["AWS_EXECUTION_ENV"] ?? "")?.[1] ?? process.versions.node.split(".")[0]
   const hasCallbacks = Number(version) < 24
   const client = createClient(env["AWS_LAMBDA_RUNTIME_API"] ?? "")
@@ -44,12 +51,14 @@ export const serve = async (env: NodeJS.ProcessEnv, isTraining: boolean): Promis
       reseed()
       moveTimeOrigin()
     }
+    let events = 0
     while (!serving.isEnding) {
       const event = await client.next().catch((error: unknown) => {
         if (isTraining) return undefined
         throw error
       })
       if (event === undefined) break
+      if (events++ === 0) onFirstEvent?.()
       await answer(serving, handler, isStreamed, event)
     }
   } catch (error) {

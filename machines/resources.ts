@@ -155,7 +155,7 @@ export interface Images {
   cancelBuild(buildId: string, caller: Caller): Promise<void>
   /** What the build said; empty when its image keeps no logs. */
   buildLog(buildId: string, scope: Scope): Promise<LogReader>
-  /** How the build has ended, waited for when there is a signal to wait with; `undefined` when it hasn't. */
+  /** How the build has ended; `undefined` while it goes on. With a signal, waits for its end. */
   buildEnd(buildId: string, wait: AbortSignal | undefined, scope: Scope): Promise<BuildEnd | undefined>
 }
 

@@ -4,7 +4,7 @@ import { confineCookies } from "./browser/set-cookie.ts"
 
 const OURS = /^(?:x-aws-proxy-.*|x-forwarded-.*|forwarded|x-amzn-requestid|expect)$/
 
-/** Of one connection, not of the message: RFC 9110, 7.6.1. How a body is framed is said anew for the next connection. */
+/** Of one connection, not of the message: RFC 9110, 7.6.1. The next connection frames the body anew. */
 const HOP_BY_HOP = [
   "connection",
   "keep-alive",

@@ -64,7 +64,7 @@ export interface UrlInvoked {
   readonly end: Promise<object | undefined>
 }
 
-/** Where the hosts of function URLs lead; that one is such a host is known by its name, so that it costs no look-up. */
+/** Where the hosts of function URLs lead. Such a host is recognised by its name alone, without a look-up. */
 export interface FunctionUrlRouter {
   owns(host: string): boolean
   find(host: string): FunctionUrlTarget | undefined | Promise<FunctionUrlTarget | undefined>

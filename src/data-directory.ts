@@ -72,7 +72,7 @@ export const openDataDirectory = async (
   }
 }
 
-/** What the file system refuses is the operator's to mend: a place that is none, read-only, full, or another's. */
+/** What the file system refuses is for the operator to mend: the place is no directory, read-only, full, or belongs to another user. */
 const inWords = (path: string, error: unknown): unknown =>
   typeof (error as NodeJS.ErrnoException).syscall === "string"
     ? new OperatorError(`${path} cannot be the data directory: ${messageOf(error)}`)

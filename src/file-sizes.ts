@@ -1,7 +1,7 @@
 import { lstat, readdir } from "node:fs/promises"
 import { join } from "node:path"
 
-/** What the files below a directory take on the disk, in bytes, by their names relative to it; none when it isn't there. What goes meanwhile is left out. */
+/** The bytes that each file below a directory takes on the disk, by its path relative to it. Empty when there is no such directory; files that are removed meanwhile are left out. */
 export const fileSizes = async (root: string): Promise<Map<string, number>> => {
   const entries = await readdir(root, { recursive: true }).catch(nothingThere)
   const files = new Map<string, number>()

@@ -11,7 +11,7 @@ import { OperatorError } from "./errors.ts"
 import { armFailpoint } from "./failpoint.ts"
 
 const stop = new AbortController()
-// A closed terminal too: what was begun in it is not left running behind it.
+// A closed terminal too: nothing that was started in it is left running.
 for (const signal of ["SIGTERM", "SIGINT", "SIGHUP"] as const)
   process.on(signal, () => {
     // The second one doesn't wait.

@@ -28,7 +28,7 @@ const mirror = z
 /** Digits and nothing else: `Number` would also take a blank for 0, and 0x50. */
 export const isPort = (value: string) => /^\d{1,5}$/.test(value) && Number(value) <= MAX_PORT
 
-/** The length of an IPv4 range's prefix; `undefined` when it is none, or has bits set behind its prefix. */
+/** The prefix length of an IPv4 range; `undefined` when the text is no range, or has bits set after its prefix. */
 const parsePrefix = (value: string): number | undefined => {
   const [, address = "", length = "32"] = /^([\d.]+)(?:\/(\d{1,2}))?$/.exec(value) ?? []
   const bits = Number(length)
@@ -224,7 +224,7 @@ export const SettingsFile = z.strictObject({
             .strictObject({
               username: text.optional(),
               password: z.string().optional(),
-              /** Instead of `password`; a line's end behind it is none of it. */
+              /** A file with the password, instead of `password`; a newline at its end is left out. */
               passwordFile: path.optional(),
               /** Of its certificate, beside those that the system trusts. */
               caFile: path.optional(),

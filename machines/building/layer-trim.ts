@@ -31,7 +31,7 @@ export const planTrim = async (
   const bytesOf = await fileSizes(root)
   const all = await db.select().from(layers).where(eq(layers.hostId, hostId))
   const rows = new Map(all.map((row) => [row.file, row]))
-  // Also what stands on one that isn't there: its row would keep a build from ever registering that step again.
+  // Rows whose parent is gone are removed too: they would keep a build from ever registering that step again.
   const isSound = (row: LayerRow | undefined): boolean =>
     row !== undefined && bytesOf.has(row.file) && (row.parentFile === null || isSound(rows.get(row.parentFile)))
   const sound = new Map(all.filter(isSound).map((row) => [row.file, row]))

@@ -58,7 +58,7 @@ const together = (one: Needs, other: Needs): Needs => ({
   layers: one.layers ?? other.layers,
 })
 
-/** The first of these links that one life can execute, at least one, and what it needs for them. Throws when there is none. */
+/** As many of these links, from the first on, as one life of the VM can execute, and what it needs for them. Throws when it can't execute even the first. */
 export const firstPart = (links: readonly Link[]): { links: readonly Link[]; needs: Needs } => {
   let needs = NOTHING
   let count = 0

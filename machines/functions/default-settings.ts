@@ -1,6 +1,6 @@
 import type { FunctionSettings } from "../../src/db/function-values.ts"
 
-/** What a function has of which nothing was said; a runtime and a handler must be. */
+/** The settings of a function whose author gave only what is required: a runtime and a handler. */
 export const defaultSettings: Readonly<FunctionSettings> = {
   runtime: "",
   handler: "",

@@ -26,7 +26,7 @@ export interface FunctionSpecOptions {
   }
 }
 
-/** sbx_user1051, whom no image has by name. */
+/** AWS's sbx_user1051; no image has this user by name. */
 const USER = "993:990"
 const [PROCESSES_MAX, OPEN_FILES_MAX] = [1024, 1024]
 /** A function with so much memory has one processor, and one with less a part of it. */

@@ -7,7 +7,7 @@ export const LATEST = "$LATEST"
 /** A function, or one version or alias of it; the API has parsed it from the forms that AWS takes. */
 export interface FunctionReference {
   readonly name: string
-  /** `undefined`: none was said. */
+  /** `undefined` when the request names none. */
   readonly qualifier: string | undefined
 }
 

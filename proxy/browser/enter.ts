@@ -76,7 +76,7 @@ export const enter = async (
     headers: {
       location: path,
       "set-cookie": toSetCookie(cookie, expirationSeconds),
-      // The link is in the address that the page would be told.
+      // The page would see the link in its referrer.
       "referrer-policy": "no-referrer",
       "cache-control": "no-store",
       "content-length": 0,

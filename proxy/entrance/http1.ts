@@ -12,7 +12,7 @@ import { createHttp1Exchange } from "./http1-exchange.ts"
 import { createUpgradeExchange } from "./upgrade-exchange.ts"
 
 export interface Http1Entrance {
-  /** From now on every answer is its connection's last; WebSockets are told that we go. */
+  /** From now on every answer is the last of its connection; WebSockets get a close frame that says the server goes away. */
   retire(): void
   /** Ends those connections at once that no server knows of: they became WebSockets. */
   destroy(): void

@@ -35,7 +35,7 @@ export const prepareFarewell = (from: Readable, to: Writable, frame: Buffer): ((
         from.off("data", finish)
         end()
       })
-    // What comes behind the last word is read, so that its sender comes to reading it.
+    // Whatever still comes is read and dropped, so that its sender gets to read our close frame.
     from.resume()
   }
 }

@@ -25,7 +25,7 @@ export const createOpenRequests = (limits: OpenRequestLimits): OpenRequests => {
         ofVm.remove(vmId)
         throw new EdgeError("TOO_MANY_REQUESTS_OF_TOKEN")
       }
-      // Last: one VM's flood is told that it is its own, whatever the edge's state.
+      // Last: a flood at one VM is refused as that VM's own, even when the whole edge is full.
       if (open >= limits.maxRequests) {
         ofVm.remove(vmId)
         if (token !== undefined) ofToken.remove(token)

@@ -8,7 +8,7 @@ export const toFrame = (message: Buffer): Buffer => {
   return frame
 }
 
-/** The messages of a connection. Throws as soon as one says that it is longer than `maxBytes`; half a one at the end is none. */
+/** The messages of a connection. Throws as soon as one announces more than `maxBytes`; an incomplete one at the end is dropped. */
 export async function* messagesOf(chunks: AsyncIterable<Buffer>, maxBytes: number): AsyncGenerator<Buffer> {
   let pending: Buffer = Buffer.alloc(0)
   for await (const chunk of chunks) {

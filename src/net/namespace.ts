@@ -63,7 +63,7 @@ ip link del "$2" 2>/dev/null || ! ip link show dev "$2" >/dev/null 2>&1 || { ech
 ip netns del "$1" 2>/dev/null || [ ! -e "/run/netns/$1" ] || { echo "$1 stays"; exit 1; }
 `
 
-/** Removes a namespace with all that is in it, or what a crash left of it; nothing happens when there is none. */
+/** Removes a namespace with all that is in it, or what a crash left of it; does nothing when there is none. */
 export const removeNamespace = async ({ name, link }: Pick<NamespacePlan, "name" | "link">): Promise<void> => {
   await runCommand("sh", ["-c", REMOVAL, "sh", name, link], { signal: AbortSignal.timeout(TIMEOUT_MS) })
 }

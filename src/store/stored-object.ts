@@ -1,6 +1,6 @@
 import type { ChecksumAlgorithm } from "./checksum.ts"
 
-/** A composite checksum is one over the parts' checksums, with `-N` behind it. */
+/** A composite checksum is one over the parts' checksums, followed by `-N`, their number. */
 export type ChecksumType = "FULL_OBJECT" | "COMPOSITE"
 
 export interface ObjectChecksum {

@@ -40,7 +40,7 @@ export const probeAccelerator = async (
   return verdict
 }
 
-/** A file that is none, or that a power cut left half-written, is no verdict: the machine is asked again. */
+/** A file that is missing or malformed, or that a power cut left half-written, is ignored: the machine is probed again. */
 const readVerdict = async (file: string): Promise<Verdict | undefined> => {
   try {
     return Verdict.parse(JSON.parse(await readFile(file, "utf8")))

@@ -12,7 +12,7 @@ export interface Cgroups {
   create(vmId: string, limits: { memoryMiB: number; processes: number }): Promise<string[]>
   /** Whether the VM has a processor only while no other wants it; nothing changes where nothing bounds a VM's. */
   giveWay(vmId: string, does: boolean): Promise<void>
-  /** Removes the VM's group; its processes must be gone. Nothing happens when there is none. */
+  /** Removes the VM's group; its processes must be gone. Does nothing when there is none. */
   remove(vmId: string): Promise<void>
   /** Removes the host id's own group when no VM is in it. */
   close(): Promise<void>

@@ -1,5 +1,5 @@
 /**
- * A delta file: what one VM's memory has that its base's hasn't.
+ * A delta file: the pages of a VM's memory that differ from its base's.
  *
  *   header (128 bytes) │ extent table (16 bytes each) │ zeros up to a page │ data of the data extents, in their order
  *

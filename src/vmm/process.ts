@@ -34,7 +34,7 @@ export const findProcesses = async (hostId: string): Promise<VmProcess[]> => {
     const pid = Number(entry)
     if (!Number.isInteger(pid)) continue
     const args = await argumentsOf(pid)
-    // The jail's monitor has QEMU's command line behind its own.
+    // The command line of the jail's monitor ends in QEMU's.
     if (!args[0]?.includes("qemu-system") || valueAfter(args, "-name") !== processName(hostId)) continue
     const [vmId, startTime] = [valueAfter(args, "-uuid"), await startTimeOf(pid)]
     if (vmId !== undefined && startTime !== undefined) found.push({ vmId, pid, startTime })

@@ -54,7 +54,7 @@ export const createReadiness = (
   async prepare(owner, signal) {
     const { runtime, memoryMiB } = owner.settings
     if (!isRuntimeName(runtime)) throw new NotReady("InvalidRuntime", `The runtime ${runtime} is not available.`)
-    // A base that can't be made now, for want of memory, is made when an environment is to begin.
+    // A base that can't be made now because memory is short is made when an environment needs it.
     const base = runtimes.of(runtime, signal).then(() => bases.of(runtime, memoryMiB, signal).catch(() => {}))
     await Promise.all([base, disks.of(owner, signal)])
     if (owner.optimised === undefined) return

@@ -1,4 +1,4 @@
-/** What serves `$LATEST` meanwhile: kept when an update of what is whole begins, and forgotten when one has succeeded. */
+/** What serves `$LATEST` during an update: kept when the update of a working function begins, and forgotten when an update has succeeded. */
 import { asc, eq } from "drizzle-orm"
 import { functionServed, functionServedLayers } from "../../../src/db/function-served.ts"
 import { attachedLayers } from "../layers/attached-layers.ts"

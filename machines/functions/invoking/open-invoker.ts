@@ -89,7 +89,7 @@ export const openInvoker = async (options: InvokerOptions): Promise<OpenInvoker>
   const checkRate = ({ definition: { scope, functionId }, reserved }: Resolved) => {
     const name = reserved === null ? `${scope.account} ${scope.region}` : functionId
     const perSecond = (reserved ?? limits.concurrentExecutions) * REQUESTS_PER_EXECUTION
-    // A share of nought is refused as what it is.
+    // A share of zero is refused under its own name.
     const seconds = perSecond === 0 ? 0 : rates.take(name, perSecond, perSecond)
     if (seconds === 0) return
     throw throttled(

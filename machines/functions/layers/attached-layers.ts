@@ -48,7 +48,7 @@ export const attachedLayers = async (db: Database, versionId: string): Promise<s
   return rows.map(({ id }) => id)
 }
 
-/** The layer versions that ARNs mean; one that is deleted is there for whom it is attached to already. */
+/** The layer versions that ARNs name; a deleted one is found only for a function that has it already. */
 export const findLayers = async (
   tx: Database,
   arns: readonly string[],

@@ -18,7 +18,7 @@ export interface KeepingOptions {
   readonly definitions: Pick<DefinitionCache, "of">
   readonly pool: Pick<Pool, "prepare" | "preparing" | "dismiss" | "kept">
   readonly changes: Pick<FunctionChanges, "listen">
-  /** Whether it begins with everything that is to be kept; else with the next change. */
+  /** Whether everything that is to be kept is started at once; otherwise a function's at its next change. */
   readonly resumes: boolean
   readonly log: Log
 }

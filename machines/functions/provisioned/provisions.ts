@@ -55,7 +55,7 @@ export const createProvisions = (
     throw unpublished()
   }
 
-  /** An alias and its own version cannot both have some: it would be said twice how many there are. */
+  /** An alias and the version it points to cannot both have some: the version's number would be configured twice. */
   const checkOther = async (tx: Database, owner: FunctionRow, qualifier: string) => {
     const number = parseVersion(qualifier)
     const aliases = await tx.select().from(functionAliases).where(eq(functionAliases.functionId, owner.id))

@@ -44,7 +44,7 @@ export const publish = async (
       id: randomUUID(),
       number,
       settings: { ...latest.settings, ...(description === undefined ? {} : { description }) },
-      // Its snapshot is to be made.
+      // Its snapshot has yet to be made.
       ...(latest.settings.snapStart === true ? { state: "Pending" as const } : {}),
       revisionId: randomUUID(),
       modifiedAt: new Date(),

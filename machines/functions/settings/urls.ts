@@ -23,7 +23,7 @@ export interface UrlRequest {
 /** A function's address; `qualifier` is empty for the function itself. */
 export type FunctionUrl = UrlRow & { readonly functionName: string }
 
-/** 32 lower-case letters and digits: 160 bits of chance, so that none is guessed. */
+/** 32 lower-case letters and digits: 160 random bits, so that nobody can guess one. */
 const newUrlId = () => [...randomBytes(32)].map((byte) => (byte % 32).toString(32)).join("")
 
 /** The verbs about function URLs. */

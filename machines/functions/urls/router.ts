@@ -37,7 +37,7 @@ export interface UrlRouterOptions {
 
 const LABEL = /^[0-9a-z]{32}$/
 const MAX_KNOWN = 10_000
-/** How long a change may go unnoticed that another daemon has made; this one's own are told. */
+/** How long another daemon's change may go unnoticed; this daemon's own changes are announced. */
 const KNOWN_MS = 1000
 
 interface Known {

@@ -12,10 +12,10 @@ const CONTROL = /[\0-\x08\x0a-\x1f\x7f]/
 
 const NAME = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/
 
-/** Of those that are no lists the first counts, as Node's own client has it. */
+/** Of a header that is not a list, the first counts, as in Node's own client. */
 const SINGLE = new Set(["age", "content-type", "etag", "expires", "last-modified", "location", "retry-after", "server"])
 
-/** How a message is framed is said once. */
+/** Headers that frame a message may come only once. */
 const ONCE = new Set(["content-length", "transfer-encoding"])
 
 /** Reads lines as fields with lower-case names. Throws an {@link AnswerError}. */

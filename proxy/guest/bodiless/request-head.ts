@@ -14,7 +14,7 @@ const WITH_LENGTH = new Set(["POST", "PUT", "PATCH"])
  */
 export const toRequestText = ({ method, path, headers }: RequestHead): string => {
   if (!METHOD.test(method) || !PATH.test(path)) throw new EdgeError("BAD_REQUEST")
-  // Servers of HTTP/1.0 close where it isn't said.
+  // HTTP/1.0 servers close the connection unless this header is there.
   let text = `${method} ${path} HTTP/1.1\r\nconnection: keep-alive\r\n`
   const add = (line: string) => {
     if (!LINE.test(line)) throw new EdgeError("BAD_REQUEST")

@@ -36,7 +36,7 @@ const respond = (
         headers: { "content-type": dialect.contentType ?? "application/json", ...headers },
       })
 
-/** The answer of an operation that went well: what it has made itself, or its members; no body at all when there are none. */
+/** The answer of an operation that succeeded: the response that it made itself, or one of its members; without members there is no body. */
 export const toAnswer = (
   status: number,
   body: Record<string, unknown> | Response | undefined,

@@ -13,7 +13,7 @@ const linesPerPage = 200
 
 export interface FoundLog {
   readonly reader: LogReader
-  /** How what the log tells of has ended, waited for when there is a signal to wait with; `undefined` when it hasn't. */
+  /** How the subject of the log has ended; `undefined` while it goes on. With a signal, waits for its end. */
   readonly end?: (wait: AbortSignal | undefined) => Promise<object | undefined>
 }
 

@@ -65,12 +65,12 @@ export const messageOfFailure = (payload: Buffer): string => {
     if (typeof parsed === "object" && parsed !== null && "errorMessage" in parsed)
       return cut(String(parsed.errorMessage))
   } catch {
-    // What is no JSON is told as it is.
+    // What isn't JSON is passed on as text.
   }
   return cut(text)
 }
 
-/** Whole characters alone: a cut one would be told as a replacement of three bytes. */
+/** Cut between characters: half a character would become a replacement character of three bytes. */
 const cut = (text: string): string => {
   const bytes = Buffer.from(text)
   if (bytes.length <= MAX_MESSAGE_BYTES) return text

@@ -18,7 +18,7 @@ export interface DeliveryGround extends Pick<FunctionsGround, "db" | "hostId" | 
   readonly pace: Pace
   /** Of all functions together. */
   readonly maxInFlight: number
-  /** Tries to deliver one; throws when it cannot be said what became of it. */
+  /** Tries to deliver one; throws when its outcome is unknown. */
   attempt(taken: Taken, signal: AbortSignal): Promise<Verdict>
 }
 

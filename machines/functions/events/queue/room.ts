@@ -20,7 +20,7 @@ export interface Room {
   /** Counts what is there without asking: what was stored before, and what is told of events that had room. */
   add(lane: LaneName, use: Use): void
   give(lane: LaneName, use: Use): void
-  /** So much waits to be told of this function's events that none is to be run before some of it is told. */
+  /** So many results of this function's events wait to be delivered that no further event may run until some of them are. */
   isFull(functionId: string): boolean
   readonly total: Use
 }

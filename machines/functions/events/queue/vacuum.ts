@@ -7,7 +7,7 @@ import type { Use } from "./room.ts"
 /** After so much has left: Postgres looks by itself every ten minutes alone, in which a flood would leave tens of gigabytes behind. */
 const ENOUGH: Use = { events: 50_000, bytes: 256 * 1024 ** 2 }
 
-/** Answers what is told of all that leaves the queue, and gives its space to what comes. */
+/** Returns a function to be told what has left the queue: when that is enough, its space is freed for what comes. */
 export const createVacuum = (db: Database, log: Log): ((left: Use) => void) => {
   let events = 0
   let bytes = 0

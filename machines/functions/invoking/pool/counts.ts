@@ -1,4 +1,4 @@
-/** Counts by name; what is at nought takes no memory. */
+/** Counts by name; a count of zero takes no memory. */
 export interface Counts {
   of(name: string): number
   /** Answers how many there are now. */

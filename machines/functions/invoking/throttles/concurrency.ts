@@ -29,7 +29,7 @@ export interface Concurrency {
   readonly count: number
 }
 
-/** How long an event waits for the place of one that has its answer: as long as its caller is told to wait when it is refused. */
+/** How long an event waits for the place of one that has just been answered: as long as a refused caller is told to wait. */
 const SETTLING_MS = 1000
 
 interface Own {

@@ -4,11 +4,11 @@ import { ServiceError } from "../../../errors.ts"
 /** 400: a parameter that is wrong in a way that its shape doesn't say. */
 export const invalidParameter = (message: string) => new ServiceError("InvalidParameterException", 400, message)
 
-/** 400: there is none in this account and region. */
+/** 400: no such group exists in this account and region. */
 export const noSuch = (kind: "group" | "stream") =>
   new ServiceError("ResourceNotFoundException", 400, `The specified log ${kind} does not exist.`)
 
-/** A group's ARN, as it is written in `logGroupArn`; the older member `arn` has `:*` behind it. */
+/** A group's ARN, as it is written in `logGroupArn`; the older member `arn` ends in `:*`. */
 export const toGroupArn = (name: string, { region, account }: LogScope): string =>
   `arn:aws:logs:${region}:${account}:log-group:${name}`
 
@@ -23,7 +23,7 @@ export const parseGroupIdentifier = (identifier: string, scope: LogScope): strin
   return region === scope.region && account === scope.account ? name : undefined
 }
 
-/** The group that a request means by either of its members. Throws when it says neither or both, or there is none. */
+/** The group that a request names by one of its two members. Throws when it has neither or both, or when there is no such group. */
 export const findGroup = async (
   catalogue: LogCatalogue,
   { logGroupName, logGroupIdentifier }: { logGroupName: string | undefined; logGroupIdentifier: string | undefined },

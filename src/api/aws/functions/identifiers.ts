@@ -22,7 +22,7 @@ export const parseFunction = (identifier: string, qualifier: string | undefined,
   return { name, qualifier: inside ?? qualifier }
 }
 
-/** The function's name, where neither version nor alias may be said. */
+/** The function's name, where neither a version nor an alias is allowed. */
 export const parseFunctionName = (identifier: string, scope: Scope): string => {
   const { name, qualifier } = parseFunction(identifier, undefined, scope)
   if (qualifier === undefined || qualifier === LATEST) return name

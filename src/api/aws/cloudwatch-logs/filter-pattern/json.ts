@@ -74,7 +74,7 @@ const tokensOf = (pattern: string): string[] => {
   return tokens
 }
 
-/** `undefined` is what isn't there. */
+/** `undefined` stands for a member that doesn't exist. */
 const parseSelector = (selector: string): ((json: unknown) => unknown) => {
   if (!SELECTOR.test(selector))
     throw refusePattern(`'${selector}' is no selector that Torpor knows: it is like $.name, $.outer.inner or $.list[0]`)

@@ -1,4 +1,4 @@
 import { invalidParameter } from "../group-names.ts"
 
-/** 400: a pattern that is none, or none that is known here. */
+/** 400: the pattern is malformed, or of a kind that is not supported here. */
 export const refusePattern = (why: string) => invalidParameter(`Invalid filter pattern: ${why}.`)

@@ -1,4 +1,4 @@
-/** Links to zips: presigned requests to the built-in store, signed with a key that nobody is ever told. */
+/** Links to zips: presigned requests to the built-in store, signed with a key that nobody ever sees. */
 import { createHash, createHmac } from "node:crypto"
 import { CODE_PLACE } from "../../../../../machines/functions/code/code-store.ts"
 import { awsEncode, canonicalRequest } from "../../canonical.ts"

@@ -37,7 +37,7 @@ const reservedKeys = new Set([
 const cannotConfigure =
   "Lambda was unable to configure your environment variables because the environment variables you have provided"
 
-/** The environment variables, as asked; `undefined` when nothing was said of them. */
+/** The environment variables of a request; `undefined` when it has none. */
 export const parseEnvironment = (environment: CreateInput["Environment"]): Record<string, string> | undefined => {
   if (environment === undefined) return undefined
   const variables = environment.Variables ?? {}

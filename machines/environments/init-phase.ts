@@ -48,14 +48,18 @@ const startPrograms = async (
   signal: AbortSignal,
 ): Promise<{ failed: string | null; hasExtensions: boolean }> => {
   const { agent } = connectionOf(session)
+  const started = agent.startFunction(session.toSpec(), signal)
+  // Asked meanwhile, and waits in the guest.
+  const initialised = agent.untilInitialised(signal)
+  initialised.catch(() => {})
   try {
-    await agent.startFunction(session.toSpec(), signal)
+    await started
   } catch (error) {
     // What the agent refuses is what it found in /opt/extensions.
     if (error instanceof AgentError && !signal.aborted) return { failed: "Extension.LaunchError", hasExtensions: false }
     throw error
   }
-  return agent.untilInitialised(signal)
+  return initialised
 }
 
 /** No program of the function is left when it resolves, each having had the time that is its own; `/tmp` stays as it is. */

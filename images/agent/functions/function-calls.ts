@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs"
 import { setImmediate as turn } from "node:timers/promises"
-import type { FunctionStep, ProcessSpec } from "../../../src/agent/protocol.ts"
+import type { FunctionSpec, FunctionStep, ProcessSpec } from "../../../src/agent/protocol.ts"
 import type { CallHandlers, CallServerOptions } from "../call-server.ts"
 import type { ProcessTable } from "../process-table.ts"
 import { createEventServer } from "./events.ts"
@@ -29,6 +29,8 @@ export const createFunctionCalls = (
   listening: Listening,
 ): { readonly handlers: FunctionHandlers } & Pick<CallServerOptions, "serveEvents"> => {
   let life: Life | undefined
+  /** Settled when one that is being started is there. */
+  let begun: Promise<unknown> = Promise.resolve()
   let waiting: WaitingRuntime | undefined
   /** What the one that waits is now, in training. */
   let training: ProcessSpec | undefined
@@ -45,20 +47,25 @@ export const createFunctionCalls = (
     await processes.flush(mark)
     return { failed: failure?.errorType ?? null, hasExtensions: api.hasExtensions }
   }
+  const start = async ({ runtime, isTraining = false, processorShare, ...spec }: FunctionSpec) => {
+    if (life !== undefined) throw new Error("There is a function already")
+    limitProcessor(undefined)
+    const extensions = findExtensions(runtime)
+    const taken = waiting
+    if (!isTraining) waiting = undefined
+    const fits = taken?.canBecome(runtime) === true
+    if (taken !== undefined && !fits) await processes.end(RUNTIME)
+    training = fits && isTraining ? runtime : undefined
+    const become = fits ? (assigned: ProcessSpec) => taken.become(assigned, isTraining) : undefined
+    const startProgram = createPrograms(processes, runtime, listening, become)
+    life = await startLife({ ...listening, ...spec, extensions, start: startProgram })
+    void life.api.initialised.then(() => limitProcessor(processorShare))
+  }
   const handlers: FunctionHandlers = {
-    async startFunction({ runtime, isTraining = false, processorShare, ...spec }) {
-      if (life !== undefined) throw new Error("There is a function already")
-      limitProcessor(undefined)
-      const extensions = findExtensions(runtime)
-      const taken = waiting
-      if (!isTraining) waiting = undefined
-      const fits = taken?.canBecome(runtime) === true
-      if (taken !== undefined && !fits) await processes.end(RUNTIME)
-      training = fits && isTraining ? runtime : undefined
-      const become = fits ? (assigned: ProcessSpec) => taken.become(assigned, isTraining) : undefined
-      const start = createPrograms(processes, runtime, listening, become)
-      life = await startLife({ ...listening, ...spec, extensions, start })
-      void life.api.initialised.then(() => limitProcessor(processorShare))
+    startFunction(spec) {
+      const started = start(spec)
+      begun = started.catch(() => {})
+      return started
     },
     async startWaiting(spec) {
       if (life !== undefined || waiting !== undefined) throw new Error("There is a runtime already")
@@ -71,7 +78,10 @@ export const createFunctionCalls = (
       // What follows begins with nothing to tidy up.
       globalThis.gc?.({ type: "minor" })
     },
-    untilInitialised: async () => stepOf(now(), now().api.initialised, "initialised"),
+    async untilInitialised() {
+      await begun
+      return stepOf(now(), now().api.initialised, "initialised")
+    },
     async restoreFunction({ env }) {
       now().api.restore(env)
       return stepOf(now(), now().api.restored, "restored")

@@ -62,6 +62,8 @@ export interface GuestAnswer {
   readonly headers: IncomingHttpHeaders
   /** As it comes; or all of it, where it came with the head. */
   readonly body: Readable | Buffer
+  /** Nobody else holds a stream's chunks. */
+  readonly isOwned: boolean
   /** Nothing of a body follows: the head was all. */
   readonly isBodiless: boolean
   trailers(): IncomingHttpHeaders

@@ -1,6 +1,7 @@
 import type { IncomingMessage, OutgoingHttpHeaders, ServerResponse } from "node:http"
 import type { TLSSocket } from "node:tls"
 import type { RequestHead } from "../admission/request-head.ts"
+import { carry } from "../carry.ts"
 import { tlsOf, type Exchange, type GuestAnswer } from "../exchange.ts"
 import { prepareTrailers } from "../headers.ts"
 import { discardRest } from "./discard.ts"
@@ -108,7 +109,7 @@ const relay = (answer: GuestAnswer, response: ServerResponse): void => {
       if (!body.readableEnded) response.destroy()
     })
   response.once("close", () => body.destroy())
-  body.pipe(response)
+  carry(body, response, answer.isOwned)
   // The head goes with the body's first bytes when they are there already, else alone: a stream of events may be silent for long.
   const flush = setImmediate(() => {
     if (!response.writableEnded && !response.destroyed) response.flushHeaders()

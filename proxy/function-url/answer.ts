@@ -79,6 +79,7 @@ export const withBody = ({ status, headers }: AnswerHead, body: Buffer, method: 
     statusMessage: STATUS_CODES[status] ?? "",
     headers,
     body: isBodiless ? Buffer.alloc(0) : body,
+    isOwned: false,
     isBodiless: isBodiless || body.length === 0,
     trailers: () => ({}),
   }

@@ -46,6 +46,7 @@ export const toStreamedAnswer = async (
     statusMessage: STATUS_CODES[status] ?? "",
     headers,
     body: isBodiless ? Buffer.alloc(0) : offer(restOf(first.rest, chunks, end), offering),
+    isOwned: false,
     isBodiless,
     trailers: () => ({}),
   }

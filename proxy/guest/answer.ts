@@ -29,7 +29,7 @@ export const toGuestAnswer = (
     throw new Error(`The application answered in the transfer coding ${coding}`)
   prepareAnswer(headers, requestId)
   const isBodiless = endsWithHead(status, method) || headers["content-length"] === "0"
-  return { status, statusMessage, headers, body, isBodiless, trailers }
+  return { status, statusMessage, headers, body, isOwned: true, isBodiless, trailers }
 }
 
 /** The same of an answer that Node's client has read. */

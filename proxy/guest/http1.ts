@@ -5,6 +5,7 @@
 import type { ClientRequest, IncomingMessage, ServerResponse } from "node:http"
 import type { Stream } from "node:stream"
 import { createProxyServer } from "http-proxy-3"
+import { carry } from "../carry.ts"
 import type { Exchange } from "../exchange.ts"
 import { prepareTrailers } from "../headers.ts"
 import { inform, isEventStream, toAnswerOfNode } from "./answer.ts"
@@ -85,7 +86,8 @@ export const sendHttp1 = (
         made.setHeader("transfer-encoding", "chunked")
         body.once("end", () => made.addTrailers(prepareTrailers(exchange.trailers())))
       }
-      body.pipe(made)
+      // Those of HTTP/2 are parts of what the connection read.
+      carry(body, made, exchange.protocol === "http/1.1")
     }
 
     proxy.web(

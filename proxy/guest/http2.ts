@@ -46,6 +46,8 @@ export const sendHttp2 = (
             statusMessage: "",
             headers: answerHeaders,
             body: stream,
+            // They are parts of what the connection read.
+            isOwned: false,
             isBodiless: (flags & NGHTTP2_FLAG_END_STREAM) !== 0 || endsWithHead(status, head.method),
             trailers: () => trailers,
           })

@@ -140,6 +140,7 @@ const dieAt = async (point: Failpoint, act?: () => Promise<unknown>) => {
 }
 
 test("A version that is published with SnapStart begins with a restore, though daemons died while its snapshot was made, and tells an Init that fails", async () => {
+  await lambda.send(new DeleteFunctionCommand({ FunctionName: "unwilling" }))
   const SnapStart = { ApplyOn: "PublishedVersions" } as const
   const more = { Handler: "app.handler", Timeout: 60, SnapStart }
   await deploy(lambda, "asked", "python3.13", { "app.py": CODE.replace("sleep(3)", "sleep(0)") }, more)
@@ -156,16 +157,18 @@ test("A version that is published with SnapStart begins with a restore, though d
   await waitUntilFunctionActiveV2({ client: lambda, maxWaitTime: 300, minDelay: 1, maxDelay: 1 }, version)
   expect(snapshots().length).toBe(1)
   expect(snapshots()).not.toEqual(unfinished)
-  expect(processesOf(daemon.hostId.slice(0, 8))).toEqual([])
-  expect(readdirSync(join(daemon.directory, "vms"))).toEqual([])
+  // Those of other functions end with them.
+  const left = () => [...processesOf(daemon.hostId.slice(0, 8)), ...readdirSync(join(daemon.directory, "vms"))]
+  await expect.poll(left, { timeout: 60_000 }).toEqual([])
 
   const environment = { ...process.env, TORPOR_DATA_DIR: daemon.directory, TORPOR_API_PORT: String(daemon.apiPort) }
   const usage = JSON.parse(
     execFileSync(TORPOR, ["images", "df", "--json"], { encoding: "utf8", env: environment }),
   ) as StorageUse[]
   const counts = new Map(usage.map(({ kind, count, bytes }) => [kind, bytes > 0 ? count : 0]))
-  // The code of three functions, and the file that all `/tmp` begin as.
-  expect(counts).toEqual(new Map([...counts, ["runtimes", 1], ["function-disks", 4], ["function-snapshots", 1]]))
+  expect(counts).toEqual(new Map([...counts, ["runtimes", 1], ["function-snapshots", 1]]))
+  // Its code, and the file that all `/tmp` begin as.
+  expect(counts.get("function-disks")).toBeGreaterThanOrEqual(2)
   const { payload, log } = await invoke(lambda, "asked", { n: 1 }, { Qualifier: "1" })
   expect(payload, log).toMatchObject({ events: [1], hooks: ["before", "after"], type: "snap-start" })
   expect(log).toMatch(/\tRestore Duration: [\d.]+ ms\t/)

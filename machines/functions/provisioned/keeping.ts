@@ -54,8 +54,9 @@ export const openKeeping = async ({
 }: KeepingOptions): Promise<Keeping> => {
   const closing = new AbortController()
   const starting = createCounts()
+  /** By definition, with its function's id. */
   const failed = new Map<string, string>()
-  const waits = new Map<string, number>()
+  const waits = new Map<string, { readonly functionId: string; readonly ms: number }>()
   const watched = new WeakSet<Environment>()
   const works = new Map<string, Promise<void>>()
   const timers = new Set<NodeJS.Timeout>()
@@ -78,6 +79,9 @@ export const openKeeping = async ({
 
   const compare = async (functionId: string) => {
     const wanted = await wantedOf(functionId)
+    const isForgotten = (definitionId: string, owner: string) => owner === functionId && !wanted.has(definitionId)
+    for (const [id, owner] of failed) if (isForgotten(id, owner)) failed.delete(id)
+    for (const [id, wait] of waits) if (isForgotten(id, wait.functionId)) waits.delete(id)
     for (const environment of pool.kept(functionId)) {
       watch(environment)
       if (!wanted.has(environment.definitionId)) pool.dismiss(environment, "api", "It is provisioned no more")
@@ -107,8 +111,8 @@ export const openKeeping = async ({
       (error: unknown) => {
         starting.take(definition.id)
         if (closing.signal.aborted) return
-        const waitMs = waits.get(definition.id) ?? RETRY_MS.first
-        waits.set(definition.id, Math.min(waitMs * 2, RETRY_MS.longest))
+        const waitMs = waits.get(definition.id)?.ms ?? RETRY_MS.first
+        waits.set(definition.id, { functionId: definition.functionId, ms: Math.min(waitMs * 2, RETRY_MS.longest) })
         log.warn({ err: error, function: definition.name, waitMs }, "A provisioned environment did not start")
         const timer = setTimeout(() => {
           timers.delete(timer)

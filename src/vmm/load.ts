@@ -2,7 +2,10 @@
 import { chmod, chown } from "node:fs/promises"
 import { runCommand } from "../command.ts"
 import { SnapshotRefused } from "./manifest.ts"
+import type { Delta } from "./delta.ts"
+import type { ProcessMemory, Touched } from "./memory-map.ts"
 import type { Qmp } from "./qmp.ts"
+import { fetchRead, fetchWritten } from "./working-sets.ts"
 
 /** A copy of a base's memory for one guest. Holes stay holes, and where the file system can, no block is copied. */
 export const copyMemory = async (from: string, to: string, uid: number, signal: AbortSignal) => {
@@ -23,8 +26,36 @@ export const refuseStrangers = (
     throw new SnapshotRefused("The delta is of a guest of another size")
 }
 
+export interface Loading {
+  readonly qmp: Qmp
+  /** The private mapping of its base's memory, to be written. */
+  readonly openMemory: () => Promise<ProcessMemory>
+  readonly delta: Pick<Delta, "load"> | undefined
+  /** What guests of its base touch first, if that is known. */
+  readonly touched: Touched | undefined
+  readonly state: string
+}
+
+/** Memory, then devices; resolves when the guest is loaded and paused. */
+export const loadGuest = async (
+  { qmp, openMemory, delta, touched, state }: Loading,
+  signal: AbortSignal,
+): Promise<void> => {
+  await using memory = delta === undefined && touched === undefined ? undefined : await openMemory()
+  // Before the devices: loaded after them, virtio finds its rings inconsistent and the network is dead.
+  if (memory !== undefined && delta !== undefined) await delta.load(memory)
+  else if (memory !== undefined && touched !== undefined) await fetchWritten(memory, touched)
+  // Beside them, since it changes nothing. Of a process that has ended is heard by who loads its devices.
+  const fetched = memory && touched && fetchRead(memory, touched).catch(() => {})
+  try {
+    await loadDevices(qmp, state, signal)
+  } finally {
+    await fetched
+  }
+}
+
 /** Devices from a file; resolves when the guest is loaded and paused. */
-export const loadDevices = async (qmp: Qmp, state: string, signal: AbortSignal): Promise<void> => {
+const loadDevices = async (qmp: Qmp, state: string, signal: AbortSignal): Promise<void> => {
   signal.throwIfAborted()
   const loaded = new Promise<void>((resolve, reject) => {
     const onEvent = (name: string, data: Record<string, unknown>) => {

@@ -10,6 +10,14 @@ export interface PageRun {
   readonly count: number
 }
 
+/** Pages that a guest has come to, counted from the beginning of its memory. */
+export interface Touched {
+  /** Those that are its own. */
+  readonly written: readonly number[]
+  /** One for each block of those that it shares with the file: they are mapped by the block. */
+  readonly read: readonly number[]
+}
+
 export interface MemoryMap extends AsyncDisposable {
   /** The pages that differ from the file behind them, or may. */
   changed(): Promise<PageRun[]>
@@ -18,20 +26,28 @@ export interface MemoryMap extends AsyncDisposable {
   write(buffer: Buffer, page: number): void
 }
 
+/** A guest's memory in its process. */
+export interface ProcessMemory extends MemoryMap {
+  /** The pages that are mapped. */
+  touched(): Promise<Touched>
+}
+
 /** Opens the private mapping of `ramPath` (`bytes` long) in a process. The caller disposes it; reads and writes are only safe while it is paused. */
 export const openMemoryMap = async (
   pid: number,
   ramPath: string,
   bytes: number,
   writable: boolean,
-): Promise<MemoryMap> => {
+): Promise<ProcessMemory> => {
   const base = await findMapping(pid, ramPath, bytes)
   const memory = await open(`/proc/${pid}/mem`, writable ? "r+" : "r")
+  const entries = async () => {
+    await using pagemap = await open(`/proc/${pid}/pagemap`, "r")
+    return await readEntries(pagemap, base, bytes)
+  }
   return {
-    async changed() {
-      await using pagemap = await open(`/proc/${pid}/pagemap`, "r")
-      return await changedRuns(pagemap, base, bytes)
-    },
+    changed: async () => changedRuns(await entries()),
+    touched: async () => touchedPages(await entries()),
     read(buffer, page) {
       for (let done = 0; done < buffer.length;) {
         const bytesRead = readSync(memory.fd, buffer, done, buffer.length - done, base + page * PAGE_BYTES + done)
@@ -72,19 +88,24 @@ const findMapping = async (pid: number, ramPath: string, bytes: number): Promise
 /** Bits 63 (present), 62 (swapped) and 61 (of a file) of a pagemap entry, in its upper half. */
 const [PRESENT, SWAPPED, OF_FILE] = [1 << 31, 1 << 30, 1 << 29]
 
-const changedRuns = async (pagemap: FileHandle, base: number, bytes: number): Promise<PageRun[]> => {
+/** Two halves for each page, the upper one second. */
+const readEntries = async (pagemap: FileHandle, base: number, bytes: number): Promise<Uint32Array> => {
   const pages = bytes / PAGE_BYTES
-  const entries = Buffer.allocUnsafe(pages * 8)
+  const entries = Buffer.allocUnsafeSlow(pages * 8)
   for (let done = 0; done < entries.length;) {
     const { bytesRead } = await pagemap.read(entries, done, entries.length - done, (base / PAGE_BYTES) * 8 + done)
     if (bytesRead === 0) throw new Error("The page map ended early")
     done += bytesRead
   }
-  const words = new Uint32Array(entries.buffer, entries.byteOffset, pages * 2)
+  return new Uint32Array(entries.buffer, entries.byteOffset, pages * 2)
+}
+
+const changedRuns = (entries: Uint32Array): PageRun[] => {
+  const pages = entries.length / 2
   const runs: PageRun[] = []
   let start = -1
   for (let page = 0; page <= pages; page++) {
-    const upper = words[2 * page + 1] ?? 0
+    const upper = entries[2 * page + 1] ?? 0
     const own = page < pages && ((upper & SWAPPED) !== 0 || ((upper & PRESENT) !== 0 && (upper & OF_FILE) === 0))
     if (own && start === -1) start = page
     else if (!own && start !== -1) {
@@ -93,4 +114,19 @@ const changedRuns = async (pagemap: FileHandle, base: number, bytes: number): Pr
     }
   }
   return runs
+}
+
+/** The kernel maps 64 KiB of a file at a time where it has them in memory. */
+const BLOCK_PAGES = 16
+
+const touchedPages = (entries: Uint32Array): Touched => {
+  const written: number[] = []
+  const read = new Map<number, number>()
+  for (let page = 0; page < entries.length / 2; page++) {
+    const upper = entries[2 * page + 1] ?? 0
+    if ((upper & PRESENT) === 0) continue
+    if ((upper & OF_FILE) === 0) written.push(page)
+    else read.set(Math.floor(page / BLOCK_PAGES), page)
+  }
+  return { written, read: [...read.values()] }
 }

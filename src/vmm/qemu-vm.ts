@@ -12,6 +12,7 @@ import { killProcess } from "./process.ts"
 import { runJob } from "./job.ts"
 import type { Qmp } from "./qmp.ts"
 import { untilQuiet } from "./quiet.ts"
+import type { WorkingSets } from "./working-sets.ts"
 import type { BasePaths, BaseSizes, DriveFile, Vm, VmExit, VmProcess, VmSpec } from "./vmm.ts"
 
 export interface QemuVmParts {
@@ -27,6 +28,7 @@ export interface QemuVmParts {
   /** Of a guest whose memory is a file of its own, what a base that is made of it says, and the root disk's files, bottom first. */
   readonly own: Own | undefined
   readonly giveWay: Vm["giveWay"]
+  readonly workingSets: WorkingSets
   /** Removes what the process had on this host. */
   readonly tidy: () => Promise<void>
 }
@@ -120,6 +122,7 @@ export const createQemuVm = (parts: QemuVmParts): Vm => {
       await saveDevices(target.state)
       const memoryBytes = spec.memoryMiB * 1024 ** 2
       await using memory = await openMemoryMap(process.pid, ram.path, memoryBytes, false)
+      await parts.workingSets.learn(ram.baseId, memory)
       return await writeDelta(memory, target, {
         vmId: spec.vmId,
         baseId: ram.baseId,

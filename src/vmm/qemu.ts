@@ -13,13 +13,14 @@ import { spawnJailed, type Jailed } from "./jail.ts"
 import { openInstalledQemu, programOf, toStartFailure, verifyQemu, type QemuBuild } from "./kept-qemu.ts"
 import { baseFiles, openManifest, SnapshotRefused, verifyBase, type Machine } from "./manifest.ts"
 import { hugeHeap } from "./heap.ts"
-import { copyMemory, loadDevices, refuseStrangers } from "./load.ts"
+import { copyMemory, loadGuest, refuseStrangers } from "./load.ts"
 import { openMemoryMap } from "./memory-map.ts"
 import { findProcesses, isAlive, killProcess, startTimeOf } from "./process.ts"
 import { openQmp, type Qmp } from "./qmp.ts"
 import { createQemuVm, type QemuVmParts } from "./qemu-vm.ts"
 import { openListeners, socketPath } from "./sockets.ts"
 import type { Accelerator, DriveFile, Vm, Vmm, VmProcess, VmSize, VmSpec } from "./vmm.ts"
+import { createWorkingSets } from "./working-sets.ts"
 import { removeUnused } from "./unused-directory.ts"
 
 export interface QemuOptions {
@@ -71,6 +72,7 @@ const kernelHashOf = ({ kernelHash, tscKHz }: QemuOptions) =>
 export const createQemuVmm = async (options: QemuOptions): Promise<Vmm> => {
   const cgroups = await detectCgroups(options.hostId)
   const heap = hugeHeap()
+  const workingSets = createWorkingSets()
   const installedQemu = openInstalledQemu(options.qemuDirectory, options.executable)
   const run = (vmId: string) => join(options.runDirectory, vmId)
 
@@ -166,6 +168,7 @@ export const createQemuVmm = async (options: QemuOptions): Promise<Vmm> => {
       own,
       ports: { thaw: socketPath(run(spec.vmId), "thaw"), agent: socketPath(run(spec.vmId), "agent") },
       machine: machineOf(options, spec),
+      workingSets,
       giveWay: (does) => cgroups.giveWay(spec.vmId, does),
       tidy: () => tidy(spec.vmId),
     })
@@ -230,12 +233,16 @@ export const createQemuVmm = async (options: QemuOptions): Promise<Vmm> => {
       )
       const { jailed, qmp, process } = started
       try {
-        if (delta !== undefined) {
-          // Before the devices: loaded after them, virtio finds its rings inconsistent and the network is dead.
-          await using map = await openMemoryMap(process.pid, files.ram, spec.memoryMiB * 1024 ** 2, true)
-          await delta.load(map)
-        }
-        await loadDevices(qmp, spec.delta?.state ?? files.state, signal)
+        await loadGuest(
+          {
+            qmp,
+            openMemory: () => openMemoryMap(process.pid, files.ram, spec.memoryMiB * 1024 ** 2, true),
+            delta,
+            touched: spec.memoryFile === undefined ? workingSets.of(manifest.id) : undefined,
+            state: spec.delta?.state ?? files.state,
+          },
+          signal,
+        )
       } catch (error) {
         await abandon(spec.vmId, jailed)
         throw error

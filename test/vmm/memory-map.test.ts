@@ -8,6 +8,7 @@ import { createInterface } from "node:readline"
 import fc from "fast-check"
 import { afterEach, beforeEach, describe, expect, test } from "vitest"
 import { openMemoryMap, PAGE_BYTES, type PageRun } from "../../src/vmm/memory-map.ts"
+import { createWorkingSets, fetchRead, fetchWritten } from "../../src/vmm/working-sets.ts"
 
 const PAGES = 256
 const BYTES = PAGES * PAGE_BYTES
@@ -206,5 +207,52 @@ describe("A process's memory", () => {
     await expect(openMap(mapper)).rejects.toThrow("ENOENT")
     expect(() => map.read(Buffer.alloc(PAGE_BYTES), 0)).toThrow("The guest's memory could not be read")
     await expect(map.changed()).rejects.toThrow("ENOENT")
+  })
+})
+
+describe("What the guests of a base touch first", () => {
+  const WRITTEN = [3, 4, 200]
+  const READ = [40, 90]
+
+  /** Learned from a process that has touched these, by the name of a base. */
+  const learned = async (baseId: string) => {
+    const sets = createWorkingSets()
+    await using first = startMapper()
+    await first.say("map", BYTES)
+    for (const page of READ) await first.say("read", page)
+    await first.say("write", 7, ...WRITTEN)
+    await using map = await openMap(first)
+    await sets.learn(baseId, map)
+    return sets
+  }
+
+  test("is there in the next one before it runs, with what the file has in it", async () => {
+    const touched = (await learned("base")).of("base")!
+    expect(touched.written).toEqual(WRITTEN)
+    await using next = startMapper()
+    await next.say("map", BYTES)
+    await using map = await openMap(next, BYTES, true)
+    expect(await map.touched()).toEqual({ written: [], read: [] })
+    await fetchWritten(map, touched)
+    await fetchRead(map, touched)
+    const found = await map.touched()
+    expect(found.written).toEqual(WRITTEN)
+    const blocks = (pages: readonly number[]) => new Set(pages.map((page) => Math.floor(page / 16)))
+    for (const block of blocks(READ)) expect(blocks(found.read)).toContain(block)
+    for (const page of [...WRITTEN, ...READ])
+      expect(await next.say("read", page)).toBe(
+        content.subarray(page * PAGE_BYTES, (page + 1) * PAGE_BYTES).toString("hex"),
+      )
+  })
+
+  test("is learned once for each base, and not from one that has touched very much", async () => {
+    const sets = await learned("base")
+    const touched = sets.of("base")
+    await sets.learn("base", { touched: async () => ({ written: [1], read: [] }) })
+    expect(sets.of("base")).toBe(touched)
+    await sets.learn("other", {
+      touched: async () => ({ written: Array.from({ length: 5000 }, (_, n) => n), read: [] }),
+    })
+    expect(sets.of("other")).toBeUndefined()
   })
 })

@@ -7,6 +7,7 @@ import * as publishingShapes from "../../../src/api/aws/functions/publishing/pub
 import * as settingShapes from "../../../src/api/aws/functions/settings/setting-shapes.ts"
 import { putProvisionInput } from "../../../src/api/aws/functions/invoking/provision-operations.ts"
 import { checkTags } from "../../../src/api/aws/functions/tags.ts"
+import { operations } from "./operations.ts"
 import type { StructureShape } from "../../../src/api/aws/shape.ts"
 import { failuresOf } from "../../../src/api/aws/validation.ts"
 
@@ -199,39 +200,106 @@ const rows: Record<string, readonly Check[]> = {
     range(create, "DurableConfig.ExecutionTimeout", 1, 31_622_400),
     range(create, "DurableConfig.RetentionPeriodInDays", 1, 90),
   ],
-  "FunctionName · Qualifier (§1.3)": [
-    {
-      shape: functionShapes.updateCodeInput,
-      at: "FunctionName",
-      good: [
-        "name",
-        "name:$LATEST",
-        "name:1",
-        "000000000000:function:name:alias",
-        "function:name",
-        "arn:aws:lambda:eu-central-1:000000000000:function:name",
-        text(140),
-      ],
+  "Qualifier · FunctionVersion (§1.3)": [
+    length(settingShapes.qualifiedInput, "Qualifier", 128, {
+      good: ["$LATEST", "$LATEST.PUBLISHED", "7", "live_a-b"],
+      bad: [["a.b", pattern]],
+    }),
+    length(putProvisionInput, "Qualifier", 128, {
+      good: ["$LATEST", "live"],
       bad: [
-        ["name:1:2", pattern],
-        ["na.me", pattern],
-        [text(141), longer(140)],
+        ["", shorter(1)],
+        ["$LATEST.PUBLISHED", pattern],
       ],
+    }),
+    {
+      shape: publishingShapes.createAliasInput,
+      at: "FunctionVersion",
+      good: ["$LATEST", "$LATEST.PUBLISHED", "7"],
+      bad: [["live", pattern]],
     },
-    length(settingShapes.qualifiedInput, "Qualifier", 128, { good: ["$LATEST"], bad: [["a.b", pattern]] }),
   ],
 }
 
 const nested = (at: string, value: unknown): Record<string, unknown> =>
   at.split(".").reduceRight<unknown>((inner, name) => ({ [name]: inner }), value) as Record<string, unknown>
 
-const failuresAt = ({ shape, at }: Check, value: unknown) => {
+const failuresAt = ({ shape, at }: Pick<Check, "shape" | "at">, value: unknown) => {
   const name = at
     .split(".")
     .map((part) => part.slice(0, 1).toLowerCase() + part.slice(1))
     .join(".")
   return failuresOf(shape, nested(at, value), "").filter((failure) => failure.includes(` at '${name}`))
 }
+
+/** The model's three members for a function's name, and whose they are. */
+const arn = "arn:aws:lambda:eu-central-1:000000000000:function:name"
+const plain = ["name", "000000000000:function:name", "function:name", arn]
+const qualified = ["name:$LATEST", "name:1", `${arn}:live`]
+const longArn = `${arn}:${text(128)}`
+const functionNames = {
+  FunctionName: {
+    good: [...plain, ...qualified, text(140)],
+    bad: [
+      ["", shorter(1)],
+      ["name:1:2", pattern],
+      ["na.me", pattern],
+      ["name:$LATEST.PUBLISHED", pattern],
+      [longArn, longer(140)],
+    ],
+  },
+  NamespacedFunctionName: {
+    good: [...plain, ...qualified, "na.me", "name:$LATEST.PUBLISHED", longArn, text(256)],
+    bad: [
+      ["", shorter(1)],
+      ["name:1:2", pattern],
+      [text(257), longer(256)],
+    ],
+  },
+  UnqualifiedFunctionName: {
+    good: [...plain, text(140)],
+    bad: [...qualified.map((name) => [name, pattern] as const), [text(141), longer(140)]],
+  },
+} as const satisfies Record<string, Pick<Check, "good" | "bad">>
+const namespaced = new Set([
+  "AddPermission",
+  "DeleteFunction",
+  "DeleteFunctionCodeSigningConfig",
+  "DeleteFunctionEventInvokeConfig",
+  "GetFunction",
+  "GetFunctionCodeSigningConfig",
+  "GetFunctionConfiguration",
+  "GetFunctionEventInvokeConfig",
+  "GetPolicy",
+  "GetRuntimeManagementConfig",
+  "Invoke",
+  "InvokeAsync",
+  "InvokeWithResponseStream",
+  "ListFunctionEventInvokeConfigs",
+  "ListVersionsByFunction",
+  "PutFunctionEventInvokeConfig",
+  "PutRuntimeManagementConfig",
+  "RemovePermission",
+  "UpdateFunctionEventInvokeConfig",
+])
+const unqualified = new Set(["GetFunctionRecursionConfig", "PutFunctionRecursionConfig"])
+
+describe("The name of a function", () => {
+  it.each(operations.flatMap(({ name, input }) => (input?.members["FunctionName"] ? [{ name, shape: input }] : [])))(
+    "is what the model takes for $name",
+    ({ name, shape }) => {
+      const member = namespaced.has(name)
+        ? "NamespacedFunctionName"
+        : unqualified.has(name)
+          ? "UnqualifiedFunctionName"
+          : "FunctionName"
+      const { good, bad } = functionNames[member]
+      for (const value of good) expect(failuresAt({ shape, at: "FunctionName" }, value)).toEqual([])
+      for (const [value, constraint] of bad)
+        expect(failuresAt({ shape, at: "FunctionName" }, value).join("; ")).toContain(constraint)
+    },
+  )
+})
 
 describe("The table of constraints", () => {
   it.each(Object.entries(rows))("holds for %s", (_row, checks) => {

@@ -1,15 +1,25 @@
 /** What holds for the members that the inputs of Lambda's Functions API share (spec §2.1). */
 import { integer, list, map, oneOf, optional, required, string, structure } from "../shape.ts"
 
-const nameTail =
-  "((eusc-)?[a-z]{2}((-gov)|(-iso([a-z]?)))?-[a-z]+-\\d{1}:)?(\\d{12}:)?(function:)?([a-zA-Z0-9-_]+)(:(\\$LATEST|[a-zA-Z0-9-_]+))?"
+const beforeName =
+  "(arn:(aws[a-zA-Z-]*)?:lambda:)?((eusc-)?[a-z]{2}((-gov)|(-iso([a-z]?)))?-[a-z]+-\\d{1}:)?(\\d{12}:)?(function:)?"
+const name = "([a-zA-Z0-9-_]+)"
 
-/** Name, partial ARN or ARN. */
-export const functionNamePattern = `(arn:(aws[a-zA-Z-]*)?:lambda:)?${nameTail}`
-export const functionName = string({ min: 1, max: 140, pattern: functionNamePattern })
-export const qualifierText = string({ min: 1, max: 128, pattern: "[a-zA-Z0-9$_-]+" })
+/** Name, partial ARN or ARN, with or without a qualifier. */
+export const functionName = string({
+  min: 1,
+  max: 140,
+  pattern: `${beforeName}${name}(:(\\$LATEST|[a-zA-Z0-9-_]+))?`,
+})
+/** The same where the model has room for names that are longer. */
+const namespacedName = string({
+  min: 1,
+  max: 256,
+  pattern: `${beforeName}([a-zA-Z0-9-_\\.]+)(:(\\$LATEST(\\.PUBLISHED)?|[a-zA-Z0-9-_]+))?`,
+})
+const unqualifiedName = string({ min: 1, max: 140, pattern: `${beforeName}${name}` })
 export const aliasName = string({ min: 1, max: 128, pattern: "(?!^[0-9]+$)([a-zA-Z0-9-_]+)" })
-export const versionText = string({ min: 1, max: 1024, pattern: "(\\$LATEST|[0-9]+)" })
+export const versionText = string({ min: 1, max: 1024, pattern: "(\\$LATEST(\\.PUBLISHED)?|[0-9]+)" })
 export const description = string({ min: 0, max: 256 })
 export const roleArn = string({ pattern: "arn:(aws[a-zA-Z-]*)?:iam::\\d{12}:role/?[a-zA-Z_0-9+=,.@\\-_/]+" })
 export const handler = string({ min: 0, max: 128, pattern: "[^\\s]+" })
@@ -19,10 +29,15 @@ export const layerArns = list(string({ min: 1, max: 2048 }))
 export const tagKey = string({ min: 1, max: 128 })
 export const tags = map(tagKey, string({ min: 0, max: 256 }))
 
-/** The function alone. */
+/** The function: which of its names an operation takes is the model's choice. */
 export const ofFunction = { FunctionName: required(functionName, "path") } as const
+export const ofNamespaced = { FunctionName: required(namespacedName, "path") } as const
+export const ofUnqualified = { FunctionName: required(unqualifiedName, "path") } as const
 /** The function, or a version or alias of it. */
-export const ofQualifier = { ...ofFunction, Qualifier: optional(qualifierText, "query") } as const
+export const ofQualifier = {
+  ...ofNamespaced,
+  Qualifier: optional(string({ min: 1, max: 128, pattern: "\\$(LATEST(\\.PUBLISHED)?)|[a-zA-Z0-9-_$]+" }), "query"),
+} as const
 
 /** Lists of at most 50, though most take a number up to 10,000. */
 export const page = (max: number) =>

@@ -7,7 +7,7 @@ import {
   architectures,
   deadLetter,
   description,
-  functionNamePattern,
+  functionName,
   handler,
   kmsKeyArn,
   layerArns,
@@ -88,7 +88,7 @@ const settings = {
 } as const
 
 export const createFunctionInput = structure({
-  FunctionName: required(string({ min: 1, max: 140, pattern: functionNamePattern })),
+  FunctionName: required(functionName),
   Role: required(roleArn),
   Code: required(structure(codeMembers)),
   /** Any text: what names no runtime is refused in other words than the rest. */

@@ -1,13 +1,13 @@
 /** Inputs about resource policies, of functions and of layers (spec §2.1). */
 import { boolean, integer, oneOf, optional, required, string, structure } from "../../shape.ts"
-import { functionName, ofQualifier, qualifierText } from "../fields.ts"
+import { ofQualifier } from "../fields.ts"
 import { ofLayerVersion } from "../layers/layer-shapes.ts"
 
 const statementId = string({ min: 1, max: 100, pattern: "([a-zA-Z0-9-_]+)" })
 const revision = { RevisionId: optional(string(), "query") } as const
 
 export const addPermissionInput = structure({
-  FunctionName: required(functionName, "path"),
+  ...ofQualifier,
   StatementId: required(statementId),
   Action: required(string({ pattern: "(lambda:[*]|lambda:[a-zA-Z]+|[*])" })),
   Principal: required(string({ pattern: "[^\\s]+" })),
@@ -21,14 +21,12 @@ export const addPermissionInput = structure({
   InvokedViaFunctionUrl: optional(boolean()),
   SourceAccount: optional(string({ max: 12, pattern: "\\d{12}" })),
   EventSourceToken: optional(string({ min: 0, max: 256, pattern: "[a-zA-Z0-9._\\-]+" })),
-  Qualifier: optional(qualifierText, "query"),
   RevisionId: optional(string()),
   PrincipalOrgID: optional(string({ min: 12, max: 34, pattern: "o-[a-z0-9]{10,32}" })),
 })
 export const removePermissionInput = structure({
-  FunctionName: required(functionName, "path"),
+  ...ofQualifier,
   StatementId: required(string({ min: 1, max: 100, pattern: "([a-zA-Z0-9-_.]+)" }), "path"),
-  Qualifier: optional(qualifierText, "query"),
   ...revision,
 })
 export const getPolicyInput = structure(ofQualifier)

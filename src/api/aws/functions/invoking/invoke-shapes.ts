@@ -1,5 +1,5 @@
 /** Inputs of invocations. */
-import { ofFunction, ofQualifier } from "../fields.ts"
+import { ofNamespaced, ofQualifier } from "../fields.ts"
 import { blob, oneOf, optional, required, string, structure } from "../../shape.ts"
 
 const header = {
@@ -27,4 +27,4 @@ export const invokeStreamInput = structure({
   Payload: optional(blob()),
 })
 
-export const invokeAsyncInput = structure({ ...ofFunction, InvokeArgs: required(blob()) })
+export const invokeAsyncInput = structure({ ...ofNamespaced, InvokeArgs: required(blob()) })

@@ -1,15 +1,18 @@
 import { functionArn } from "../../../../../machines/functions/names.ts"
 import type { Provision, Provisions } from "../../../../../machines/functions/provisioned/provisions.ts"
-import { integer, required, structure } from "../../shape.ts"
+import { integer, required, string, structure } from "../../shape.ts"
 import { operation, type Operation } from "../../operation.ts"
 import { toPageToken } from "../../page-token.ts"
-import { ofFunction, page, qualifierText } from "../fields.ts"
+import { ofFunction, page } from "../fields.ts"
 import { parseFunction, parseFunctionName } from "../identifiers.ts"
 import { parseMarker } from "../marker.ts"
 
 const path = "/2019-09-30/functions/{FunctionName}/provisioned-concurrency"
 
-const ofProvision = { ...ofFunction, Qualifier: required(qualifierText, "query") } as const
+const ofProvision = {
+  ...ofFunction,
+  Qualifier: required(string({ min: 1, max: 128, pattern: "(|[a-zA-Z0-9$_-]+)" }), "query"),
+} as const
 
 export const provisionInput = structure(ofProvision)
 export const putProvisionInput = structure({

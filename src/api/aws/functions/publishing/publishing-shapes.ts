@@ -1,6 +1,6 @@
 /** Inputs about versions and aliases (spec §2.1). */
 import { map, number, oneOf, optional, required, string, structure } from "../../shape.ts"
-import { aliasName, description, ofFunction, page, versionText } from "../fields.ts"
+import { aliasName, description, ofFunction, ofNamespaced, page, versionText } from "../fields.ts"
 
 const routing = structure({
   AdditionalVersionWeights: optional(map(string({ min: 1, max: 1024, pattern: "[0-9]+" }), number({ min: 0, max: 1 }))),
@@ -14,7 +14,7 @@ export const publishVersionInput = structure({
   RevisionId: optional(string()),
   PublishTo: optional(oneOf("LATEST_PUBLISHED")),
 })
-export const listVersionsInput = structure({ ...ofFunction, ...page(10_000) })
+export const listVersionsInput = structure({ ...ofNamespaced, ...page(10_000) })
 
 export const createAliasInput = structure({
   ...ofFunction,

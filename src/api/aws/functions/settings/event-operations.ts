@@ -7,7 +7,7 @@ import { toPageToken } from "../../page-token.ts"
 import { toEpochSeconds } from "../../wire.ts"
 import { parseFunction, parseFunctionName } from "../identifiers.ts"
 import { parseMarker } from "../marker.ts"
-import { eventConfigInput, pagedInput, qualifiedInput } from "./setting-shapes.ts"
+import { eventConfigInput, eventConfigsInput, qualifiedInput } from "./setting-shapes.ts"
 
 const one = "/2019-09-25/functions/{FunctionName}/event-invoke-config"
 
@@ -68,7 +68,7 @@ export const createEventOperations = ({ eventConfigs }: Functions): Operation[] 
   operation(
     "ListFunctionEventInvokeConfigs",
     { method: "GET", path: `${one}/list`, status: 200 },
-    pagedInput,
+    eventConfigsInput,
     async (input, call) => {
       const { caller } = call
       const name = parseFunctionName(input.FunctionName, caller)

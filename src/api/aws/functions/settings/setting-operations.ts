@@ -6,11 +6,13 @@ import { parseFunction, parseFunctionName, parseTagged } from "../identifiers.ts
 import { CODE_LIMITS } from "../../../../../machines/functions/code/code-source.ts"
 import {
   functionInput,
+  namespacedInput,
   nothingInput,
   qualifiedInput,
   recursionInput,
   reserveInput,
   runtimeConfigInput,
+  setRecursionInput,
   signingListInput,
   tagInput,
   taggedInput,
@@ -59,7 +61,7 @@ export const createSettingOperations = ({ own }: Functions): Operation[] => [
   operation(
     "PutFunctionRecursionConfig",
     { method: "PUT", path: recursion, status: 200 },
-    recursionInput,
+    setRecursionInput,
     async (input, { caller }) => {
       await own.setRecursion(parseFunctionName(input.FunctionName, caller), input.RecursiveLoop, caller)
       return { RecursiveLoop: input.RecursiveLoop }
@@ -69,7 +71,7 @@ export const createSettingOperations = ({ own }: Functions): Operation[] => [
   operation(
     "GetFunctionRecursionConfig",
     { method: "GET", path: recursion, status: 200 },
-    functionInput,
+    recursionInput,
     async (input, { caller }) => ({
       RecursiveLoop: await own.recursion(parseFunctionName(input.FunctionName, caller), caller),
     }),
@@ -163,7 +165,7 @@ export const createSettingOperations = ({ own }: Functions): Operation[] => [
   operation(
     "GetFunctionCodeSigningConfig",
     { method: "GET", path: signing, status: 200 },
-    functionInput,
+    namespacedInput,
     async (input, { caller }) => {
       const name = parseFunctionName(input.FunctionName, caller)
       await own.tags(name, caller)
@@ -173,7 +175,7 @@ export const createSettingOperations = ({ own }: Functions): Operation[] => [
   operation(
     "DeleteFunctionCodeSigningConfig",
     { method: "DELETE", path: signing, status: 204 },
-    functionInput,
+    namespacedInput,
     async (input, { caller }) => {
       await own.tags(parseFunctionName(input.FunctionName, caller), caller)
       return undefined

@@ -1,8 +1,9 @@
 /** Inputs about what functions have beside their code: concurrency, URLs, events, tags (spec §2.1). */
 import { boolean, integer, list, map, oneOf, optional, required, string, structure } from "../../shape.ts"
-import { destinations, functionName, ofFunction, ofQualifier, page, qualifierText } from "../fields.ts"
+import { destinations, ofFunction, ofNamespaced, ofQualifier, ofUnqualified, page } from "../fields.ts"
 
 export const functionInput = structure(ofFunction)
+export const namespacedInput = structure(ofNamespaced)
 export const reserveInput = structure({
   ...ofFunction,
   ReservedConcurrentExecutions: required(integer({ min: 0 })),
@@ -16,7 +17,7 @@ const eventConfig = {
 } as const
 export const eventConfigInput = structure(eventConfig)
 export const qualifiedInput = structure(ofQualifier)
-export const pagedInput = structure({ ...ofFunction, ...page(50) })
+export const eventConfigsInput = structure({ ...ofNamespaced, ...page(50) })
 
 /** It becomes a part of an HTTP header. */
 const headerText = (min: number, max: number) => string({ min, max, pattern: "[\\x20-\\x7e]*" })
@@ -32,7 +33,7 @@ const cors = structure({
 const authType = oneOf("NONE", "AWS_IAM")
 const invokeMode = oneOf("BUFFERED", "RESPONSE_STREAM")
 const ofUrl = {
-  FunctionName: required(functionName, "path"),
+  ...ofFunction,
   Qualifier: optional(string({ min: 1, max: 128, pattern: "((?!^\\d+$)^[0-9a-zA-Z-_]+$)" }), "query"),
 } as const
 
@@ -49,11 +50,12 @@ export const updateUrlInput = structure({
   InvokeMode: optional(invokeMode),
 })
 export const urlInput = structure(ofUrl)
+export const urlsInput = structure({ ...ofFunction, ...page(50) })
 
-export const recursionInput = structure({ ...ofFunction, RecursiveLoop: required(oneOf("Allow", "Terminate")) })
+export const recursionInput = structure(ofUnqualified)
+export const setRecursionInput = structure({ ...ofUnqualified, RecursiveLoop: required(oneOf("Allow", "Terminate")) })
 export const runtimeConfigInput = structure({
-  FunctionName: required(functionName, "path"),
-  Qualifier: optional(qualifierText, "query"),
+  ...ofQualifier,
   UpdateRuntimeOn: required(oneOf("Auto", "Manual", "FunctionUpdate")),
   RuntimeVersionArn: optional(
     string({

@@ -6,7 +6,7 @@ import { operation, type Operation } from "../../operation.ts"
 import { toPageToken } from "../../page-token.ts"
 import { parseFunction, parseFunctionName } from "../identifiers.ts"
 import { parseMarker } from "../marker.ts"
-import { createUrlInput, pagedInput, updateUrlInput, urlInput } from "./setting-shapes.ts"
+import { createUrlInput, urlsInput, updateUrlInput, urlInput } from "./setting-shapes.ts"
 
 const one = "/2021-10-31/functions/{FunctionName}/url"
 
@@ -68,7 +68,7 @@ export const createUrlOperations = ({ urls }: Functions, suffix: string): Operat
     operation(
       "ListFunctionUrlConfigs",
       { method: "GET", path: `${one}s`, status: 200 },
-      pagedInput,
+      urlsInput,
       async (input, call) => {
         const { caller } = call
         const name = parseFunctionName(input.FunctionName, caller)

@@ -2,7 +2,7 @@
 import { randomUUID } from "node:crypto"
 import { RUNTIMES, TRAININGS, type RuntimeName } from "../../images/runtimes/runtimes.ts"
 import type { AgentClient } from "../../src/agent/client.ts"
-import type { FunctionSpec, InvocationSpec } from "../../src/agent/protocol.ts"
+import type { FunctionSpec, FunctionStep, InvocationSpec } from "../../src/agent/protocol.ts"
 import { defaultSettings } from "../functions/default-settings.ts"
 import type { Definition } from "../functions/definition.ts"
 import { FUNCTION_DRIVES } from "../functions/disks/function-disks.ts"
@@ -40,8 +40,8 @@ export const trainAgain = async (agent: AgentClient, trained: Trained, events: n
   for (const handler of handlersOf(trained.runtime)) {
     await agent.mountDrives([{ drive: FUNCTION_DRIVES.code, isReadOnly: true }], signal)
     await agent.startFunction(toTraining(specOf(trained), handler), signal)
-    const { failed } = await agent.untilInitialised(signal)
-    if (failed !== null) throw new Error(`A runtime in training failed: ${failed}`)
+    refuse(await agent.untilInitialised(signal))
+    refuse(await agent.restoreFunction({ env: {} }, signal))
     for (let n = 0; n < events; n++) await invoke(agent, n, signal)
     await agent.endTraining(signal)
     // By the next mount another disk may be behind it.
@@ -49,11 +49,16 @@ export const trainAgain = async (agent: AgentClient, trained: Trained, events: n
   }
 }
 
+const refuse = ({ failed }: FunctionStep) => {
+  if (failed !== null) throw new Error(`A runtime in training failed: ${failed}`)
+}
+
 const handlersOf = (runtime: RuntimeName) => TRAININGS[RUNTIMES[runtime].language]
 
 const specOf = (trained: Trained): FunctionSpec =>
   toFunctionSpec(toDefinition(trained), {
-    initialization: "on-demand",
+    // That does all that others do, and is restored besides.
+    initialization: "snap-start",
     logGroup: "/aws/lambda/training",
     logStream: "training",
   })

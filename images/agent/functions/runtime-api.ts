@@ -36,7 +36,7 @@ export interface RuntimeApi extends AsyncDisposable {
   /** Gives the runtime and the extensions an event, as soon as they ask. One at a time: throws when the last is not settled. */
   invoke(event: InvocationEvent): Answer
   /** A restored runtime goes on, with these variables; `restored` says when it asks for its first event. */
-  restore(variables?: RestoredVariables): void
+  restore(variables: RestoredVariables): void
   readonly restored: Promise<void>
   /** Its process has ended, or its time: the invocation in progress ends with this, and there is no other. The first failure stays. */
   fail(failure: Failure | ((requestId: string) => Failure)): void

@@ -6,8 +6,11 @@
  * - `R` its response to the last, and it waits for the next
  * - `E` its error, as event-frames.ts has failures, and it waits for the next
  * - `X` the same, and it ends itself
+ * - `S` it waits for its restore
  *
- * The agent's is `I`, an event: the length of its head in four bytes, the head as JSON, and the payload.
+ * The agent's:
+ * - `I` an event: the length of its head in four bytes, the head as JSON, and the payload
+ * - `V` it has been restored: the variables that are others now, as JSON
  */
 import type { IncomingMessage } from "node:http"
 import type { Socket } from "node:net"
@@ -16,17 +19,20 @@ import { parseFailureContent } from "../../../src/agent/event-frames.ts"
 import { createFrameReader, toFrame, toUInt32 } from "../../../src/agent/frames.ts"
 import { MAX_PAYLOAD_BYTES } from "./body.ts"
 import type { InvocationEvent } from "./invocation.ts"
+import type { RestoredVariables } from "./runtime.ts"
 
 /** Nothing that another client would ask for. */
 const CHANNEL = "torpor.runtime:1"
 
-const [WAITS, RESPONSE, ERROR, LAST_ERROR, EVENT] = [0x4e, 0x52, 0x45, 0x58, 0x49]
+const [WAITS, RESPONSE, ERROR, LAST_ERROR, RESTORABLE] = [0x4e, 0x52, 0x45, 0x58, 0x53]
+const [EVENT, RESTORED] = [0x49, 0x56]
 /** An error's kind stands before it. */
 const MAX_FRAME_BYTES = MAX_PAYLOAD_BYTES + 256
 
 /** The runtime, as it is spoken to by a channel; what it may not do throws. */
 export interface ChannelRuntime {
   ask(asking: Asking): void
+  awaitRestore(awaiting: AwaitingRestore): void
   /** `undefined`: it is too large. */
   respond(body: Buffer | undefined): void
   fail(errorType: string, body: Buffer): void
@@ -37,6 +43,14 @@ export interface Asking {
   readonly isGone: boolean
   give(event: InvocationEvent): void
   /** Another asks in its place. */
+  refuse(): void
+}
+
+/** Whoever waits for a runtime's restore, by HTTP or by a channel. */
+export interface AwaitingRestore {
+  readonly isGone: boolean
+  goOn(variables: RestoredVariables): void
+  /** Another waits in its place. */
   refuse(): void
 }
 
@@ -52,11 +66,12 @@ export const createChannels = (runtime: ChannelRuntime): Channels => {
   const open = new Set<Duplex>()
 
   const serve = (connection: Socket, first: Buffer) => {
-    const asking: Asking = {
+    const asking: Asking & AwaitingRestore = {
       get isGone() {
         return connection.destroyed
       },
       give: (event) => void connection.write(toEventFrame(event)),
+      goOn: (variables) => void connection.write(toFrame(RESTORED, Buffer.from(JSON.stringify(variables)))),
       refuse: () => void connection.destroy(),
     }
     const fail = (content: Buffer | undefined) => {
@@ -68,6 +83,8 @@ export const createChannels = (runtime: ChannelRuntime): Channels => {
       switch (kind) {
         case WAITS:
           break
+        case RESTORABLE:
+          return runtime.awaitRestore(asking)
         case RESPONSE:
           runtime.respond(content !== undefined && content.length <= MAX_PAYLOAD_BYTES ? content : undefined)
           break

@@ -4,7 +4,7 @@ import { MAX_PAYLOAD_BYTES, readBody } from "./body.ts"
 import { ACCEPTED, answer, toHeader, type Exchange, type Route } from "./exchange.ts"
 import { toFailure, type AnswerHead, type Failure, type Invocation, type InvocationEvent } from "./invocation.ts"
 import { Refusal } from "./refusal.ts"
-import type { Asking, ChannelRuntime } from "./runtime-channel.ts"
+import type { Asking, AwaitingRestore, ChannelRuntime } from "./runtime-channel.ts"
 import { createRuntimeState } from "./runtime-state.ts"
 
 const ERROR_TYPE = "lambda-runtime-function-error-type"
@@ -34,8 +34,7 @@ export const createRuntime = (events: RuntimeEvents, limits: RuntimeLimits) => {
   const state = createRuntimeState()
   /** The last to ask for an event; it has it as soon as there is one. */
   let asking: Asking | undefined
-  /** The same, where it asks for its restore, which it does by HTTP. */
-  let restoring: ServerResponse | undefined
+  let awaiting: AwaitingRestore | undefined
   let current: Invocation | undefined
 
   const move = (to: Parameters<typeof state.move>[0]) => {
@@ -48,6 +47,13 @@ export const createRuntime = (events: RuntimeEvents, limits: RuntimeLimits) => {
     if (asking !== next && asking?.isGone === false) asking.refuse()
     asking = next
     give()
+  }
+
+  const awaitRestore = (next: AwaitingRestore) => {
+    if (!limits.isSnapshotted) throw notSnapshotted()
+    move("RestoreReady")
+    if (awaiting?.isGone === false) awaiting.refuse()
+    awaiting = next
   }
 
   const give = () => {
@@ -150,12 +156,7 @@ export const createRuntime = (events: RuntimeEvents, limits: RuntimeLimits) => {
       events.onFailure(failureIn(exchange, await errorBodyOf(exchange)))
       answer(exchange.response, 202, ACCEPTED)
     },
-    "GET /2018-06-01/runtime/restore/next": (exchange) => {
-      if (!limits.isSnapshotted) throw notSnapshotted()
-      move("RestoreReady")
-      if (restoring?.destroyed === false) refuseOther(restoring)
-      restoring = exchange.response
-    },
+    "GET /2018-06-01/runtime/restore/next": ({ response }) => awaitRestore(toAwaiting(response)),
     "POST /2018-06-01/runtime/restore/error": async (exchange) => {
       if (!limits.isSnapshotted) throw notSnapshotted()
       move("RestoreError")
@@ -173,6 +174,7 @@ export const createRuntime = (events: RuntimeEvents, limits: RuntimeLimits) => {
 
   const channel: ChannelRuntime = {
     ask,
+    awaitRestore,
     respond(body) {
       const invocation = answered("InvocationResponse")
       if (invocation === undefined) return
@@ -202,13 +204,12 @@ export const createRuntime = (events: RuntimeEvents, limits: RuntimeLimits) => {
       return state.now === "Ready"
     },
     /** It has been restored: the hooks that follow are run before it asks for an event. */
-    restore(variables: RestoredVariables | undefined) {
+    restore(variables: RestoredVariables) {
       // One without hooks of its own waits for its first event already.
       if (state.now !== "RestoreReady") return
       move("Restoring")
-      if (restoring?.destroyed === false)
-        answer(restoring, 200, variables === undefined ? "" : JSON.stringify(variables))
-      restoring = undefined
+      if (awaiting?.isGone === false) awaiting.goOn(variables)
+      awaiting = undefined
     },
   }
 }
@@ -219,6 +220,15 @@ const toAsking = (response: ServerResponse): Asking => ({
     return response.destroyed
   },
   give: (event) => answer(response, 200, event.payload, headersOf(event)),
+  refuse: () => refuseOther(response),
+})
+
+/** A request for the restore. AWS's clients look at no answer: that without variables is empty. */
+const toAwaiting = (response: ServerResponse): AwaitingRestore => ({
+  get isGone() {
+    return response.destroyed
+  },
+  goOn: (variables) => answer(response, 200, Object.keys(variables).length === 0 ? "" : JSON.stringify(variables)),
   refuse: () => refuseOther(response),
 })
 

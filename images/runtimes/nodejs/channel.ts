@@ -29,7 +29,7 @@ export const openChannel = (host: string, port: number) => {
   let needed = HEAD_BYTES
   let isGreeted = false
   let isAsked = false
-  let waiting: { resolve(event: Event): void; reject(error: Error): void } | undefined
+  let waiting: PromiseWithResolvers<Buffer> | undefined
   let over: Error | undefined
 
   const hear = (chunk: Buffer) => {
@@ -52,7 +52,7 @@ export const openChannel = (host: string, port: number) => {
     needed = HEAD_BYTES
     // What follows is not of this event's time.
     socket.unref()
-    waiting?.resolve(toEvent(all))
+    waiting?.resolve(all)
     waiting = undefined
   }
   const end = (error: Error) => {
@@ -69,26 +69,39 @@ export const openChannel = (host: string, port: number) => {
     frame.writeUInt32BE(content.length, 1)
     content.copy(frame, HEAD_BYTES)
     socket.write(frame)
+  }
+
+  /** The next frame; as long as it is waited for there is something to be done. */
+  const hearNext = (): Promise<Buffer> => {
+    socket.ref()
+    waiting = Promise.withResolvers()
+    if (over !== undefined) waiting.reject(over)
+    return waiting.promise
+  }
+
+  const answer = (kind: string, content: Buffer) => {
+    send(kind, content)
     isAsked = true
   }
 
   return {
     /** Asks for it, unless the answer to the last has done so. */
-    next(): Promise<Event> {
+    async next(): Promise<Event> {
       if (!isAsked) send("N", Buffer.alloc(0))
       isAsked = false
-      // As long as it waits there is something to be done.
-      socket.ref()
-      return new Promise((resolve, reject) => {
-        waiting = { resolve, reject }
-        if (over !== undefined) reject(over)
-      })
+      return toEvent(await hearNext())
     },
-    respond: (body: string) => send("R", Buffer.from(body)),
+    /** Resolves when the environment has been restored from its snapshot, with the variables that are others now. */
+    async restored(): Promise<Readonly<Record<string, string>>> {
+      send("S", Buffer.alloc(0))
+      const told = await hearNext()
+      return JSON.parse(told.toString("utf8", HEAD_BYTES)) as Record<string, string>
+    },
+    respond: (body: string) => answer("R", Buffer.from(body)),
     /** `isLast`: the process ends itself. */
     fail(errorType: string, body: string, isLast: boolean) {
       const name = Buffer.from(errorType).subarray(0, 255)
-      send(isLast ? "X" : "E", Buffer.concat([Buffer.of(name.length), name, Buffer.from(body)]))
+      answer(isLast ? "X" : "E", Buffer.concat([Buffer.of(name.length), name, Buffer.from(body)]))
     },
     close: () => void socket.destroy(),
   }

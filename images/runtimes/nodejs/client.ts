@@ -38,12 +38,9 @@ export const createClient = (address: string) => {
       const body = toErrorBody(thrown)
       return post("init/error", JSON.stringify(body), { [ERROR_TYPE]: headerText(body.errorType) })
     },
-    /** Resolves when the environment has been restored from its snapshot, with the variables that are others now. */
-    async restored(): Promise<Readonly<Record<string, string>>> {
-      const asked = open("GET", "restore/next")
-      asked.end()
-      const told = await textOf(await answerOf(asked))
-      return told === "" ? {} : (JSON.parse(told) as Record<string, string>)
+    restored(): Promise<Readonly<Record<string, string>>> {
+      channel ??= openChannel(hostname, Number(port))
+      return channel.restored()
     },
     /** A response whose body is written by and by; its failure, if any, comes behind its last byte. */
     stream(id: string, contentType: string): ClientRequest {

@@ -46,7 +46,8 @@ export const serve = async (env: NodeJS.ProcessEnv, { isTraining, onFirstEvent }
   try {
     const { handler, isStreamed } = await load(serving, isTraining ? `?training=${++trainings}` : "")
     if (env["AWS_LAMBDA_INITIALIZATION_TYPE"] === "snap-start") {
-      const reseed = readyToReseedAfterRestore()
+      // What a function of training was given would be the real one's, too.
+      const reseed = isTraining ? () => {} : readyToReseedAfterRestore()
       Object.assign(env, await client.restored())
       reseed()
       moveTimeOrigin()

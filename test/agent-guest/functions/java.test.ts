@@ -314,7 +314,7 @@ describe.skipIf(!all)(`A Java function ${all ? "" : MISSING}`, () => {
       env: { ...snapshotted.env, FAILING: "1" },
     })
     await failing.api.initialised
-    failing.api.restore()
+    failing.api.restore({})
     expect(JSON.parse(String((await failing.api.failed).body))).toMatchObject({
       errorType: "org.crac.RestoreException",
     })

@@ -211,7 +211,7 @@ def handler(event, context):
     const failing = code.replace('steps.append("restored")', "1 / 0")
     await using other = await start("app.handler", { "app.py": failing }, snapshotted)
     await other.api.initialised
-    other.api.restore()
+    other.api.restore({})
     expect((await other.api.failed).errorType).toBe("Runtime.AfterRestoreError")
     expect(await other.program.closed).toEqual([64, null])
   })

@@ -327,7 +327,7 @@ describe("The Runtime API", () => {
     const restored = call(api, "GET", `${RUNTIME}/restore/next`)
     await api.initialised
     const answer = api.invoke(eventOf(1))
-    api.restore()
+    api.restore({})
     expect(await restored).toMatchObject({ status: 200, text: "" })
     const asked = next(api)
     await api.restored
@@ -338,7 +338,7 @@ describe("The Runtime API", () => {
     await using other = await openApi({ initializationType: "snap-start" })
     const waiting = call(other, "GET", `${RUNTIME}/restore/next`)
     await other.initialised
-    other.restore()
+    other.restore({})
     await waiting
     await call(other, "POST", `${RUNTIME}/restore/error`, '{"errorType":"Hook"}', {
       "Lambda-Runtime-Function-Error-Type": "Runtime.AfterRestoreError",

@@ -16,8 +16,8 @@ const frame = (kind: string, content: Buffer | string = ""): Buffer => {
   return Buffer.concat([head, bytes])
 }
 
-const open = async () => {
-  const api = await openApi()
+const open = async (options: Parameters<typeof openApi>[0] = {}) => {
+  const api = await openApi(options)
   onTestFinished(() => api[Symbol.asyncDispose]())
   return api
 }
@@ -37,6 +37,10 @@ const openChannel = (api: RuntimeApi) => {
   const read = createFrameReader(
     () => MAX_BYTES,
     (kind, content = Buffer.alloc(4)) => {
+      if (kind === 0x56) {
+        events.push([kind, JSON.parse(String(content))])
+        return
+      }
       const end = 4 + content.readUInt32BE()
       events.push([kind, JSON.parse(content.toString("utf8", 4, end)), content.toString("utf8", end)])
     },
@@ -69,6 +73,27 @@ describe("A runtime on a channel", () => {
     channel.write(frame("E", toFailureContent("Function.Broken", Buffer.from('{"errorType":"E"}'))))
     expect(await resultOf(second)).toMatchObject({ errorType: "Function.Broken", error: { errorType: "E" } })
     await second.settled
+  })
+
+  it("waits for its restore, has the variables of that, and then its event", async () => {
+    const api = await open({ initializationType: "snap-start" })
+    const { channel, hear } = openChannel(api)
+    channel.write(frame("S"))
+    await api.initialised
+    const answer = api.invoke(eventOf("one"))
+    api.restore({ AWS_LAMBDA_LOG_STREAM_NAME: "its own" })
+    await hear().toEqual([0x56, { AWS_LAMBDA_LOG_STREAM_NAME: "its own" }])
+    channel.write(frame("N"))
+    await api.restored
+    await hear().toMatchObject({ 2: '"one"' })
+    channel.write(frame("R", "{}"))
+    expect(await resultOf(answer)).toEqual({ response: "{}" })
+  })
+
+  it("that comes from no snapshot waits for no restore", async () => {
+    const { channel } = openChannel(await open())
+    channel.write(frame("S"))
+    await once(channel, "close")
   })
 
   it("that ends itself with its error has no other event", async () => {

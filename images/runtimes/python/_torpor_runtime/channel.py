@@ -27,24 +27,36 @@ class Channel:
         if not self._asked:
             self._send(b"N", b"")
         self._asked = False
+        frame = self._hear_next()
+        start = _LENGTH.size + _LENGTH.unpack_from(frame)[0]
+        return json.loads(frame[_LENGTH.size : start]), frame[start:]
+
+    def restored(self):
+        """Returns when the environment has been restored from its snapshot, with the variables that are others now."""
+        self._send(b"S", b"")
+        return json.loads(self._hear_next())
+
+    def respond(self, body):
+        self._answer(b"R", body)
+
+    def fail(self, kind, body):
+        name = kind.encode("utf-8")[:255]
+        self._answer(b"E", bytes((len(name),)) + name + body)
+
+    def _answer(self, kind, content):
+        self._send(kind, content)
+        self._asked = True
+
+    def _send(self, kind, content):
+        self._socket.sendall(_HEAD.pack(kind, len(content)) + content)
+
+    def _hear_next(self):
         self._need(_HEAD.size)
         _, length = _HEAD.unpack_from(self._held)
         end = _HEAD.size + length
         self._need(end)
         frame, self._held = self._held[_HEAD.size : end], self._held[end:]
-        start = _LENGTH.size + _LENGTH.unpack_from(frame)[0]
-        return json.loads(frame[_LENGTH.size : start]), frame[start:]
-
-    def respond(self, body):
-        self._send(b"R", body)
-
-    def fail(self, kind, body):
-        name = kind.encode("utf-8")[:255]
-        self._send(b"E", bytes((len(name),)) + name + body)
-
-    def _send(self, kind, content):
-        self._socket.sendall(_HEAD.pack(kind, len(content)) + content)
-        self._asked = True
+        return frame
 
     def _need(self, size):
         if len(self._held) >= size:

@@ -1,7 +1,6 @@
 """What the runtime asks of the agent and tells it: events by a channel, all else by the Runtime API."""
 
 import http.client
-import json
 
 from .channel import Channel
 
@@ -18,9 +17,7 @@ class Client:
 
     def next(self):
         """The next event: what is known of it, and its bytes."""
-        if self._channel is None:
-            self._channel = Channel(self._connection.host, self._connection.port)
-        return self._channel.next()
+        return self._open().next()
 
     def respond(self, body):
         """Answers the event in progress."""
@@ -37,8 +34,12 @@ class Client:
 
     def restored(self):
         """Returns when the environment has been restored from its snapshot, with the variables that are others now."""
-        _, told = self._ask("GET", "restore/next")
-        return json.loads(told) if told else {}
+        return self._open().restored()
+
+    def _open(self):
+        if self._channel is None:
+            self._channel = Channel(self._connection.host, self._connection.port)
+        return self._channel
 
 
 def header(text):

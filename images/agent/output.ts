@@ -19,8 +19,10 @@ export interface Output {
   readonly said: number
   add(stream: "stdout" | "stderr", data: string): void
   end(how: ProcessEnd): void
-  /** From the oldest that is kept; from the beginning, when nothing was lost yet. */
+  /** From the oldest that is kept: from the beginning, when nothing was lost yet. */
   read(): OutputReader
+  /** Tells a listener what is said from now on, in the turn in which it is said, and the end, after what is kept if it wants that. Answers what ends it. */
+  listen(onFrame: (frame: OutputFrame) => void, wantsKept: boolean): () => void
   /** Everything kept, then what follows, to the end. */
   follow(): AsyncGenerator<OutputFrame>
 }
@@ -34,8 +36,10 @@ export const createOutput = (onAdded = () => {}): Output => {
   let [first, firstAt] = [0, 0]
   let end: ProcessEnd | undefined
   let changed = Promise.withResolvers<void>()
+  const listeners = new Set<(frame: OutputFrame) => void>()
 
-  const wake = () => {
+  const tell = (frame: OutputFrame) => {
+    for (const listener of listeners) listener(frame)
     changed.resolve()
     changed = Promise.withResolvers()
   }
@@ -45,7 +49,8 @@ export const createOutput = (onAdded = () => {}): Output => {
       return said
     },
     add(stream, data) {
-      pieces.push({ stream, data })
+      const piece = { stream, data }
+      pieces.push(piece)
       said += data.length
       kept += data.length + PIECE_CHARACTERS
       while (kept > KEPT_CHARACTERS && pieces.length > 1) {
@@ -55,11 +60,11 @@ export const createOutput = (onAdded = () => {}): Output => {
         first++
       }
       onAdded()
-      wake()
+      tell(piece)
     },
     end(how) {
       end = how
-      wake()
+      tell({ end })
     },
     read() {
       let [next, at] = [0, 0]
@@ -82,6 +87,13 @@ export const createOutput = (onAdded = () => {}): Output => {
           return taken
         },
       }
+    },
+    listen(onFrame, wantsKept) {
+      const reader = output.read()
+      for (let taken = wantsKept ? reader.take() : []; taken.length > 0; taken = reader.take()) taken.forEach(onFrame)
+      if (end !== undefined) onFrame({ end })
+      listeners.add(onFrame)
+      return () => void listeners.delete(onFrame)
     },
     async *follow() {
       const reader = output.read()

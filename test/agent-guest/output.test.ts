@@ -51,6 +51,26 @@ describe("The output of a process", () => {
     )
   })
 
+  test("is told to listeners from its beginning or from now on, until they have heard enough", () => {
+    const output = createOutput()
+    output.add("stdout", "a")
+    const [all, rest]: [OutputFrame[], OutputFrame[]] = [[], []]
+    output.listen((frame) => all.push(frame), true)
+    const leave = output.listen((frame) => rest.push(frame), false)
+    output.add("stderr", "b")
+    leave()
+    output.end({ code: 0, signal: null })
+    const [a, b, end] = [
+      { stream: "stdout", data: "a" },
+      { stream: "stderr", data: "b" },
+      { end: { code: 0, signal: null } },
+    ]
+    expect([all, rest]).toEqual([[a, b, end], [b]])
+    const late: OutputFrame[] = []
+    output.listen((frame) => late.push(frame), true)
+    expect(late).toEqual([a, b, end])
+  })
+
   test("keeps the end of a flood, and says how much of it is lost", async () => {
     const output = createOutput()
     for (let line = 0; line < 100_000; line++) output.add("stdout", `line ${line}\n`)

@@ -14,11 +14,8 @@ export interface Log {
 }
 
 /** Replaces the console's methods; lines below the level of `AWS_LAMBDA_LOG_LEVEL` are not written. */
-export const patchConsole = (
-  env: NodeJS.ProcessEnv,
-  nobody: string,
-  write: (line: string) => unknown = process.stdout.write.bind(process.stdout),
-): Log => {
+export const patchConsole = (env: NodeJS.ProcessEnv, nobody: string): Log => {
+  const write = process.stdout.write.bind(process.stdout)
   const isJson = env["AWS_LAMBDA_LOG_FORMAT"]?.toUpperCase() === "JSON"
   const asked = LEVELS.indexOf((env["AWS_LAMBDA_LOG_LEVEL"] ?? "").toUpperCase() as Level)
 

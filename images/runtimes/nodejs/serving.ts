@@ -24,7 +24,7 @@ interface Serving {
 }
 
 export interface ServeOptions {
-  /** Serves until there is nobody any more who gives events, and silently. */
+  /** Serves until there is nobody any more who gives events. */
   readonly isTraining: boolean
   /** Called when the handler is about to have its first event. */
   readonly onFirstEvent?: () => void
@@ -36,7 +36,7 @@ export const serve = async (env: NodeJS.ProcessEnv, { isTraining, onFirstEvent }
   const hasCallbacks = Number(version) < 24
   const client = createClient(env["AWS_LAMBDA_RUNTIME_API"] ?? "")
   const nobody = hasCallbacks ? "undefined" : "-"
-  const log = patchConsole(env, nobody, isTraining ? () => {} : undefined)
+  const log = patchConsole(env, nobody)
   const serving: Serving = { env, hasCallbacks, client, log, current: undefined, isEnding: false }
   const onException = (error: unknown) => void end(serving, "Uncaught Exception", error, UNCAUGHT_EXIT)
   const onRejection = (reason: unknown, promise: Promise<unknown>) =>

@@ -19,7 +19,7 @@ const startPrograms = async (scripts: { runtime: string } & Record<string, strin
     const { env, ...spec } = toSpec(script)
     const told = { ...env, NAME: extension, AWS_LAMBDA_RUNTIME_API: `127.0.0.1:${port}` }
     await processes.start(extension, { ...spec, env: told })
-    return toProgram(processes, extension, listen)
+    return toProgram(processes, extension, listen, true)
   }
   const life = await startLife({
     start,

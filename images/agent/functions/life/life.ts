@@ -10,6 +10,8 @@ import { openRuntimeApi, type RuntimeApi, type RuntimeApiOptions } from "../runt
 
 export interface Program {
   readonly ended: Promise<ProcessEnd>
+  /** What it says from now on is not this life's. */
+  letGo(): void
   /** Asks it to end. */
   terminate(): Promise<void>
   /** Ends it, with all that it has started. */
@@ -72,6 +74,7 @@ export const startLife = async (options: LifeOptions): Promise<Life> => {
     async release() {
       isOver = true
       await begun
+      runtime?.letGo()
       await api[Symbol.asyncDispose]()
     },
     async end(reason) {

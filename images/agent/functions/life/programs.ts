@@ -33,17 +33,25 @@ export const createPrograms = (
     if (extension !== undefined) await access(pathOf(runtime, extension), constants.X_OK)
     const argv = extension === undefined ? runtime.argv : [`${EXTENSIONS}/${extension}`]
     const env = { ...runtime.env, AWS_LAMBDA_RUNTIME_API: `${address}:${port}` }
-    if (extension === undefined && become !== undefined) become({ ...runtime, env })
+    const isTaken = extension === undefined && become !== undefined
+    if (isTaken) become({ ...runtime, env })
     else await processes.start(name, { ...runtime, argv, env })
-    return toProgram(processes, name, onLine)
+    // What one that has waited said before was said in training.
+    return toProgram(processes, name, onLine, !isTaken)
   }
 }
 
-/** A process that was started, as a life wants it. */
-export const toProgram = (processes: ProcessTable, name: string, onLine: (line: string) => void): Program => {
-  void hear(processes.output(name), onLine)
+/** A process that was started, as a life wants it; `wantsKept`: all that it has said is this life's. */
+export const toProgram = (
+  processes: ProcessTable,
+  name: string,
+  onLine: (line: string) => void,
+  wantsKept: boolean,
+): Program => {
+  const letGo = hear(processes.output(name), onLine, wantsKept)
   return {
     ended: processes.ended(name),
+    letGo,
     terminate: () => processes.terminate(name),
     kill: () => processes.end(name),
   }
@@ -76,15 +84,15 @@ const pathOf = ({ mounts = [] }: ProcessSpec, extension: string): string => {
 }
 
 /** What is said, by lines; the last may have no end. */
-const hear = async (output: Output, onLine: (line: string) => void) => {
+const hear = (output: Output, onLine: (line: string) => void, wantsKept: boolean): (() => void) => {
   const pending = { stdout: "", stderr: "" }
-  for await (const frame of output.follow()) {
-    if (!("data" in frame)) continue
+  return output.listen((frame) => {
+    if ("end" in frame) for (const line of Object.values(pending)) if (line !== "") onLine(line)
+    if (!("data" in frame)) return
     const lines = (pending[frame.stream] + frame.data).split("\n")
     pending[frame.stream] = (lines.pop() ?? "").slice(-MAX_LINE_CHARACTERS)
     for (const line of lines) onLine(line)
-  }
-  for (const line of Object.values(pending)) if (line !== "") onLine(line)
+  }, wantsKept)
 }
 
 /** Of a line that doesn't end no more is held. */

@@ -1,8 +1,6 @@
 """What a function of training leaves behind is taken away, so that the function which follows finds the process as it was."""
 
-import contextlib
 import gc
-import io
 import logging
 import os
 import sys
@@ -10,21 +8,14 @@ import sys
 from . import log
 
 
-class Trained(contextlib.redirect_stdout):
-    """Of what is said in it nothing is heard."""
-
-    def __init__(self):
-        super().__init__(io.StringIO())
-
+class Trained:
     def __enter__(self):
         self._path = list(sys.path)
         self._modules = set(sys.modules)
         root = logging.getLogger()
         self._handlers, self._level = list(root.handlers), root.level
-        return super().__enter__()
 
     def __exit__(self, *raised):
-        super().__exit__(*raised)
         root = logging.getLogger()
         root.handlers[:] = self._handlers
         root.setLevel(self._level)

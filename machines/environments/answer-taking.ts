@@ -70,7 +70,7 @@ export const takeAnswer = async (
         break
     }
   }
-  if (end === undefined || !answer.isFinished) throw new Error("The guest ended its answer before it was whole.")
+  if (end === undefined || !answer.isFinished()) throw new Error("The guest ended its answer before it was whole.")
   return { failure, bytes, end }
 }
 

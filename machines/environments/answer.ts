@@ -10,7 +10,7 @@ export interface AnswerHead {
 export interface HostAnswer {
   readonly answer: EnvironmentAnswer
   /** How it has ended; nothing more is taken then. */
-  readonly isFinished: boolean
+  isFinished(): boolean
   begin(head: AnswerHead): void
   /** Takes more of the response; resolves when its reader has room for what follows, or doesn't want it. */
   write(chunk: Buffer): Promise<void>
@@ -54,9 +54,7 @@ export const createAnswer = (): HostAnswer => {
   }
   return {
     answer: { head: head.promise, body, end: end.promise, settled: settled.promise },
-    get isFinished() {
-      return isFinished
-    },
+    isFinished: () => isFinished,
     begin: (what) => head.resolve(what),
     async write(chunk) {
       if (isFinished || body.destroyed || body.write(chunk) || isHurried) return

@@ -3,8 +3,8 @@
 export interface EventTime extends Disposable {
   /** Aborted when the event is cut off: by its environment's end, the VM's, or a guest that doesn't say that the time is over. */
   readonly signal: AbortSignal
-  readonly isLate: boolean
-  readonly elapsedMs: number
+  isLate(): boolean
+  elapsedMs(): number
   cut(why: unknown): void
 }
 
@@ -31,12 +31,8 @@ export const startEventTime = (timeoutMs: number, enders: readonly AbortSignal[]
   })
   return {
     signal: controller.signal,
-    get isLate() {
-      return isLate
-    },
-    get elapsedMs() {
-      return performance.now() - startedAt
-    },
+    isLate: () => isLate,
+    elapsedMs: () => performance.now() - startedAt,
     cut: (why) => controller.abort(why),
     [Symbol.dispose]() {
       clearTimeout(deadline)

@@ -52,14 +52,14 @@ export const serveEvent = async (session: Session, given: Given, signal: AbortSi
     if (session.programs === "unknown") await findPrograms(session, connection, time.signal)
     const isStarting = session.programs === "ended"
     if (isStarting) await beginPrograms(session, connection, time.signal)
-    const spec = { ...event.spec, deadlineMs: Math.ceil(Date.now() + event.timeoutMs - time.elapsedMs) }
+    const spec = { ...event.spec, deadlineMs: Math.ceil(Date.now() + event.timeoutMs - time.elapsedMs()) }
     const frames = connection.agent.invokeFunction(spec, event.payload, time.signal)
     const taken = await takeAnswer(frames, answer, event.spec.mode, time.signal)
     await thawed
     time.signal.throwIfAborted()
     session.programs = "running"
     await unlessAborted(heard, AbortSignal.timeout(HEARD_MS)).catch(() => {})
-    const durationMs = isStarting || time.isLate ? time.elapsedMs : Math.min(taken.end.durationMs, time.elapsedMs)
+    const durationMs = isStarting || time.isLate() ? time.elapsedMs() : Math.min(taken.end.durationMs, time.elapsedMs())
     await conclude(session, connection, given, { durationMs, initMs, ...taken })
     if (!taken.end.isOver) return { kind: "served" }
     const reason = taken.failure?.errorType === TIMED_OUT ? "TIMEOUT" : "FAILURE"
@@ -81,14 +81,14 @@ const breakOff = async (
   const isRefused = why instanceof NotStarted
   const failure = isRefused
     ? failureOf("Extension.LaunchError", event.spec.requestId, why.message)
-    : time.isLate
+    : time.isLate()
       ? timedOut(event.spec.requestId, event.timeoutMs).failure
       : failureOf("Runtime.ExitError", event.spec.requestId, "Runtime exited without providing a reason")
   // One that the function never had may be another environment's.
   if (!isThawed) answer.refuse(why)
   answer.finish(failure)
   const end = { durationMs: 0, isOver: true, maxMemoryBytes: 0 }
-  await conclude(session, connection, given, { durationMs: time.elapsedMs, initMs, failure, bytes: 0, end })
+  await conclude(session, connection, given, { durationMs: time.elapsedMs(), initMs, failure, bytes: 0, end })
   if (isRefused) return { kind: "served" }
   if (why instanceof VmEnded) return { kind: "over", ending: why.ending }
   return { kind: "over", ending: { cause: "exit", reason: `An event could not be brought to its end: ${why.message}` } }

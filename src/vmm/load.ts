@@ -54,10 +54,16 @@ export const loadGuest = async (
   }
 }
 
+/** Less than a second's work where nothing is stuck. */
+const LOAD_TIMEOUT_MS = 300_000
+
 /** Devices from a file; resolves when the guest is loaded and paused. */
 const loadDevices = async (qmp: Qmp, state: string, signal: AbortSignal): Promise<void> => {
   signal.throwIfAborted()
+  let timer: NodeJS.Timeout | undefined
   const loaded = new Promise<void>((resolve, reject) => {
+    const late = () => reject(new Error(`QEMU did not load the device state within ${LOAD_TIMEOUT_MS / 1000} s`))
+    timer = setTimeout(late, LOAD_TIMEOUT_MS)
     const onEvent = (name: string, data: Record<string, unknown>) => {
       if (name !== "MIGRATION") return
       if (data["status"] === "completed") resolve()
@@ -73,5 +79,5 @@ const loadDevices = async (qmp: Qmp, state: string, signal: AbortSignal): Promis
     qmp.execute("migrate-set-capabilities", { capabilities: [{ capability: "events", state: true }] }),
     qmp.execute("migrate-set-parameters", { "announce-rounds": 0 }),
     qmp.execute("migrate-incoming", { uri: `file:${state}` }),
-  ])
+  ]).finally(() => clearTimeout(timer))
 }

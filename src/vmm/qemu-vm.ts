@@ -56,8 +56,13 @@ export const createQemuVm = (parts: QemuVmParts): Vm => {
   const exited = (async (): Promise<VmExit> => {
     // QEMU closes its sockets when it dies: for a process of another daemon that is the only sign.
     await new Promise<void>((resolve) => (qmp.closed ? resolve() : qmp.once("close", () => resolve())))
+    // One that can't be told anything any more is ended.
+    if (qmp.failure !== undefined) await killProcess(process)
     const end = await jailed?.ended
-    const reason = jailed?.words() || (end === undefined ? "it ended" : `it ended with ${end.signal ?? end.code}`)
+    const reason =
+      qmp.failure?.message ||
+      jailed?.words() ||
+      (end === undefined ? "it ended" : `it ended with ${end.signal ?? end.code}`)
     return { byGuest, reason }
   })()
 

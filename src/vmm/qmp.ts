@@ -6,6 +6,23 @@ import { wordsOf } from "../words.ts"
 /** What is shown of a refusal: a guest that broke out of its machine may have written it. */
 const MAX_REASON_CHARACTERS = 1000
 
+/** How long QEMU may take for one command, once it has answered those before it. */
+export interface QmpLimits {
+  readonly commandMs: number
+  /** For one before which it writes out what the guest has written to its disks. */
+  readonly flushMs: number
+}
+
+const LIMITS: QmpLimits = { commandMs: 60_000, flushMs: 300_000 }
+
+const flushing: ReadonlySet<string> = new Set([
+  "stop",
+  "xen-save-devices-state",
+  "blockdev-snapshot",
+  "blockdev-reopen",
+  "blockdev-del",
+])
+
 /** A command that QEMU refused; `class` and the message are QEMU's own. */
 export class QmpError extends Error {
   override readonly name = "QmpError"
@@ -43,14 +60,16 @@ export interface Qmp extends EventEmitter<{ event: [name: string, data: Record<s
   /** Ends the connection; QEMU runs on, and takes another. */
   close(): void
   readonly closed: boolean
+  /** Why this side gave a QEMU up that may still live: it didn't answer in time, or what it said was nothing that QEMU says. */
+  readonly failure: Error | undefined
 }
 
-/** Connects to a QMP socket and negotiates; the caller closes it. Waits for a QEMU that is still starting. */
-export const openQmp = async (path: string, signal: AbortSignal): Promise<Qmp> => {
+/** Connects to a QMP socket and negotiates; the caller closes it. Waits for a QEMU that is still starting, as long as for a command. */
+export const openQmp = async (path: string, signal: AbortSignal, limits = LIMITS): Promise<Qmp> => {
   const socket = connect(path)
   try {
     await once(socket, "connect", { signal })
-    const qmp = createQmp(socket)
+    const qmp = createQmp(socket, limits)
     const abort = () => socket.destroy(signal.reason as Error)
     signal.addEventListener("abort", abort, { once: true })
     try {
@@ -66,7 +85,7 @@ export const openQmp = async (path: string, signal: AbortSignal): Promise<Qmp> =
   }
 }
 
-const createQmp = (socket: Socket): Qmp => {
+const createQmp = (socket: Socket, limits: QmpLimits): Qmp => {
   const emitter = new EventEmitter() as Qmp
   const waiting = new Map<
     number,
@@ -75,16 +94,37 @@ const createQmp = (socket: Socket): Qmp => {
   let nextId = 1
   let closed = false
   let last: Error | undefined
+  let failure: Error | undefined
+  let timer: NodeJS.Timeout | undefined
+  const giveUp = (error: Error) => {
+    failure ??= error
+    socket.destroy(error)
+  }
+  /** The oldest alone has a limit: QEMU answers in order. */
+  const watch = () => {
+    clearTimeout(timer)
+    const [oldest] = waiting
+    if (oldest === undefined) return
+    const [id, { command }] = oldest
+    const ms = flushing.has(command) ? limits.flushMs : limits.commandMs
+    timer = setTimeout(() => {
+      // After a time in which this process itself stood still, the answer may be there and not yet read.
+      setImmediate(() => {
+        if (waiting.has(id)) giveUp(new Error(`QEMU did not answer ${command} within ${ms / 1000} s`))
+      })
+    }, ms)
+  }
   const take = (line: string) => {
     const message = parseMessage(line)
     if (message === undefined) {
-      socket.destroy(new Error("QEMU said something that is no message"))
+      giveUp(new Error("QEMU said something that is no message"))
       return
     }
     if (message.event !== undefined) emitter.emit("event", message.event, message.data ?? {})
     const waiter = message.id === undefined ? undefined : waiting.get(message.id)
     if (message.id === undefined || waiter === undefined) return
     waiting.delete(message.id)
+    watch()
     if (message.error === undefined) waiter.resolve(message.return as never)
     else waiter.reject(new QmpError(waiter.command, message.error))
   }
@@ -93,7 +133,7 @@ const createQmp = (socket: Socket): Qmp => {
     const lines = (pending + text).split("\n")
     pending = lines.pop() ?? ""
     for (const line of lines) if (!socket.destroyed) take(line)
-    if (pending.length > MAX_LINE_CHARACTERS) socket.destroy(new Error("QEMU said too much in one line"))
+    if (pending.length > MAX_LINE_CHARACTERS) giveUp(new Error("QEMU said too much in one line"))
   })
   socket.on("error", (error) => (last = error))
   socket.once("close", () => {
@@ -101,10 +141,12 @@ const createQmp = (socket: Socket): Qmp => {
     for (const { command, reject } of waiting.values())
       reject(new Error(`QEMU ended before it answered ${command}`, { cause: last }))
     waiting.clear()
+    clearTimeout(timer)
     emitter.emit("close")
   })
   // Not by `assign`, which would copy what it is now.
   Object.defineProperty(emitter, "closed", { get: () => closed })
+  Object.defineProperty(emitter, "failure", { get: () => failure })
   return Object.assign(emitter, {
     execute: (command: string, args?: Record<string, unknown>) =>
       new Promise<never>((resolve, reject) => {
@@ -114,6 +156,7 @@ const createQmp = (socket: Socket): Qmp => {
         }
         const id = nextId++
         waiting.set(id, { command, resolve, reject })
+        if (waiting.size === 1) watch()
         socket.write(`${JSON.stringify({ execute: command, arguments: args, id })}\n`)
       }),
     close: () => void socket.destroy(),

@@ -1,3 +1,5 @@
+import { spawn } from "node:child_process"
+import { randomUUID } from "node:crypto"
 import { once } from "node:events"
 import { mkdtemp, rm } from "node:fs/promises"
 import { createServer, type Server, type Socket } from "node:net"
@@ -5,6 +7,8 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { createInterface } from "node:readline"
 import { afterEach, beforeEach, describe, expect, test } from "vitest"
+import { startTimeOf } from "../../src/vmm/process.ts"
+import { createQemuVm, type QemuVmParts } from "../../src/vmm/qemu-vm.ts"
 import { openQmp, QmpError, type Qmp } from "../../src/vmm/qmp.ts"
 
 const never = new AbortController().signal
@@ -103,6 +107,53 @@ describe("QEMU's control channel", () => {
     patience.abort(new Error("enough"))
     await opened
     if (!socket.destroyed) await once(socket, "close")
+  })
+})
+
+describe("A QEMU that doesn't answer", () => {
+  const limits = { commandMs: 300, flushMs: 600 }
+
+  test("is given up with a truthful word for everybody who waits, and asked nothing more", async () => {
+    answer = () => {}
+    const qmp = await openQmp(path, never, limits)
+    const asked = [qmp.execute("cont"), qmp.execute("query-status")]
+    const cause = new Error("QEMU did not answer cont within 0.3 s")
+    await expect(asked[0]).rejects.toMatchObject({ message: "QEMU ended before it answered cont", cause })
+    await expect(asked[1]).rejects.toMatchObject({ message: "QEMU ended before it answered query-status", cause })
+    expect(qmp.failure).toEqual(cause)
+    await expect(qmp.execute("stop")).rejects.toThrow("QEMU is gone: stop cannot be asked")
+  })
+
+  test("has longer for what it writes out first, and what is asked meanwhile waits for that", async () => {
+    answer = () => {}
+    const qmp = await openQmp(path, never, limits)
+    const cause = new Error("QEMU did not answer stop within 0.6 s")
+    const asked = Promise.allSettled([qmp.execute("stop"), qmp.execute("query-status")])
+    expect(await asked).toMatchObject([{ reason: { cause } }, { reason: { cause } }])
+  })
+
+  test("does not negotiate for ever, whoever waits", async () => {
+    server.removeAllListeners("connection").on("connection", (socket: Socket) => void sockets.add(socket.resume()))
+    await expect(openQmp(path, never, limits)).rejects.toMatchObject({
+      cause: new Error("QEMU did not answer qmp_capabilities within 0.3 s"),
+    })
+  })
+
+  test("is ended, which is the end of its VM, with the same word", async () => {
+    answer = () => {}
+    const vmId = randomUUID()
+    const child = spawn(process.execPath, ["--eval", "setInterval(() => {}, 1e9)", "--", "-uuid", vmId])
+    const ended = once(child, "exit")
+    await once(child, "spawn")
+    const startTime = await startTimeOf(child.pid ?? 0)
+    const vm = createQemuVm({
+      process: { vmId, pid: child.pid ?? 0, startTime: startTime ?? 0 },
+      qmp: await openQmp(path, never, limits),
+      spec: {},
+    } as QemuVmParts)
+    await expect(vm.continue()).rejects.toThrow("QEMU ended before it answered cont")
+    expect(await vm.exited).toEqual({ byGuest: false, reason: "QEMU did not answer cont within 0.3 s" })
+    expect(await ended).toEqual([null, "SIGKILL"])
   })
 })
 

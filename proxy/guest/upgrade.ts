@@ -72,7 +72,7 @@ const attempt = (
     }
     outgoing
       .once("upgrade", (answered, guest: Socket, guestHead) => {
-        socket.write(toHead(answered, at.requestId, fallbackProtocol))
+        socket.write(toHead(answered, at.requestId, fallbackProtocol), "latin1")
         if (guestHead.length > 0) guest.unshift(guestHead)
         if (head.length > 0) socket.unshift(head)
         guest.once("close", meterSocket(guest, at.meter))

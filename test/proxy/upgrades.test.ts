@@ -91,6 +91,16 @@ describe("An upgrade", () => {
     expect(answer).not.toMatch(/x-aws-proxy/i)
   })
 
+  test("passes on what the application says in its headers byte for byte", async () => {
+    const bytes = Buffer.concat([Buffer.from("Grüße"), Buffer.from([0xe9, 0xff])])
+    const agreed = AGREED.replace("\r\n\r\n", `\r\nX-Words: ${bytes.toString("latin1")}\r\n\r\n`)
+    await using app = await openRawApp((socket) => socket.end(agreed, "latin1"))
+    const socket = (await edge.raw()).setEncoding("latin1")
+    socket.write(upgradeTo(app.port))
+    const words = /x-words: (.*)\r\n/i.exec(await text(socket))?.[1]
+    expect(Buffer.from(words ?? "", "latin1")).toEqual(bytes)
+  })
+
   test.for(["h2c", "tls/1.2", "websocket, h2c"])("to %s is declined by answering the request", async (protocol) => {
     await using app = await openRawApp((socket) => socket.write("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"))
     const socket = await edge.raw()

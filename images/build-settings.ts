@@ -5,13 +5,14 @@ import { ArchiveError } from "./archive-error.ts"
 /** At the archive's root; it is none of the build's context. */
 export const BUILD_SETTINGS_FILE = "torpor-build.json"
 
+/** Half of a surrogate pair, which no database keeps, is U+FFFD, as it is to Docker. */
+const plain = z.string().overwrite((value) => value.toWellFormed())
+
 const BuildSettings = z.strictObject({
   /** For the Dockerfile's ARGs. */
-  arguments: z
-    .record(z.string().regex(/^[A-Za-z_][A-Za-z0-9_]*$/, "must be a variable's name"), z.string())
-    .default({}),
+  arguments: z.record(z.string().regex(/^[A-Za-z_][A-Za-z0-9_]*$/, "must be a variable's name"), plain).default({}),
   /** The stage that is built, by its name or number; the last by default. */
-  target: z.string().min(1).optional(),
+  target: plain.min(1).optional(),
 })
 
 export type BuildSettings = z.infer<typeof BuildSettings>

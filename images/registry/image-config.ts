@@ -10,7 +10,11 @@ const MAX_WORDS = 1000
 const MAX_TEXT = 128 * 1024
 const MAX_PORTS = 1000
 
-const text = z.string().max(MAX_TEXT)
+/** Half of a surrogate pair, which no database keeps, is U+FFFD, as it is to Docker. */
+const text = z
+  .string()
+  .max(MAX_TEXT)
+  .overwrite((value) => value.toWellFormed())
 const words = z.array(text).max(MAX_WORDS).nullish()
 /** Go's way of writing a set. */
 const names = z

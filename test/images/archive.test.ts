@@ -71,6 +71,10 @@ describe("An archive", () => {
     )
     expect({ settings, excluded }).toEqual({ settings: told, excluded: ["torpor-build.json"] })
     expect(context.find("*").paths).toEqual(["Dockerfile", "a"])
+    const halves = await read(
+      await zipOf({ ...files, "torpor-build.json": String.raw`{"arguments":{"A":"\ud800"},"target":"\udfff"}` }),
+    )
+    expect(halves.settings).toEqual({ arguments: { A: "\ufffd" }, target: "\ufffd" })
   })
 
   test("is without what .dockerignore leaves out; a Dockerfile's own comes first", async () => {

@@ -109,3 +109,22 @@ describe("A configuration is refused", () => {
     expect(() => ofConfig(config)).toThrow(expect.objectContaining({ message: expect.stringContaining(`${member}: `) }))
   })
 })
+
+test("Half of a surrogate pair is the character that stands for what is none, wherever it is", () => {
+  const half = "a\ud800"
+  const config = ofConfig({
+    Labels: { [half]: half },
+    Env: [`A=${half}`],
+    Volumes: { [half]: {} },
+    User: half,
+    Cmd: [half],
+  })
+  expect(JSON.stringify(config)).toBe(JSON.stringify(config).toWellFormed())
+  expect(config).toMatchObject({
+    labels: { "a\ufffd": "a\ufffd" },
+    environment: { A: "a\ufffd" },
+    volumes: ["a\ufffd"],
+    user: "a\ufffd",
+    command: ["a\ufffd"],
+  })
+})

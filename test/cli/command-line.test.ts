@@ -94,6 +94,18 @@ test("A file of settings that cannot be read is one sentence, and exit code 1", 
   expect(stderr).toMatch(/^The file of TORPOR_CONFIG cannot be read: ENOENT.*\.\n$/)
 })
 
+test.each([
+  ["/nowhere/at/all", "/nowhere/at/all is no directory: name the one that the Dockerfile is in."],
+  [ROOT, `There is no Dockerfile in ${ROOT.slice(0, -1)}: name it with --file, or another directory.`],
+])("What `torpor build %s` is to build is looked for before a daemon is", async (directory, sentence) => {
+  const nobody = { ...PLAIN, TORPOR_DATA_DIR: "/nowhere" }
+  expect(await runToEnd(torpor("build", directory, "--name", "app"), nobody)).toEqual({
+    code: 1,
+    stdout: "",
+    stderr: `${sentence}\n`,
+  })
+})
+
 test("npx finds it in the checkout and runs it under our own Node, whatever the machine's is", async () => {
   // What npx and its PATH were before npm started the tests.
   const { code, stdout, stderr } = await runToEnd(["npx", "--no-install", "torpor", "doctor", "--help"], PLAIN, ROOT)

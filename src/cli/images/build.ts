@@ -19,7 +19,7 @@ import { sizeOf } from "../size.ts"
 import type { CommandInput } from "../commands.ts"
 import { UsageError } from "../invocation.ts"
 import { followBuild } from "./follow.ts"
-import { packDirectory } from "./pack.ts"
+import { checkDirectory, packDirectory } from "./pack.ts"
 
 const BUCKET = "torpor-build"
 const ROLE = `arn:aws:iam::${ACCOUNT}:role/torpor-build`
@@ -41,6 +41,7 @@ interface Wanted {
 export const build = async (input: CommandInput): Promise<number> => {
   const { config, print, signal } = input
   const wanted = read(input)
+  await checkDirectory(wanted)
   return withClient(config, async (client) => {
     const uri = await upload(client, wanted, print, signal)
     try {

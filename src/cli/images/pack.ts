@@ -34,6 +34,10 @@ interface Found {
   readonly kind: "file" | "directory" | "link"
 }
 
+/** Throws an {@link OperatorError} when there is nothing to be built: before anything else is looked for, or made. */
+export const checkDirectory = async (options: Pick<PackOptions, "directory" | "dockerfile">): Promise<void> =>
+  void (await dockerfileOf(options))
+
 /** Writes the archive, without what .dockerignore leaves out. Throws an {@link OperatorError} about what cannot be in it. */
 export const packDirectory = async (options: PackOptions, to: string, signal: AbortSignal): Promise<Packed> => {
   const { directory } = options
@@ -69,7 +73,10 @@ export const packDirectory = async (options: PackOptions, to: string, signal: Ab
 }
 
 /** The named Dockerfile with the .dockerignore beside it that is its own; nothing when the one at the root is meant, which must be there. */
-const dockerfileOf = async ({ directory, dockerfile }: PackOptions): Promise<{ text?: string; ignore?: string }> => {
+const dockerfileOf = async ({
+  directory,
+  dockerfile,
+}: Pick<PackOptions, "directory" | "dockerfile">): Promise<{ text?: string; ignore?: string }> => {
   const stats = await stat(directory).catch(() => undefined)
   if (stats?.isDirectory() !== true)
     throw new OperatorError(`${directory} is no directory: name the one that the Dockerfile is in.`)

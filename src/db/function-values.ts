@@ -43,6 +43,9 @@ export interface EventDestinations {
   onFailure: string | null
 }
 
+/** How often an event has come through functions, by their ids. */
+export type Lineage = Readonly<Record<string, number>>
+
 /** What a dead letter says of the event that is its body. */
 export interface DeadLetterAttributes {
   requestId: string

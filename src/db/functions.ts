@@ -27,6 +27,7 @@ import {
   updateStates,
   urlAuthTypes,
   type DeadLetterAttributes,
+  type Lineage,
   type EventDestinations,
   type FunctionSettings,
   type PolicyStatement,
@@ -322,6 +323,8 @@ export const functionEvents = pgTable(
     traceId: text("trace_id"),
     /** Of a dead letter. */
     attributes: jsonb("attributes").$type<DeadLetterAttributes>(),
+    /** The functions whose destinations have brought it here. */
+    lineage: jsonb("lineage").$type<Lineage>().notNull().default({}),
     /** Of an invocation: how often the function has failed with it. */
     attempts: integer("attempts").notNull().default(0),
     acceptedAt: at("accepted_at").notNull(),

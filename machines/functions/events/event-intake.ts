@@ -33,7 +33,7 @@ export const createIntake = ({ db, hostId, room, metrics, arrived }: IntakeGroun
   let uncommittedBytes = 0
 
   const toEvent = (request: AsyncRequest, functionId: string | undefined): NewEvent | ServiceError => {
-    const { target, scope, payload, requestId, clientContext = null, traceId = null } = request
+    const { target, scope, payload, requestId, clientContext = null, traceId = null, lineage = {} } = request
     // AWS names what would have run.
     if (functionId === undefined)
       return functionNotFound(scope, { name: target.name, qualifier: target.qualifier ?? LATEST })
@@ -54,6 +54,7 @@ export const createIntake = ({ db, hostId, room, metrics, arrived }: IntakeGroun
       clientContext,
       traceId,
       attributes: null,
+      lineage,
     }
   }
 

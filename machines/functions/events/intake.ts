@@ -1,4 +1,5 @@
 /** Taking asynchronous events: what is accepted is stored, and is delivered at least once. */
+import type { Lineage } from "../../../src/db/function-values.ts"
 import type { Scope } from "../../resources.ts"
 import type { FunctionReference } from "../names.ts"
 
@@ -13,6 +14,8 @@ export interface AsyncRequest {
   /** JSON. */
   readonly clientContext?: string | undefined
   readonly traceId?: string | undefined
+  /** Of what a destination hands on. */
+  readonly lineage?: Lineage
 }
 
 export interface AsyncIntake {

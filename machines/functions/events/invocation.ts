@@ -5,6 +5,7 @@ import type { Database } from "../../vm-row.ts"
 import type { Invoked, Invoker } from "../invoking/invoker.ts"
 import { functionArn, type FunctionReference } from "../names.ts"
 import { findVersion } from "../rows.ts"
+import { afterRound, afterStop, loopOf } from "./lineage.ts"
 import type { EventMetrics } from "./metrics.ts"
 import { readAnswer } from "./outcome/answer.ts"
 import { messageOfFailure, toRecord, type Condition, type LastAnswer } from "./outcome/record.ts"
@@ -23,6 +24,18 @@ export interface InvocationGround {
 
 /** Told in a dead letter of an event that was refused until it was too old. */
 const TOO_OLD = { errorCode: 429, errorMessage: "Rate Exceeded." }
+/** Of one that has come through its function too often; AWS's words of RecursiveInvocationException. */
+const IN_A_LOOP = {
+  errorCode: 400,
+  errorMessage:
+    "Lambda has detected your function being invoked in a recursive loop with other Amazon Web Services resources and stopped your function's invocation.",
+}
+
+const endings = {
+  RetriesExhausted: "retries-exhausted",
+  EventAgeExceeded: "age-exceeded",
+  RecursiveInvocation: "loop-stopped",
+} as const
 
 /** A refusal that may be over the next time: a throttle, a function that is not ready, a host that is full. */
 const mayPass = (error: ServiceError) => error.status === 429 || error.status === 409 || error.status >= 500
@@ -53,6 +66,7 @@ export const createInvocations = ({ db, invoker, room, metrics, log, retryMs }: 
     clientContext: null,
     traceId: null,
     attributes: null,
+    lineage: afterRound(event.lineage, event.functionId),
   })
 
   const giveUp = async (
@@ -64,18 +78,23 @@ export const createInvocations = ({ db, invoker, room, metrics, log, retryMs }: 
   ): Promise<Verdict> => {
     const { onFailure } = treatment.destinations
     const deadLetter = await deadLetterArn(event, answer?.executedVersion)
+    const isLoop = condition === "RecursiveInvocation"
+    const unanswered = isLoop ? IN_A_LOOP : TOO_OLD
     const follow: NewEvent[] = []
     if (onFailure !== null)
-      follow.push(tell(event, "destination", onFailure, toRecord(event, condition, attempts, answer)))
+      follow.push({
+        ...tell(event, "destination", onFailure, toRecord(event, condition, attempts, answer)),
+        ...(isLoop ? { lineage: afterStop(event.lineage, event.functionId) } : {}),
+      })
     if (deadLetter !== null)
       follow.push({
         ...tell(event, "dead-letter", deadLetter, event.body),
         attributes: {
           requestId: event.requestId,
-          ...(answer === undefined ? TOO_OLD : { errorCode: 200, errorMessage: messageOfFailure(answer.payload) }),
+          ...(answer === undefined ? unanswered : { errorCode: 200, errorMessage: messageOfFailure(answer.payload) }),
         },
       })
-    metrics.ended("invocation", condition === "RetriesExhausted" ? "retries-exhausted" : "age-exceeded")
+    metrics.ended("invocation", endings[condition])
     log.warn({ ...named(event), condition, attempts, destination: onFailure, deadLetter }, "An event is given up")
     return { is: "over", follow }
   }
@@ -96,7 +115,17 @@ export const createInvocations = ({ db, invoker, room, metrics, log, retryMs }: 
     return { is: "over", follow: [] }
   }
 
+  /** What was told of the loop may come round itself: that is told nobody. */
+  const stop = async (event: QueuedEvent, isTold: boolean, treatment: Treatment): Promise<Verdict> => {
+    if (!isTold) return giveUp(event, "RecursiveInvocation", event.attempts, undefined, treatment)
+    metrics.ended("invocation", "dropped")
+    log.warn(named(event), "An event is dropped: what is told of a loop has come round it")
+    return { is: "over", follow: [] }
+  }
+
   return async (event: QueuedEvent, treatment: Treatment, signal: AbortSignal): Promise<Verdict> => {
+    const loop = treatment.stopsLoops ? loopOf(event.lineage, event.functionId) : "none"
+    if (loop !== "none") return stop(event, loop === "told", treatment)
     const expiresAt = new Date(event.acceptedAt.getTime() + treatment.maximumAgeMs)
     if (expiresAt.getTime() <= Date.now())
       return giveUp(event, "EventAgeExceeded", event.attempts, undefined, treatment)

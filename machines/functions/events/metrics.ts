@@ -4,7 +4,7 @@ import type { LaneName } from "./queue/event.ts"
 import type { Use } from "./queue/room.ts"
 
 /** How an event, or what is told of one, has come to its end. */
-export type Ending = "delivered" | "retries-exhausted" | "age-exceeded" | "dropped"
+export type Ending = "delivered" | "retries-exhausted" | "age-exceeded" | "loop-stopped" | "dropped"
 
 export interface EventMetrics {
   accepted(events: number): void

@@ -21,7 +21,7 @@ export const createTelling = ({ senderOf, metrics, log }: TellingGround) => {
   }
 
   return async (event: QueuedEvent, signal: AbortSignal): Promise<Verdict> => {
-    const { kind, target, body, attributes, requestId } = event
+    const { kind, target, body, attributes, lineage, requestId } = event
     const expiresAt = new Date(event.acceptedAt.getTime() + MAX_AGE_MS)
     const sender = await senderOf(target)
     if (sender === undefined) return drop(event, "Torpor is configured without this destination")
@@ -29,7 +29,7 @@ export const createTelling = ({ senderOf, metrics, log }: TellingGround) => {
       return drop(event, `It is of ${body.length} bytes, and ${sender.maxBytes} are taken`)
     if (expiresAt.getTime() <= Date.now()) return drop(event, "Nobody has taken it for six hours")
     try {
-      await sender.send({ id: requestId, body, attributes }, signal)
+      await sender.send({ id: requestId, body, attributes, lineage }, signal)
     } catch (error) {
       // A function that is not there; all other refusals are of now.
       if (error instanceof NotWanted || (error instanceof ServiceError && error.status === 404))

@@ -73,7 +73,7 @@ export const createSenders = (settings: DestinationSettings, intake: AsyncIntake
   const sendTo = async (address: DestinationAddress): Promise<Send | undefined> => {
     if (address.kind === "lambda") {
       const { target, scope } = address
-      return ({ body }) => intake.accept({ requestId: randomUUID(), target, scope, payload: body })
+      return ({ body, lineage }) => intake.accept({ requestId: randomUUID(), target, scope, payload: body, lineage })
     }
     if (address.kind === "sqs") return settings.sqs && (await toQueue(settings.sqs))(address)
     if (address.kind === "sns") return settings.sns && (await toTopic(settings.sns))(address)

@@ -1,11 +1,13 @@
 /** Somebody outside who is told of events that are over. */
-import type { DeadLetterAttributes } from "../../../../src/db/function-values.ts"
+import type { DeadLetterAttributes, Lineage } from "../../../../src/db/function-values.ts"
 
 export interface Message {
   /** The same whenever it is sent again. */
   readonly id: string
   readonly body: Buffer
   readonly attributes: DeadLetterAttributes | null
+  /** For a function. */
+  readonly lineage: Lineage
 }
 
 /** Resolves when it is theirs. Throws {@link NotWanted}, or anything else when it may be sent again. */

@@ -2,7 +2,7 @@
 import { functionArn, LATEST } from "../../names.ts"
 import type { QueuedEvent } from "../queue/event.ts"
 
-export type Condition = "Success" | "RetriesExhausted" | "EventAgeExceeded"
+export type Condition = "Success" | "RetriesExhausted" | "EventAgeExceeded" | "RecursiveInvocation"
 
 /** What the function made of it the last time. */
 export interface LastAnswer {

@@ -1,5 +1,5 @@
 /** What the queue holds. */
-import type { DeadLetterAttributes, EventDestinations } from "../../../../src/db/function-values.ts"
+import type { DeadLetterAttributes, EventDestinations, Lineage } from "../../../../src/db/function-values.ts"
 import { functionEvents } from "../../../../src/db/functions.ts"
 import type { Scope } from "../../../resources.ts"
 
@@ -22,6 +22,7 @@ export interface NewEvent extends LaneName {
   readonly clientContext: string | null
   readonly traceId: string | null
   readonly attributes: DeadLetterAttributes | null
+  readonly lineage: Lineage
 }
 
 export interface QueuedEvent extends NewEvent {
@@ -36,6 +37,8 @@ export interface Treatment {
   readonly maximumRetries: number
   readonly maximumAgeMs: number
   readonly destinations: EventDestinations
+  /** Whether an event isn't delivered that goes round. */
+  readonly stopsLoops: boolean
 }
 
 /** What becomes of an event that was tried. */

@@ -53,7 +53,11 @@ export const takeEvents = async (
   limit: number,
 ): Promise<Taken[]> => {
   const rows = await db
-    .select({ event: functionEvents, owner: functions.id, config: functionEventConfigs })
+    .select({
+      event: functionEvents,
+      owner: { id: functions.id, loops: functions.recursiveLoop },
+      config: functionEventConfigs,
+    })
     .from(functionEvents)
     .leftJoin(functions, eq(functions.id, functionEvents.functionId))
     .leftJoin(
@@ -81,6 +85,7 @@ export const takeEvents = async (
             maximumRetries: config?.maximumRetries ?? DEFAULT_RETRIES,
             maximumAgeMs: config?.maximumAgeSeconds == null ? MAX_AGE_MS : config.maximumAgeSeconds * 1000,
             destinations: config?.destinations ?? { onSuccess: null, onFailure: null },
+            stopsLoops: owner.loops === "Terminate",
           },
   }))
 }

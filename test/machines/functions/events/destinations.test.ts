@@ -1,4 +1,4 @@
-import { createHmac } from "node:crypto"
+import { createHmac, randomUUID } from "node:crypto"
 import { once } from "node:events"
 import { createServer } from "node:http"
 import type { AddressInfo } from "node:net"
@@ -165,5 +165,79 @@ describe("What has become of an event", () => {
       const signed = `${requestId}.${String(headers["webhook-timestamp"])}.${body}`
       expect(headers["webhook-signature"]).toBe(`v1,${createHmac("sha256", key).update(signed).digest("base64")}`)
     }
+  })
+})
+
+describe("A loop of functions", () => {
+  const counting = () => {
+    const rounds: Record<string, number> = {}
+    const script: Script = ({ target: { name } }) => {
+      rounds[name] = (rounds[name] ?? 0) + 1
+      return Promise.resolve(Buffer.from("1"))
+    }
+    return { rounds, script }
+  }
+  const functionArn = (name: string) => `${arn("lambda", "function")}:${name}`
+  const randomName = () => `f-${randomUUID().slice(0, 8)}`
+  const untilEmpty = async (...names: string[]) =>
+    eventually(
+      async () => {
+        const left = await Promise.all(names.map((name) => host.waiting(name)))
+        expect(left.reduce((sum, one) => sum + one)).toBe(0)
+      },
+      { interval: 10 },
+    )
+
+  it("of one, its own destination, ends after sixteen rounds, with its dead letters and its failures told of it", async () => {
+    const { rounds, script } = counting()
+    await using under = await open(script)
+    const name = randomName()
+    const onFailure = arn("sqs", "results")
+    await host.make({ name, deadLetterArn: arn("sqs", "dead"), config: { onSuccess: functionArn(name), onFailure } })
+    await under.accept(name)
+    await untilEmpty(name)
+    expect(rounds[name]).toBe(16)
+    const record = JSON.parse((await found("results", name)).body) as Record<string, unknown>
+    expect(record).toMatchObject({ requestContext: { condition: "RecursiveInvocation", approximateInvokeCount: 0 } })
+    expect(record).not.toHaveProperty("responseContext")
+    expect((await found("dead", name)).messageAttributes).toMatchObject({
+      ErrorCode: { StringValue: "400" },
+      ErrorMessage: { StringValue: expect.stringContaining("in a recursive loop") as string },
+    })
+    expect(await under.metrics.metrics()).toContain(
+      'torpor_events_ended_total{kind="invocation",ending="loop-stopped"} 1',
+    )
+  })
+
+  it("of two ends, and what is told of that ends too where it goes round itself", async () => {
+    const { rounds, script } = counting()
+    await using under = await open(script)
+    const [first, second] = [randomName(), randomName()]
+    await host.make({ name: first, config: { onSuccess: functionArn(second), onFailure: functionArn(first) } })
+    await host.make({ name: second, config: { onSuccess: functionArn(first), onFailure: functionArn(first) } })
+    await under.accept(first)
+    await untilEmpty(first, second)
+    expect(rounds).toEqual({ [first]: 16, [second]: 16 })
+    expect(under.lines).toContainEqual(
+      expect.objectContaining({ msg: "An event is dropped: what is told of a loop has come round it" }),
+    )
+  })
+
+  it("goes on where the function allows it", async () => {
+    const rounds = Promise.withResolvers<void>()
+    let count = 0
+    await using under = await open(() => {
+      if (++count === 20) rounds.resolve()
+      return Promise.resolve(count <= 20 ? Buffer.from("1") : thrown("enough"))
+    })
+    const name = randomName()
+    await host.make({
+      name,
+      recursiveLoop: "Allow",
+      config: { onSuccess: functionArn(name), maximumRetries: 0 },
+    })
+    await under.accept(name)
+    await rounds.promise
+    await untilEmpty(name)
   })
 })

@@ -74,8 +74,10 @@ export const openHost = async (given?: TestDatabase) => {
       }
     },
     /** Makes a function; answers its name. */
-    async make(more?: Parameters<typeof insertFunction>[3]): Promise<string> {
-      const name = `f-${randomUUID().slice(0, 8)}`
+    async make({
+      name = `f-${randomUUID().slice(0, 8)}`,
+      ...more
+    }: Parameters<typeof insertFunction>[3] & { name?: string } = {}): Promise<string> {
       await insertFunction(db, hostId, name, more)
       return name
     },

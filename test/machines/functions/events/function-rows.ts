@@ -18,8 +18,10 @@ export const insertFunction = async (
   name: string,
   {
     deadLetterArn = null,
+    recursiveLoop = "Terminate",
     config,
   }: {
+    recursiveLoop?: "Allow" | "Terminate"
     deadLetterArn?: string | null
     config?: Partial<Pick<typeof functionEventConfigs.$inferInsert, "maximumRetries" | "maximumAgeSeconds">> & {
       onSuccess?: string
@@ -28,7 +30,7 @@ export const insertFunction = async (
   } = {},
 ): Promise<string> => {
   const [id, codeId] = [randomUUID(), randomUUID()]
-  await db.insert(functions).values({ id, ...scope, name })
+  await db.insert(functions).values({ id, ...scope, name, recursiveLoop })
   await db.insert(functionCodes).values({ id: codeId, hostId, sha256: codeId, bytes: 1, unpackedBytes: 1 })
   await db.insert(functionVersions).values({
     id: randomUUID(),

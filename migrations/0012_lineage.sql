@@ -1,0 +1,1 @@
+ALTER TABLE "function_events" ADD COLUMN "lineage" jsonb DEFAULT '{}'::jsonb NOT NULL;

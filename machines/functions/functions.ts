@@ -8,7 +8,7 @@ import type { Caller, Page, PageRequest, Scope } from "../resources.ts"
 import { attachLayers, checkUnpackedSize, findLayers } from "./layers/attached-layers.ts"
 import { openCode, type CodeSource } from "./code/code-source.ts"
 import type { FunctionsGround } from "./ground.ts"
-import { functionArn, LATEST, parseVersion, type FunctionReference } from "./names.ts"
+import { functionArn, LATEST, LATEST_PUBLISHED, parseVersion, type FunctionReference } from "./names.ts"
 import { publish } from "./publishing/publication.ts"
 import { removeQualified } from "./publishing/qualified.ts"
 import { conflict, invalid } from "./refusals.ts"
@@ -160,6 +160,7 @@ export const createFunctionVerbs = (ground: FunctionsGround) => {
     caller: Caller,
   ) => {
     if (qualifier === LATEST) throw invalid("$LATEST version cannot be deleted without deleting the function.")
+    if (qualifier === LATEST_PUBLISHED) return { codeIds: [], layerVersionIds: [] }
     const number = parseVersion(qualifier)
     if (number === undefined) throw invalid("Deletion of aliases is not currently supported.")
     const version = await findNumber(tx, functionId, number)

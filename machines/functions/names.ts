@@ -3,6 +3,8 @@ import { createHash } from "node:crypto"
 import type { Scope } from "../resources.ts"
 
 export const LATEST = "$LATEST"
+/** What is published for a capacity provider, of which there are none: no function has it. */
+export const LATEST_PUBLISHED = "$LATEST.PUBLISHED"
 
 /** A function, or one version or alias of it; the API has parsed it from the forms that AWS takes. */
 export interface FunctionReference {

@@ -211,6 +211,14 @@ describe("A function's versions and aliases", () => {
     expect(await says(get("named", "7"))).toBe(
       `404 ResourceNotFoundException: Function not found: ${arnOf("named", "7")}`,
     )
+    const published = `Function not found: ${arnOf("named", "$LATEST.PUBLISHED")}`
+    expect(await says(get("named:$LATEST.PUBLISHED"))).toBe(`404 ResourceNotFoundException: ${published}`)
+    expect(await says(lambda.invoke({ FunctionName: "named", Qualifier: "$LATEST.PUBLISHED" }))).toContain(published)
+    expect(await says(lambda.invoke({ FunctionName: `${arnOf("named")}:${"x".repeat(128)}` }))).toContain(
+      "404 Resource",
+    )
+    await lambda.deleteFunction({ FunctionName: "named", Qualifier: "$LATEST.PUBLISHED" })
+    expect(await says(get("na.med"))).toBe(`404 ResourceNotFoundException: Function not found: ${arnOf("na.med")}`)
     expect(await says(get("nobody"))).toBe(`404 ResourceNotFoundException: Function not found: ${arnOf("nobody")}`)
     expect(await says(get(arnOf("named").replace(region, "us-east-1")))).toBe(
       `404 ResourceNotFoundException: Functions from 'us-east-1' are not reachable in this region ('${region}')`,

@@ -1,9 +1,6 @@
 /** Functions as people have them, deployed and invoked by the unmodified SDK, in environments that are real virtual machines. */
-import { execFileSync } from "node:child_process"
-import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises"
-import { tmpdir } from "node:os"
-import { dirname, join } from "node:path"
-import { fileURLToPath } from "node:url"
+import { readFile } from "node:fs/promises"
+import { join } from "node:path"
 import { CloudWatchLogsClient, FilterLogEventsCommand } from "@aws-sdk/client-cloudwatch-logs"
 import {
   AddPermissionCommand,
@@ -19,12 +16,11 @@ import {
   type InvokeWithResponseStreamResponseEvent,
   type LambdaClient,
 } from "@aws-sdk/client-lambda"
-import { build } from "esbuild"
 import { afterAll, beforeAll, describe, expect, test } from "vitest"
 import { createEndpoint } from "../../../src/cli/endpoint.ts"
-import { CLIENT_OF_RIC, HANDLER_OF_RIC } from "../../agent-guest/functions/ric.ts"
 import { processesOf, startTestDaemon, type TestDaemon } from "../../fixtures/daemon.ts"
 import { connectionOf, deploy, invoke, openLambda, publishLayer, type Answer } from "../../fixtures/functions.ts"
+import { bundleOf, compile, ricFiles } from "./code.ts"
 import { C_BOOTSTRAP, EXTENSION, NODE, PYTHON, SHELL_BOOTSTRAP, STREAM, UNRULY } from "./handlers.ts"
 
 const all = process.env["TORPOR_TEST_ALL"] === "1"
@@ -63,46 +59,6 @@ afterAll(async () => {
   lambda.destroy()
   await daemon[Symbol.asyncDispose]()
 })
-
-/** A static program, so that it is the same on whatever it runs on. */
-const compile = async (source: string): Promise<Buffer> => {
-  const directory = await mkdtemp(join(tmpdir(), "torpor-bootstrap-"))
-  try {
-    await writeFile(join(directory, "bootstrap.c"), source)
-    const program = join(directory, "bootstrap")
-    execFileSync("gcc", ["-static", "-O1", "-s", "-o", program, join(directory, "bootstrap.c")])
-    return await readFile(program)
-  } finally {
-    await rm(directory, { recursive: true })
-  }
-}
-
-const bundleOf = async (name: string): Promise<string> => {
-  const { outputFiles } = await build({
-    entryPoints: [fileURLToPath(new URL(`../../agent-guest/functions/${name}`, import.meta.url))],
-    bundle: true,
-    write: false,
-    platform: "node",
-    target: "node20",
-    format: "esm",
-    banner: { js: 'import { createRequire } from "node:module"; const require = createRequire(import.meta.url);' },
-  })
-  return outputFiles[0]?.text ?? ""
-}
-
-/** AWS's own client as a custom runtime, by the Node that the root file system has. */
-const ricFiles = async () => {
-  const installed = dirname(fileURLToPath(import.meta.resolve("aws-lambda-ric")))
-  return {
-    "package.json": "{}",
-    "index.js": HANDLER_OF_RIC,
-    bootstrap: "#!/bin/sh\nexec /usr/local/bin/node /var/task/ric/index.mjs\n",
-    "ric/index.mjs": await readFile(join(installed, "index.mjs")),
-    "ric/package.json": await readFile(join(installed, "package.json")),
-    "ric/rapid-client.node/package.json": '{"type":"commonjs"}',
-    "ric/rapid-client.node/index.js": CLIENT_OF_RIC,
-  }
-}
 
 describe("A function of", () => {
   test("Node has its event, context and variables, and its memory from one event to the next", async () => {

@@ -68,6 +68,7 @@ const isThere = async ({ path, from }: Of<"bind">): Promise<boolean> =>
 
 const prepareMount = async (spec: MountSpec, index: number): Promise<OciMount> => {
   if (spec.kind === "tmpfs") return tmpfs(spec)
+  if (spec.kind === "node") return bind(spec.target, process.execPath, true)
   return spec.kind === "cache" ? prepareCache(spec) : prepareBind(spec, index)
 }
 

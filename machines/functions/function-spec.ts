@@ -1,6 +1,6 @@
 /** What an environment's agent is told of the function: its programs' variables, what is mounted for them, and their limits. */
 import { RUNTIME_PLACES } from "../../images/runtimes/runtime-disks.ts"
-import { isRuntimeName, RUNTIMES, type RuntimeName } from "../../images/runtimes/runtimes.ts"
+import { isRuntimeName, RUNTIMES, type Runtime, type RuntimeName } from "../../images/runtimes/runtimes.ts"
 import type { DriveSpec, FunctionSpec, MountSpec } from "../../src/agent/protocol.ts"
 import type { InitializationType } from "../environments/environments.ts"
 import type { Definition } from "./definition.ts"
@@ -67,7 +67,7 @@ export const toFunctionSpec = (definition: Definition, options: FunctionSpecOpti
       pidsMax: PROCESSES_MAX,
       openFilesMax: OPEN_FILES_MAX,
       isRootReadOnly: true,
-      mounts: mountsOf(definition),
+      mounts: mountsOf(definition, runtime),
       container: "app",
     },
     ...(options.sharesProcessor === true && settings.memoryMiB < MIB_PER_PROCESSOR
@@ -161,13 +161,20 @@ const ownVariables = (
   }
 }
 
-const mountsOf = ({ layers }: Definition): readonly MountSpec[] => [
+const mountsOf = ({ layers }: Definition, runtime: RuntimeName): readonly MountSpec[] => [
+  ...nodeOf(RUNTIMES[runtime]),
   ...Object.entries(RUNTIME_PLACES).map(([target, path]) => bind(target, FUNCTION_DRIVES.runtime, path)),
   bind("/var/task", FUNCTION_DRIVES.code, FUNCTION_PLACES.files),
   // Of a root disk it is empty.
   ...(layers.length > 0 ? [bind("/opt", FUNCTION_DRIVES.layers, FUNCTION_PLACES.files)] : []),
   { ...bind("/tmp", FUNCTION_DRIVES.temporary, FUNCTION_PLACES.temporary), isWritable: true },
 ]
+
+/** The root disk's Node is the agent's, too. */
+const nodeOf = ({ language, interpreter }: Runtime): readonly MountSpec[] =>
+  language === "nodejs" && interpreter.kind === "root"
+    ? Object.values(interpreter.links).map((target) => ({ kind: "node", target }))
+    : []
 
 const bind = (target: string, drive: number, path: string) => ({
   kind: "bind" as const,

@@ -141,6 +141,8 @@ export interface FileSpec {
 
 export type MountSpec =
   | { readonly kind: "tmpfs"; readonly target: string; readonly sizeBytes: number | null }
+  /** The agent's own Node, in the place of an equal one: the guest has it in memory once, and an emulated processor translates it once. */
+  | { readonly kind: "node"; readonly target: string }
   /** A directory that the next process by this name finds as this one leaves it; `name` without a slash. */
   | {
       readonly kind: "cache"

@@ -98,6 +98,13 @@ describe("A function's programs", () => {
     expect([shareOf(1769, true), shareOf(128, false)]).toEqual([undefined, undefined])
   })
 
+  it("run the agent's Node where the root disk has the same", () => {
+    const nodesOf = (runtime: string) =>
+      toFunctionSpec(definitionOf({ runtime }), options).runtime.mounts?.filter(({ kind }) => kind === "node")
+    expect(nodesOf("nodejs24.x")).toEqual([{ kind: "node", target: "/usr/local/bin/node" }])
+    expect([nodesOf("nodejs22.x"), nodesOf("python3.13")]).toEqual([[], []])
+  })
+
   it("write to /tmp alone, and find layers only where there are any", () => {
     const targets = (definition: Definition) =>
       toFunctionSpec(definition, options).runtime.mounts?.map((mount) => [

@@ -19,7 +19,7 @@ export interface CallServerOptions {
   readonly isSecret: (given: Buffer) => boolean
   /** Called with the first event of a connection; takes each. */
   readonly serveEvents: (connection: Socket) => (content: Buffer) => void
-  /** Takes a connection that speaks something else, from its first byte. */
+  /** Takes a connection that speaks something else, from its first byte; it is paused. */
   readonly takeOther: (connection: Socket) => void
 }
 
@@ -64,8 +64,7 @@ const serve = (connection: Socket, first: Buffer, { handlers, isSecret, serveEve
     }
   }
 
-  const hear = (kind: number, content: Buffer | undefined) => {
-    if (content === undefined) throw new Error("The frame is too long")
+  const hear = (kind: number, content: Buffer = Buffer.alloc(0)) => {
     if (!isHost) {
       if (kind !== CALL_KINDS.secret || !isSecret(content)) throw new Error("This is not the host")
       isHost = true
@@ -74,7 +73,10 @@ const serve = (connection: Socket, first: Buffer, { handlers, isSecret, serveEve
     else if (kind === EVENT_KIND) (takeEvent ??= serveEvents(connection))(content)
     else throw new Error("There is no such frame")
   }
-  const read = createFrameReader(() => (isHost ? MAX_FRAME_BYTES : MAX_SECRET_BYTES), hear)
+  const refuse = () => {
+    throw new Error("The frame is too long")
+  }
+  const read = createFrameReader(() => (isHost ? MAX_FRAME_BYTES : MAX_SECRET_BYTES), hear, refuse)
   const take = (piece: Buffer) => {
     try {
       read(piece)

@@ -49,8 +49,7 @@ const createLine = (socket: Socket): Line => {
   let calls = 0
   let answers = 0
 
-  const hear = (kind: number, content: Buffer | undefined) => {
-    if (content === undefined) throw new AgentError("The guest's answer is too large")
+  const hear = (kind: number, content: Buffer = Buffer.alloc(0)) => {
     // One that was given up is answered all the same; more answers than calls are an attack.
     if (content.length < ID_BYTES || ++answers > calls) throw new AgentError("The guest's answer is malformed")
     const call = waiting.get(content.readUInt32BE())
@@ -59,7 +58,10 @@ const createLine = (socket: Socket): Line => {
     else if (kind === CALL_KINDS.error) call?.reject(refusalFrom(said))
     else throw new AgentError("The guest's answer is malformed")
   }
-  const read = createFrameReader(() => MAX_ANSWER_BYTES + ID_BYTES, hear)
+  const refuse = () => {
+    throw new AgentError("The guest's answer is too large")
+  }
+  const read = createFrameReader(() => MAX_ANSWER_BYTES + ID_BYTES, hear, refuse)
   let why: unknown = new Error("The guest closed the connection before it answered")
   socket
     .on("data", (piece) => {

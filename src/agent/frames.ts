@@ -25,11 +25,12 @@ export const toUInt32 = (value: number): Buffer => {
 
 /**
  * Takes a stream's bytes, in pieces cut anywhere, and tells each frame when it is whole. Of one that is longer than `maxBytes()` nothing is kept,
- * and nothing told but that it was there: `undefined` for its content.
+ * and nothing told but that it was there: `undefined` for its content; unless `onTooLong` throws as soon as its length is known.
  */
 export const createFrameReader = (
   maxBytes: () => number,
   onFrame: (kind: number, content: Buffer | undefined) => void,
+  onTooLong = () => {},
 ): ((piece: Buffer) => void) => {
   let pieces: Buffer[] = []
   let held = 0
@@ -62,6 +63,7 @@ export const createFrameReader = (
       const end = HEAD_BYTES + all.readUInt32BE(1)
       pieces = [all]
       if (end - HEAD_BYTES > maxBytes()) {
+        onTooLong()
         passing = { kind, left: end }
         const rest = pass(all)
         pieces = rest === undefined ? [] : [rest]

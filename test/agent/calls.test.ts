@@ -37,7 +37,7 @@ describe("A call", () => {
       handlers: handlers as CallHandlers,
       isSecret: (given) => given.equals(SECRET),
       serveEvents: () => () => {},
-      takeOther: (socket) => void socket.on("data", (data: Buffer) => socket.end(data)),
+      takeOther: (socket) => void socket.on("data", (data: Buffer) => socket.end(data)).resume(),
     })
     return { port: await listen(server) }
   }

@@ -76,7 +76,8 @@ describe("A Dockerfile as people have it", () => {
     expect(await app.json("/path")).toEqual({ path: "/path", uid: 65532, version: "1.2.3", shell: false })
   })
 
-  test("of PHP, with its flags as CMD, a volume and www-data, builds and answers", async () => {
+  test("of PHP, with its flags as CMD, a volume and www-data, builds and answers", async ({ skip }) => {
+    skip(!all, "its layers take half a minute of an emulated core: TORPOR_TEST_ALL=1 has them")
     await using app = await startApplication(daemon, "php", 8000)
     expect(await app.json("/?name=<PHP>")).toEqual({
       greeting: "Hello, &lt;PHP&gt;",

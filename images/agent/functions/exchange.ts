@@ -14,13 +14,10 @@ export type Route = (exchange: Exchange) => void | Promise<void>
 
 /** A cause of an X-Ray error may be a megabyte in a header, and an error in a trailer needs room too. */
 const MAX_HEADER_BYTES = 2 * 1024 * 1024
-/** A runtime and ten extensions, each with some connections, and clients that have lost theirs. */
-const MAX_CONNECTIONS = 128
 
-/** A server of these routes (`GET /a/*` has one variable part). It listens nowhere yet. */
+/** A server of these routes (`GET /a/*` has one variable part), for connections that whoever listens gives it. */
 export const createExchangeServer = (routes: Readonly<Record<string, Route>>): Server => {
   const server = createServer({ maxHeaderSize: MAX_HEADER_BYTES, requestTimeout: 0, keepAliveTimeout: 0 })
-  server.maxConnections = MAX_CONNECTIONS
   server.on("request", (request, response) => {
     const path = (request.url ?? "/").split("?", 1)[0] ?? "/"
     const [shape, id] = shapeOf(path)

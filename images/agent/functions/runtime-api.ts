@@ -3,11 +3,11 @@
  * life of an environment's processes; whoever owns them starts the processes, gives the events, and ends it all when a life has failed.
  */
 import { randomUUID } from "node:crypto"
-import type { AddressInfo } from "node:net"
 import { createExchangeServer } from "./exchange.ts"
 import { createExtensions, type Extension, type FunctionIdentity, type ShutdownReason } from "./extensions.ts"
 import { createInvocation, type Answer, type Failure, type Invocation, type InvocationEvent } from "./invocation.ts"
 import { createChannels } from "./runtime-channel.ts"
+import { openProgramPort } from "./program-port.ts"
 import { createRuntime, type RestoredVariables } from "./runtime.ts"
 import { createTelemetry } from "./telemetry/telemetry.ts"
 
@@ -134,23 +134,20 @@ export const openRuntimeApi = async (options: RuntimeApiOptions): Promise<Runtim
   telemetry.platform("platform.initStart", { ...init, functionName, functionVersion })
   moved()
 
-  const server = createExchangeServer({
-    ...runtime.routes,
-    ...extensions.routes,
-    ...telemetry.routes,
-    "GET /2018-06-01/ping": ({ response }) => {
-      response.writeHead(200, { "content-type": "text/plain" })
-      response.end("pong")
-    },
-  })
-  const channels = createChannels(runtime.channel)
-  server.on("connect", channels.take)
-  await new Promise<void>((resolve, reject) => {
-    server.once("error", reject).listen(options.port, options.address, resolve)
-  })
+  const createHttp = () =>
+    createExchangeServer({
+      ...runtime.routes,
+      ...extensions.routes,
+      ...telemetry.routes,
+      "GET /2018-06-01/ping": ({ response }) => {
+        response.writeHead(200, { "content-type": "text/plain" })
+        response.end("pong")
+      },
+    })
+  const listening = await openProgramPort(options, createChannels(runtime.channel), createHttp)
 
   return {
-    port: (server.address() as AddressInfo).port,
+    port: listening.port,
     registered: registered.promise,
     initialised: initialised.promise,
     failed: failed.promise,
@@ -185,10 +182,7 @@ export const openRuntimeApi = async (options: RuntimeApiOptions): Promise<Runtim
     flush: telemetry.flush,
     async [Symbol.asyncDispose]() {
       telemetry.close()
-      const closed = new Promise<void>((resolve) => server.close(() => resolve()))
-      server.closeAllConnections()
-      channels.close()
-      await closed
+      await listening.close()
     },
   }
 }

@@ -23,6 +23,8 @@ import type { RestoredVariables } from "./runtime.ts"
 
 /** Nothing that another client would ask for. */
 const CHANNEL = "torpor.runtime:1"
+/** How our own bootstraps ask for it, at once and with no more than a host's name behind it. */
+const [GREETING, END_OF_GREETING, MAX_GREETING_BYTES] = [`CONNECT ${CHANNEL} HTTP/1.1\r\n`, "\r\n\r\n", 256]
 
 const [WAITS, RESPONSE, ERROR, LAST_ERROR, RESTORABLE] = [0x4e, 0x52, 0x45, 0x58, 0x53]
 const [EVENT, RESTORED] = [0x49, 0x56]
@@ -55,17 +57,16 @@ export interface AwaitingRestore {
 }
 
 export interface Channels {
-  /** Takes a connection that asked for a channel, and whatever else is none. */
+  /** Takes a connection whose first bytes ask for a channel; answers whether they do. */
+  begin(connection: Socket, first: Buffer): boolean
+  /** Takes one that asked for a channel, and whatever else is none, by an HTTP parser: its first bytes came in pieces, or in another's words. */
   take(request: IncomingMessage, connection: Duplex, first: Buffer): void
-  /** Ends all. */
-  close(): void
 }
 
-/** The channels of one life; the last that asks is given the event. */
+/** The channels of one life; the last that asks is given the event. Whoever listens for connections ends them. */
 export const createChannels = (runtime: ChannelRuntime): Channels => {
-  const open = new Set<Duplex>()
-
   const serve = (connection: Socket, first: Buffer) => {
+    connection.write("HTTP/1.1 200 OK\r\n\r\n")
     const asking: Asking & AwaitingRestore = {
       get isGone() {
         return connection.destroyed
@@ -106,25 +107,21 @@ export const createChannels = (runtime: ChannelRuntime): Channels => {
         connection.destroy()
       }
     }
-    connection.setNoDelay(true)
     connection.on("data", take)
     if (first.length > 0) take(first)
   }
 
   return {
+    begin(connection, first) {
+      const end = first.subarray(0, MAX_GREETING_BYTES).indexOf(END_OF_GREETING)
+      if (end < 0 || !first.toString("latin1", 0, end).startsWith(GREETING)) return false
+      serve(connection, first.subarray(end + END_OF_GREETING.length))
+      return true
+    },
     take(request, connection, first) {
       connection.on("error", () => {})
-      if (request.url !== CHANNEL) {
-        connection.end("HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n")
-        return
-      }
-      open.add(connection)
-      connection.once("close", () => open.delete(connection))
-      connection.write("HTTP/1.1 200 OK\r\n\r\n")
-      serve(connection as Socket, first)
-    },
-    close() {
-      for (const connection of open) connection.destroy()
+      if (request.url === CHANNEL) return serve(connection as Socket, first)
+      return void connection.end("HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n")
     },
   }
 }

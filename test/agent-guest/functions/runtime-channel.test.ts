@@ -140,6 +140,30 @@ describe("A runtime on a channel", () => {
     await once(channel, "close")
   })
 
+  it("is on the port of those who speak HTTP, before and after them, and may ask for its channel in pieces", async () => {
+    const api = await open()
+    const { channel, hear } = openChannel(api)
+    const ping = async () => (await fetch(`http://127.0.0.1:${api.port}/2018-06-01/ping`)).text()
+    expect(await ping()).toBe("pong")
+    channel.write(frame("N"))
+    const first = api.invoke(eventOf("one"))
+    await hear().toMatchObject({ 2: '"one"' })
+    channel.write(frame("R", "{}"))
+    expect(await resultOf(first)).toEqual({ response: "{}" })
+    await first.settled
+    const slow = connect({ port: api.port, host: "127.0.0.1", noDelay: true })
+    onTestFinished(() => void slow.destroy())
+    const words = "CONNECT torpor.runtime:1 HTTP/1.1\r\nHost: torpor.runtime:1\r\n\r\n"
+    slow.write(words.slice(0, 10))
+    expect(await ping()).toBe("pong")
+    slow.write(words.slice(10))
+    expect(String(await once(slow, "data"))).toMatch(/^HTTP\/1\.1 200 /)
+    slow.write(frame("N"))
+    await once(channel, "close")
+    api.invoke(eventOf("two"))
+    expect(String(await once(slow, "data"))).toContain('"two"')
+  })
+
   it("is what nobody else asks for by chance", async () => {
     const heard = dial(await open(), "example.com:443").setEncoding("latin1")
     expect(String(await once(heard, "data"))).toMatch(/^HTTP\/1\.1 404 /)

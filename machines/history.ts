@@ -19,15 +19,17 @@ export const recordChange = async (
   db: Database,
   { scope, resource, type, cause, by, details = {} }: Change,
 ): Promise<void> => {
-  await db.insert(audit).values({
-    account: scope.account,
-    region: scope.region,
-    resource,
-    action: type,
-    cause,
-    actor: by?.accessKeyId ?? null,
-    requestId: by?.requestId ?? null,
-    details,
-  })
-  await db.insert(outbox).values({ account: scope.account, resource, type, payload: { cause, ...details } })
+  await Promise.all([
+    db.insert(audit).values({
+      account: scope.account,
+      region: scope.region,
+      resource,
+      action: type,
+      cause,
+      actor: by?.accessKeyId ?? null,
+      requestId: by?.requestId ?? null,
+      details,
+    }),
+    db.insert(outbox).values({ account: scope.account, resource, type, payload: { cause, ...details } }),
+  ])
 }

@@ -18,19 +18,21 @@ const placesOf = (directory: string) => ({
   overlay: temporaryOverlay(directory),
 })
 
-/** Notes the drives in the VM's directory, each by a name of its own; `/tmp` is written to a fresh overlay, or to that which is there. */
+/** Notes the drives in the VM's directory, each by a name of its own; `/tmp` is written to a fresh overlay, or to that which is there. Resolves with what is behind them there. */
 export const layDrives = async (
   directory: string,
   disks: EnvironmentDisks,
   createOverlay?: (path: string) => Promise<void>,
-): Promise<void> => {
+): Promise<EnvironmentDisks> => {
   const { list, overlay } = placesOf(directory)
   const names = Object.keys(FUNCTION_DRIVES) as (keyof typeof FUNCTION_DRIVES)[]
   const [kept] = await Promise.all([
     Promise.all(names.map((name) => keepDrive(directory, name, disks[name]))),
     createOverlay?.(overlay),
   ])
-  await writeFile(list, JSON.stringify(Object.fromEntries(names.map((name, index) => [name, kept[index]]))))
+  const laid = Object.fromEntries(names.map((name, index) => [name, kept[index]])) as unknown as EnvironmentDisks
+  await writeFile(list, JSON.stringify(laid))
+  return laid
 }
 
 /** A second name in the VM's directory, so that the file stays while this VM does; on another file system the first must do. */
@@ -55,12 +57,11 @@ export const readLaid = async (directory: string): Promise<EnvironmentDisks> =>
   JSON.parse(await readFile(placesOf(directory).list, "utf8")) as EnvironmentDisks
 
 /** Puts the laid files of a function behind the drives of a warm VM, which has its `/tmp`; rejects where one has no name in the VM's directory. */
-export const swapDrives = async (vm: Vm, directory: string): Promise<void> => {
-  const disks = await readLaid(directory)
-  for (const name of ["code", "layers"] as const) {
-    const file = disks[name]
-    if (file !== null) await vm.swapDrive(FUNCTION_DRIVES[name], file)
-  }
+export const swapDrives = async (vm: Vm, { code, layers }: EnvironmentDisks): Promise<void> => {
+  await Promise.all([
+    vm.swapDrive(FUNCTION_DRIVES.code, code),
+    layers === null ? undefined : vm.swapDrive(FUNCTION_DRIVES.layers, layers),
+  ])
 }
 
 /** The drives of a VM whose drives were laid, in the layout's order; a drive without a file is an empty one. */

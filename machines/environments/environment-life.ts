@@ -1,6 +1,7 @@
 /** What the statechart of an environment does to its VM: the life of any VM from a base, and what is an environment's own. */
 import { constants, copyFile, rm } from "node:fs/promises"
 import { setImmediate as turn } from "node:timers/promises"
+import type { AgentClient } from "../../src/agent/client.ts"
 import type { EnvironmentVerbs } from "../environment.ts"
 import type { Places } from "../disks.ts"
 import { FUNCTION_DRIVES } from "../functions/disks/function-disks.ts"
@@ -10,7 +11,7 @@ import { makeVmDirectory } from "../vm.ts"
 import { createVmVerbs, toThawInput } from "../vm-life.ts"
 import { findVm } from "../vm-row.ts"
 import { takeGiven } from "./desk.ts"
-import { layDrives, readDrives, readLaid, swapDrives, temporaryOverlay, type EnvironmentDisks } from "./drives.ts"
+import { layDrives, readDrives, readLaid, temporaryOverlay, type EnvironmentDisks } from "./drives.ts"
 import { HostFull } from "./environments.ts"
 import { serveEvent } from "./event.ts"
 import { endPrograms, initialise } from "./init-phase.ts"
@@ -32,8 +33,8 @@ export interface EnvironmentLifeOptions {
   readonly sessionOf: (vmId: string) => Session
   /** Of one that is about to be launched. */
   readonly disksOf: (vmId: string) => EnvironmentDisks
-  /** What it is launched as, once, when it need not be loaded any more. */
-  readonly warmOf: (vmId: string) => WarmVm | undefined
+  /** What it is launched as, once, when it need not be loaded any more: it has its function's drives. */
+  readonly warmOf: (vmId: string) => Promise<WarmVm | undefined> | undefined
   /** What it is launched from, once, when it need not be initialised. */
   readonly snapshotOf: (vmId: string) => VersionSnapshot | undefined
   /** Told of how Inits and restores went. */
@@ -52,28 +53,18 @@ export const createEnvironmentVerbs = (options: EnvironmentLifeOptions): Environ
     hostnameOf: () => FUNCTION_HOSTNAME,
   })
 
-  const connect = (vmId: string) => {
+  const connect = (vmId: string, agent?: AgentClient) => {
     const live = host.live(vmId)
     if (live === undefined) throw new Error("its process has ended")
-    return connectSession(sessionOf(vmId), live, toThawInput(host, live, FUNCTION_HOSTNAME))
+    return connectSession(sessionOf(vmId), live, toThawInput(host, live, FUNCTION_HOSTNAME), agent)
   }
 
   /** It runs with its function's drives, and a clock, an identity and randomness of its own. */
   const runWarm = async ({ vm: process, slot, incarnation }: WarmVm, signal: AbortSignal) => {
     const live = await host.hold(process, slot, incarnation, signal)
     await options.stored(process.process.vmId)
-    await process.continue()
-    await live.guest.thaw(toThawInput(host, live, FUNCTION_HOSTNAME), signal)
-  }
-
-  const swapped = async (warm: WarmVm | undefined, directory: string): Promise<WarmVm | undefined> => {
-    try {
-      if (warm !== undefined) await swapDrives(warm.vm, directory)
-      return warm
-    } catch (error) {
-      host.log.warn({ err: error }, "A warm VM could not be given its function: it is loaded from its base instead")
-      return undefined
-    }
+    // What it is told meanwhile is the first that it does.
+    await Promise.all([process.continue(), live.guest.thaw(toThawInput(host, live, FUNCTION_HOSTNAME), signal)])
   }
 
   /** Restores that have begun, until their hooks have been run. */
@@ -109,18 +100,16 @@ export const createEnvironmentVerbs = (options: EnvironmentLifeOptions): Environ
     async launch(vmId, signal) {
       const snapshot = options.snapshotOf(vmId)
       if (snapshot !== undefined && (await launchFrom(snapshot, vmId, signal))) return
-      const directory = await makeVmDirectory(host, vmId)
-      const warm = options.warmOf(vmId)
-      const disks = disksOf(vmId)
-      if (warm === undefined) await layDrives(directory, disks, createOverlay)
-      else await layDrives(directory, { ...disks, temporary: warm.temporary })
-      const ready = await swapped(warm, directory)
-      if (ready === undefined) await vm.launch(vmId, signal)
-      else await runWarm(ready, signal)
-      const { agent, gone } = connect(vmId)
-      const drives = drivesOf(sessionOf(vmId).definition)
-      const missing = drives.filter(({ drive }) => ready === undefined || drive !== FUNCTION_DRIVES.temporary)
-      await agent.mountDrives(missing, AbortSignal.any([signal, gone]))
+      const taken = options.warmOf(vmId)
+      if (taken === undefined) await layDrives(await makeVmDirectory(host, vmId), disksOf(vmId), createOverlay)
+      const warm = await taken
+      if (warm === undefined) await vm.launch(vmId, signal)
+      else await runWarm(warm, signal)
+      connect(vmId, warm?.agent)
+      const session = sessionOf(vmId)
+      session.unmounted = drivesOf(session.definition).filter(
+        ({ drive }) => warm === undefined || drive !== FUNCTION_DRIVES.temporary,
+      )
     },
 
     async initialise(vmId, signal) {

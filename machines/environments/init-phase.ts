@@ -1,5 +1,6 @@
 /** The Init phase: extensions and runtime are started, and wait for their first event within its limit. */
 import { AgentError } from "../../src/agent/agent-error.ts"
+import { messageOf } from "../../src/errors.ts"
 import { connectionOf, type Session } from "./session.ts"
 
 /** Of environments that nobody waits for: this, or the function's own time where that is longer. */
@@ -21,8 +22,9 @@ export const initialise = async (session: Session, onDemandMs: number, signal: A
   const heard = live.guest.untilMarked("initialised", AbortSignal.any([alive, AbortSignal.timeout(limitMs + HEARD_MS)]))
   heard.catch(() => {})
   log.say({ type: "initStart", phase: "init" })
-  const startedAt = performance.now()
-  const outcome = await startPrograms(session, AbortSignal.any([alive, limit])).catch((error: unknown) => {
+  let startedAt = performance.now()
+  const isMounted = () => void (startedAt = performance.now())
+  const outcome = await startPrograms(session, isMounted, AbortSignal.any([alive, limit])).catch((error: unknown) => {
     alive.throwIfAborted()
     if (limit.aborted) return "timeout" as const
     throw error
@@ -43,15 +45,24 @@ export const initialise = async (session: Session, onDemandMs: number, signal: A
   return log.say({ type: "initReport", phase: "init", durationMs, status: "success" })
 }
 
+/** `onMounted`: what comes before that is not of the function's Init. */
 const startPrograms = async (
   session: Session,
+  onMounted: () => void,
   signal: AbortSignal,
 ): Promise<{ failed: string | null; hasExtensions: boolean }> => {
   const { agent } = connectionOf(session)
+  const { unmounted } = session
+  session.unmounted = []
+  const mounted = unmounted.length > 0 ? agent.mountDrives(unmounted, signal) : undefined
+  // Sent meanwhile: the agent mounts before it hears of a function, and the last waits in the guest.
   const started = agent.startFunction(session.toSpec(), signal)
-  // Asked meanwhile, and waits in the guest.
   const initialised = agent.untilInitialised(signal)
-  initialised.catch(() => {})
+  for (const answer of [started, initialised]) answer.catch(() => {})
+  await mounted?.catch((error: unknown) => {
+    throw signal.aborted ? error : new Error(`Its drives could not be mounted: ${messageOf(error)}`, { cause: error })
+  })
+  if (mounted !== undefined) onMounted()
   try {
     await started
   } catch (error) {

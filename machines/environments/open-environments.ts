@@ -1,8 +1,9 @@
 /** The execution environments of this host: their rows, their statecharts, and what an earlier daemon has left of them. */
 import { randomUUID } from "node:crypto"
+import { setTimeout as sleep } from "node:timers/promises"
 import { eq } from "drizzle-orm"
 import { waitFor, type Actor } from "xstate"
-import { isRuntimeName } from "../../images/runtimes/runtimes.ts"
+import { isRuntimeName, type RuntimeName } from "../../images/runtimes/runtimes.ts"
 import { vms } from "../../src/db/schema.ts"
 import type { Cause } from "../../src/db/values.ts"
 import type { Secrets } from "../../src/secrets.ts"
@@ -31,7 +32,7 @@ import { toLogAddress } from "./log-address.ts"
 import type { RuntimeBases } from "./runtime-bases.ts"
 import { createSession, type Session } from "./session.ts"
 import type { VersionSnapshot, VersionSnapshots } from "./snapshots/version-snapshots.ts"
-import type { WarmPool, WarmVm } from "./warm-pool.ts"
+import { giveDrives, type WarmGround, type WarmPool, type WarmVm } from "./warm-pool.ts"
 
 export interface EnvironmentsOptions extends Pick<
   EnvironmentLifeOptions,
@@ -51,6 +52,9 @@ export interface EnvironmentsOptions extends Pick<
 
 /** An event may take long; then others may need one that is made meanwhile. */
 const RESTED_MS = 2000
+
+/** A VM is kept waiting so long for what is started: where something always is, it is wanted most. */
+const STARTING_MS = 5000
 
 /** Resolves when an environment waits, or is over, or has been at work for long. */
 const untilRested = (actor: Actor<EnvironmentMachine>): Promise<unknown> =>
@@ -83,7 +87,7 @@ interface Occupant {
   readonly session: Session
   /** Until its VM has been launched. */
   readonly disks: EnvironmentDisks | undefined
-  warm: WarmVm | undefined
+  warm: Promise<WarmVm | undefined> | undefined
   snapshot: VersionSnapshot | undefined
 }
 
@@ -180,6 +184,17 @@ export const openEnvironments = async (
     return { actor, environment: toEnvironment(row, session, actor, memoryMiB, over.promise) }
   }
 
+  /** Those that are being started: somebody waits for each. */
+  const starting = new Set<Promise<unknown>>()
+  /** Not before its first event is answered, if it has one, nor while others are started: it would be made at their cost. */
+  const fillPool = async (actor: Actor<EnvironmentMachine>, runtime: RuntimeName, ground: WarmGround) => {
+    await untilRested(actor)
+    const until = performance.now() + STARTING_MS
+    for (let leftMs = STARTING_MS; starting.size > 0 && leftMs > 0; leftMs = until - performance.now())
+      await Promise.race([...starting, sleep(leftMs, undefined, { ref: false })])
+    pool?.fill(runtime, ground)
+  }
+
   const adopted: Environment[] = []
   const memory = new Map((await liveVms(db, hostId)).map(({ id, memoryMiB }) => [id, memoryMiB]))
   await Promise.all(
@@ -208,6 +223,9 @@ export const openEnvironments = async (
       if (!ledger.reserve(vmId, base.memoryMiB)) await pool?.clear()
       if (!ledger.reserve(vmId, base.memoryMiB))
         throw new HostFull("There is not enough memory on this host for another environment now.")
+      const laid = { ...files, runtime: base.runtimeDrive }
+      // Meanwhile its row says that it is a build's: one whose daemon dies is ended by the next.
+      const ready = warm === undefined ? undefined : giveDrives(host, warm, laid)
       const createdAt = new Date()
       const deadlineAt = new Date(createdAt.getTime() + limits.lifetimeMs)
       const row = await db
@@ -217,25 +235,29 @@ export const openEnvironments = async (
           if (warm !== undefined) await tx.update(vms).set({ kind }).where(eq(vms.id, vmId))
           else await tx.insert(vms).values({ id: vmId, hostId, kind, baseId, memoryMiB: vmMiB, vcpus: VCPUS })
           const made = { id, vmId, hostId, definition, initialization, createdAt, deadlineAt }
-          const inserted = await insertEnvironment(tx, secrets, made)
-          const { logGroup: group, logStream: stream } = toLogAddress(inserted, definition)
-          await logs.create(tx, vmId, { ...definition.scope, group, stream })
+          const { logGroup: group, logStream: stream } = toLogAddress(made, definition)
+          const [inserted] = await Promise.all([
+            insertEnvironment(tx, secrets, made),
+            logs.create(tx, vmId, { ...definition.scope, group, stream }),
+          ])
           return inserted
         })
         .catch(async (error: unknown) => {
+          await ready
           if (warm === undefined) ledger.release(vmId)
           else await host.end(vmId)
           throw error
         })
-      const laid = { ...files, runtime: base.runtimeDrive }
-      const occupant = occupy(row, definition, { disks: laid, warm, snapshot })
+      const occupant = occupy(row, definition, { disks: laid, warm: ready, snapshot })
       const { actor, environment } = begin(row, occupant, base.memoryMiB, true)
+      const ended = untilReady(actor, environment, startSignal)
+      const started = ended.catch(() => {})
+      starting.add(started)
       try {
-        await untilReady(actor, environment, startSignal)
+        await ended
       } finally {
-        // Not before its first event is answered, if it has one: it would be made at that one's cost.
-        if (snapshot === undefined && isRuntimeName(runtime))
-          void untilRested(actor).then(() => pool?.fill(runtime, ground))
+        starting.delete(started)
+        if (snapshot === undefined && isRuntimeName(runtime)) void fillPool(actor, runtime, ground)
       }
       return environment
     },

@@ -1,6 +1,6 @@
 /** An environment as this daemon knows it: its VM's guest while there is one, and how its function's programs are. */
 import { createAgentClient, type AgentClient } from "../../src/agent/client.ts"
-import type { FunctionSpec } from "../../src/agent/protocol.ts"
+import type { DriveSpec, FunctionSpec } from "../../src/agent/protocol.ts"
 import type { ThawInput } from "../../src/agent/thaw.ts"
 import { GUEST } from "../../src/net/slot.ts"
 import type { Definition } from "../functions/definition.ts"
@@ -33,6 +33,8 @@ export interface Session {
   readonly toSpec: () => FunctionSpec
   readonly desk: Desk
   connection: Connection | undefined
+  /** What is mounted with the first start of the function's programs. */
+  unmounted: readonly DriveSpec[]
   /** The VM is stopped. */
   isFrozen: boolean
   frozenAt: number
@@ -58,6 +60,7 @@ export const createSession = (
 ): Session => ({
   ...given,
   connection: undefined,
+  unmounted: [],
   isFrozen: false,
   frozenAt: 0,
   programs: "ended",
@@ -67,13 +70,17 @@ export const createSession = (
   restored: undefined,
 })
 
-/** Speaks to the guest of this life of the VM from now on. */
-export const connectSession = (session: Session, live: LiveVm, identity: ThawInput): Connection => {
+/** Speaks to the guest of this life of the VM from now on, by a client that there is already or one that connects when it is first used. */
+export const connectSession = (
+  session: Session,
+  live: LiveVm,
+  identity: ThawInput,
+  agent = connectAgent(live, identity),
+): Connection => {
   disconnectSession(session)
   const log = createPlatformLog(session, live.words)
   live.listen(log.hear)
-  const connection = { live, agent: connectAgent(live, identity), log, identity, gone: toEndSignal(live) }
-  return (session.connection = connection)
+  return (session.connection = { live, agent, log, identity, gone: toEndSignal(live) })
 }
 
 const connectAgent = ({ slot }: LiveVm, { secret }: ThawInput): AgentClient =>

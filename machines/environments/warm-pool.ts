@@ -7,8 +7,9 @@ import { randomUUID } from "node:crypto"
 import { join } from "node:path"
 import { eq } from "drizzle-orm"
 import type { RuntimeName } from "../../images/runtimes/runtimes.ts"
-import { createAgentClient } from "../../src/agent/client.ts"
+import { createAgentClient, type AgentClient } from "../../src/agent/client.ts"
 import { bases, vms } from "../../src/db/schema.ts"
+import type { ThawInput } from "../../src/agent/thaw.ts"
 import { GUEST, type Slot } from "../../src/net/slot.ts"
 import type { Vm } from "../../src/vmm/vmm.ts"
 import { fromPlace, toDriveFile, vmFiles, type Places } from "../disks.ts"
@@ -19,7 +20,7 @@ import { makeVmDirectory, type VmHost } from "../vm.ts"
 import { toThawInput } from "../vm-life.ts"
 import { beginIncarnation, recordProcess } from "../vm-row.ts"
 import { VCPUS } from "./base-making.ts"
-import { keepDrive, temporaryOverlay } from "./drives.ts"
+import { keepDrive, layDrives, swapDrives, temporaryOverlay, type EnvironmentDisks } from "./drives.ts"
 import type { RuntimeBase } from "./runtime-bases.ts"
 import { trainAgain, type Trained } from "./training.ts"
 
@@ -28,6 +29,8 @@ export interface WarmVm {
   readonly vm: Vm
   readonly slot: Slot
   readonly incarnation: number
+  /** Connected already, for this life of the VM; closed when its process ends. */
+  readonly agent: AgentClient
   /** What its `/tmp` stands on, by a name in its directory. */
   readonly temporary: string
 }
@@ -131,6 +134,25 @@ export const createWarmPool = (options: WarmPoolOptions): WarmPool => {
   }
 }
 
+/**
+ * Puts a function's files behind the drives of one that was taken. Resolves with nothing where that failed: then its process is to be
+ * ended, and its VM loaded from its base instead.
+ */
+export const giveDrives = async (
+  { directoryOf, log }: Pick<VmHost, "directoryOf" | "log">,
+  warm: WarmVm,
+  disks: EnvironmentDisks,
+): Promise<WarmVm | undefined> => {
+  const { vm, temporary } = warm
+  try {
+    await swapDrives(vm, await layDrives(directoryOf(vm.process.vmId), { ...disks, temporary }))
+    return warm
+  } catch (error) {
+    log.warn({ err: error }, "A warm VM could not be given its function: it is loaded from its base instead")
+    return undefined
+  }
+}
+
 const end = (host: VmHost, vmId: string) =>
   host.end(vmId).catch((error: unknown) => host.log.warn({ err: error, vmId }, "A warm VM could not be ended"))
 
@@ -180,32 +202,36 @@ const prepare = async (
       signal,
     )
     await recordProcess(db, vmId, vm.process, false)
-    const warm = { vm, slot, incarnation, temporary: kept }
+    const identity = toThawInput(host, { vm, incarnation }, FUNCTION_HOSTNAME)
+    const agent = createAgentClient(slot.address, GUEST.agentPort, identity.secret)
+    void vm.exited.then(() => agent.close())
     await vm.giveWay(true)
-    await warmUp(host, warm, { runtime, memoryMiB }, signal)
+    await warmUp({ vm, agent, identity }, { runtime, memoryMiB }, signal)
     await vm.giveWay(false)
-    return warm
+    return { vm, slot, incarnation, agent, temporary: kept }
   } catch (error) {
     await end(host, vmId)
     throw error
   }
 }
 
-const warmUp = async (host: VmHost, { vm, slot, incarnation }: WarmVm, trained: Trained, signal: AbortSignal) => {
+/** Its function's thaw is of the same life, with the same secret: the agent goes on by the connections that it has. */
+const warmUp = async (
+  { vm, agent, identity }: Pick<WarmVm, "vm" | "agent"> & { readonly identity: ThawInput },
+  trained: Trained,
+  signal: AbortSignal,
+) => {
   const guest = await openGuest(vm.ports, signal)
-  const identity = toThawInput(host, { vm, incarnation }, FUNCTION_HOSTNAME)
-  const agent = createAgentClient(slot.address, GUEST.agentPort, identity.secret)
   try {
     await vm.continue()
     await guest.thaw(identity, signal)
     await agent.mountDrives([{ drive: FUNCTION_DRIVES.temporary, isReadOnly: false }], signal)
     await trainAgain(agent, trained, EVENTS, signal)
-    agent.close()
+    // Then nothing is on its way on its connections either, and they may stand as long as they have to.
     await vm.untilQuiet(signal)
     await guest.freeze(signal)
     await vm.pause()
   } finally {
-    agent.close()
     guest.close()
   }
 }

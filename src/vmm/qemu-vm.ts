@@ -112,8 +112,11 @@ export const createQemuVm = (parts: QemuVmParts): Vm => {
       const file = `swapped-${node}`
       // Only what is read is swapped: it is the lowest, or a drive that isn't written at all.
       const { file: content, ...format } = blockNode(node, { path, format: "raw" }, true, null)
-      await qmp.execute("blockdev-add", { "node-name": file, ...content })
-      await qmp.execute("blockdev-reopen", { options: [{ ...format, file }] })
+      // One after the other, as QEMU does what it is told.
+      await Promise.all([
+        qmp.execute("blockdev-add", { "node-name": file, ...content }),
+        qmp.execute("blockdev-reopen", { options: [{ ...format, file }] }),
+      ])
     },
     async saveBase(base, id) {
       const { own } = parts

@@ -4,6 +4,7 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { stopPrivatePostgres } from "../../src/db/private-postgres.ts"
 import { processesNaming } from "../fixtures/processes.ts"
+import { endWhenGone } from "../fixtures/when-gone.ts"
 
 export interface TestCluster extends AsyncDisposable {
   /** Its parent is for root alone. */
@@ -15,12 +16,14 @@ export interface TestCluster extends AsyncDisposable {
 export const makeTestCluster = async (): Promise<TestCluster> => {
   const dataDirectory = await mkdtemp(join(tmpdir(), "torpor-db-"))
   const hostId = randomUUID()
+  const isOver = endWhenGone(hostId, dataDirectory)
   return {
     dataDirectory,
     hostId,
     async [Symbol.asyncDispose]() {
       await stopPrivatePostgres(dataDirectory, hostId)
       await rm(dataDirectory, { recursive: true })
+      isOver()
       const left = await processesOf(hostId)
       if (left.length > 0) throw new Error(`The cluster left processes behind: ${left.join(", ")}`)
     },

@@ -17,7 +17,9 @@ import { createLogs } from "../../src/logs/logs.ts"
 import { openSlots } from "../../src/net/slots.ts"
 import { prepareOverlays } from "../../src/vmm/overlay.ts"
 import { makeTestCluster } from "../db/cluster.ts"
+import { putEmptyCluster } from "../db/empty-cluster.ts"
 import { whatIsLeft } from "../fixtures/daemon.ts"
+import { whenGone } from "../fixtures/when-gone.ts"
 import { createVmm } from "../vmm/qemu-under-test.ts"
 
 /** What a daemon and the next one have in common. */
@@ -45,7 +47,10 @@ const { signal } = new AbortController()
 export const openVmHostUnderTest = async (): Promise<VmHostUnderTest> => {
   await using opened = new AsyncDisposableStack()
   const { dataDirectory: cluster, hostId } = opened.use(await makeTestCluster())
+  await putEmptyCluster(cluster)
   const directory = await mkdtemp(join(tmpdir(), "torpor-host-"))
+  // Its VMs are of the cluster's host id, and end with that.
+  opened.defer(whenGone(["rm", "-rf", directory]))
   opened.defer(async () => {
     await rm(directory, { recursive: true, force: true })
     // The database's are its own to look after.

@@ -6,6 +6,7 @@ import { runCommand } from "../../src/command.ts"
 import { createLog } from "../../src/log.ts"
 import type { EgressPolicy } from "../../src/net/policy.ts"
 import { openSlots, type Slots, type SlotsOptions } from "../../src/net/slots.ts"
+import { endWhenGone } from "../fixtures/when-gone.ts"
 
 export const CLAIMS = "/run/torpor/slots"
 export const never = new AbortController().signal
@@ -43,6 +44,7 @@ const existingOf = async (hostId: string): Promise<Existing> => {
 /** A new host id. What it opened is closed in the end; what there is of it then is removed, and is an error. */
 export const openHost = () => {
   const hostId = randomUUID()
+  const isOver = endWhenGone(hostId)
   const opened: Slots[] = []
   /** By default with none ready. */
   const open = async (options: Partial<SlotsOptions> = {}): Promise<Slots> => {
@@ -69,6 +71,7 @@ export const openHost = () => {
     async [Symbol.asyncDispose]() {
       const left = await existingOf(hostId)
       await Promise.all(opened.map((slots) => slots.close()))
+      isOver()
       if (JSON.stringify(left) === JSON.stringify(nothing)) return
       const sweeper = await open()
       await sweeper.sweep(new Set())

@@ -11,6 +11,7 @@ import { openSlots } from "../../src/net/slots.ts"
 import { prepareOverlays } from "../../src/vmm/overlay.ts"
 import type { VmSpec, Vmm } from "../../src/vmm/vmm.ts"
 import { whatIsLeft } from "../fixtures/daemon.ts"
+import { endWhenGone } from "../fixtures/when-gone.ts"
 
 /** What an implementation is made from. */
 export interface VmmPlace {
@@ -45,6 +46,7 @@ export const openVmmHost = async (createVmm: CreateVmm): Promise<VmmHost> => {
   })
   const hostId = randomUUID()
   const directory = await mkdtemp(join(tmpdir(), "torpor-vmm-"))
+  const isOver = endWhenGone(hostId, directory)
   const artifacts = await ensureArtifacts({ cacheDirectory, debian }, () => {}, NEVER)
   const place = { hostId, directory, artifacts }
   const vmm = await createVmm(place, NEVER)
@@ -80,6 +82,7 @@ export const openVmmHost = async (createVmm: CreateVmm): Promise<VmmHost> => {
       await slots.close()
       await vmm.close()
       await rm(directory, { recursive: true, force: true })
+      isOver()
       const left = whatIsLeft(hostId)
       if (left.length > 0) throw new Error(`The VMM left behind: ${left.join(", ")}`)
     },

@@ -9,6 +9,7 @@ import { ServiceError } from "../../../../src/errors.ts"
 import { openDatabase } from "../../../../src/db/open.ts"
 import { startPrivatePostgres } from "../../../../src/db/private-postgres.ts"
 import { makeTestCluster, type TestCluster } from "../../../db/cluster.ts"
+import { putEmptyCluster } from "../../../db/empty-cluster.ts"
 import { eventually } from "../../../fixtures/eventually.ts"
 import { openHost, type EventsUnderTest, type HostUnderTest } from "./events-under-test.ts"
 import { thrown } from "./scripted-invoker.ts"
@@ -20,6 +21,7 @@ let cluster: TestCluster
 let host: HostUnderTest
 beforeAll(async () => {
   cluster = await makeTestCluster()
+  await putEmptyCluster(cluster.dataDirectory)
   const { hostId } = cluster
   const opened = await openDatabase(cluster, never)
   host = await openHost({ db: opened.db, hostId, [Symbol.asyncDispose]: () => opened[Symbol.asyncDispose]() })

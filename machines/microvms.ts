@@ -19,7 +19,7 @@ import type { Caller, Microvms, RunRequest, Scope } from "./resources.ts"
 import type { Database } from "./vm-row.ts"
 
 /** How long a terminated MicroVM is still listed. */
-const LISTED_AFTER_END_MS = 24 * 3600 * 1000
+export const LISTED_AFTER_END_MS = 24 * 3600 * 1000
 
 export interface MicrovmsOptions {
   readonly db: Database & { transaction<T>(work: (tx: Database) => Promise<T>): Promise<T> }

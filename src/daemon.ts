@@ -273,7 +273,7 @@ export const startDaemon = async (
   await dropStaleBases(host, places, base.systemDisk, signal)
   await sweepHost(host)
   await layers.trim()
-  opened.use(openOldRows({ db, hostId, log }))
+  opened.use(openOldRows({ db, hostId, remembered: config.history, log }))
   await restoreMicrovms(host, registries.microvms, signal)
   if (resumes) await restoreBuilds(host, registries.imageVersions)
   const { functions, serving, urls } = opened.use(

@@ -201,6 +201,17 @@ export const SettingsFile = z.strictObject({
       days: z.number().int().min(1).max(3650).default(7),
     })
     .prefault({}),
+  /** What is remembered of what is over; the oldest are forgotten, once an hour. */
+  history: z
+    .strictObject({
+      /** Of the audit log, both. */
+      auditDays: z.number().int().min(1).max(36_500).default(365),
+      maxAuditRows: z.number().int().min(1000).default(1_000_000),
+      /** Of terminated MicroVMs, both; those of the last day are kept in any case. Client tokens answer for as long. */
+      microvmDays: z.number().int().min(1).max(36_500).default(30),
+      maxMicrovms: z.number().int().min(0).default(100_000),
+    })
+    .prefault({}),
   /** What build steps have made is kept for later builds. */
   layers: z
     .strictObject({

@@ -324,6 +324,9 @@ export const microvms = pgTable(
     index("microvms_live")
       .on(table.hostId)
       .where(sql`${table.state} <> 'TERMINATED'`),
+    index("microvms_over")
+      .on(table.hostId, table.terminatedAt)
+      .where(sql`${table.state} = 'TERMINATED'`),
     index("microvms_newest").on(table.account, table.region, table.startedAt.desc(), table.id.desc()),
     index("microvms_of_image").on(table.imageId),
     index("microvms_of_vm").on(table.vmId),
@@ -333,7 +336,7 @@ export const microvms = pgTable(
   ],
 )
 
-/** A `clientToken` answers for good: the same request gets the same resource, another request a conflict. */
+/** A `clientToken` answers for as long as what it made is there: the same request gets the same resource, another request a conflict. */
 export const clientTokens = pgTable(
   "client_tokens",
   {
@@ -345,10 +348,13 @@ export const clientTokens = pgTable(
     resourceId: uuid("resource_id").notNull(),
     createdAt: at("created_at").notNull().defaultNow(),
   },
-  (table) => [primaryKey({ columns: [table.account, table.region, table.operation, table.token] })],
+  (table) => [
+    primaryKey({ columns: [table.account, table.region, table.operation, table.token] }),
+    index("client_tokens_of_resource").on(table.resourceId),
+  ],
 )
 
-/** What happened, by whom and why; written in the transaction of the change itself. Never updated. */
+/** What happened, by whom and why; written in the transaction of the change itself. Never updated; the oldest are removed. */
 export const audit = pgTable(
   "audit",
   {

@@ -3,11 +3,12 @@ import { pino } from "pino"
 import { expect, test } from "vitest"
 import { openOldRows, removeOldRows } from "../../machines/old-rows.ts"
 import { registerHost } from "../../src/db/identity.ts"
-import { imageBuilds, outbox, vms } from "../../src/db/schema.ts"
+import { audit, clientTokens, imageBuilds, microvms, outbox, vms } from "../../src/db/schema.ts"
 import { openTestDatabase } from "../db/database.ts"
 import { insertImageVersion } from "../db/image-version-row.ts"
 
 const { signal } = new AbortController()
+const remembered = { auditDays: 365, maxAuditRows: 1e6, microvmDays: 30, maxMicrovms: 1e5 }
 const daysAgo = (days: number) => new Date(Date.now() - days * 24 * 3600 * 1000)
 
 test("VMs that were built in go a day after their end, but not those that a build names, that live, or that are another host's", async () => {
@@ -29,7 +30,7 @@ test("VMs that were built in go a day after their end, but not those that a buil
     .insert(imageBuilds)
     .values({ id: randomUUID(), imageVersionId, vmId: named, state: "SUCCESSFUL", architecture: "X86_64" })
   for (let old = 0; old < 3; old++) await put(1.1)
-  await removeOldRows(db, here, signal)
+  await removeOldRows({ db, hostId: here, remembered }, signal)
   const left = (await db.select({ id: vms.id }).from(vms)).map(({ id }) => id)
   expect(left.toSorted()).toEqual([...stay, named].toSorted())
 })
@@ -41,7 +42,87 @@ test("Events that nobody has fetched for a week go, however many they are", asyn
   const event = (days: number) => ({ at: daysAgo(days), account: "0", resource: "arn", type: "vm.over", payload: {} })
   for (let part = 0; part < 5; part++) await db.insert(outbox).values(Array.from({ length: 500 }, () => event(8)))
   await db.insert(outbox).values([event(6), event(0)])
-  const oldRows = openOldRows({ db, hostId, log: pino({ level: "silent" }) })
+  const oldRows = openOldRows({ db, hostId, remembered, log: pino({ level: "silent" }) })
   await expect.poll(() => db.$count(outbox)).toBe(2)
   await oldRows[Symbol.asyncDispose]()
+})
+
+test("What the audit log says goes by its age, and the oldest when it is too much", async () => {
+  await using database = await openTestDatabase()
+  const { db, hostId } = database
+  const row = (days: number) => ({
+    at: daysAgo(days),
+    account: "0",
+    region: "eu",
+    resource: String(days),
+    action: "microvm.running",
+    cause: "api" as const,
+  })
+  await db.insert(audit).values([...Array.from({ length: 1500 }, () => row(9)), row(6), row(5), row(0)])
+  const left = async (more: Partial<typeof remembered>) => {
+    await removeOldRows({ db, hostId, remembered: { ...remembered, ...more } }, signal)
+    return (await db.select({ resource: audit.resource }).from(audit).orderBy(audit.id)).map(({ resource }) => resource)
+  }
+  expect(await left({})).toHaveLength(1503)
+  expect(await left({ auditDays: 8 })).toEqual(["6", "5", "0"])
+  expect(await left({ maxAuditRows: 2 })).toEqual(["5", "0"])
+})
+
+test("MicroVMs that have been over for long, or are too many, are forgotten with their VMs and client tokens, and none that is still listed", async () => {
+  await using database = await openTestDatabase()
+  const { db, hostId } = database
+  await registerHost(db, hostId, "name")
+  const scope = { account: "0", region: "eu" }
+  const { imageId, imageVersionId } = await insertImageVersion(db, { ...scope, name: "app" }, { hostId })
+  const put = async (days: number | undefined, processEnded = true) => {
+    const [id, vmId] = [randomUUID(), randomUUID()]
+    const terminatedAt = days === undefined ? null : daysAgo(days)
+    await db.insert(vms).values({
+      id: vmId,
+      hostId,
+      kind: "microvm",
+      memoryMiB: 512,
+      vcpus: 1,
+      endedAt: processEnded ? terminatedAt : null,
+    })
+    await db.insert(microvms).values({
+      id,
+      vmId,
+      hostId,
+      ...scope,
+      imageId,
+      imageName: "app",
+      imageVersionId,
+      imageVersion: "1.0",
+      endpointId: randomUUID(),
+      state: days === undefined ? "RUNNING" : "TERMINATED",
+      cause: "api",
+      maximumDurationSeconds: 60,
+      ingressConnectors: [],
+      egressConnectors: [],
+      startedAt: daysAgo(90),
+      deadlineAt: daysAgo(90),
+      terminatedAt,
+      machineVersion: 1,
+    })
+    await db
+      .insert(clientTokens)
+      .values({ ...scope, operation: "RunMicrovm", token: id, requestHash: "", resourceId: id })
+    return id
+  }
+  const left = async (more: Partial<typeof remembered>) => {
+    await removeOldRows({ db, hostId, remembered: { ...remembered, ...more } }, signal)
+    const ids = (await db.select({ id: microvms.id }).from(microvms)).map(({ id }) => id)
+    const tokens = (await db.select({ id: clientTokens.resourceId }).from(clientTokens)).map(({ id }) => id)
+    expect(tokens.toSorted()).toEqual(ids.toSorted())
+    expect(await db.$count(vms)).toBe(ids.length)
+    return ids.toSorted()
+  }
+  await put(31)
+  const unended = await put(31, false)
+  const stay = [unended, await put(undefined), await put(0.5), await put(0.6)]
+  const [older, newer] = [await put(29), await put(2)]
+  expect(await left({})).toEqual([...stay, older, newer].toSorted())
+  expect(await left({ maxMicrovms: 3 })).toEqual([...stay, newer].toSorted())
+  expect(await left({ maxMicrovms: 0 })).toEqual(stay.toSorted())
 })

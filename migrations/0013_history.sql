@@ -1,0 +1,2 @@
+CREATE INDEX "client_tokens_of_resource" ON "client_tokens" USING btree ("resource_id");--> statement-breakpoint
+CREATE INDEX "microvms_over" ON "microvms" USING btree ("host_id","terminated_at") WHERE "microvms"."state" = 'TERMINATED';

@@ -52,7 +52,7 @@ import { createLogs } from "./logs/logs.ts"
 import { openSlots } from "./net/slots.ts"
 import { createSecrets } from "./secrets.ts"
 import { createBuiltInArtifacts } from "./store/built-in-artifacts.ts"
-import { openArtifactStore } from "./store/artifact-store.ts"
+import { defaultStoreLimits, openArtifactStore } from "./store/artifact-store.ts"
 import { openTokenKeys } from "./tokens/keys.ts"
 import { createTokens } from "./tokens/tokens.ts"
 import { probeAccelerator, TCG_WARNING } from "./vmm/accelerator.ts"
@@ -155,7 +155,13 @@ export const startDaemon = async (
   const host = createVmHost({ db, hostId, dataDirectory: data.path, vmm, slots, ledger, logs, log, secretOf })
   const places = { cacheDirectory: config.cacheDirectory, dataDirectory: data.path }
 
-  const store = await openArtifactStore(join(data.path, "store"))
+  const store = await openArtifactStore(join(data.path, "store"), {
+    ...defaultStoreLimits,
+    maxAccountBytes: config.artifacts.maxMiBPerAccount * 1024 ** 2,
+    maxAccountFiles: config.artifacts.maxFilesPerAccount,
+    maxBucketsPerAccount: config.artifacts.maxBucketsPerAccount,
+    uploadMs: config.artifacts.uploadHours * 3600_000,
+  })
   const artifactDirectory = join(data.path, "artifacts")
   await mkdir(artifactDirectory, { recursive: true, mode: 0o700 })
   const artifactLimits = { directory: artifactDirectory, maxBytes: config.maxArtifactMiB * 1024 ** 2 }

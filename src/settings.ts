@@ -212,6 +212,18 @@ export const SettingsFile = z.strictObject({
       maxMicrovms: z.number().int().min(0).default(100_000),
     })
     .prefault({}),
+  /** The built-in store of artifacts. */
+  artifacts: z
+    .strictObject({
+      /** Of one account, uploads under way included. Functions' code counts as one account's. */
+      maxMiBPerAccount: z.number().int().min(1).default(102_400),
+      /** The same of objects, uploads under way, and parts of them. */
+      maxFilesPerAccount: z.number().int().min(1).default(100_000),
+      maxBucketsPerAccount: z.number().int().min(1).default(100),
+      /** How long an upload in parts may be under way. */
+      uploadHours: z.number().int().min(1).max(500).default(24),
+    })
+    .prefault({}),
   /** What build steps have made is kept for later builds. */
   layers: z
     .strictObject({

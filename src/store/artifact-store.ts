@@ -14,13 +14,19 @@ export interface ArtifactStoreLimits {
   readonly maxObjectBytes: number
   /** Of one account, uploads under way included. */
   readonly maxAccountBytes: number
+  /** Of one account: objects, uploads under way, and parts of them. */
+  readonly maxAccountFiles: number
   readonly maxBucketsPerAccount: number
+  /** How long an upload may be under way. */
+  readonly uploadMs: number
 }
 
 export const defaultStoreLimits: ArtifactStoreLimits = {
   maxObjectBytes: 5 * 1024 ** 3,
   maxAccountBytes: 100 * 1024 ** 3,
+  maxAccountFiles: 100_000,
   maxBucketsPerAccount: 100,
+  uploadMs: 24 * 3600_000,
 }
 
 export interface PutOptions {
@@ -85,11 +91,12 @@ export const openArtifactStore = async (
 
   const accounts = new Map<string, { readonly buckets: Map<string, Bucket>; readonly quota: Quota }>()
   const serially = createSerial()
-  const uploads = createUploads(temporary, limits.maxObjectBytes)
+  const uploads = createUploads(temporary, limits)
+  const quotaLimits = { maxBytes: limits.maxAccountBytes, maxFiles: limits.maxAccountFiles }
 
   const accountOf = (account: string) => {
     let known = accounts.get(account)
-    if (!known) accounts.set(account, (known = { buckets: new Map(), quota: createQuota(limits.maxAccountBytes) }))
+    if (!known) accounts.set(account, (known = { buckets: new Map(), quota: createQuota(quotaLimits) }))
     return known
   }
   const pathOf = (account: string, name: string) => {
@@ -177,7 +184,7 @@ export const openArtifactStore = async (
     open: async (account, bucket, key) => bucketOf(account, bucket).open(key),
     delete: async (account, bucket, key) => {
       const removed = await bucketOf(account, bucket).remove(key)
-      if (removed) accountOf(account).quota.give(removed.bytes)
+      if (removed) accountOf(account).quota.give(1, removed.bytes)
     },
 
     uploads,
@@ -190,8 +197,8 @@ export const openArtifactStore = async (
       const bucket = bucketOf(account, bucketName)
       const { quota } = accountOf(account)
       const { headers } = uploads.find(uploadId, account, bucketName, key)
-      const { blob, etag, checksum, unusedBytes } = await uploads.assemble(uploadId, named, signal)
-      quota.give(unusedBytes)
+      const { blob, etag, checksum, unused } = await uploads.assemble(uploadId, named, signal)
+      quota.give(unused.files, unused.bytes)
       const object = { key, bytes: blob.bytes, etag, modifiedAt: new Date(), headers, checksum }
       await commit(bucket, object, blob.path, ifAbsent, quota)
       return object
@@ -203,9 +210,9 @@ export const openArtifactStore = async (
 const commit = async (bucket: Bucket, object: StoredObject, blobPath: string, ifAbsent: boolean, quota: Quota) => {
   try {
     const replaced = await bucket.commit(object, blobPath, ifAbsent)
-    if (replaced) quota.give(replaced.bytes)
+    if (replaced) quota.give(1, replaced.bytes)
   } catch (error) {
-    quota.give(object.bytes)
+    quota.give(1, object.bytes)
     await rm(blobPath, { force: true })
     throw error
   }

@@ -17,7 +17,7 @@ export interface BlobOptions {
   readonly maxBytes: number
   readonly algorithm: ChecksumAlgorithm | undefined
   readonly expected: () => Expected
-  /** Charged for every byte; `undefined` when they are counted already. */
+  /** Charged for the file and every byte; `undefined` when they are counted already. */
   readonly quota: Quota | undefined
 }
 
@@ -37,6 +37,7 @@ export const writeBlob = async (
   { maxBytes, algorithm, expected, quota }: BlobOptions,
   signal: AbortSignal,
 ): Promise<Blob> => {
+  quota?.takeFile()
   let bytes = 0
   try {
     await using file = await open(path, "wx", 0o600)
@@ -61,7 +62,7 @@ export const writeBlob = async (
     await file.datasync()
     return blob
   } catch (error) {
-    quota?.give(bytes)
+    quota?.give(1, bytes)
     await rm(path, { force: true })
     if ((error as NodeJS.ErrnoException).code === "ENOSPC") {
       throw new ServiceError("QuotaExceeded", 403, "There is no room left on the disk that artifacts are kept on.")

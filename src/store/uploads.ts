@@ -29,8 +29,8 @@ export interface AssembledUpload {
   readonly blob: Blob
   readonly etag: string
   readonly checksum: ObjectChecksum | null
-  /** What its parts were charged beyond the object's own bytes. */
-  readonly unusedBytes: number
+  /** What upload and parts were charged beyond the object itself. */
+  readonly unused: { readonly files: number; readonly bytes: number }
 }
 
 export interface PartCheck {
@@ -47,10 +47,11 @@ interface Upload {
 }
 
 /**
- * Multipart uploads under way. They live in memory and in temporary files: the daemon's end is theirs too, and a client that goes on
- * is told NoSuchUpload and starts again.
+ * Multipart uploads under way. They live in memory and in temporary files: the daemon's end is theirs too, and so is their age. A client
+ * that goes on then is told NoSuchUpload and starts again.
  */
 export interface Uploads {
+  /** Throws QuotaExceeded when there are too many. */
   start(target: UploadTarget, quota: Quota): string
   find(uploadId: string, account: string, bucket: string, key: string): UploadTarget
   putPart(
@@ -65,7 +66,12 @@ export interface Uploads {
   abort(uploadId: string): Promise<void>
 }
 
-const abandonedAfterMs = 24 * 3600_000
+export interface UploadLimits {
+  readonly maxObjectBytes: number
+  /** From its start on. */
+  readonly uploadMs: number
+}
+
 const minPartBytes = 5 * 1024 * 1024
 const noSuchUpload = () =>
   new ServiceError(
@@ -107,9 +113,16 @@ const composite = async (algorithm: ChecksumAlgorithm, digests: readonly Buffer[
 }
 
 /** Keeps uploads' parts in `temporary`. */
-export const createUploads = (temporary: string, maxObjectBytes: number, now: () => number = Date.now): Uploads => {
+export const createUploads = (temporary: string, { maxObjectBytes, uploadMs }: UploadLimits): Uploads => {
   const uploads = new Map<string, Upload>()
 
+  const keep = (uploadId: string, upload: Upload) => {
+    uploads.set(uploadId, upload)
+    const expire = () => {
+      if (uploads.get(uploadId) === upload) abort(uploadId).catch(() => {})
+    }
+    setTimeout(expire, Math.max(0, upload.startedMs + uploadMs - Date.now())).unref()
+  }
   const forget = async (uploadId: string, upload: Upload) => {
     uploads.delete(uploadId)
     await Promise.all([...upload.parts.values()].map(({ path }) => rm(path, { force: true })))
@@ -119,17 +132,15 @@ export const createUploads = (temporary: string, maxObjectBytes: number, now: ()
   const abort = async (uploadId: string) => {
     const upload = uploads.get(uploadId)
     if (!upload) throw noSuchUpload()
-    upload.quota.give(chargedBytes(upload))
+    upload.quota.give(1 + upload.parts.size, chargedBytes(upload))
     await forget(uploadId, upload)
   }
 
   return {
     start: (target, quota) => {
-      for (const [uploadId, { startedMs }] of uploads) {
-        if (startedMs < now() - abandonedAfterMs) void abort(uploadId).catch(() => undefined)
-      }
+      quota.takeFile()
       const uploadId = randomUUID()
-      uploads.set(uploadId, { target, quota, startedMs: now(), parts: new Map() })
+      keep(uploadId, { target, quota, startedMs: Date.now(), parts: new Map() })
       return uploadId
     },
 
@@ -157,14 +168,14 @@ export const createUploads = (temporary: string, maxObjectBytes: number, now: ()
         signal,
       )
       if (uploads.get(uploadId) !== upload) {
-        quota.give(part.bytes)
+        quota.give(1, part.bytes)
         await rm(part.path, { force: true })
         throw noSuchUpload()
       }
       const replaced = upload.parts.get(number)
       upload.parts.set(number, part)
       if (replaced) {
-        quota.give(replaced.bytes)
+        quota.give(1, replaced.bytes)
         await rm(replaced.path, { force: true })
       }
       return part
@@ -201,10 +212,10 @@ export const createUploads = (temporary: string, maxObjectBytes: number, now: ()
           blob,
           etag: `${md5s}-${parts.length}`,
           checksum: algorithm && value !== undefined ? { algorithm, type: target.checksumType, value } : null,
-          unusedBytes: chargedBytes(upload) - blob.bytes,
+          unused: { files: upload.parts.size, bytes: chargedBytes(upload) - blob.bytes },
         }
       } catch (error) {
-        uploads.set(uploadId, upload)
+        keep(uploadId, upload)
         throw error
       }
     },

@@ -8,8 +8,23 @@ import { openArtifactStore, type ArtifactStore } from "../../src/store/artifact-
 const account = "000000000000"
 const bucket = "artifacts"
 const never = new AbortController().signal
-const limits = { maxObjectBytes: 1000, maxAccountBytes: 2500, maxBucketsPerAccount: 3 }
+const limits = {
+  maxObjectBytes: 1000,
+  maxAccountBytes: 2500,
+  maxAccountFiles: 8,
+  maxBucketsPerAccount: 3,
+  uploadMs: 3600_000,
+}
 const unchecked = () => ({ md5: undefined, checksum: undefined })
+const target = {
+  account,
+  bucket,
+  key: "parts",
+  headers: {},
+  algorithm: undefined,
+  checksumType: "COMPOSITE" as const,
+}
+const check = { algorithm: undefined, expected: unchecked }
 const plain = { headers: {}, algorithm: undefined, expected: unchecked, ifAbsent: false }
 
 async function* bodyOf(...pieces: (Uint8Array | Error)[]): AsyncGenerator<Uint8Array> {
@@ -112,15 +127,6 @@ describe("The artifact store", () => {
   })
 
   it("counts the parts of an upload, and gives them back when it ends", async () => {
-    const target = {
-      account,
-      bucket,
-      key: "parts",
-      headers: {},
-      algorithm: undefined,
-      checksumType: "COMPOSITE" as const,
-    }
-    const check = { algorithm: undefined, expected: unchecked }
     const start = async () => {
       const uploadId = store.startUpload(target)
       const part = await store.uploads.putPart(uploadId, 1, bodyOf(Buffer.alloc(1000)), check, never)
@@ -138,15 +144,47 @@ describe("The artifact store", () => {
     expect(await temporary()).toEqual([])
   })
 
+  it("counts objects, uploads and their parts, however empty, through failures, replacements, ends and a restart", async () => {
+    const full = { code: "QuotaExceeded", status: 403, message: expect.stringContaining("be 8 objects, ") as string }
+    const putPart = (uploadId: string, number: number) =>
+      store.uploads.putPart(uploadId, number, bodyOf(), check, never)
+    const [kept, given] = [store.startUpload(target), store.startUpload(target)]
+    const { md5 } = await putPart(kept, 1)
+    for (const number of [2, 2, 3]) await putPart(kept, number)
+    await putPart(given, 1)
+    await putPart(given, 2)
+    await put("a")
+    await expect(put("b")).rejects.toMatchObject(full)
+    expect(() => store.startUpload(target)).toThrow(expect.objectContaining(full))
+    await store.uploads.abort(given)
+    await expect(put("a", new Error("gone"))).rejects.toThrow("gone")
+    for (const key of ["a", "b", "b", "c"]) await put(key)
+    await putPart(kept, 4)
+    await expect(putPart(kept, 5)).rejects.toMatchObject(full)
+    const named = [{ number: 1, etag: md5.toString("hex"), checksum: undefined }]
+    await store.completeUpload(target, kept, named, false, never)
+    for (const key of ["d", "e", "f", "g"]) await put(key)
+    await expect(put("h")).rejects.toMatchObject(full)
+    await store.delete(account, bucket, "g")
+    store = await openArtifactStore(directory, limits)
+    await put("h")
+    await expect(put("i")).rejects.toMatchObject(full)
+  })
+
+  it("ends an upload in parts that has been under way for too long, and gives back what it took", async () => {
+    store = await openArtifactStore(directory, { ...limits, maxAccountFiles: 2, uploadMs: 50 })
+    const uploadId = store.startUpload(target)
+    // On a slow machine the upload may be over before its part is there.
+    await store.uploads.putPart(uploadId, 1, bodyOf(Buffer.alloc(1000)), check, never).catch(() => {})
+    await expect.poll(temporary).toEqual([])
+    expect(() => store.uploads.find(uploadId, account, bucket, "parts")).toThrow(
+      expect.objectContaining({ code: "NoSuchUpload" }),
+    )
+    await put("a", Buffer.alloc(1000))
+    await put("b", Buffer.alloc(1000))
+  })
+
   it("ends an upload in parts with the process, and says so", async () => {
-    const target = {
-      account,
-      bucket,
-      key: "parts",
-      headers: {},
-      algorithm: undefined,
-      checksumType: "COMPOSITE" as const,
-    }
     const uploadId = store.startUpload(target)
     const again = await openArtifactStore(directory, limits)
     expect(() => again.uploads.find(uploadId, account, bucket, "parts")).toThrow(

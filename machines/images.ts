@@ -1,17 +1,17 @@
 /** What the API may ask about images: rows first, then the actors that build them. */
 import { randomUUID } from "node:crypto"
-import { and, eq, inArray, sql } from "drizzle-orm"
-import { waitFor } from "xstate"
-import { hosts, imageBuilds, images, imageVersions } from "../src/db/schema.ts"
-import { conflict, notFound, quotaExceeded, validationError } from "../src/errors.ts"
+import { and, eq, sql } from "drizzle-orm"
+import { imageBuilds, images, imageVersions } from "../src/db/schema.ts"
+import { conflict, notFound, validationError } from "../src/errors.ts"
 import type { Logs } from "../src/logs/logs.ts"
 import { BUILD_VERSION, imageGroup, placeLog, streamName } from "../src/logs/names.ts"
 import { imageArn } from "./arn.ts"
 import { claimClientToken } from "./client-token.ts"
 import { recordChange } from "./history.ts"
-import { toImage, toImageBuild, toImageVersion } from "./image-row.ts"
+import { createImageBuilds } from "./image-builds.ts"
+import { checkImageQuota, type ImageQuota } from "./image-quota.ts"
+import { toImage, toImageVersion } from "./image-row.ts"
 import { IMAGE_VERSION_MACHINE_VERSION, type ImageVersionMachine } from "./image-version.ts"
-import { newestFirst, toPage } from "./page.ts"
 import type { Registry } from "./registry.ts"
 import {
   MANAGED_IMAGES,
@@ -34,8 +34,7 @@ export interface ImagesOptions {
   readonly hostId: string
   readonly architecture: string
   readonly registry: Registry<ImageVersionMachine>
-  /** Builds of this host, those that wait too. */
-  readonly maxUnfinished: number
+  readonly quota: ImageQuota
   readonly secrets: SecretBox
   readonly logs: Logs
 }
@@ -75,30 +74,6 @@ export const createImages = (options: ImagesOptions): Images => {
     return row
   }
 
-  const findBuild = async (buildId: string, scope: Scope) => {
-    const [row] = await db
-      .select({ build: imageBuilds, versionId: imageVersions.id })
-      .from(imageBuilds)
-      .innerJoin(imageVersions, eq(imageVersions.id, imageBuilds.imageVersionId))
-      .innerJoin(images, eq(images.id, imageVersions.imageId))
-      .where(and(eq(imageBuilds.id, buildId), eq(images.account, scope.account), eq(images.region, scope.region)))
-    if (row === undefined) throw notFound(`Build not found: ${buildId}`)
-    return row
-  }
-
-  /** Refuses one build too many; until the transaction's end nobody else counts. */
-  const makeRoom = async (tx: Database) => {
-    await tx.select().from(hosts).where(eq(hosts.id, hostId)).for("no key update")
-    const [{ unfinished } = { unfinished: 0 }] = await tx
-      .select({ unfinished: sql<number>`count(*)::int` })
-      .from(imageVersions)
-      .where(and(eq(imageVersions.hostId, hostId), inArray(imageVersions.state, ["PENDING", "IN_PROGRESS"])))
-    if (unfinished >= options.maxUnfinished)
-      throw quotaExceeded(
-        `${unfinished} builds are running or waiting, which is the limit: try again when one has ended.`,
-      )
-  }
-
   /** A version's row with its build's, in the transaction that made or changed its image. */
   const addVersion = async (
     tx: Database,
@@ -108,7 +83,7 @@ export const createImages = (options: ImagesOptions): Images => {
     ids: Ids,
     caller: Caller,
   ) => {
-    await makeRoom(tx)
+    await checkImageQuota(tx, hostId, image, options.quota)
     const [row] = await tx
       .insert(imageVersions)
       .values({
@@ -243,62 +218,12 @@ export const createImages = (options: ImagesOptions): Images => {
       const row = await findVersion(db, name, version, scope)
       return toImageVersion(name, row, openEnvironment(row.sealedEnvironment))
     },
-    async listBuilds(name, version, page, scope) {
-      const owner = await findVersion(db, name, version, scope)
-      const { where, orderBy } = newestFirst(imageBuilds.createdAt, imageBuilds.id, page.after)
-      const rows = await db
-        .select()
-        .from(imageBuilds)
-        .where(and(eq(imageBuilds.imageVersionId, owner.id), where))
-        .orderBy(orderBy)
-        .limit(page.limit + 1)
-      return toPage(
-        rows,
-        page,
-        (row) => ({ time: row.createdAt, id: row.id }),
-        (row) => toImageBuild(name, version, row),
-      )
-    },
-    async getBuild(name, version, buildId, scope) {
-      const owner = await findVersion(db, name, version, scope)
-      const [row] = await db
-        .select()
-        .from(imageBuilds)
-        .where(and(eq(imageBuilds.imageVersionId, owner.id), eq(imageBuilds.id, buildId)))
-      if (row === undefined)
-        throw notFound(
-          `MicroVMImageBuild not found for MicroVMImage: ${imageArn(scope, name)}, Version: ${version}, Build: ${buildId}`,
-        )
-      return toImageBuild(name, version, row)
-    },
-    async cancelBuild(buildId, caller) {
-      const { build, versionId } = await findBuild(buildId, caller)
-      const actor = registry.get(versionId)
-      const event = { type: "CANCEL", by: { accessKeyId: caller.accessKeyId, requestId: caller.requestId } } as const
-      if (build.state === "SUCCESSFUL" || build.state === "FAILED" || actor?.getSnapshot().can(event) !== true)
-        throw conflict(
-          build.state === "SUCCESSFUL" || build.state === "FAILED"
-            ? `The build has ended already: ${build.state}`
-            : "The build is ending already",
-        )
-      actor.send(event)
-      await registry.stored(versionId)
-    },
-    async buildLog(buildId, scope) {
-      await findBuild(buildId, scope)
-      return logs.reader(buildId)
-    },
-    async buildEnd(buildId, wait, scope) {
-      const { versionId } = await findBuild(buildId, scope)
-      const actor = registry.get(versionId)
-      if (actor !== undefined && wait !== undefined) {
-        await waitFor(actor, ({ status }) => status !== "active", { signal: wait, timeout: Infinity })
-        await registry.stored(versionId)
-      }
-      const { build } = await findBuild(buildId, scope)
-      if (build.state !== "SUCCESSFUL" && build.state !== "FAILED") return undefined
-      return { state: build.state, reason: build.stateReason }
-    },
+    ...createImageBuilds({
+      db,
+      registry,
+      logs,
+      findVersion: (name, version, scope) => findVersion(db, name, version, scope),
+    }),
   }
 }
 

@@ -333,7 +333,11 @@ export const startDaemon = async (
         hostId,
         architecture: "x86_64",
         registry: registries.imageVersions,
-        maxUnfinished: config.maxConcurrentBuilds + config.maxQueuedBuilds,
+        quota: {
+          maxUnfinished: config.maxConcurrentBuilds + config.maxQueuedBuilds,
+          maxImages: config.images.maxImages,
+          maxVersions: config.images.maxVersions,
+        },
         secrets,
         logs,
       }),

@@ -37,7 +37,13 @@ export const conflict = (message: string) =>
   new ServiceError("ConflictException", 409, message, { resourceId: null, resourceType: null })
 
 /** 402: as many of them as are allowed are there. */
-export const quotaExceeded = (message: string) => new ServiceError("ServiceQuotaExceededException", 402, message)
+export const quotaExceeded = (message: string) =>
+  new ServiceError("ServiceQuotaExceededException", 402, message, {
+    resourceId: null,
+    resourceType: null,
+    serviceCode: null,
+    quotaCode: null,
+  })
 
 /** An operator's mistake or a machine that lacks something: one sentence with what to do, printed without a stack. */
 export class OperatorError extends Error {

@@ -231,12 +231,16 @@ export const SettingsFile = z.strictObject({
       maxMiB: z.number().int().min(0).default(20_480),
     })
     .prefault({}),
-  /** Base images from registries. */
+  /** MicroVM images, and base images from registries. */
   images: z
     .strictObject({
-      /** The largest, all layers together as they are fetched. */
+      /** Of an account in a region. */
+      maxImages: z.number().int().min(1).default(1000),
+      /** Of one image, those that failed too. */
+      maxVersions: z.number().int().min(1).default(1000),
+      /** The largest base image, all layers together as they are fetched. */
       maxMiB: z.number().int().min(1).default(8192),
-      /** Of what is kept of all of them; the least recently used go first, and none that was used within the last hour. */
+      /** Of what is kept of all base images; the least recently used go first, and none that was used within the last hour. */
       maxCacheMiB: z.number().int().min(0).default(32_768),
       fetchTimeoutSeconds: z.number().int().min(1).max(86_400).default(1800),
       /** What is said of a registry, by its host (and port). Addresses that guests may not reach are fetched from only when they are here. */

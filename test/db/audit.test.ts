@@ -111,7 +111,15 @@ beforeAll(async () => {
   const secrets = createSecrets(randomBytes(32))
   const limits = { bytesPerLog: 2 ** 20, bytesPerGroup: 2 ** 20, bytesPerHost: 2 ** 30, days: 7 }
   const logs = opened.use(createLogs({ db, hostId, limits, log }))
-  images = createImages({ db, hostId, architecture: "x86_64", maxUnfinished: 10, registry: versions, secrets, logs })
+  images = createImages({
+    db,
+    hostId,
+    architecture: "x86_64",
+    quota: { maxUnfinished: 10, maxImages: 10, maxVersions: 10 },
+    registry: versions,
+    secrets,
+    logs,
+  })
   const places = { cacheDirectory, dataDirectory: cacheDirectory }
   microvms = createMicrovms({ db, hostId, places, registry: actors, ledger: createLedger(100_000), logs })
   await images.create(imageRequest("app"), caller())

@@ -1,3 +1,4 @@
+import { randomUUID } from "node:crypto"
 import { eq } from "drizzle-orm"
 import { afterAll, beforeAll, describe, expect, test } from "vitest"
 import { pino } from "pino"
@@ -7,7 +8,7 @@ import { createImages } from "../../machines/images.ts"
 import { createRegistry } from "../../machines/registry.ts"
 import type { Images, RecipeRequest } from "../../machines/resources.ts"
 import { registerHost } from "../../src/db/identity.ts"
-import { audit, logGroups, logs as logTable } from "../../src/db/schema.ts"
+import { audit, images as imageRows, logGroups, logs as logTable } from "../../src/db/schema.ts"
 import type { LoggingTarget } from "../../src/db/values.ts"
 import { createLogs } from "../../src/logs/logs.ts"
 import { openTestDatabase, type TestDatabase } from "../db/database.ts"
@@ -62,7 +63,15 @@ beforeAll(async () => {
     log,
   )
   const secrets = { seal: (text: string) => Buffer.from(text), open: (sealed: Buffer) => sealed.toString() }
-  images = createImages({ db, hostId, architecture: "x86_64", maxUnfinished: 2, registry, secrets, logs })
+  images = createImages({
+    db,
+    hostId,
+    architecture: "x86_64",
+    quota: { maxUnfinished: 2, maxImages: 20, maxVersions: 3 },
+    registry,
+    secrets,
+    logs,
+  })
   close = async () => {
     await registry.close()
     await logs[Symbol.asyncDispose]()
@@ -74,9 +83,9 @@ afterAll(async () => {
 })
 
 const begin = () => (building = Promise.withResolvers<void>())
-const untilState = async (name: string, wanted: string) => {
+const untilState = async (name: string, wanted: string, by = caller) => {
   for (;;) {
-    const image = await images.get(name, caller)
+    const image = await images.get(name, by)
     if (image.state === wanted) return image
     await new Promise((resolve) => setTimeout(resolve, 5))
   }
@@ -246,4 +255,46 @@ test("More builds than may run and wait are refused until one has ended, and lea
   building.resolve()
   for (const name of made) await untilState(`many-${name}`, "CREATED")
   for (const name of ["one", "two", "three", "four"]) if (!made.includes(name)) await create(`many-${name}`)
+  for (const name of ["one", "two", "three", "four"]) await untilState(`many-${name}`, "CREATED")
+})
+
+describe("One too many", () => {
+  const refusal = (message: string) => ({
+    code: "ServiceQuotaExceededException",
+    status: 402,
+    message: expect.stringContaining(message) as string,
+  })
+
+  test("of an image's versions is refused, and leaves it as it was", async () => {
+    await built("versions")
+    for (const version of ["2.0", "3.0"]) {
+      begin().resolve()
+      await images.update("versions", recipe, caller)
+      await untilState("versions", "UPDATED")
+      expect((await images.get("versions", caller)).latestActiveVersion).toBe(version)
+    }
+    await expect(images.update("versions", recipe, caller)).rejects.toMatchObject(
+      refusal("The image 'versions' has 3 versions, which is the limit"),
+    )
+    expect(await images.get("versions", caller)).toMatchObject({ state: "UPDATED", latestActiveVersion: "3.0" })
+  })
+
+  test("of an account's images in a region is refused, not of another's, and not a version of one that is there", async () => {
+    const scoped = { ...caller, region: "eu-central-1" }
+    const create = async (name: string, by = scoped) => {
+      begin().resolve()
+      await images.create({ ...recipe, name, tags: {} }, by)
+      await untilState(name, "CREATED", by)
+    }
+    const { account, region } = scoped
+    const others = Array.from({ length: 19 }, (_, n) => ({ id: randomUUID(), account, region, name: `other-${n}` }))
+    await database.db.insert(imageRows).values(others.map((image) => ({ ...image, state: "CREATED" as const })))
+    await create("image-1")
+    await expect(create("image-2")).rejects.toMatchObject(refusal("20 MicroVM images in this region"))
+    await expect(images.get("image-2", scoped)).rejects.toThrow("not found")
+    await create("image-2", { ...scoped, region: "eu-west-1" })
+    begin().resolve()
+    await images.update("image-1", recipe, scoped)
+    await untilState("image-1", "UPDATED", scoped)
+  })
 })

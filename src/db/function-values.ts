@@ -43,7 +43,7 @@ export interface EventDestinations {
   onFailure: string | null
 }
 
-/** How often an event has come through functions, by their ids. */
+/** How often functions were invoked in a chain, by the first eight digits of their ids. */
 export type Lineage = Readonly<Record<string, number>>
 
 /** What a dead letter says of the event that is its body. */

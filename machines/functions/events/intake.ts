@@ -14,8 +14,8 @@ export interface AsyncRequest {
   /** JSON. */
   readonly clientContext?: string | undefined
   readonly traceId?: string | undefined
-  /** Of what a destination hands on. */
-  readonly lineage?: Lineage
+  /** The chain that it goes on from. */
+  readonly lineage?: Lineage | undefined
 }
 
 export interface AsyncIntake {

@@ -3,9 +3,9 @@ import { ServiceError } from "../../../src/errors.ts"
 import type { Log } from "../../../src/log.ts"
 import type { Database } from "../../vm-row.ts"
 import type { Invoked, Invoker } from "../invoking/invoker.ts"
+import { afterRound, afterStop, LOOP_STOPPED, loopOf } from "../lineage.ts"
 import { functionArn, type FunctionReference } from "../names.ts"
 import { findVersion } from "../rows.ts"
-import { afterRound, afterStop, loopOf } from "./lineage.ts"
 import type { EventMetrics } from "./metrics.ts"
 import { readAnswer } from "./outcome/answer.ts"
 import { messageOfFailure, toRecord, type Condition, type LastAnswer } from "./outcome/record.ts"
@@ -24,12 +24,8 @@ export interface InvocationGround {
 
 /** Told in a dead letter of an event that was refused until it was too old. */
 const TOO_OLD = { errorCode: 429, errorMessage: "Rate Exceeded." }
-/** Of one that has come through its function too often; AWS's words of RecursiveInvocationException. */
-const IN_A_LOOP = {
-  errorCode: 400,
-  errorMessage:
-    "Lambda has detected your function being invoked in a recursive loop with other Amazon Web Services resources and stopped your function's invocation.",
-}
+/** Of one that has come through its function too often. */
+const IN_A_LOOP = { errorCode: 400, errorMessage: LOOP_STOPPED }
 
 const endings = {
   RetriesExhausted: "retries-exhausted",
@@ -141,6 +137,7 @@ export const createInvocations = ({ db, invoker, room, metrics, log, retryMs }: 
           mode: "buffered",
           clientContext: event.clientContext ?? undefined,
           traceId: event.traceId ?? undefined,
+          lineage: event.lineage,
         },
         signal,
       )

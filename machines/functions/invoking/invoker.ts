@@ -1,5 +1,6 @@
 /** Invoking a function, as the API, function URLs and the queue of asynchronous events see it. */
 import type { Readable } from "node:stream"
+import type { Lineage } from "../../../src/db/function-values.ts"
 import type { FunctionFailure, Settlement } from "../../environments/environments.ts"
 import type { Scope } from "../../resources.ts"
 import type { FunctionReference } from "../names.ts"
@@ -14,6 +15,8 @@ export interface InvokeRequest {
   /** JSON. */
   readonly clientContext?: string | undefined
   readonly traceId?: string | undefined
+  /** The chain of invocations that it goes on from. */
+  readonly lineage?: Lineage | undefined
 }
 
 export interface Invoked {
@@ -32,7 +35,7 @@ export interface Invoked {
 export interface Invoker {
   /**
    * Gives the event to an environment, an idle one or a new one; resolves when the answer begins, or has failed. Throws AWS's refusals:
-   * 404, 409 while it is pending, 429 with a reason. A caller that is gone (`signal`) gives up its place while it waits; what has begun goes on.
+   * 404, 409 while it is pending, 429 with a reason, 400 for one that is in a loop. A caller that is gone (`signal`) gives up its place while it waits; what has begun goes on.
    */
   invoke(request: InvokeRequest, signal: AbortSignal): Promise<Invoked>
   /** What a dry run tells: throws what {@link Invoker.invoke} would refuse before it begins. */

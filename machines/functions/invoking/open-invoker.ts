@@ -7,13 +7,14 @@ import type { SecretBox } from "../../images.ts"
 import type { Database } from "../../vm-row.ts"
 import type { FunctionChanges } from "../changes.ts"
 import type { Definition } from "../definition.ts"
+import { afterRound, loopOf, withLineage } from "../lineage.ts"
 import { functionArn } from "../names.ts"
 import type { UsageCounts } from "../usage/usage-counts.ts"
 import { createDefinitionCache, type DefinitionCache } from "./definition-cache.ts"
 import type { Invoked, Invoker, InvokeRequest } from "./invoker.ts"
 import { openPool, type Lease, type Pool } from "./pool/pool.ts"
 import type { WaitingLimits } from "./pool/waiting.ts"
-import { throttled, unavailable } from "./refusals.ts"
+import { loopStopped, throttled, unavailable } from "./refusals.ts"
 import { createResolution, type Resolved } from "./resolution.ts"
 import { retire } from "./retirement.ts"
 import { createConcurrency, type Concurrency } from "./throttles/concurrency.ts"
@@ -140,8 +141,9 @@ export const openInvoker = async (options: InvokerOptions): Promise<OpenInvoker>
 
   const invoke = async (request: InvokeRequest, signal: AbortSignal): Promise<Invoked> => {
     const resolved = await resolve(request.target, request.scope, Math.random())
-    const { definition, reserved } = resolved
+    const { definition, reserved, stopsLoops } = resolved
     const { functionId, version } = definition
+    if (stopsLoops && loopOf(request.lineage ?? {}, functionId) !== "none") throw loopStopped()
     const accountShares = await shares.of(definition.scope)
     try {
       const asked = { scope: definition.scope, functionId, reserved, shares: accountShares }
@@ -202,14 +204,14 @@ interface Given {
 }
 
 const toEvent = (
-  { requestId, target, scope, payload, mode, clientContext, traceId }: InvokeRequest,
-  { settings }: Definition,
+  { requestId, target, scope, payload, mode, clientContext, traceId, lineage = {} }: InvokeRequest,
+  { settings, functionId }: Definition,
 ): EnvironmentEvent => ({
   spec: {
     requestId,
     functionArn: functionArn(scope, target.name, target.qualifier),
     mode,
-    traceId: traceId ?? newTraceId(),
+    traceId: withLineage(traceId ?? newTraceId(), afterRound(lineage, functionId)),
     ...(clientContext === undefined ? {} : { clientContext }),
   },
   payload,

@@ -1,5 +1,6 @@
 /** Why an event is not given to its function, in AWS's words. */
 import { ServiceError } from "../../../src/errors.ts"
+import { LOOP_STOPPED } from "../lineage.ts"
 import { conflict } from "../refusals.ts"
 
 export type ThrottleReason =
@@ -24,6 +25,9 @@ export const throttled = (reason: ThrottleReason, retryAfterSeconds = RETRY_AFTE
 /** 500: it is this host that cannot; the SDK tries again. */
 export const unavailable = (message: string) =>
   new ServiceError("ServiceException", 500, message, {}, { "retry-after": String(RETRY_AFTER_SECONDS) })
+
+/** 400: it goes round and round. */
+export const loopStopped = () => new ServiceError("RecursiveInvocationException", 400, LOOP_STOPPED)
 
 /** 409: a published version's snapshot is being made. */
 export const snapshotNotReady = () =>

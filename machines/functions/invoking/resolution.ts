@@ -13,6 +13,7 @@ export interface Resolved {
   readonly definition: Definition
   /** The function's share of the account's concurrency, `null` when it has none of its own. */
   readonly reserved: number | null
+  readonly stopsLoops: boolean
 }
 
 /** The query, its text made once: it is asked for each event. */
@@ -22,6 +23,7 @@ const prepare = (db: Database) => {
   return db
     .select({
       reserved: functions.reservedConcurrency,
+      loops: functions.recursiveLoop,
       versionId: functionVersions.id,
       revisionId: functionVersions.revisionId,
       state: functionVersions.state,
@@ -64,6 +66,6 @@ export const createResolution = (db: Database, definitions: DefinitionCache) => 
     if (found.state !== "Active") throw notInvocable(found.state)
     const definition = await definitions.of(found.versionId, found.revisionId)
     if (definition === undefined) throw absent()
-    return { definition, reserved: found.reserved }
+    return { definition, reserved: found.reserved, stopsLoops: found.loops === "Terminate" }
   }
 }

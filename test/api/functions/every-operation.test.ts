@@ -27,9 +27,9 @@ const foreign: Record<string, string> = {
   EFS: "no file systems",
   KMS: "keys are stored and not used",
   "InvalidRuntime|InvalidZipFile": "a version whose code cannot be served is Failed, which is a conflict",
+  RecursiveInvocation: "for what a header says, which is no member of an input: see invoking.test.ts",
   "RequestTooLarge|SerializedRequestEntityTooLarge": "the service itself answers RequestEntityTooLargeException",
   "ResourceNotReady|ServiceQuotaExceeded|UnsupportedMediaType": "nothing here is in such a state",
-  RecursiveInvocation: "loops are AWS services' own, none of which is here",
   "SnapStartException|SnapStartRegeneration|SnapStartTimeout": "where a snapshot does not do, an Init does",
   "ServiceException|TooManyRequests|InvalidParameterValue|LambdaServiceException": "of every operation",
 }

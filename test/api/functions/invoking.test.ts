@@ -2,7 +2,7 @@ import { once } from "node:events"
 import { request } from "node:http"
 import { Readable } from "node:stream"
 import type { InvokeWithResponseStreamResponseEvent } from "@aws-sdk/client-lambda"
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest"
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from "vitest"
 import type { MemoryHandler } from "../../machines/functions/memory-environments.ts"
 import { refusalOf } from "../api-under-test.ts"
 import { sign, signedSend, type SignedRequest } from "../signed-fetch.ts"
@@ -101,6 +101,82 @@ describe("Invoking", () => {
     const old = await lambda.invokeAsync({ FunctionName: "hello", InvokeArgs: '{"old":1}' })
     expect(old.Status).toBe(202)
     expect(functions.accepted[1]?.payload.toString()).toBe('{"old":1}')
+  })
+
+  describe("by functions of each other, with the SDK in them,", () => {
+    const rounds = () => functions.environments.made.reduce((sum, { events }) => sum + events, 0)
+    afterEach(() => vi.unstubAllEnvs())
+
+    /** Each event of `hello` makes another, as the SDK in its runtime would. */
+    const goRound = (type: "RequestResponse" | "Event" = "RequestResponse") => {
+      vi.stubEnv("AWS_LAMBDA_FUNCTION_NAME", "hello")
+      functions.memory.handler = async ({ spec }) => {
+        vi.stubEnv("_X_AMZN_TRACE_ID", spec.traceId)
+        try {
+          await lambda.invoke({ FunctionName: "hello", InvocationType: type })
+          return { body: '"over"' }
+        } catch (error) {
+          return { body: JSON.stringify((error as Error).name + (error as Error).message) }
+        }
+      }
+    }
+
+    it("is stopped after sixteen rounds, unless the function allows it", async () => {
+      goRound()
+      const before = rounds()
+      const seen: string[] = []
+      const inner = functions.memory.handler!
+      functions.memory.handler = async (event, environment) => {
+        const answer = await inner(event, environment)
+        if (typeof answer.body === "string") seen.push(answer.body)
+        return answer
+      }
+      await lambda.invoke({ FunctionName: "hello" })
+      expect(rounds() - before).toBe(16)
+      expect(seen[0]).toMatch(/^"RecursiveInvocationExceptionLambda has detected your function being invoked in a rec/)
+      expect(seen.slice(1)).toEqual(Array.from({ length: 15 }, () => '"over"'))
+    })
+
+    it("goes on where the function allows it", async () => {
+      const name = { FunctionName: "hello" }
+      await lambda.putFunctionRecursionConfig({ ...name, RecursiveLoop: "Allow" })
+      goRound()
+      const [before, inner] = [rounds(), functions.memory.handler!]
+      functions.memory.handler = (event, environment) =>
+        rounds() - before >= 20 ? { body: '"enough"' } : inner(event, environment)
+      await lambda.invoke(name)
+      expect(rounds() - before).toBe(20)
+      await lambda.putFunctionRecursionConfig({ ...name, RecursiveLoop: "Terminate" })
+    })
+
+    it("counts on from an event to an asynchronous one", async () => {
+      goRound("Event")
+      await lambda.invoke({ FunctionName: "hello" })
+      const { lineage = {} } = functions.accepted[0] ?? {}
+      expect(Object.values(lineage)).toEqual([1])
+    })
+
+    it.each([
+      ["no chain", "Root=1-1-1;Sampled=0", /^Root=1-1-1;Sampled=0;Lineage=[0-9a-f]{8}:1$/],
+      ["another's", "Root=1-1-1;Lineage=0a1b2c3d:5", /^Root=1-1-1;Lineage=0a1b2c3d:5\|[0-9a-f]{8}:1$/],
+      ["AWS's own form", "Lineage=1:0a1b2c3d:5;Root=1-1-1", /^Root=1-1-1;Lineage=[0-9a-f]{8}:1$/],
+      ["nonsense", "Lineage=__proto__:1|x|:|0a1b2c3d:-1|0a1b2c3d:999;Lineage=b", /^Lineage=[0-9a-f]{8}:1$/],
+      ["nothing", "Root=1;Lineage=", /^Root=1;Lineage=[0-9a-f]{8}:1$/],
+      ["too much", `Root=1;Lineage=${"0a1b2c3d:1|".repeat(200)}`, /^Root=1-[0-9a-f-]{33};.*;Lineage=[0-9a-f]{8}:1$/],
+      [
+        "many",
+        `Root=1;Lineage=${Array.from({ length: 40 }, (_, n) => `${10_000_000 + n}:1`).join("|")}`,
+        /^Root=1;Lineage=(\d{8}:1\|?){32}$/,
+      ],
+    ])("hands on a chain that a stranger sends, and takes no harm: %s", async (_, sent, given) => {
+      const seen: unknown[] = []
+      functions.memory.handler = ({ spec }) => {
+        seen.push(spec.traceId)
+        return { body: "1" }
+      }
+      expect((await send({ headers: { "x-amzn-trace-id": sent } })).status).toBe(200)
+      expect(seen).toEqual([expect.stringMatching(given)])
+    })
   })
 
   it("only looks when asked to", async () => {

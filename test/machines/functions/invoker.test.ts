@@ -120,8 +120,12 @@ describe("The invoker", () => {
     await invoking.invoke(name, "$LATEST", { traceId: "Root=1-1-1" })
     const arn = `arn:aws:lambda:${region}:${account}:function:${name}`
     expect(seen).toEqual([
-      [arn, 7000, expect.stringMatching(/^Root=1-[0-9a-f]{8}-[0-9a-f]{24};Parent=[0-9a-f]{16};Sampled=0$/)],
-      [`${arn}:$LATEST`, 7000, "Root=1-1-1"],
+      [
+        arn,
+        7000,
+        expect.stringMatching(/^Root=1-[0-9a-f]{8}-[0-9a-f]{24};Parent=[0-9a-f]{16};Sampled=0;Lineage=[0-9a-f]{8}:1$/),
+      ],
+      [`${arn}:$LATEST`, 7000, expect.stringMatching(/^Root=1-1-1;Lineage=[0-9a-f]{8}:1$/)],
     ])
   })
 

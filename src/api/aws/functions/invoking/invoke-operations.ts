@@ -1,5 +1,6 @@
 import type { AsyncIntake } from "../../../../../machines/functions/events/intake.ts"
 import type { Invoker, InvokeRequest } from "../../../../../machines/functions/invoking/invoker.ts"
+import { lineageOf } from "../../../../../machines/functions/lineage.ts"
 import { invalid } from "../../../../../machines/functions/refusals.ts"
 import { ServiceError } from "../../../../errors.ts"
 import { operation, type Call, type Operation } from "../../operation.ts"
@@ -22,15 +23,19 @@ const toRequest = (
   input: Pick<ValueOf<typeof invokeStreamInput>, "FunctionName" | "Qualifier" | "ClientContext" | "Payload">,
   mode: InvokeRequest["mode"],
   { caller, headers }: Call,
-): InvokeRequest => ({
-  requestId: caller.requestId,
-  target: parseFunction(input.FunctionName, input.Qualifier, caller),
-  scope: { account: caller.account, region: caller.region },
-  payload: parsePayload(input.Payload),
-  mode,
-  clientContext: parseClientContext(input.ClientContext),
-  traceId: parseTraceId(headers),
-})
+): InvokeRequest => {
+  const traceId = parseTraceId(headers)
+  return {
+    requestId: caller.requestId,
+    target: parseFunction(input.FunctionName, input.Qualifier, caller),
+    scope: { account: caller.account, region: caller.region },
+    payload: parsePayload(input.Payload),
+    mode,
+    clientContext: parseClientContext(input.ClientContext),
+    traceId,
+    lineage: traceId === undefined ? undefined : lineageOf(traceId),
+  }
+}
 
 /** What was given up because its caller has gone is the caller's doing, not an error inside. */
 const unlessGone = async ({ gone }: Call, answer: () => Promise<Response>): Promise<Response> => {

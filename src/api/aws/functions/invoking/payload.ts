@@ -4,7 +4,7 @@ import { ServiceError } from "../../../../errors.ts"
 /** Of a payload that is answered to. */
 export const MAX_PAYLOAD_BYTES = 6_291_456
 const MAX_CONTEXT_CHARACTERS = 3583
-const MAX_TRACE_CHARACTERS = 256
+const MAX_TRACE_CHARACTERS = 1024
 
 const invalidContent = (message: string) => new ServiceError("InvalidRequestContentException", 400, message)
 

@@ -9,7 +9,7 @@ export type InitializationType = "on-demand" | "provisioned-concurrency" | "snap
 export interface Environments {
   /**
    * Makes an environment and begins its Init; resolves when it can be given its first event: also when its Init failed, which is then
-   * repeated within that event. Rejects with {@link HostFull} when this host has no room now, and with what happened when the VM failed.
+   * repeated within that event. Rejects with {@link HostFull} when this host has no room now, with `HostTooSmall` when it never will, and with what happened when the VM failed.
    */
   start(definition: Definition, initialization: InitializationType, signal: AbortSignal): Promise<Environment>
   /** Those that were taken over from an earlier daemon and wait for an event. */

@@ -22,6 +22,15 @@ export const vmMemoryOf = (functionMiB: number): number => {
   return found[1]
 }
 
+/** However long one waits, this host will never hold a VM of such a function. */
+export class HostTooSmall extends Error {
+  override readonly name = "HostTooSmall"
+
+  constructor(functionMiB: number) {
+    super(`This host has too little memory for an execution environment of ${functionMiB} MB.`)
+  }
+}
+
 /** The memory of the largest function that such a VM is for. */
 export const functionMemoryOf = (vmMiB: number): number => {
   const found = CLASSES.find(([, its]) => its === vmMiB)

@@ -2,10 +2,12 @@
 import type { Artifacts } from "../../images/artifacts.ts"
 import type { Runtimes } from "../../images/runtimes/runtime-disks.ts"
 import type { BootSnapshots } from "../building/boot-snapshots.ts"
+import type { VmHost } from "../vm.ts"
 import { takeRuntimeBase } from "./base-making.ts"
 import { createRuntimeBases, type RuntimeBases, type RuntimeBasesOptions } from "./runtime-bases.ts"
 
-export interface BasesOptions extends Pick<RuntimeBasesOptions, "host" | "places" | "maxBytes"> {
+export interface BasesOptions extends Pick<RuntimeBasesOptions, "places" | "maxBytes"> {
+  readonly host: VmHost & RuntimeBasesOptions["host"]
   readonly artifacts: Artifacts
   readonly snapshots: BootSnapshots
   readonly createOverlay: (path: string) => Promise<void>

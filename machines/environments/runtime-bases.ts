@@ -11,6 +11,7 @@ import { join } from "node:path"
 import { and, eq } from "drizzle-orm"
 import { isRuntimeName, type RuntimeName } from "../../images/runtimes/runtimes.ts"
 import { unlessAborted } from "../../src/abort.ts"
+import { VMM_OVERHEAD_MIB } from "../../src/capacity/ledger.ts"
 import { runtimeBases } from "../../src/db/functions.ts"
 import { bases } from "../../src/db/schema.ts"
 import { createTurns } from "../building/turns.ts"
@@ -19,7 +20,7 @@ import type { VmHost } from "../vm.ts"
 import type { Database } from "../vm-row.ts"
 import { markUsed, releaseBases, trimBases } from "./base-room.ts"
 import { VCPUS, type BaseGround, type BaseToMake, type MadeBase } from "./base-making.ts"
-import { vmMemoryOf } from "./memory-classes.ts"
+import { HostTooSmall, vmMemoryOf } from "./memory-classes.ts"
 
 export interface RuntimeBase {
   /** Of a row in `bases`. */
@@ -33,13 +34,15 @@ export interface RuntimeBase {
 export interface RuntimeBases {
   /**
    * The base for functions of this runtime with this much memory, built when it isn't there: at once for everybody who asks. Rejects
-   * when the runtime is unknown or its base could not be built.
+   * when the runtime is unknown or its base could not be built, and with {@link HostTooSmall}.
    */
   of(runtime: string, memoryMiB: number, signal: AbortSignal): Promise<RuntimeBase>
 }
 
 export interface RuntimeBasesOptions {
-  readonly host: VmHost & { readonly db: Database & { transaction<T>(work: (tx: Database) => Promise<T>): Promise<T> } }
+  readonly host: Pick<VmHost, "hostId" | "dataDirectory" | "vmm" | "ledger" | "log"> & {
+    readonly db: Database & { transaction<T>(work: (tx: Database) => Promise<T>): Promise<T> }
+  }
   readonly places: Places
   readonly systemDisk: string
   /** What a runtime's VMs stand on. */
@@ -64,7 +67,7 @@ export const createRuntimeBases = ({
   maxBytes,
   signal: closing,
 }: RuntimeBasesOptions): RuntimeBases & AsyncDisposable => {
-  const { db, hostId, vmm, log } = host
+  const { db, hostId, vmm, ledger, log } = host
   const pathOf = (id: string) => join(places.dataDirectory, "bases", id)
   const turns = createTurns(1)
   /** What is looked for or made at this moment, for everybody who asks. */
@@ -143,6 +146,7 @@ export const createRuntimeBases = ({
     of(runtime, functionMiB, signal) {
       if (!isRuntimeName(runtime)) return Promise.reject(new Error(`There is no runtime ${runtime}`))
       const memoryMiB = vmMemoryOf(functionMiB)
+      if (memoryMiB + VMM_OVERHEAD_MIB > ledger.capacityMiB) return Promise.reject(new HostTooSmall(functionMiB))
       const key = `${runtime} ${memoryMiB}`
       const work = atWork.get(key) ?? findOrBuild(runtime, memoryMiB).finally(() => atWork.delete(key))
       atWork.set(key, work)

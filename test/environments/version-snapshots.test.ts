@@ -7,14 +7,12 @@ import { eq } from "drizzle-orm"
 import { pino } from "pino"
 import { Registry } from "prom-client"
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest"
-import type { RuntimeDisks } from "../../images/runtimes/runtime-disks.ts"
 import { HostFull } from "../../machines/environments/environments.ts"
 import { mayHaveSnapshot } from "../../machines/environments/snapshots/choice.ts"
 import { openSnapshots, type SnapshotsOptions } from "../../machines/environments/snapshots/open-snapshots.ts"
 import type { MadeSnapshot } from "../../machines/environments/snapshots/snapshot-making.ts"
 import { snapshotDirectory, type VersionSnapshot } from "../../machines/environments/snapshots/version-snapshots.ts"
 import { createFunctionChanges } from "../../machines/functions/changes.ts"
-import { createReadiness } from "../../machines/functions/code/readiness.ts"
 import type { Definition } from "../../machines/functions/definition.ts"
 import { createLedger } from "../../src/capacity/ledger.ts"
 import { versionSnapshots } from "../../src/db/environments.ts"
@@ -232,31 +230,6 @@ describe("A snapshot that was asked for", () => {
     snapshots.ledger.release("another")
     await prepared
     expect(snapshots.of(definition, base)).toBeDefined()
-  })
-
-  test("is not waited for where the whole host has too little, and its version says so", async () => {
-    await using snapshots = await open()
-    const small = inNode("f")
-    const definition = { ...small, settings: { ...small.settings, memoryMiB: 1024 } }
-    const { settings } = definition
-    const optimise = (_: string, signal: AbortSignal) => snapshots.prepare(definition, signal)
-    const disks = {
-      of: () => Promise.resolve({ code: "", layers: null, temporary: "" }),
-      tidy: () => {},
-    }
-    const none: RuntimeDisks = { rootDisk: "", rootDiskHash: "", runtimeDisk: "", runtimeDiskHash: "" }
-    const readiness = createReadiness(
-      { of: () => Promise.resolve(none) },
-      { of: () => Promise.resolve(base) },
-      disks,
-      optimise,
-    )
-    const owner = { code: "", layers: [], settings, optimised: definition.versionId }
-    await expect(readiness.prepare(owner, new AbortController().signal)).rejects.toMatchObject({
-      code: "InsufficientCapacity",
-      message: "This host has too little memory for an execution environment of 1024 MB.",
-    })
-    expect(snapshots.made).toEqual([])
   })
 })
 

@@ -9,7 +9,6 @@ import { randomUUID } from "node:crypto"
 import { rm } from "node:fs/promises"
 import type { Registry as Metrics } from "prom-client"
 import { unlessAborted } from "../../../src/abort.ts"
-import { VMM_OVERHEAD_MIB } from "../../../src/capacity/ledger.ts"
 import { untilReleased } from "../../../src/capacity/release.ts"
 import { messageOf } from "../../../src/errors.ts"
 import { SnapshotRefused } from "../../../src/vmm/manifest.ts"
@@ -19,12 +18,11 @@ import type { Definition } from "../../functions/definition.ts"
 import type { VmHost } from "../../vm.ts"
 import type { Database } from "../../vm-row.ts"
 import { HostFull } from "../environments.ts"
-import { vmMemoryOf } from "../memory-classes.ts"
 import { estimate, estimateOf, isAsked, isWorthwhile, mayHaveSnapshot, type SnapshotPolicy } from "./choice.ts"
 import { createSnapshotMetrics } from "./metrics.ts"
 import type { MadeSnapshot } from "./snapshot-making.ts"
 import { openSnapshotStore, type SnapshotStoreOptions } from "./snapshot-store.ts"
-import { HostTooSmall, snapshotDirectory, type VersionSnapshot, type VersionSnapshots } from "./version-snapshots.ts"
+import { snapshotDirectory, type VersionSnapshot, type VersionSnapshots } from "./version-snapshots.ts"
 
 export interface SnapshotsOptions {
   readonly db: Database
@@ -45,8 +43,8 @@ export interface SnapshotsOptions {
 
 export interface OpenSnapshots extends VersionSnapshots, AsyncDisposable {
   /**
-   * Resolves when a definition has one that was asked for; rejects when it could not be made, and with {@link HostTooSmall}. Memory that
-   * others have is waited for.
+   * Resolves when a definition has one that was asked for; rejects when it could not be made. Memory that others have is waited for: that
+   * this host holds a VM of it is the caller's to know.
    */
   prepare(definition: Definition, signal: AbortSignal): Promise<void>
   /** Resolves when none is being made, or looked at. */
@@ -151,9 +149,6 @@ export const openSnapshots = async (options: SnapshotsOptions): Promise<OpenSnap
   }
 
   const makeAsked = async (definition: Definition): Promise<void> => {
-    const { memoryMiB } = definition.settings
-    if (vmMemoryOf(memoryMiB) + VMM_OVERHEAD_MIB > ledger.capacityMiB)
-      throw new HostTooSmall(`This host has too little memory for an execution environment of ${memoryMiB} MB.`)
     for (;;) {
       const waited = new AbortController()
       const released = untilReleased(ledger, AbortSignal.any([waited.signal, closing.signal]))

@@ -47,9 +47,4 @@ export class InitFailed extends Error {
   }
 }
 
-/** However long one waits, this host will never hold a VM of the version. */
-export class HostTooSmall extends Error {
-  override readonly name = "HostTooSmall"
-}
-
 export const snapshotDirectory = (dataDirectory: string): string => join(dataDirectory, "functions/snapshots")

@@ -1,7 +1,8 @@
 import type { Runtimes } from "../../../images/runtimes/runtime-disks.ts"
 import { isRuntimeName } from "../../../images/runtimes/runtimes.ts"
+import { HostTooSmall } from "../../environments/memory-classes.ts"
 import type { RuntimeBases } from "../../environments/runtime-bases.ts"
-import { HostTooSmall, InitFailed } from "../../environments/snapshots/version-snapshots.ts"
+import { InitFailed } from "../../environments/snapshots/version-snapshots.ts"
 import type { OpenDiskStore } from "../disks/disk-store.ts"
 import type { DiskOwner } from "../disks/function-disks.ts"
 
@@ -36,8 +37,9 @@ export class NotReady extends Error {
   }
 }
 
-const toNotReady = (error: InitFailed | HostTooSmall): NotReady => {
+const toNotReady = (error: unknown): unknown => {
   if (error instanceof HostTooSmall) return new NotReady("InsufficientCapacity", error.message)
+  if (!(error instanceof InitFailed)) return error
   const { errorType, message } = error
   if (errorType === "Sandbox.Timedout") return new NotReady("FunctionError.InitTimeout", message)
   const isExtension = errorType?.startsWith("Extension.") === true
@@ -54,13 +56,19 @@ export const createReadiness = (
   async prepare(owner, signal) {
     const { runtime, memoryMiB } = owner.settings
     if (!isRuntimeName(runtime)) throw new NotReady("InvalidRuntime", `The runtime ${runtime} is not available.`)
-    // A base that can't be made now because memory is short is made when an environment needs it.
-    const base = runtimes.of(runtime, signal).then(() => bases.of(runtime, memoryMiB, signal).catch(() => {}))
-    await Promise.all([base, disks.of(owner, signal)])
-    if (owner.optimised === undefined) return
-    await optimise(owner.optimised, signal).catch((error: unknown) => {
-      throw error instanceof InitFailed || error instanceof HostTooSmall ? toNotReady(error) : error
-    })
+    const base = async () => {
+      await runtimes.of(runtime, signal)
+      await bases.of(runtime, memoryMiB, signal).catch((error: unknown) => {
+        // One that can't be made now because memory is short is made when an environment needs it.
+        if (error instanceof HostTooSmall) throw error
+      })
+    }
+    try {
+      await Promise.all([base(), disks.of(owner, signal)])
+      if (owner.optimised !== undefined) await optimise(owner.optimised, signal)
+    } catch (error) {
+      throw toNotReady(error)
+    }
   },
   tidy: disks.tidy,
 })

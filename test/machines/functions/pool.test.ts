@@ -1,6 +1,7 @@
 import { randomUUID } from "node:crypto"
 import { pino } from "pino"
 import { describe, expect, it, onTestFinished } from "vitest"
+import { HostTooSmall } from "../../../machines/environments/memory-classes.ts"
 import { openPool, type Lease, type PoolOptions } from "../../../machines/functions/invoking/pool/pool.ts"
 import type { Definition } from "../../../machines/functions/definition.ts"
 import { createMemoryEnvironments, type MemoryOptions } from "./memory-environments.ts"
@@ -187,6 +188,14 @@ describe("On a host that is full", () => {
     expect((await take(definitionOf("small"))).environment.functionId).toBe("small")
     gone.abort(new Error("gone"))
     await expect(large).rejects.toThrow("gone")
+  })
+
+  it("an event that this host will never have room for is refused at once", async () => {
+    const { take } = open({ init: ({ settings }) => Promise.reject(new HostTooSmall(settings.memoryMiB)) })
+    await expect(take(definitionOf("large", 4096))).rejects.toMatchObject({
+      code: "ServiceException",
+      message: "This host has too little memory for an execution environment of 4096 MB.",
+    })
   })
 
   it("room that others give back is used", async () => {

@@ -11,6 +11,7 @@
 import type { Log } from "../../../../src/log.ts"
 import type { Cause } from "../../../../src/db/values.ts"
 import { HostFull, type Environment, type Environments } from "../../../environments/environments.ts"
+import { HostTooSmall } from "../../../environments/memory-classes.ts"
 import type { Definition } from "../../definition.ts"
 import { unavailable } from "../refusals.ts"
 import { createCounts } from "./counts.ts"
@@ -176,7 +177,9 @@ export const openPool = ({ environments, startsAtOnce, admit, onRoom, log, ...op
     log.error({ err: error, function: definition.name, version: definition.version }, "An environment did not start")
     if (preparation !== undefined) return preparation.started.reject(error)
     const waiter = waiting.first(definition.functionId, definition.id)
-    if (waiter !== undefined && ++waiter.failures >= MAX_FAILURES)
+    if (waiter === undefined) return
+    if (error instanceof HostTooSmall) waiter.refuse(unavailable(error.message))
+    else if (++waiter.failures >= MAX_FAILURES)
       waiter.refuse(unavailable("The function's execution environment could not be started."))
   }
 

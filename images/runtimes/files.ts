@@ -4,7 +4,7 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { build } from "esbuild"
-import { runCommand } from "../../src/command.ts"
+import { compileC } from "../compile-c.ts"
 
 export type Language = "nodejs" | "python" | "java" | "provided"
 
@@ -41,23 +41,8 @@ const compiled = async (source: string, name: string): Promise<RuntimeFile> => {
   const directory = await mkdtemp(join(tmpdir(), "torpor-runtime-"))
   const library = join(directory, name)
   try {
-    await runCommand(
-      "gcc",
-      [
-        "-shared",
-        "-fPIC",
-        "-nostdlib",
-        "-Os",
-        "-Wall",
-        "-Wextra",
-        "-Werror",
-        "-s",
-        "-o",
-        library,
-        fileURLToPath(new URL(source, import.meta.url)),
-      ],
-      { signal: AbortSignal.timeout(COMPILE_TIMEOUT_MS) },
-    )
+    const flags = ["-shared", "-fPIC", "-nostdlib"]
+    await compileC(new URL(source, import.meta.url), library, flags, AbortSignal.timeout(COMPILE_TIMEOUT_MS))
     return { name, content: await readFile(library), mode: 0o644 }
   } finally {
     await rm(directory, { recursive: true })

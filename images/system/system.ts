@@ -2,9 +2,9 @@ import { chmod, cp, mkdir, readFile, rm, symlink, writeFile } from "node:fs/prom
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { build } from "esbuild"
-import { runCommand } from "../../src/command.ts"
 import { GUEST } from "../../src/net/slot.ts"
 import { readSources, type Recipe } from "../artifact.ts"
+import { compileC } from "../compile-c.ts"
 import { makeExt4 } from "../ext4.ts"
 import { nodeBinary } from "../node-binary.ts"
 import { installPackages, type Debian } from "../packages.ts"
@@ -85,27 +85,8 @@ export const systemRecipe = async (debian: Debian): Promise<Recipe> => {
       await writeFile(join(tree, "agent.mjs"), agent)
       await writeFile(join(tree, "init"), fillIn(await readFile(INIT, "utf8")))
       await chmod(join(tree, "init"), 0o755)
-      await runCommand(
-        "gcc",
-        ["-static", "-Os", "-Wall", "-Wextra", "-Werror", "-s", "-o", join(tree, "thaw"), fileURLToPath(THAW)],
-        { signal },
-      )
-      await runCommand(
-        "gcc",
-        [
-          "-shared",
-          "-fPIC",
-          "-Os",
-          "-Wall",
-          "-Wextra",
-          "-Werror",
-          "-s",
-          "-o",
-          join(tree, "mount.node"),
-          fileURLToPath(MOUNT),
-        ],
-        { signal },
-      )
+      await compileC(THAW, join(tree, "thaw"), ["-static"], signal)
+      await compileC(MOUNT, join(tree, "mount.node"), ["-shared", "-fPIC"], signal)
       await makeExt4(join(directory, "disk.raw"), { tree, sizeMiB: 512, label: "system" }, signal)
       await rm(tree, { recursive: true })
     },

@@ -2,7 +2,7 @@
 import type { IncomingHttpHeaders } from "node:http"
 import type { Log } from "../src/log.ts"
 import type { Tokens } from "../src/tokens/tokens.ts"
-import { beginActivity, type OpenActivity } from "./activity.ts"
+import { beginActivity } from "./activity.ts"
 import { admit, type Admitted } from "./admission/admission.ts"
 import type { Claim } from "./admission/claim.ts"
 import { enter, isForEntrance } from "./browser/enter.ts"
@@ -14,7 +14,7 @@ import { createServeUrl, type FunctionUrls } from "./function-url/serve.ts"
 import { prepareRequest } from "./headers.ts"
 import type { Limits } from "./limits/limits.ts"
 import type { EdgeMetrics } from "./metrics.ts"
-import { RouteError, type Router } from "./route.ts"
+import { RouteError, type Router, type VmTarget } from "./route.ts"
 
 export interface PassOptions {
   readonly router: Router
@@ -32,34 +32,21 @@ export interface PassOptions {
 }
 
 /** Carries one exchange from its claim to its end; a refusal is answered, nothing is thrown. */
-export type Serve = (
-  exchange: Exchange,
-  toClaim: () => Claim,
-  send: (at: GuestPlace, pool: Pool) => Promise<void>,
-) => Promise<void>
+export type Serve = (exchange: Exchange, toClaim: () => Claim, send: Send) => void
+
+/** Sends an exchange into a guest; resolves when it is over, rejects while nothing was answered. */
+type Send = (at: GuestPlace, pool: Pool) => Promise<void>
 
 export const createServe = (options: PassOptions): Serve => {
   const { router, tokens, pools, limits, metrics, log, functionUrls, idleTimeoutSeconds } = options
-  /** Counts the request as open and waits until its VM is awake; a client that gives up ends its wait. */
-  const hold = async (
-    exchange: Exchange,
-    { target, token }: Admitted,
-  ): Promise<{ address: string; open: OpenActivity }> => {
-    const leave = limits.enter(exchange, target.vmId, token)
-    const activity = beginActivity(target.activity)
-    const end = () => {
-      leave()
-      activity.end()
-    }
-    const open = { ...activity, end }
+  /** Waits until a VM is awake; a client that gives up ends its wait. */
+  const wake = async (exchange: Exchange, target: VmTarget): Promise<string> => {
+    const heldAt = performance.now()
     try {
-      if (target.address !== undefined) return { address: target.address, open }
-      const heldAt = performance.now()
       const address = await target.awake(goneSignal(exchange))
       metrics.held(performance.now() - heldAt)
-      return { address, open }
+      return address
     } catch (error) {
-      open.end()
       throw error instanceof RouteError ? new EdgeError(error.code, { cause: error }) : error
     }
   }
@@ -74,34 +61,62 @@ export const createServe = (options: PassOptions): Serve => {
 
   const serveUrl = functionUrls && createServeUrl({ ...options, ...functionUrls, answerInstead })
 
-  const pass = async (exchange: Exchange, toClaim: () => Claim, send: Parameters<Serve>[2]) => {
-    const { head, requestId, remoteAddress } = exchange
+  /** Sends a request that was let in to its VM, and counts it as open from here to its end. */
+  const carry = (exchange: Exchange, { target, port, token }: Admitted, send: Send): Promise<void> | undefined => {
+    const { head, requestId, remoteAddress = "" } = exchange
+    const { vmId } = target
+    const leave = limits.enter(exchange, vmId, token)
+    const activity = beginActivity(target.activity)
+    const end = () => {
+      leave()
+      activity.end()
+    }
+    const sendTo = (address: string): Promise<void> | undefined => {
+      if (exchange.isOver()) return undefined
+      const meter = metrics.begin(vmId, exchange.protocol)
+      exchange.onOver(() => meter.end(exchange.status()))
+      const place = {
+        address,
+        port,
+        head: { ...head, headers: prepareRequest(head.headers, { host: head.host, remoteAddress, requestId }) },
+        requestId,
+        meter,
+        wantsHttp2: asksForHttp2(head.headers),
+        paces: limits.pacesOf(vmId),
+        onEndless: activity.isEndless,
+      }
+      return send(place, pools.of(vmId))
+    }
+    try {
+      const sent = target.address === undefined ? wake(exchange, target).then(sendTo) : sendTo(target.address)
+      if (sent !== undefined)
+        return sent.then(end, (error: unknown) => {
+          end()
+          throw error
+        })
+    } catch (error) {
+      end()
+      throw error
+    }
+    end()
+    return undefined
+  }
+
+  const pass = (exchange: Exchange, toClaim: () => Claim, send: Send): Promise<void> | undefined => {
+    const { head, requestId } = exchange
     const claim = toClaim()
     const byUrl = serveUrl?.(exchange)
     if (byUrl !== undefined) return byUrl
-    if (isForEntrance(head)) {
-      const answer = await enter(head, requestId, router, tokens)
-      exchange.discardBody()
-      answerInstead(exchange, answer)
-      return
-    }
-    const admitted = await admit(head, claim, router, tokens)
-    // Nobody is woken, nothing is sent for one that left.
-    if (exchange.isOver()) return
-    const { address, open } = await hold(exchange, admitted)
-    try {
-      if (exchange.isOver()) return
-      const meter = metrics.begin(admitted.target.vmId, exchange.protocol)
-      exchange.onOver(() => meter.end(exchange.status()))
-      const wantsHttp2 = asksForHttp2(head.headers)
-      prepareRequest(head.headers, { host: head.host, remoteAddress: remoteAddress ?? "", requestId })
-      const { vmId } = admitted.target
-      const paces = limits.pacesOf(vmId)
-      const at = { address, port: admitted.port, requestId, meter, wantsHttp2, paces, onEndless: open.isEndless }
-      await send(at, pools.of(vmId))
-    } finally {
-      open.end()
-    }
+    if (isForEntrance(head))
+      return enter(head, requestId, router, tokens).then((answer) => {
+        exchange.discardBody()
+        answerInstead(exchange, answer)
+      })
+    const onAdmitted = (admitted: Admitted) =>
+      // Nobody is woken, nothing is sent for one that left.
+      exchange.isOver() ? undefined : carry(exchange, admitted, send)
+    const admitted = admit(head, claim, router, tokens)
+    return admitted instanceof Promise ? admitted.then(onAdmitted) : onAdmitted(admitted)
   }
 
   const codeOf = (error: unknown, requestId: string): EdgeErrorCode => {
@@ -110,16 +125,20 @@ export const createServe = (options: PassOptions): Serve => {
     return "INTERNAL"
   }
 
-  return async (exchange, toClaim, send) => {
+  const refuse = (exchange: Exchange, error: unknown) => {
+    if (exchange.isOver()) return
+    exchange.discardBody()
+    const { head, requestId } = exchange
+    const answer = toAnswer(codeOf(error, requestId), requestId, head.headers.accept)
+    metrics.refused(answer.name)
+    answerInstead(exchange, answer)
+  }
+
+  return (exchange, toClaim, send) => {
     try {
-      await pass(exchange, toClaim, send)
+      pass(exchange, toClaim, send)?.catch((error: unknown) => refuse(exchange, error))
     } catch (error) {
-      if (exchange.isOver()) return
-      exchange.discardBody()
-      const { head, requestId } = exchange
-      const answer = toAnswer(codeOf(error, requestId), requestId, head.headers.accept)
-      metrics.refused(answer.name)
-      answerInstead(exchange, answer)
+      refuse(exchange, error)
     }
   }
 }

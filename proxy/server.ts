@@ -56,6 +56,8 @@ export const openEdge = async ({ certificate, key, address, port, ...options }: 
     headersTimeout: headersTimeoutMs,
     connectionsCheckingInterval: Math.min(MAX_CHECK_MS, headersTimeoutMs / 2),
     keepAliveTimeout: idleMs,
+    // Most have no body: the stream of one that never comes would still be ended and closed, each in a turn of its own.
+    optimizeEmptyRequests: true,
     // Streams and uploads may take as long as they need; the headers may not.
     requestTimeout: 0,
     // Who vanishes without a word would otherwise keep a VM awake for good.

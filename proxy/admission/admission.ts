@@ -2,6 +2,7 @@
 import { allowsPort, type Grant, type Tokens } from "../../src/tokens/tokens.ts"
 import { isOwnPage } from "../browser/own-page.ts"
 import { EdgeError } from "../errors.ts"
+import { whenKnown } from "../when-known.ts"
 import type { Router, VmTarget } from "../route.ts"
 import type { Claim } from "./claim.ts"
 import { parseHost } from "./host.ts"
@@ -18,26 +19,33 @@ const DEFAULT_PORT = 8080
 const PORT = /^[1-9]\d{0,4}$/
 
 /**
- * Lets a request in, or throws an {@link EdgeError}. Its port is what the header says, else the subprotocol, else the host, else the
+ * Lets a request in, or throws or rejects with an {@link EdgeError}. Its port is what the header says, else the subprotocol, else the host, else the
  * cookie: what a client says for one request goes before what its address says for all of them.
  */
-export const admit = async (head: RequestHead, claim: Claim, router: Router, tokens: Tokens): Promise<Admitted> => {
+export const admit = (
+  head: RequestHead,
+  claim: Claim,
+  router: Router,
+  tokens: Tokens,
+): Admitted | Promise<Admitted> => {
   const isByCookie = claim.token === undefined && claim.cookie !== undefined
   const token = claim.token ?? claim.cookie
   if (token === undefined) throw new EdgeError("MISSING_AUTHENTICATION")
   if (isByCookie && !isOwnPage(head)) throw new EdgeError("FOREIGN_PAGE")
-  const grant = await tokens.verify(token, isByCookie ? "cookie" : "proxy")
-  if (grant === undefined) throw new EdgeError("MISSING_AUTHENTICATION")
-  if (grant === "expired") throw new EdgeError("AUTHENTICATION_FAILED")
-  const host = parseHost(head.host)
-  const target = await router.find(host.name)
-  if (target === undefined || target.vmId !== grant.vmId) throw new EdgeError("AUTHENTICATION_FAILED")
-  const port =
-    claim.port === undefined
-      ? (host.port ?? (isByCookie ? portOf(grant) : undefined) ?? DEFAULT_PORT)
-      : parsePort(claim.port)
-  if (!allowsPort(grant, port)) throw new EdgeError("PORT_DENIED")
-  return { target, port, token }
+  return whenKnown(tokens.verify(token, isByCookie ? "cookie" : "proxy"), (grant) => {
+    if (grant === undefined) throw new EdgeError("MISSING_AUTHENTICATION")
+    if (grant === "expired") throw new EdgeError("AUTHENTICATION_FAILED")
+    const host = parseHost(head.host)
+    return whenKnown(router.find(host.name), (target) => {
+      if (target === undefined || target.vmId !== grant.vmId) throw new EdgeError("AUTHENTICATION_FAILED")
+      const port =
+        claim.port === undefined
+          ? (host.port ?? (isByCookie ? portOf(grant) : undefined) ?? DEFAULT_PORT)
+          : parsePort(claim.port)
+      if (!allowsPort(grant, port)) throw new EdgeError("PORT_DENIED")
+      return { target, port, token }
+    })
+  })
 }
 
 /** A cookie is for one port. */

@@ -37,7 +37,7 @@ export const serveHttp1 = (server: Server, serve: Serve): Http1Entrance => {
       checkHttp1(request)
       return claimOf(exchange.head)
     }
-    void serve(exchange, toClaim, (at, pool) => {
+    serve(exchange, toClaim, (at, pool) => {
       exchange.askForBody()
       return sendRequest(exchange, at, pool)
     })
@@ -66,9 +66,7 @@ export const serveHttp1 = (server: Server, serve: Serve): Http1Entrance => {
       if (isRetired) sayFarewell()
       else upgraded.set(socket, sayFarewell)
     }
-    void serve(exchange, toClaim, (at, pool) =>
-      sendUpgrade({ exchange, socket, head, fallbackProtocol, onOpen }, at, pool),
-    )
+    serve(exchange, toClaim, (at, pool) => sendUpgrade({ exchange, socket, head, fallbackProtocol, onOpen }, at, pool))
   }
 
   server

@@ -74,7 +74,7 @@ export const openHttp2 = (serve: Serve, limits: Http2Limits): Http2Entrance => {
       checkHttp2(exchange.head, authority, host)
       return claimOf(exchange.head)
     }
-    void serve(exchange, toClaim, (at, pool) => {
+    serve(exchange, toClaim, (at, pool) => {
       exchange.askForBody()
       return sendRequest(exchange, at, pool)
     })

@@ -62,12 +62,12 @@ export const toHead = (described: Readonly<Record<string, unknown>>, rules: Answ
   if (!Array.isArray(cookies)) throw badGateway()
   for (const cookie of cookies as unknown[])
     headers["set-cookie"] = [...(headers["set-cookie"] ?? []), count("set-cookie", toValue(cookie))]
-  prepareAnswer(headers, requestId)
+  const prepared = prepareAnswer(headers, requestId)
   // How the body is framed is said anew.
-  delete headers["content-length"]
-  headers["content-type"] ??= "application/json"
-  headers["x-amzn-trace-id"] = traceId
-  return { status, headers }
+  delete prepared["content-length"]
+  prepared["content-type"] ??= "application/json"
+  prepared["x-amzn-trace-id"] = traceId
+  return { status, headers: prepared }
 }
 
 /** The answer for the client, with a whole body; it says how long that is where HTTP lets it. */

@@ -81,9 +81,8 @@ const toIam = ({ accessKeyId, account }: Signer) => ({
 
 const headersOf = (exchange: Exchange, isSigned: boolean, traceId: string, body: Buffer): Record<string, string> => {
   const { head, fields, requestId } = exchange
-  const prepared = { ...head.headers }
   const remoteAddress = addressOf(exchange)
-  prepareRequest(prepared, { host: head.host, remoteAddress, requestId })
+  const prepared = prepareRequest(head.headers, { host: head.host, remoteAddress, requestId })
   for (const name of ["cookie", "te", "x-amzn-requestid", "x-forwarded-host"]) delete prepared[name]
   // It would be good for the next five minutes, for whoever reads it.
   if (isSigned) delete prepared.authorization

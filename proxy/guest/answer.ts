@@ -27,16 +27,14 @@ export const toGuestAnswer = (
   const coding = headers["transfer-encoding"]
   if (coding !== undefined && coding.toLowerCase() !== "chunked")
     throw new Error(`The application answered in the transfer coding ${coding}`)
-  prepareAnswer(headers, requestId)
   const isBodiless = endsWithHead(status, method) || headers["content-length"] === "0"
-  return { status, statusMessage, headers, body, isOwned: true, isBodiless, trailers }
+  const prepared = prepareAnswer(headers, requestId)
+  return { status, statusMessage, headers: prepared, body, isOwned: true, isBodiless, trailers }
 }
 
 /** The same of an answer that Node's client has read. */
 export const toAnswerOfNode = (answer: IncomingMessage, method: string, requestId: string): GuestAnswer => {
-  const { statusCode: status = 0, statusMessage = "" } = answer
-  // A copy: Node's agent looks at them when the answer has ended, for how long the application keeps the connection.
-  const headers = { ...answer.headers }
+  const { statusCode: status = 0, statusMessage = "", headers } = answer
   return toGuestAnswer({ status, statusMessage, headers }, method, requestId, answer, () => answer.trailers)
 }
 

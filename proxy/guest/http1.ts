@@ -3,8 +3,9 @@
  * fed, answered and given up is done here. (Not http-proxy: it leaves the guest's connection open when a client leaves, and a `Trailer` ends it.)
  */
 import type { ClientRequest, IncomingMessage, ServerResponse } from "node:http"
-import type { Stream } from "node:stream"
+import type { Readable, Stream } from "node:stream"
 import { createProxyServer } from "http-proxy-3"
+import type { RequestHead } from "../admission/request-head.ts"
 import { carry } from "../carry.ts"
 import type { Exchange } from "../exchange.ts"
 import { prepareTrailers } from "../headers.ts"
@@ -24,12 +25,12 @@ const proxy = createProxyServer({ selfHandleResponse: true, toProxy: true, secur
 /** Makes one attempt; resolves when the exchange is over, rejects with an {@link AttemptError} while nothing was answered. */
 export const sendHttp1 = (
   exchange: Exchange,
-  { address, port, requestId, meter, onEndless }: Place,
+  { address, port, head, requestId, meter, onEndless }: Place,
   { agents, isTls }: Http1Options,
 ): Promise<void> =>
   new Promise<void>((resolve, reject) => {
     let outgoing: ClientRequest | undefined
-    const { body, head } = exchange
+    const { body } = exchange
     const isOfUnknownLength = head.headers["content-length"] === undefined
 
     const fail = (cause: unknown) => {
@@ -91,7 +92,7 @@ export const sendHttp1 = (
     }
 
     proxy.web(
-      toSource(exchange),
+      toSource(body, head),
       UNTOUCHED,
       {
         target: { protocol: isTls ? "https:" : "http:", host: address, port },
@@ -103,15 +104,8 @@ export const sendHttp1 = (
   })
 
 /** http-proxy-3 wants a request to be a stream with method, url, headers and socket, and no more. */
-const toSource = ({ body, head }: Exchange): IncomingMessage =>
-  ("url" in body
-    ? body
-    : Object.assign(body, {
-        method: head.method,
-        url: head.path,
-        headers: head.headers,
-        socket: {},
-      })) as IncomingMessage
+const toSource = (body: Readable, { method, path, headers }: RequestHead): IncomingMessage =>
+  Object.assign(body, "url" in body ? { headers } : { method, url: path, headers, socket: {} }) as IncomingMessage
 
 /** What it looks at of a response that it doesn't write. */
 const UNTOUCHED = { finished: false, headersSent: false, on: () => UNTOUCHED } as unknown as ServerResponse

@@ -10,12 +10,12 @@ const { NGHTTP2_CANCEL, NGHTTP2_FLAG_END_STREAM } = constants
 /** Makes one attempt; resolves when the exchange is over, rejects with an {@link AttemptError} while nothing was answered. */
 export const sendHttp2 = (
   exchange: Exchange,
-  { address, port, requestId, meter, onEndless }: Place,
+  { address, port, head, requestId, meter, onEndless }: Place,
   sessions: Sessions,
   isTls: boolean,
 ): Promise<void> =>
   new Promise<void>((resolve, reject) => {
-    const { head, body, hasBody } = exchange
+    const { body, hasBody } = exchange
     const { host: _, ...headers } = head.headers
     const stream = sessions.request(
       { address, port, isTls },
@@ -36,9 +36,9 @@ export const sendHttp2 = (
         if (!inform(exchange, ++informed, status, early)) stream.close(NGHTTP2_CANCEL)
       })
       .once("response", (answered, flags) => {
-        const { ":status": status = 0, ...answerHeaders } = answered
+        const { ":status": status = 0, ...ofAnswer } = answered
         if (exchange.isOver()) return
-        prepareAnswer(answerHeaders, requestId)
+        const answerHeaders = prepareAnswer(ofAnswer, requestId)
         stream.on("data", (chunk: Buffer) => meter.carried("out", chunk.length))
         try {
           exchange.answer({

@@ -1,3 +1,4 @@
+import type { RequestHead } from "../admission/request-head.ts"
 import type { Meter } from "../metrics.ts"
 import type { Paces } from "../limits/limits.ts"
 
@@ -27,6 +28,8 @@ export const limitConnecting = (isConnecting: () => boolean, fail: (cause: Error
 export interface Place {
   readonly address: string
   readonly port: number
+  /** The request as the application gets it. */
+  readonly head: RequestHead
   readonly requestId: string
   readonly meter: Meter
   /** What the VM's bodies and WebSockets keep to, where a bandwidth is configured. */

@@ -67,7 +67,7 @@ export const createPools = (): Pools => {
         fresh: createAgents({ keepAlive: false }),
         sessions: createSessions(),
         upgraded: new Set<Socket>(),
-        speech: new LRUCache<number, Promise<Speech>>({ max: KNOWN_PORTS }),
+        speech: new LRUCache<number, Speech | Promise<Speech>>({ max: KNOWN_PORTS }),
         isDropped: false,
       }
       pools.set(vmId, pool)

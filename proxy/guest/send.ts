@@ -17,36 +17,37 @@ export interface GuestPlace extends Place {
   readonly wantsHttp2: boolean
 }
 
-export const sendRequest: SendRequest = async (exchange_, at, pool) => {
+export const sendRequest: SendRequest = (exchange_, at, pool) => {
   const exchange = at.paces === undefined ? exchange_ : paceExchange(exchange_, at.paces)
-  try {
-    const known = pool.speech.get(at.port)
-    // Half a body may be gone before an application shows what it speaks: then it is asked first.
-    const speech = known ?? (exchange.hasBody || at.wantsHttp2 ? speechOf(pool.speech, at) : undefined)
-    if (speech === undefined) await tryHttp1(exchange, at, pool)
-    else {
-      const { isTls, isHttp2 } = await speech
-      // Its end is past: nobody would ever tell the attempt of it.
-      if (exchange.isOver()) return
-      await sendAs({ isTls, isHttp2: isHttp2 || (at.wantsHttp2 && !isTls) }, exchange, at, pool)
-    }
-  } catch (error) {
+  const known = pool.speech.get(at.port)
+  const send = ({ isTls, isHttp2 }: Speech) =>
+    sendAs({ isTls, isHttp2: isHttp2 || (at.wantsHttp2 && !isTls) }, exchange, at, pool)
+  // Half a body may be gone before an application shows what it speaks: then it is asked first.
+  const speech = known ?? (exchange.hasBody || at.wantsHttp2 ? speechOf(pool.speech, at) : undefined)
+  const sent =
+    speech === undefined
+      ? tryHttp1(exchange, at, pool)
+      : speech instanceof Promise
+        ? // Its end is past when it is over: nobody would ever tell the attempt of it.
+          speech.then((told) => (exchange.isOver() ? undefined : send(told)))
+        : send(speech)
+  return sent.catch((error: unknown) => {
     // It may have been restarted as something else.
     if (error instanceof AttemptError) pool.speech.delete(at.port)
     if (error instanceof EdgeError) throw error
     throw new EdgeError("APP_CONNECT_FAILED", { cause: error instanceof AttemptError ? error.cause : error })
-  }
+  })
 }
 
 /** HTTP/1.1 to an application that nobody has asked: what it says to a request without a body may show that it speaks otherwise. */
 const tryHttp1 = async (exchange: Exchange, at: Place, pool: Pool): Promise<void> => {
+  const refuseTls = async () => {
+    if ((await speechOf(pool.speech, at)).isTls) throw new Error("The application speaks TLS")
+  }
   const accept = (status: number) => {
     // Servers of TLS that know what HTTP looks like say so in it.
-    if (status === 400)
-      return speechOf(pool.speech, at).then((speech) => {
-        if (speech.isTls) throw new Error("The application speaks TLS")
-      })
-    pool.speech.set(at.port, Promise.resolve(HTTP1))
+    if (status === 400) return refuseTls()
+    pool.speech.set(at.port, HTTP1)
     return undefined
   }
   try {
@@ -60,7 +61,7 @@ const tryHttp1 = async (exchange: Exchange, at: Place, pool: Pool): Promise<void
   }
 }
 
-const withoutBody = async (
+const withoutBody = (
   exchange: Exchange,
   at: Place,
   pool: Pool,
@@ -68,14 +69,12 @@ const withoutBody = async (
   accept?: (status: number) => Promise<void> | undefined,
 ): Promise<void> => {
   const options = { connections: pool.connections, isTls, accept }
-  const isRepeatable = REPEATABLE.has(exchange.head.method)
-  try {
-    await sendBodiless(exchange, at, { ...options, maxRestMs: isRepeatable ? Infinity : REST_MS })
-  } catch (error) {
+  if (!REPEATABLE.has(at.head.method)) return sendBodiless(exchange, at, { ...options, maxRestMs: REST_MS })
+  return sendBodiless(exchange, at, { ...options, maxRestMs: Infinity }).catch((error: unknown) => {
     const isStale = error instanceof AttemptError && error.isStale
-    if (!isStale || !isRepeatable || pool.isDropped || exchange.isOver()) throw error
-    await sendBodiless(exchange, at, { ...options, maxRestMs: 0 })
-  }
+    if (!isStale || pool.isDropped || exchange.isOver()) throw error
+    return sendBodiless(exchange, at, { ...options, maxRestMs: 0 })
+  })
 }
 
 const sendAs = ({ isTls, isHttp2 }: Speech, exchange: Exchange, at: Place, pool: Pool): Promise<void> => {

@@ -13,7 +13,7 @@ export interface Speech {
 }
 
 /** What is known of the applications of one VM, by their ports. */
-export type KnownSpeech = LRUCache<number, Promise<Speech>>
+export type KnownSpeech = LRUCache<number, Speech | Promise<Speech>>
 
 export const HTTP1: Speech = { isTls: false, isHttp2: false }
 
@@ -21,10 +21,15 @@ export const HTTP1: Speech = { isTls: false, isHttp2: false }
 const SILENCE_MS = 1000
 
 /** What is known, or what the application says when it is asked. */
-export const speechOf = (known: KnownSpeech, { address, port }: Place): Promise<Speech> => {
-  const speech = known.get(port) ?? askSpeech(address, port)
-  known.set(port, speech)
-  return speech
+export const speechOf = (known: KnownSpeech, { address, port }: Place): Speech | Promise<Speech> => {
+  const speech = known.get(port)
+  if (speech !== undefined) return speech
+  const asked = askSpeech(address, port).then((told) => {
+    if (known.peek(port) === asked) known.set(port, told)
+    return told
+  })
+  known.set(port, asked)
+  return asked
 }
 
 /**

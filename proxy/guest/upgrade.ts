@@ -56,8 +56,8 @@ const attempt = (
       host: at.address,
       port: at.port,
       method: "GET",
-      path: exchange.head.path,
-      headers: { ...exchange.head.headers, connection: "Upgrade", upgrade: "websocket" },
+      path: at.head.path,
+      headers: { ...at.head.headers, connection: "Upgrade", upgrade: "websocket" },
       agent: isTls ? pool.fresh.tls : pool.fresh.plain,
     })
     limitConnect(outgoing, at.meter)
@@ -89,8 +89,8 @@ const attempt = (
       .end()
   })
 
-const toHead = ({ headers }: IncomingMessage, requestId: string, fallbackProtocol: string | undefined): string => {
-  prepareAnswer(headers, requestId)
+const toHead = (answered: IncomingMessage, requestId: string, fallbackProtocol: string | undefined): string => {
+  const headers = prepareAnswer(answered.headers, requestId)
   if (fallbackProtocol !== undefined) headers["sec-websocket-protocol"] ??= fallbackProtocol
   const lines = Object.entries({ ...headers, connection: "Upgrade", upgrade: "websocket" }).flatMap(([name, value]) =>
     [value].flat().map((one) => `${name}: ${one}`),

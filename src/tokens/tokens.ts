@@ -28,10 +28,12 @@ export interface Tokens {
     expirationSeconds: number
     purpose?: Purpose
   }): Promise<string>
-  /** What a token grants; `undefined` when it is forged, of another purpose, or no token at all. */
-  verify(token: string, purpose?: Purpose): Promise<Grant | "expired" | undefined>
+  /** What a token grants; `undefined` when it is forged, of another purpose, or no token at all. At once where it is known. */
+  verify(token: string, purpose?: Purpose): Verdict | Promise<Verdict>
   readonly links: Links
 }
+
+export type Verdict = Grant | "expired" | undefined
 
 const CACHED_TOKENS = 10_000
 
@@ -75,19 +77,21 @@ export const createTokens = (keys: TokenKeys, now: () => number = Date.now): Tok
         now,
       ),
 
-    async verify(token, purpose = "proxy") {
+    verify(token, purpose = "proxy") {
       const known = verified.get(token)
-      if (known !== undefined && known.grant.expiresAt * 1000 <= now()) {
-        verified.delete(token)
-        return "expired"
-      }
-      const found = known ?? (await look(token))
-      if (found === "expired") return found
-      return found?.purpose === purpose ? found.grant : undefined
+      if (known === undefined) return look(token).then((found) => toVerdict(found, purpose))
+      if (known.grant.expiresAt * 1000 > now()) return toVerdict(known, purpose)
+      verified.delete(token)
+      return "expired"
     },
 
     links: createLinks(keys, now),
   }
+}
+
+const toVerdict = (found: Verified | "expired" | undefined, purpose: Purpose): Verdict => {
+  if (found === "expired") return found
+  return found?.purpose === purpose ? found.grant : undefined
 }
 
 /** Whether a grant covers a port. */

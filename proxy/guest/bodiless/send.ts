@@ -23,11 +23,10 @@ export interface BodilessOptions {
 /** Makes one attempt; resolves when the exchange is over, rejects with an {@link AttemptError} while nothing was answered. */
 export const sendBodiless = (
   exchange: Exchange,
-  { address, port, requestId, meter, onEndless }: Place,
+  { address, port, head, requestId, meter, onEndless }: Place,
   { connections, isTls, maxRestMs, accept }: BodilessOptions,
 ): Promise<void> =>
   new Promise<void>((resolve, reject) => {
-    const { head } = exchange
     const text = toRequestText(head)
     const connection = connections.take({ address, port, isTls, onConnect: meter.connected }, maxRestMs)
     let body: Readable | undefined

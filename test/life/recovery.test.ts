@@ -49,12 +49,17 @@ const suspend = async (vm: TestVm) => {
   await daemon.client.send(new SuspendMicrovmCommand({ microvmIdentifier: vm.id }))
   await daemon.untilState(vm.id, "SUSPENDED")
 }
-/** Lets the daemon die at a point that `act` leads it to, and starts the next one. */
+/** Lets the daemon die at a point that `act` leads it to, and starts the next one, which may be to die in turn. */
 const dieAt = async (point: Failpoint, act: () => Promise<unknown>) => {
   await daemon.restart("SIGTERM", { TORPOR_FAIL_AT: point })
   // Its answer may be lost with it.
   await Promise.all([act().catch(() => {}), daemon.ended])
-  await daemon.restart("SIGKILL")
+}
+/** The next one dies at a point that it comes to by itself. */
+const dieAgainAt = async (point: Failpoint) => {
+  // It may be gone before it serves.
+  await daemon.restart("SIGKILL", { TORPOR_FAIL_AT: point }).catch(() => {})
+  await daemon.ended
 }
 const newest = async (): Promise<TestVm> => {
   const { items } = await daemon.client.send(new ListMicrovmsCommand({ maxResults: 1 }))
@@ -63,46 +68,42 @@ const newest = async (): Promise<TestVm> => {
   return vm
 }
 
+describe("A daemon that is killed, and the next one too, while it goes on with that", () => {
+  test("launches that MicroVM when it is back", async () => {
+    await dieAt("launch: row stored", () =>
+      daemon.client.send(new RunMicrovmCommand({ imageIdentifier: arnOf("inspector") })),
+    )
+    await dieAgainAt("launch: loaded")
+    await daemon.restart("SIGKILL")
+    const vm = await newest()
+    expect(await count(vm)).toBe(1)
+    expect(processesOf(daemon.hostId.slice(0, 8))).toHaveLength(1)
+  })
+
+  test("brings that MicroVM to sleep when it is back, and wakes it, with its memory", async () => {
+    const vm = await started()
+    expect(await count(vm)).toBe(1)
+    const id = { microvmIdentifier: vm.id }
+    await dieAt("sleep: delta begun", () => daemon.client.send(new SuspendMicrovmCommand(id)))
+    await dieAgainAt("sleep: delta stored")
+    await daemon.restart("SIGKILL", { TORPOR_FAIL_AT: "wake: loaded" })
+    await daemon.untilState(vm.id, "SUSPENDED")
+    expect(processesOf(daemon.hostId.slice(0, 8))).toEqual([])
+    await Promise.all([daemon.client.send(new ResumeMicrovmCommand(id)).catch(() => {}), daemon.ended])
+    await dieAgainAt("wake: consumed")
+    await daemon.restart("SIGKILL")
+    await daemon.untilState(vm.id, "RUNNING")
+    expect(await count(vm)).toBe(2)
+    await suspend(vm)
+    expect(await count(vm)).toBe(3)
+  })
+})
+
 describe("A daemon that is killed", () => {
-  test.for(["launch: row stored", "launch: loaded"] as const)(
-    "at '%s' launches that MicroVM when it is back",
-    async (point) => {
-      await dieAt(point, () => daemon.client.send(new RunMicrovmCommand({ imageIdentifier: arnOf("inspector") })))
-      const vm = await newest()
-      expect(await count(vm)).toBe(1)
-      expect(processesOf(daemon.hostId.slice(0, 8))).toHaveLength(1)
-    },
-  )
-
-  test.for(["sleep: delta begun", "sleep: delta stored"] as const)(
-    "at '%s' brings that MicroVM to sleep when it is back, with its memory",
-    async (point) => {
-      const vm = await started()
-      expect(await count(vm)).toBe(1)
-      await dieAt(point, () => daemon.client.send(new SuspendMicrovmCommand({ microvmIdentifier: vm.id })))
-      await daemon.untilState(vm.id, "SUSPENDED")
-      expect(processesOf(daemon.hostId.slice(0, 8))).toEqual([])
-      expect(await count(vm)).toBe(2)
-    },
-  )
-
-  test.for(["wake: loaded", "wake: consumed"] as const)(
-    "at '%s' wakes that MicroVM when it is back, with its memory",
-    async (point) => {
-      const vm = await started()
-      expect(await count(vm)).toBe(1)
-      await suspend(vm)
-      await dieAt(point, () => daemon.client.send(new ResumeMicrovmCommand({ microvmIdentifier: vm.id })))
-      await daemon.untilState(vm.id, "RUNNING")
-      expect(await count(vm)).toBe(2)
-      await suspend(vm)
-      expect(await count(vm)).toBe(3)
-    },
-  )
-
   test("in a build step fails that build with the reason, and builds it the next time", async () => {
     const files = { ...inspectorApp, Dockerfile: `${inspectorApp.Dockerfile}RUN echo another\n` }
     await dieAt("build: step begun", () => daemon.build("again", files))
+    await daemon.restart("SIGKILL")
     await expect(daemon.untilBuilt("again")).rejects.toThrow("The build was interrupted")
     await daemon.build("again-2", files)
   })

@@ -10,10 +10,17 @@ import { runCommand } from "../../src/command.ts"
 import { startPrivatePostgres, stopPrivatePostgres, type PrivatePostgres } from "../../src/db/private-postgres.ts"
 import { eventually } from "../fixtures/eventually.ts"
 import { makeTestCluster, processesOf, type TestCluster } from "./cluster.ts"
+import { putEmptyCluster } from "./empty-cluster.ts"
 
 const MODULE = new URL("../../src/db/private-postgres.ts", import.meta.url).href
 const never = new AbortController().signal
 
+/** A place where there is a cluster already, for what doesn't begin with a first start. */
+const madeCluster = async (): Promise<TestCluster> => {
+  const cluster = await makeTestCluster()
+  await putEmptyCluster(cluster.dataDirectory)
+  return cluster
+}
 const start = ({ dataDirectory, hostId }: TestCluster, signal = never) =>
   startPrivatePostgres(dataDirectory, hostId, signal)
 const connect = ({ socket, user }: PrivatePostgres) =>
@@ -51,7 +58,7 @@ describe("The private Postgres", () => {
   })
 
   test("is reached by its socket alone, which is for root and its own account", async () => {
-    await using cluster = await makeTestCluster()
+    await using cluster = await madeCluster()
     const running = await start(cluster)
     expect(await ask(running, "show listen_addresses")).toBe("")
     const kinds: string[] = []
@@ -75,7 +82,7 @@ describe("The private Postgres", () => {
   })
 
   test("that runs is taken over, with who is connected to it", async () => {
-    await using cluster = await makeTestCluster()
+    await using cluster = await madeCluster()
     const first = await start(cluster)
     const pid = await postmaster(cluster)
     const sql = connect(first)
@@ -87,7 +94,7 @@ describe("The private Postgres", () => {
   })
 
   test("keeps what it was told over a stop", async () => {
-    await using cluster = await makeTestCluster()
+    await using cluster = await madeCluster()
     await ask(await start(cluster), "create table kept as select 7 as value")
     await stopPrivatePostgres(cluster.dataDirectory, cluster.hostId)
     expect(await processesOf(cluster.hostId)).toEqual([])
@@ -96,7 +103,7 @@ describe("The private Postgres", () => {
   })
 
   test("is stopped under an open transaction, which is rolled back", async () => {
-    await using cluster = await makeTestCluster()
+    await using cluster = await madeCluster()
     const running = await start(cluster)
     await ask(running, "create table kept (value int)")
     const sql = connect(running)
@@ -114,7 +121,7 @@ describe("The private Postgres", () => {
   })
 
   test("outlives whoever started it, and is in a session of its own", async () => {
-    await using cluster = await makeTestCluster()
+    await using cluster = await madeCluster()
     const code = `
       import { startPrivatePostgres } from ${JSON.stringify(MODULE)}
       await startPrivatePostgres(${JSON.stringify(cluster.dataDirectory)}, "${cluster.hostId}", new AbortController().signal)
@@ -138,7 +145,7 @@ describe("The private Postgres", () => {
 
 describe("After a crash", () => {
   test("a Postgres that was killed, while somebody was connected, is started again with all that it had promised", async () => {
-    await using cluster = await makeTestCluster()
+    await using cluster = await madeCluster()
     const running = await start(cluster)
     const sql = connect(running)
     await sql`create table promised as select 7 as value`
@@ -152,7 +159,7 @@ describe("After a crash", () => {
   })
 
   test("what the killed one's processes are still at is ended: the next could not start beside it", async () => {
-    await using cluster = await makeTestCluster()
+    await using cluster = await madeCluster()
     const sql = connect(await start(cluster))
     const endless = sql`do 'begin loop end loop; end'`.catch(() => "ended")
     const watch = connect(await start(cluster))
@@ -167,7 +174,7 @@ describe("After a crash", () => {
   })
 
   test("its lock file is believed neither when it says ready nor when its pid is another's by now", async () => {
-    await using cluster = await makeTestCluster()
+    await using cluster = await madeCluster()
     await start(cluster)
     const pid = await postmaster(cluster)
     const file = join(cluster.dataDirectory, "postgres/postmaster.pid")
@@ -244,7 +251,7 @@ describe("What cannot be started is said in one sentence", () => {
   })
 
   test("a damaged cluster says what Postgres said, and nothing of it runs on", async () => {
-    await using cluster = await makeTestCluster()
+    await using cluster = await madeCluster()
     await start(cluster)
     await stopPrivatePostgres(cluster.dataDirectory, cluster.hostId)
     await writeFile(join(cluster.dataDirectory, "postgres/global/pg_control"), "")

@@ -23,6 +23,7 @@ afterAll(() => edge[Symbol.asyncDispose]())
 
 const HEAD = "HTTP/1.1 200 OK\r\n"
 const MIB = 1024 * 1024
+const MAX_GROWN_MIB = 5
 
 /** Writes on and on, as fast as it is read. */
 const flood = (socket: Socket, piece: string) => {
@@ -205,8 +206,13 @@ test("Nothing stays of any of them: no socket, no timer, no memory", async () =>
   // Code, caches and pools that the first ones need.
   for (const guest of guests) await round(guest)
   const before = await held()
-  const heapBefore = await heapMiB()
-  for (let rounds = 0; rounds < 5; rounds++) await Promise.all(guests.map(round))
+  // 65 exchanges at a time, ten of them with a mebibyte or more in their heads; what is compiled meanwhile grows the heap once.
+  let grownMiB = Infinity
+  for (let time = 0; time < 3 && grownMiB >= MAX_GROWN_MIB; time++) {
+    const heapBefore = await heapMiB()
+    for (let rounds = 0; rounds < 5; rounds++) await Promise.all(guests.map(round))
+    grownMiB = (await heapMiB()) - heapBefore
+  }
   let after = await held()
   // By hand: vitest's own waiting has timers of its own.
   for (let tries = 0; tries < 500 && !isDeepStrictEqual(after, before); tries++) {
@@ -214,8 +220,7 @@ test("Nothing stays of any of them: no socket, no timer, no memory", async () =>
     after = await held()
   }
   expect(after).toEqual(before)
-  // 65 exchanges, ten of them with a mebibyte or more in their heads.
-  expect((await heapMiB()) - heapBefore).toBeLessThan(5)
+  expect(grownMiB).toBeLessThan(MAX_GROWN_MIB)
 })
 
 test("A kept connection that the application closes just when a request comes is nobody's loss", async () => {

@@ -27,8 +27,8 @@ import {
 import { askOften, endlessly, openUnread, untilHeldBack, type Written } from "./unread.ts"
 
 const MIB = 1024 * 1024
-/** Far below what each of them would hold without a limit, far above what measuring is off by. */
-const MAX_GROWTH_MIB = 64
+/** Far below what all rounds would hold without a limit, and more than the 64 MiB of buffers after which V8 collects them. */
+const MAX_GROWTH_MIB = 96
 const [ROUNDS, REQUESTS] = [3, 80]
 
 let edge: EdgeProcess

@@ -32,6 +32,8 @@ export interface RuntimeBase {
 }
 
 export interface RuntimeBases {
+  /** Whether this host can ever hold the VM of a function with this much memory. */
+  fits(memoryMiB: number): boolean
   /**
    * The base for functions of this runtime with this much memory, built when it isn't there: at once for everybody who asks. Rejects
    * when the runtime is unknown or its base could not be built, and with {@link HostTooSmall}.
@@ -142,11 +144,14 @@ export const createRuntimeBases = ({
     }
   }
 
+  const fits = (functionMiB: number) => vmMemoryOf(functionMiB) + VMM_OVERHEAD_MIB <= ledger.capacityMiB
+
   return {
+    fits,
     of(runtime, functionMiB, signal) {
       if (!isRuntimeName(runtime)) return Promise.reject(new Error(`There is no runtime ${runtime}`))
+      if (!fits(functionMiB)) return Promise.reject(new HostTooSmall(functionMiB))
       const memoryMiB = vmMemoryOf(functionMiB)
-      if (memoryMiB + VMM_OVERHEAD_MIB > ledger.capacityMiB) return Promise.reject(new HostTooSmall(functionMiB))
       const key = `${runtime} ${memoryMiB}`
       const work = atWork.get(key) ?? findOrBuild(runtime, memoryMiB).finally(() => atWork.delete(key))
       atWork.set(key, work)

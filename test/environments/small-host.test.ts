@@ -28,8 +28,21 @@ test("A version whose environments this host will never hold fails, and says so"
     maxBytes: 0,
     signal,
   })
-  const disks = { of: () => Promise.resolve({ code: "", layers: null, temporary: "" }), tidy: () => {} }
-  const readiness = createReadiness({ of: () => Promise.resolve(none) }, bases, disks, unexpected)
+  const begun: string[] = []
+  const runtimes = {
+    of(runtime: string) {
+      begun.push(runtime)
+      return Promise.resolve(none)
+    },
+  }
+  const disks = {
+    of() {
+      begun.push("disks")
+      return Promise.resolve({ code: "", layers: null, temporary: "" })
+    },
+    tidy: () => {},
+  }
+  const readiness = createReadiness(runtimes, bases, disks, unexpected)
   const { settings } = definitionOf("f", {})
   const ownerOf = (memoryMiB: number) => ({
     code: "",
@@ -40,6 +53,9 @@ test("A version whose environments this host will never hold fails, and says so"
     code: "InsufficientCapacity",
     message: "This host has too little memory for an execution environment of 1024 MB.",
   })
+  expect(begun).toEqual([])
+  await expect(bases.of("nodejs24.x", 1024, signal)).rejects.toThrow("too little memory")
   // A base that could not be made is another matter: it is tried again.
   await readiness.prepare(ownerOf(512), signal)
+  expect(begun).toEqual(["nodejs24.x", "disks"])
 })

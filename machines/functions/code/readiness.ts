@@ -37,9 +37,7 @@ export class NotReady extends Error {
   }
 }
 
-const toNotReady = (error: unknown): unknown => {
-  if (error instanceof HostTooSmall) return new NotReady("InsufficientCapacity", error.message)
-  if (!(error instanceof InitFailed)) return error
+const toNotReady = (error: InitFailed): NotReady => {
   const { errorType, message } = error
   if (errorType === "Sandbox.Timedout") return new NotReady("FunctionError.InitTimeout", message)
   const isExtension = errorType?.startsWith("Extension.") === true
@@ -56,19 +54,14 @@ export const createReadiness = (
   async prepare(owner, signal) {
     const { runtime, memoryMiB } = owner.settings
     if (!isRuntimeName(runtime)) throw new NotReady("InvalidRuntime", `The runtime ${runtime} is not available.`)
-    const base = async () => {
-      await runtimes.of(runtime, signal)
-      await bases.of(runtime, memoryMiB, signal).catch((error: unknown) => {
-        // One that can't be made now because memory is short is made when an environment needs it.
-        if (error instanceof HostTooSmall) throw error
-      })
-    }
-    try {
-      await Promise.all([base(), disks.of(owner, signal)])
-      if (owner.optimised !== undefined) await optimise(owner.optimised, signal)
-    } catch (error) {
-      throw toNotReady(error)
-    }
+    if (!bases.fits(memoryMiB)) throw new NotReady("InsufficientCapacity", new HostTooSmall(memoryMiB).message)
+    // A base that can't be made now because memory is short is made when an environment needs it.
+    const base = runtimes.of(runtime, signal).then(() => bases.of(runtime, memoryMiB, signal).catch(() => {}))
+    await Promise.all([base, disks.of(owner, signal)])
+    if (owner.optimised === undefined) return
+    await optimise(owner.optimised, signal).catch((error: unknown) => {
+      throw error instanceof InitFailed ? toNotReady(error) : error
+    })
   },
   tidy: disks.tidy,
 })

@@ -5,8 +5,8 @@ import { EVENT_KIND } from "../../src/agent/event-frames.ts"
 import type { Calls } from "../../src/agent/protocol.ts"
 
 export interface Call {
-  /** Aborted when the host gives the call up, or has gone. */
-  readonly signal: AbortSignal
+  /** Aborted when the host gives the call up, or has gone. A method, as V8 keeps the accessors of each object until a full collection. */
+  signal(): AbortSignal
 }
 
 /** What is done for each call. What it resolves with is the answer, what it throws the refusal. */
@@ -97,7 +97,7 @@ const createCall = () => {
   let isGivenUp = false
   let controller: AbortController | undefined
   const call: Call = {
-    get signal() {
+    signal() {
       controller ??= new AbortController()
       if (isGivenUp) controller.abort()
       return controller.signal

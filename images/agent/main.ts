@@ -86,7 +86,7 @@ const handlers: CallHandlers = {
     await run("sync", [])
     await writeFile("/proc/sys/vm/drop_caches", "3")
   },
-  untilListening: ({ port }, call) => untilListening(port, call.signal),
+  untilListening: ({ port }, call) => untilListening(port, call.signal()),
   ...functions.handlers,
 }
 

@@ -85,7 +85,8 @@ describe("A call", () => {
   test("that is given up is given up in the guest, and the connection goes on", async () => {
     const [begun, left] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()]
     const { port } = await serve({
-      untilListening: async (_, { signal }) => {
+      untilListening: async (_, call) => {
+        const signal = call.signal()
         signal.addEventListener("abort", () => left.resolve())
         begun.resolve()
         await left.promise

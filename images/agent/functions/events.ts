@@ -51,14 +51,15 @@ const sendAnswer = async (
     await Promise.race([once(connection, "drain").catch(() => {}), gone])
   }
   const head = await answer.head
-  if (head !== undefined && answer.whole !== undefined) await send(toWholeAnswer(head, answer.whole))
+  const whole = answer.whole()
+  if (head !== undefined && whole !== undefined) await send(toWholeAnswer(head, whole))
   else {
     if (head !== undefined) await send(toAnswerFrame("head", toHead(head)))
-    const leave = () => void answer.body.destroy()
+    const leave = () => void answer.body().destroy()
     if (connection.destroyed) leave()
     connection.once("close", leave)
     try {
-      for await (const chunk of answer.body) await send(toAnswerFrame("data", chunk as Buffer))
+      for await (const chunk of answer.body()) await send(toAnswerFrame("data", chunk as Buffer))
     } catch {
       // Destroyed, with its reader.
     } finally {

@@ -31,13 +31,14 @@ export interface AnswerHead {
   readonly isStreamed: boolean
 }
 
+/** Methods, where something is to be looked up: V8 keeps the accessors of each object until a full collection. */
 export interface Answer {
   /** Resolves with the response's first byte or before it; `undefined` when it failed without a response. */
   readonly head: Promise<AnswerHead | undefined>
   /** With the head, all of the response, where it came whole: who takes this need not look at the body, which costs more. */
-  readonly whole: Buffer | undefined
+  whole(): Buffer | undefined
   /** The response's bytes, at the reader's pace; ends also when it fails. Whoever does not want them destroys it. */
-  readonly body: Readable
+  body(): Readable
   /** Resolves when the answer is whole: `undefined`, or how it failed. */
   readonly end: Promise<Failure | undefined>
   /** Resolves when the runtime and the extensions are done with it: from then on the environment may be frozen. */
@@ -54,10 +55,10 @@ export interface Invocation {
   readonly event: InvocationEvent
   readonly answer: Answer
   /** Its end is known: nothing more is taken. */
-  readonly isEnded: boolean
-  readonly producedBytes: number
+  isEnded(): boolean
+  producedBytes(): number
   /** Since it was given; 0 before. */
-  readonly durationMs: number
+  durationMs(): number
   /** The runtime has it. */
   give(): void
   begin(head: AnswerHead): void
@@ -93,24 +94,14 @@ export const createInvocation = (event: InvocationEvent): Invocation => {
     event,
     answer: {
       head: head.promise,
-      get whole() {
-        return whole
-      },
-      get body() {
-        return bodyOf()
-      },
+      whole: () => whole,
+      body: bodyOf,
       end: end.promise,
       settled: settled.promise,
     },
-    get isEnded() {
-      return isEnded
-    },
-    get producedBytes() {
-      return producedBytes
-    },
-    get durationMs() {
-      return durationMs()
-    },
+    isEnded: () => isEnded,
+    producedBytes: () => producedBytes,
+    durationMs,
     give: () => void (givenAt = performance.now()),
     begin: (what) => head.resolve(what),
     async write(chunk) {

@@ -69,13 +69,15 @@ export const openRuntimeApi = async (options: RuntimeApiOptions): Promise<Runtim
   const init = { initializationType: options.initializationType, phase: "init" }
   const { functionName, functionVersion } = options.identity
 
-  const runtimeDone = ({ event: { requestId }, durationMs, producedBytes }: Invocation, status: object) =>
-    telemetry.platform("platform.runtimeDone", { requestId, ...status, metrics: { durationMs, producedBytes } })
+  const runtimeDone = (invocation: Invocation, status: object) => {
+    const metrics = { durationMs: invocation.durationMs(), producedBytes: invocation.producedBytes() }
+    telemetry.platform("platform.runtimeDone", { requestId: invocation.event.requestId, ...status, metrics })
+  }
 
   const fail = (reason: Failure) => {
     if (failure === undefined && !isInitialised)
       telemetry.platform("platform.initRuntimeDone", { ...init, status: "error", errorType: reason.errorType })
-    if (failure === undefined && current !== undefined && !current.isEnded) {
+    if (failure === undefined && current !== undefined && !current.isEnded()) {
       const status = reason.errorType === "Sandbox.Timedout" ? "timeout" : "failure"
       runtimeDone(current, { status, errorType: reason.errorType })
     }
@@ -98,7 +100,7 @@ export const openRuntimeApi = async (options: RuntimeApiOptions): Promise<Runtim
       initialised.resolve()
     }
     if (current === undefined) return
-    if (!current.isEnded) return runtime.invoke(current)
+    if (!current.isEnded()) return runtime.invoke(current)
     current.settle()
     current = undefined
   }

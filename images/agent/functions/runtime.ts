@@ -57,7 +57,7 @@ export const createRuntime = (events: RuntimeEvents, limits: RuntimeLimits) => {
   }
 
   const give = () => {
-    if (current === undefined || current.isEnded || state.now !== "Ready" || asking?.isGone !== false) return
+    if (current === undefined || current.isEnded() || state.now !== "Ready" || asking?.isGone !== false) return
     const to = asking
     asking = undefined
     move("Running")
@@ -68,12 +68,12 @@ export const createRuntime = (events: RuntimeEvents, limits: RuntimeLimits) => {
 
   /** The invocation that the path names, when it is the one that waits for an answer. */
   const currentBy = (id: string): Invocation => {
-    if (current === undefined || current.isEnded || current.event.requestId !== id) throw unknownId()
+    if (current === undefined || current.isEnded() || current.event.requestId !== id) throw unknownId()
     return current
   }
 
   const sent = (invocation: Invocation, failure: Failure | undefined) => {
-    if (invocation.isEnded) return
+    if (invocation.isEnded()) return
     invocation.finish(failure)
     events.onAnswered(invocation, failure)
     move("ResponseSent")
@@ -88,11 +88,11 @@ export const createRuntime = (events: RuntimeEvents, limits: RuntimeLimits) => {
   const bodyOf = async (exchange: Exchange, invocation: Invocation): Promise<Buffer> => {
     const body = await readBody(exchange.request, MAX_PAYLOAD_BYTES).catch((): never => {
       // Nothing of it was passed on: it may be sent again.
-      if (!invocation.isEnded) move("Running")
+      if (!invocation.isEnded()) move("Running")
       throw truncated()
     })
     // It was ended meanwhile, by its deadline or its environment's end.
-    if (invocation.isEnded) throw unknownId()
+    if (invocation.isEnded()) throw unknownId()
     if (body !== undefined) return body
     sent(invocation, tooLarge(MAX_PAYLOAD_BYTES))
     throw refusedAsTooLarge(MAX_PAYLOAD_BYTES)
@@ -117,7 +117,7 @@ export const createRuntime = (events: RuntimeEvents, limits: RuntimeLimits) => {
     try {
       for await (const chunk of exchange.request) {
         if (isTooLarge) continue
-        isTooLarge = invocation.producedBytes + (chunk as Buffer).length > limits.maxStreamedBytes
+        isTooLarge = invocation.producedBytes() + (chunk as Buffer).length > limits.maxStreamedBytes
         if (isTooLarge) sent(invocation, tooLarge(limits.maxStreamedBytes))
         else await invocation.write(chunk as Buffer)
       }
@@ -167,7 +167,7 @@ export const createRuntime = (events: RuntimeEvents, limits: RuntimeLimits) => {
 
   /** The invocation that a channel answers, where it still may. */
   const answered = (to: Parameters<typeof state.move>[0]): Invocation | undefined => {
-    if (current === undefined || current.isEnded) return undefined
+    if (current === undefined || current.isEnded()) return undefined
     move(to)
     return current
   }

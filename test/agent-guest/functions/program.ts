@@ -41,7 +41,7 @@ export const eventOf = (content: unknown, more: Partial<InvocationEvent> = {}): 
 
 export const textOf = async (answer: Answer): Promise<string> => {
   const chunks: Buffer[] = []
-  for await (const chunk of answer.body) chunks.push(chunk as Buffer)
+  for await (const chunk of answer.body()) chunks.push(chunk as Buffer)
   return Buffer.concat(chunks).toString("utf8")
 }
 

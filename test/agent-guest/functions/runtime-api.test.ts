@@ -219,7 +219,7 @@ describe("The Runtime API", () => {
       request.once("response", (response) => resolve(response.resume().statusCode)),
     )
     request.write("first")
-    const body = answer.body[Symbol.asyncIterator]() as AsyncIterator<Buffer>
+    const body = answer.body()[Symbol.asyncIterator]() as AsyncIterator<Buffer>
     expect(String((await body.next()).value)).toBe("first")
     request.write("second")
     expect(String((await body.next()).value)).toBe("second")
@@ -254,7 +254,7 @@ describe("The Runtime API", () => {
     const half = streamed(await given(third))
     half.on("error", () => {})
     half.write("half")
-    const bytes = cut.body[Symbol.asyncIterator]() as AsyncIterator<Buffer>
+    const bytes = cut.body()[Symbol.asyncIterator]() as AsyncIterator<Buffer>
     expect(String((await bytes.next()).value)).toBe("half")
     half.destroy()
     expect((await cut.end)?.errorType).toBe("Runtime.TruncatedResponse")
@@ -264,7 +264,7 @@ describe("The Runtime API", () => {
     await using api = await openApi()
     const answer = api.invoke(eventOf(1, { mode: "streaming" }))
     const id = (await next(api)).headers.get("lambda-runtime-aws-request-id") ?? ""
-    answer.body.destroy()
+    answer.body().destroy()
     const sent = await respond(api, id, Buffer.alloc(1_000_000), {
       "Lambda-Runtime-Function-Response-Mode": "streaming",
     })

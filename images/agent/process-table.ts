@@ -127,8 +127,8 @@ export const createProcessTable = (tell: Tell) => {
       fillPlaces(mounts, running.places)
       writeFileSync(`${running.cgroup}/memory.max`, memoryMaxMiB === null ? "max" : String(memoryMaxMiB * 1024 ** 2))
       writeFileSync(`${running.cgroup}/pids.max`, String(pidsMax ?? "max"))
+      // It reads no more of it, and closes its end: to end ours would cost an emulated processor more than to leave it until it is over.
       running.input.write(`${JSON.stringify({ env: { HOME: running.home, ...env }, cwd, isTraining })}\n`)
-      if (!isTraining) running.input.end()
     },
 
     /** What one in training was assigned is no longer mounted for it. */

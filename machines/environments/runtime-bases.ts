@@ -57,7 +57,7 @@ export interface RuntimeBasesOptions {
 }
 
 /** How bases are made: another number makes all of them again. */
-const FORMAT = 3
+const FORMAT = 4
 
 /** The bases of this host. Disposing waits for what is being made, which `signal` aborts; what a killed daemon left of that is swept at the next start. */
 export const createRuntimeBases = ({

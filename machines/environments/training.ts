@@ -64,11 +64,13 @@ const specOf = (trained: Trained): FunctionSpec =>
   })
 
 const invoke = async (agent: AgentClient, n: number, signal: AbortSignal) => {
+  // In the order that an environment's events have: the guest has seen what is of their shape.
   const event: InvocationSpec = {
     requestId: randomUUID(),
-    deadlineMs: Date.now() + 60_000,
     functionArn: "arn:aws:lambda:us-east-1:000000000000:function:training",
     mode: "buffered",
+    traceId: "Root=1-00000000-000000000000000000000000;Parent=0000000000000000;Sampled=0",
+    deadlineMs: Date.now() + 60_000,
   }
   for await (const { kind, content } of agent.invokeFunction(event, Buffer.from(JSON.stringify({ n })), signal))
     if (kind === "failure") throw new Error(`A runtime in training failed: ${content.toString("latin1").slice(0, 500)}`)
@@ -77,15 +79,19 @@ const invoke = async (agent: AgentClient, n: number, signal: AbortSignal) => {
 const DRIVES: readonly number[] = [FUNCTION_DRIVES.runtime, FUNCTION_DRIVES.code]
 
 /** The function of training that this handler is: its code is on the runtime's disk, which is behind the code's drive too, and it finds nothing else. */
-const toTraining = ({ runtime, ...spec }: FunctionSpec, handler: string): FunctionSpec => ({
-  ...spec,
-  isTraining: true,
-  runtime: {
-    ...runtime,
-    env: { ...runtime.env, _HANDLER: handler },
-    mounts: (runtime.mounts ?? []).filter((mount) => mount.kind === "bind" && DRIVES.includes(mount.from.drive)),
-  },
-})
+const toTraining = (spec: FunctionSpec, handler: string): FunctionSpec => {
+  const { runtime } = spec
+  return {
+    ...spec,
+    runtime: {
+      ...runtime,
+      env: { ...runtime.env, _HANDLER: handler },
+      mounts: (runtime.mounts ?? []).filter((mount) => mount.kind === "bind" && DRIVES.includes(mount.from.drive)),
+    },
+    // The last of it: what comes before is a function's.
+    isTraining: true,
+  }
+}
 
 /** One with all that a function can have. */
 const toDefinition = ({ runtime, memoryMiB }: Trained): Definition => ({

@@ -44,7 +44,8 @@ export const createFunctionCalls = (
   }
   const stepOf = async ({ api }: Life, reached: Promise<unknown>, mark: string): Promise<FunctionStep> => {
     const failure = await Promise.race([reached.then(() => undefined), api.failed])
-    await processes.flush(mark)
+    // On its way beside the answer: whoever wants what was said meanwhile waits for the mark.
+    void processes.flush(mark)
     return { failed: failure?.errorType ?? null, hasExtensions: api.hasExtensions }
   }
   const start = async ({ runtime, isTraining = false, processorShare, ...spec }: FunctionSpec) => {

@@ -4,7 +4,7 @@ import { cpus } from "node:os"
 import { setFlagsFromString } from "node:v8"
 import { runInNewContext } from "node:vm"
 import { beAssigned, WAITING } from "./assignment.ts"
-import { rehearseReseed, reseed } from "./randomness.ts"
+import { reseed } from "./randomness.ts"
 import { serve } from "./serving.ts"
 
 const run = async () => {
@@ -13,7 +13,7 @@ const run = async () => {
   optimise(false)
   for (;;) {
     const { isTraining } = beAssigned()
-    if (isTraining) rehearseReseed()
+    if (isTraining) reseed(() => 0)
     else {
       reseed()
       if (!isEmulated) optimise(true)

@@ -9,17 +9,10 @@ import { runInNewContext } from "node:vm"
 
 const reseedOpenssl = () => process.dlopen({ exports: {} }, fileURLToPath(new URL("reseed.node", import.meta.url)))
 
-/** All of {@link reseed} but what can be done once only; throws in a runtime that could not do it. */
-export const rehearseReseed = (): void => {
+/** Of what `crypto` gives, and `Math.random`, which nobody may have asked before; with another `random` it is only rehearsed. Throws in a runtime that cannot do it. */
+export const reseed = (random = Math.random): void => {
   reseedOpenssl()
-  setSeed(0)
-  randomBytes(4).readUInt32LE()
-}
-
-/** Of what `crypto` gives, and `Math.random`, which nobody may have asked before. */
-export const reseed = (): void => {
-  reseedOpenssl()
-  seedMathRandom(Math.random)
+  seedMathRandom(random)
 }
 
 /**

@@ -22,11 +22,10 @@ def wait():
     if told["isTraining"]:
         # What is mounted there is taken away when it is over.
         os.chdir("/")
-    else:
-        # A function finds nothing on its standard input.
-        nothing = os.open(os.devnull, os.O_RDONLY)
-        os.dup2(nothing, 0)
-        os.close(nothing)
+    # A function finds nothing on its standard input; in training it is only opened.
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, nothing if told["isTraining"] else 0)
+    os.close(nothing)
     return told
 
 

@@ -383,11 +383,14 @@ export const startDaemon = async (
     credentials: data.credentials,
     async suspendAll(suspendSignal) {
       await front.disposeAsync()
+      // The next start tells that builds were interrupted; none has a VM until then.
+      await registries.imageVersions.close()
       const [sleeping] = await Promise.all([
         suspendAll(registries.microvms, suspendSignal),
         // Nobody would give them events; others are begun when there are some.
         unlessAborted(serving.endAll("The host goes to sleep."), suspendSignal),
       ])
+      for (const row of await liveVms(db, hostId)) if (row.kind === "build") await host.stop(row)
       return sleeping
     },
     async endAll() {

@@ -103,6 +103,8 @@ describe("A daemon that is killed", () => {
   test("in a build step fails that build with the reason, and builds it the next time", async () => {
     const files = { ...inspectorApp, Dockerfile: `${inspectorApp.Dockerfile}RUN echo another\n` }
     await dieAt("build: step begun", () => daemon.build("again", files))
+    await daemon.down()
+    expect(processesOf(daemon.hostId.slice(0, 8))).toEqual([])
     await daemon.restart("SIGKILL")
     await expect(daemon.untilBuilt("again")).rejects.toThrow("The build was interrupted")
     await daemon.build("again-2", files)

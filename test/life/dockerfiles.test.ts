@@ -12,7 +12,7 @@ let registry: RegistryServer
 let daemon: TestDaemon
 beforeAll(async () => {
   registry = await startRegistry()
-  await pushImages(registry, all ? ["all", "go"] : ["all"])
+  await pushImages(registry, all ? ["more", "go"] : ["few"])
   const mirrored = { mirrors: [registry.host] }
   const registries = {
     [registry.host]: { insecure: true },

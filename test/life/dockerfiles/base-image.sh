@@ -39,20 +39,6 @@ compiling=$!
 chroot . python3 -m compileall -q /usr/lib/python3.13
 wait "$compiling"
 
-ln -s php8.4 usr/bin/php
-for ini in usr/share/php8.4-*/*/*.ini; do cp "$ini" "etc/php/8.4/cli/conf.d/20-${ini##*/}"; done
-cat > usr/local/bin/docker-php-entrypoint <<'END'
-#!/bin/sh
-set -e
-
-# first arg is `-f` or `--some-option`
-if [ "${1#-}" != "$1" ]; then
-	set -- php "$@"
-fi
-
-exec "$@"
-END
-
 cat > usr/local/bin/docker-entrypoint.sh <<'END'
 #!/bin/sh
 set -e
@@ -66,9 +52,6 @@ fi
 
 exec "$@"
 END
-
-mkdir ms-playwright
-ln -s ../usr/bin/rsvg-convert ms-playwright/renderer
 
 rm -rf etc/nginx/sites-* etc/nginx/modules-*
 mkdir -p docker-entrypoint.d etc/nginx/conf.d usr/share/nginx/html var/log/nginx var/lib/nginx
@@ -116,8 +99,4 @@ server {
     }
 }
 END
-chmod 755 docker-entrypoint.sh usr/local/bin/docker-entrypoint.sh usr/local/bin/docker-php-entrypoint
-
-ln -s ../lib/node_modules/npm/bin/npm-cli.js usr/local/bin/npm
-ln -s ../lib/node_modules/npm/bin/npx-cli.js usr/local/bin/npx
-rm -rf usr/local/lib/node_modules/npm/docs usr/local/lib/node_modules/npm/man
+chmod 755 docker-entrypoint.sh usr/local/bin/docker-entrypoint.sh

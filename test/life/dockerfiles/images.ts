@@ -1,4 +1,4 @@
-/** Images as the ones that people's Dockerfiles begin with, by the same names: all but Go's of one layer, told apart by what they say of themselves. */
+/** Images as the ones that people's Dockerfiles begin with, by the same names: few layers, whose images are told apart by what they say of themselves. */
 import { readFile } from "node:fs/promises"
 import { createRequire } from "node:module"
 import { dirname } from "node:path"
@@ -9,8 +9,11 @@ const namesIn = (text: string) => text.trim().split(/\s+/)
 
 const PACKAGES = namesIn(`
   base-files base-passwd bash coreutils dash findutils grep gzip hostname libc-bin mawk passwd sed tar
-  ca-certificates socat tzdata python3 python3-pip python3-flask python3-starlette python3-tornado uvicorn nodejs
-  node-express nginx php8.4-cli ruby ruby-bundler ruby-rackup ruby-webrick fonts-dejavu-core librsvg2-bin
+  ca-certificates socat tzdata python3 python3-pip python3-flask nodejs nginx
+`)
+const MORE_PACKAGES = namesIn(`
+  python3-starlette python3-tornado uvicorn node-express php8.4-cli ruby ruby-bundler ruby-rackup ruby-webrick
+  fonts-dejavu-core librsvg2-bin
 `)
 /** What of installing, and of tests of packages, would be twice as much as all the rest. */
 const LEFT_OUT = namesIn(`
@@ -32,16 +35,19 @@ const GO_LEFT_OUT = namesIn(`
 
 const PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
+/** An emulated guest unpacks each file of a layer: one that has more is for those who ask for it. */
+export type Layer = "few" | "more" | "go"
+
 interface Image {
-  readonly layer: "all" | "go"
+  readonly layer: Layer
   readonly config: Record<string, unknown>
 }
 
-const imageOf = (config: Record<string, unknown>, layer: Image["layer"] = "all"): Image => ({ layer, config })
+const imageOf = (config: Record<string, unknown>, layer: Layer = "more"): Image => ({ layer, config })
 
 /** By name and tag. */
 const IMAGES: Readonly<Record<string, Image>> = {
-  "library/debian:trixie-slim": imageOf({ Env: [PATH], Cmd: ["bash"] }),
+  "library/debian:trixie-slim": imageOf({ Env: [PATH], Cmd: ["bash"] }, "few"),
   "library/golang:1.18": imageOf(
     {
       Env: [PATH.replace("=", "=/go/bin:"), "GOLANG_VERSION=1.18", "GOTOOLCHAIN=local", "GOPATH=/go"],
@@ -50,28 +56,30 @@ const IMAGES: Readonly<Record<string, Image>> = {
     },
     "go",
   ),
-  "library/nginx:1.26": imageOf({
-    Env: [PATH, "NGINX_VERSION=1.26.3", "NJS_VERSION=0.8.9", "PKG_RELEASE=1~trixie"],
-    Entrypoint: ["/docker-entrypoint.sh"],
-    Cmd: ["nginx", "-g", "daemon off;"],
-    ExposedPorts: { "80/tcp": {} },
-    StopSignal: "SIGQUIT",
-    Labels: { maintainer: "NGINX Docker Maintainers <docker-maint@nginx.com>" },
-  }),
-  "library/node:20-slim": imageOf({
-    Env: [PATH, "NODE_VERSION=20.19.2"],
-    Entrypoint: ["docker-entrypoint.sh"],
-    Cmd: ["node"],
-  }),
+  "library/nginx:1.26": imageOf(
+    {
+      Env: [PATH, "NGINX_VERSION=1.26.3", "NJS_VERSION=0.8.9", "PKG_RELEASE=1~trixie"],
+      Entrypoint: ["/docker-entrypoint.sh"],
+      Cmd: ["nginx", "-g", "daemon off;"],
+      ExposedPorts: { "80/tcp": {} },
+      StopSignal: "SIGQUIT",
+      Labels: { maintainer: "NGINX Docker Maintainers <docker-maint@nginx.com>" },
+    },
+    "few",
+  ),
+  "library/node:20-slim": imageOf(
+    { Env: [PATH, "NODE_VERSION=20.19.2"], Entrypoint: ["docker-entrypoint.sh"], Cmd: ["node"] },
+    "few",
+  ),
   "library/php:8.4-cli": imageOf({
     Env: [PATH, "PHP_INI_DIR=/etc/php/8.4/cli", "PHP_VERSION=8.4"],
     Entrypoint: ["docker-php-entrypoint"],
     Cmd: ["php", "-a"],
   }),
-  "library/python:3.13-slim": imageOf({
-    Env: [PATH, "LANG=C.UTF-8", "PYTHON_VERSION=3.13.5"],
-    Cmd: ["python3"],
-  }),
+  "library/python:3.13-slim": imageOf(
+    { Env: [PATH, "LANG=C.UTF-8", "PYTHON_VERSION=3.13.5"], Cmd: ["python3"] },
+    "few",
+  ),
   "library/ruby:3.3": imageOf({
     Env: [PATH, "LANG=C.UTF-8", "RUBY_VERSION=3.3.8", "BUNDLE_SILENCE_ROOT_WARNING=1"],
     Cmd: ["irb"],
@@ -95,18 +103,25 @@ const IMAGES: Readonly<Record<string, Image>> = {
   }),
 }
 
-/** Pushes those that stand on these layers. */
-export const pushImages = async (registry: RegistryServer, wanted: readonly Image["layer"][]): Promise<void> => {
+/** Pushes those that stand on these layers; what is there with few packages is so with more. */
+export const pushImages = async (registry: RegistryServer, wanted: readonly Layer[]): Promise<void> => {
   const npm = createRequire(import.meta.url).resolve("npm/package.json")
   const { version } = JSON.parse(await readFile(npm, "utf8")) as { version: string }
   const script = (name: string) => readFile(new URL(name, import.meta.url), "utf8")
   const make = {
-    all: async () =>
+    few: async () =>
       debianLayer({
         packages: PACKAGES,
         leftOut: LEFT_OUT,
-        directories: { "usr/local/lib/node_modules/npm": { from: dirname(npm), version } },
+        directories: {},
         finish: await script("base-image.sh"),
+      }),
+    more: async () =>
+      debianLayer({
+        packages: [...PACKAGES, ...MORE_PACKAGES],
+        leftOut: LEFT_OUT,
+        directories: { "usr/local/lib/node_modules/npm": { from: dirname(npm), version } },
+        finish: [await script("base-image.sh"), await script("more-images.sh")].join("\n"),
       }),
     go: async () =>
       debianLayer({
@@ -118,7 +133,8 @@ export const pushImages = async (registry: RegistryServer, wanted: readonly Imag
   }
   for (const kind of wanted) {
     const layer = await make[kind]()
-    for (const [name, { config }] of Object.entries(IMAGES).filter(([, image]) => image.layer === kind)) {
+    const standsOnIt = (image: Image) => image.layer === kind || (image.layer === "few" && kind === "more")
+    for (const [name, { config }] of Object.entries(IMAGES).filter(([, image]) => standsOnIt(image))) {
       const [repository = "", tag = ""] = name.split(":")
       await pushImage(registry, repository, tag, {
         layers: [layer],

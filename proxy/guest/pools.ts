@@ -10,15 +10,13 @@ import type { KnownSpeech, Speech } from "./speech.ts"
 
 /** The connections to one VM, each of a kind. */
 export interface Pool {
-  /** For requests without a body. */
+  /** For requests without a body, and for upgrades. */
   readonly connections: Connections
   /** For requests with one; kept open for the next, for a moment. */
   readonly kept: Agents
-  /** New for each upgrade. */
-  readonly fresh: Agents
   /** Of HTTP/2. */
   readonly sessions: Sessions
-  /** Those that became WebSockets; no agent knows of them. */
+  /** Those that became WebSockets; nobody else knows of them. */
   readonly upgraded: Set<Socket>
   /** What is known of how the application on a port speaks. */
   readonly speech: KnownSpeech
@@ -49,10 +47,8 @@ export const createPools = (): Pools => {
     if (pool === undefined) return
     pools.delete(vmId)
     pool.isDropped = true
-    for (const { plain, tls } of [pool.kept, pool.fresh]) {
-      plain.destroy()
-      tls.destroy()
-    }
+    pool.kept.plain.destroy()
+    pool.kept.tls.destroy()
     pool.connections.destroy()
     pool.sessions.destroy()
     for (const socket of pool.upgraded) socket.destroy()
@@ -64,7 +60,6 @@ export const createPools = (): Pools => {
       const pool = {
         connections: createConnections(),
         kept: createAgents({ keepAlive: true, maxFreeSockets: MAX_IDLE_CONNECTIONS, timeout: REST_MS }),
-        fresh: createAgents({ keepAlive: false }),
         sessions: createSessions(),
         upgraded: new Set<Socket>(),
         speech: new LRUCache<number, Speech | Promise<Speech>>({ max: KNOWN_PORTS }),

@@ -1,6 +1,5 @@
 /** The way of a WebSocket into the guest: nothing that the client sends goes in before the application has agreed to the upgrade. */
-import { request as requestPlain, type IncomingMessage } from "node:http"
-import { request as requestTls } from "node:https"
+import type { IncomingHttpHeaders } from "node:http"
 import type { Socket } from "node:net"
 import type { Readable } from "node:stream"
 import { EdgeError } from "../errors.ts"
@@ -8,10 +7,10 @@ import type { Exchange } from "../exchange.ts"
 import { prepareAnswer } from "../headers.ts"
 import { createPacedStream } from "../limits/bandwidth.ts"
 import type { Paces } from "../limits/limits.ts"
-import { toAnswerOfNode } from "./answer.ts"
+import { sendBodiless } from "./bodiless/send.ts"
 import { closeFrame, maskedCloseFrame, prepareFarewell } from "./farewell.ts"
-import type { Place } from "./place.ts"
-import { limitConnect, meterSocket, type Pool } from "./pools.ts"
+import { AttemptError, type Place } from "./place.ts"
+import { meterSocket, type Pool } from "./pools.ts"
 import { speechOf } from "./speech.ts"
 
 /** The client's side of an upgrade. */
@@ -41,7 +40,9 @@ export const sendUpgrade = async (upgrading: Upgrading, at: Place, pool: Pool): 
     })
   } catch (error) {
     pool.speech.delete(at.port)
-    throw new EdgeError("APP_CONNECT_FAILED", { cause: error })
+    throw error instanceof EdgeError
+      ? error
+      : new EdgeError("APP_CONNECT_FAILED", { cause: error instanceof AttemptError ? error.cause : error })
   }
 }
 
@@ -50,47 +51,28 @@ const attempt = (
   at: Place,
   pool: Pool,
   isTls: boolean,
-) =>
-  new Promise<void>((resolve, reject) => {
-    const outgoing = (isTls ? requestTls : requestPlain)({
-      host: at.address,
-      port: at.port,
-      method: "GET",
-      path: at.head.path,
-      headers: { ...at.head.headers, connection: "Upgrade", upgrade: "websocket" },
-      agent: isTls ? pool.fresh.tls : pool.fresh.plain,
-    })
-    limitConnect(outgoing, at.meter)
-    socket.once("close", () => {
-      outgoing.destroy()
-      resolve()
-    })
-    const answer = async (answered: IncomingMessage) => {
-      if (!isTls && answered.statusCode === 400 && (await speechOf(pool.speech, at)).isTls)
-        throw new Error("The application speaks TLS")
-      exchange.answer(toAnswerOfNode(answered, "GET", at.requestId))
-    }
-    outgoing
-      .once("upgrade", (answered, guest: Socket, guestHead) => {
-        socket.write(toHead(answered, at.requestId, fallbackProtocol), "latin1")
-        if (guestHead.length > 0) guest.unshift(guestHead)
-        if (head.length > 0) socket.unshift(head)
-        guest.once("close", meterSocket(guest, at.meter))
-        at.onEndless()
-        onOpen(join(socket, guest, pool, at.paces))
-      })
-      .once("response", (answered) => {
-        answer(answered).catch((error: unknown) => {
-          outgoing.destroy()
-          reject(error)
-        })
-      })
-      .on("error", reject)
-      .end()
+): Promise<void> => {
+  const refuseTls = async () => {
+    if ((await speechOf(pool.speech, at)).isTls) throw new Error("The application speaks TLS")
+  }
+  return sendBodiless(exchange, at, {
+    connections: pool.connections,
+    isTls,
+    // Never one that was used: some applications take no upgrade behind another request.
+    maxRestMs: 0,
+    accept: (status) => (status === 400 && !isTls ? refuseTls() : undefined),
+    onUpgrade(headers, guest) {
+      socket.write(toHead(headers, at.requestId, fallbackProtocol), "latin1")
+      if (head.length > 0) socket.unshift(head)
+      guest.once("close", meterSocket(guest, at.meter))
+      at.onEndless()
+      onOpen(join(socket, guest, pool, at.paces))
+    },
   })
+}
 
-const toHead = (answered: IncomingMessage, requestId: string, fallbackProtocol: string | undefined): string => {
-  const headers = prepareAnswer(answered.headers, requestId)
+const toHead = (answered: IncomingHttpHeaders, requestId: string, fallbackProtocol: string | undefined): string => {
+  const headers = prepareAnswer(answered, requestId)
   if (fallbackProtocol !== undefined) headers["sec-websocket-protocol"] ??= fallbackProtocol
   const lines = Object.entries({ ...headers, connection: "Upgrade", upgrade: "websocket" }).flatMap(([name, value]) =>
     [value].flat().map((one) => `${name}: ${one}`),

@@ -10,11 +10,13 @@ export interface AnswerEvents {
   onHead(head: AnswerHead, whole: Buffer | undefined): void
   onData(bytes: Buffer): void
   onEnd(trailers: IncomingHttpHeaders, isPersistent: boolean): void
+  /** The application changes protocols, as it was asked to; what came behind the head is the other protocol's already. */
+  onUpgrade(head: AnswerHead, rest: Buffer): void
 }
 
 export interface AnswerReader {
-  /** An answer to a request of this method is what comes next. */
-  expect(method: string): void
+  /** An answer to a request of this method is what comes next, or, to one that `asksForUpgrade`, another protocol. */
+  expect(method: string, asksForUpgrade?: boolean): void
   /** Takes what came. Throws an {@link AnswerError}; nothing else on the connection is to be believed then. */
   take(bytes: Buffer): void
   /** Nothing more will come. Throws an {@link AnswerError} when that breaks an answer off. */
@@ -35,6 +37,7 @@ export const createAnswerReader = (events: AnswerEvents): AnswerReader => {
   let left = 0
   let chunks: ChunkReader | undefined
   let isPersistent = false
+  let mayUpgrade = false
 
   const end = (trailers: IncomingHttpHeaders, rest: Buffer) => {
     step = "idle"
@@ -75,8 +78,12 @@ export const createAnswerReader = (events: AnswerEvents): AnswerReader => {
     begun = EMPTY
     const head = parseAnswerHead(all.toString("latin1", 0, at), method)
     const rest = all.subarray(at + HEAD_END.length)
-    if (head.status === 101) throw new AnswerError("The application changed protocols without being asked to")
-    if (head.status >= 200 || head.status < 100) begin(head, rest)
+    if (head.status === 101) {
+      if (!mayUpgrade || !/^websocket$/i.test(head.headers.upgrade ?? ""))
+        throw new AnswerError("The application changed protocols without being asked to")
+      step = "idle"
+      events.onUpgrade(head, rest)
+    } else if (head.status >= 200 || head.status < 100) begin(head, rest)
     else {
       events.onInformation(head.status, head.headers)
       if (rest.length > 0) take(rest)
@@ -103,9 +110,10 @@ export const createAnswerReader = (events: AnswerEvents): AnswerReader => {
   }
 
   return {
-    expect(next) {
+    expect(next, asksForUpgrade = false) {
       step = "head"
       method = next
+      mayUpgrade = asksForUpgrade
     },
     take,
     close() {

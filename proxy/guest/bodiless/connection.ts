@@ -13,6 +13,8 @@ export interface AnswerListener {
   onEnd(trailers: IncomingHttpHeaders): void
   /** Nothing more will come of it; the connection is closed. */
   onFailure(cause: Error): void
+  /** The application changed protocols, as it was asked to: the socket, paused, is the listener's, and the connection is over. */
+  onUpgrade?(head: AnswerHead, socket: Socket): void
   /** Once, however it ends and before it is told: bytes into the guest and out of it. */
   onBytes(written: number, read: number): void
 }
@@ -28,7 +30,7 @@ export interface Sent {
 
 /** A connection to an application, of HTTP/1.1, with one request at a time. */
 export interface Connection {
-  /** Sends a head that ends with its empty line. */
+  /** Sends a head that ends with its empty line; it may ask for an upgrade where the listener takes one. */
   send(head: string, method: string, listener: AnswerListener): Sent
   /** Closes it; the request on it, if there is one, fails. */
   destroy(): void
@@ -61,7 +63,7 @@ export const openConnection = (options: ConnectionOptions): Connection => {
   let listener: AnswerListener | undefined
   let keepAliveMs: number | undefined
   let [requests, written, read] = [0, 0, 0]
-  let [isConnected, isPaused] = [false, false]
+  let [isConnected, isPaused, isOver] = [false, false, false]
   let failure: Error | undefined
 
   /** Takes the listener: from here on nothing is its request's. */
@@ -93,12 +95,45 @@ export const openConnection = (options: ConnectionOptions): Connection => {
       if (isPaused) resume()
       onIdle(keepAliveMs)
     },
+    onUpgrade(head, rest) {
+      clearTimeout(connecting)
+      socket.off("data", onData).off("end", onFin).off("error", onError).off("close", onClose).pause()
+      if (rest.length > 0) socket.unshift(rest)
+      isOver = true
+      const left = leave()
+      onOver()
+      left?.onUpgrade?.(head, socket)
+    },
   })
   const resume = () => {
     isPaused = false
     socket.resume()
   }
 
+  const onData = (bytes: Buffer) => {
+    read += bytes.length
+    try {
+      reader.take(bytes)
+    } catch (error) {
+      fail(error)
+    }
+  }
+  const onFin = () => {
+    try {
+      reader.close()
+      socket.destroy()
+    } catch (error) {
+      // Without a word it closed a connection that it had kept, maybe: that may be asked again.
+      fail(read === 0 ? hungUp() : error)
+    }
+  }
+  const onError = (error: Error) => void (failure ??= error)
+  const onClose = () => {
+    clearTimeout(connecting)
+    isOver = true
+    fail(failure ?? hungUp())
+    onOver()
+  }
   const connecting = limitConnecting(() => !isConnected && !socket.destroyed, fail)
   socket
     .once(isTls ? "secureConnect" : "connect", () => {
@@ -106,36 +141,17 @@ export const openConnection = (options: ConnectionOptions): Connection => {
       isConnected = true
       onConnect(performance.now() - startedAt)
     })
-    .on("data", (bytes: Buffer) => {
-      read += bytes.length
-      try {
-        reader.take(bytes)
-      } catch (error) {
-        fail(error)
-      }
-    })
-    .on("end", () => {
-      try {
-        reader.close()
-        socket.destroy()
-      } catch (error) {
-        // Without a word it closed a connection that it had kept, maybe: that may be asked again.
-        fail(read === 0 ? hungUp() : error)
-      }
-    })
-    .on("error", (error) => (failure ??= error))
-    .once("close", () => {
-      clearTimeout(connecting)
-      fail(failure ?? hungUp())
-      onOver()
-    })
+    .on("data", onData)
+    .on("end", onFin)
+    .on("error", onError)
+    .on("close", onClose)
 
   return {
     send(head, method, next) {
       requests++
       ;[written, read] = [head.length, 0]
       listener = next
-      reader.expect(method)
+      reader.expect(method, next.onUpgrade !== undefined)
       socket.write(head, "latin1")
       const isUnderWay = () => listener === next
       return {
@@ -154,12 +170,14 @@ export const openConnection = (options: ConnectionOptions): Connection => {
         },
       }
     },
-    destroy: () => fail(new Error("The connection was closed")),
+    destroy() {
+      if (!isOver) fail(new Error("The connection was closed"))
+    },
     get isReused() {
       return requests > 1
     },
     get isOver() {
-      return socket.destroyed
+      return isOver || socket.destroyed
     },
   }
 }

@@ -4,6 +4,7 @@
  */
 import { Readable } from "node:stream"
 import type { IncomingHttpHeaders } from "node:http"
+import type { Socket } from "node:net"
 import type { Exchange } from "../../exchange.ts"
 import { inform, isEventStream, toGuestAnswer } from "../answer.ts"
 import { AttemptError, type Place } from "../place.ts"
@@ -18,16 +19,18 @@ export interface BodilessOptions {
   readonly maxRestMs: number
   /** Whether an answer of this status may be passed on; what it throws ends the attempt. */
   readonly accept?: ((status: number) => Promise<void> | undefined) | undefined
+  /** Asks for a WebSocket; is given the application's side of it, paused, when it agrees. The exchange is over when that is. */
+  readonly onUpgrade?: ((headers: IncomingHttpHeaders, guest: Socket) => void) | undefined
 }
 
 /** Makes one attempt; resolves when the exchange is over, rejects with an {@link AttemptError} while nothing was answered. */
 export const sendBodiless = (
   exchange: Exchange,
   { address, port, head, requestId, meter, onEndless }: Place,
-  { connections, isTls, maxRestMs, accept }: BodilessOptions,
+  { connections, isTls, maxRestMs, accept, onUpgrade }: BodilessOptions,
 ): Promise<void> =>
   new Promise<void>((resolve, reject) => {
-    const text = toRequestText(head)
+    const text = toRequestText(head, onUpgrade && "websocket")
     const connection = connections.take({ address, port, isTls, onConnect: meter.connected }, maxRestMs)
     let body: Readable | undefined
     let trailers: IncomingHttpHeaders = {}
@@ -65,7 +68,10 @@ export const sendBodiless = (
       onEnd(late) {
         trailers = late
         body?.push(null)
+        // Whether an application that declined one reads another request behind it, nobody can tell.
+        if (onUpgrade !== undefined) connection.destroy()
       },
+      ...(onUpgrade && { onUpgrade: ({ headers }: AnswerHead, guest: Socket) => onUpgrade(headers, guest) }),
       onFailure(cause) {
         body?.destroy(cause)
         fail(cause)

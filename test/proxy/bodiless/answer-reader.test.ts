@@ -32,6 +32,7 @@ const read = (pieces: readonly string[], method = "GET", isClosed = false): Read
     },
     onData: (bytes) => void (body += bytes.toString("latin1")),
     onEnd: (trailers, isPersistent) => (answer = { ...answer, trailers, isPersistent }),
+    onUpgrade: () => {},
   })
   reader.expect(method)
   for (const piece of pieces) reader.take(Buffer.from(piece, "latin1"))

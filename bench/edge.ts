@@ -9,6 +9,7 @@ import { LARGE_MIB } from "./edge/nginx.ts"
 import { notes } from "./edge/notes.ts"
 import { checkPrograms } from "./edge/programs.ts"
 import { busyPercent } from "./edge/quiet.ts"
+import { restartDaemon } from "./edge/restart.ts"
 import { summarise, type Unit } from "./samples.ts"
 
 const ROUNDS = 3
@@ -18,9 +19,11 @@ const PACED = { count: 3000, rate: 1000 }
 const MESSAGES = 2000
 const WEBSOCKETS = 5000
 const QUIET_PERCENT = 10
+const RESTART = "a restart, to a VM's answer"
 
 export const edge: Bench = {
-  summary: "the edge beside nginx and bare Node: latency, throughput, large bodies, WebSockets; and a VM behind it",
+  summary:
+    "the edge beside nginx and bare Node: latency, throughput, large bodies, WebSockets; a VM behind it, and a restart",
   claims: [
     { of: "added latency, p50", most: 0.5 },
     { of: "added latency, p99", most: 2 },
@@ -32,6 +35,7 @@ export const edge: Bench = {
     { of: `${WEBSOCKETS} idle WebSockets`, most: 250 },
     { of: "WebSocket echo: edge", by: "WebSocket echo: direct", most: 1.3 },
     { of: "WebSocket echo: edge", by: "WebSocket echo: nginx", most: 1.3 },
+    { of: RESTART, most: 1000 },
     { of: "a VM's answer: edge", by: "a VM's answer: direct", most: 1.3 },
     { of: "a VM's WebSocket echo: edge", by: "a VM's WebSocket echo: direct", most: 1.3 },
   ],
@@ -64,6 +68,7 @@ export const edge: Bench = {
       add(name, "MiB", await idleWebSockets(arena, kind))
 
     for (const [name, values] of Object.entries(await askGuest(daemon))) found[name] = { unit: "ms", values }
+    found[RESTART] = { unit: "ms", values: await restartDaemon(daemon) }
     return found
   },
 }

@@ -1,5 +1,6 @@
 /** What every request goes through, whatever carries it: it is admitted, held until its VM is awake, prepared, and sent. */
 import type { IncomingHttpHeaders } from "node:http"
+import type { Socket } from "node:net"
 import type { Log } from "../src/log.ts"
 import type { Tokens } from "../src/tokens/tokens.ts"
 import { beginActivity } from "./activity.ts"
@@ -13,7 +14,7 @@ import type { GuestPlace } from "./guest/send.ts"
 import { createServeUrl, type FunctionUrls } from "./function-url/serve.ts"
 import { prepareRequest } from "./headers.ts"
 import type { Limits } from "./limits/limits.ts"
-import type { EdgeMetrics } from "./metrics.ts"
+import type { EdgeMetrics, Meter } from "./metrics.ts"
 import { RouteError, type Router, type VmTarget } from "./route.ts"
 
 export interface PassOptions {
@@ -67,10 +68,8 @@ export const createServe = (options: PassOptions): Serve => {
     const { vmId } = target
     const leave = limits.enter(exchange, vmId, token)
     const activity = beginActivity(target.activity)
-    const end = () => {
-      leave()
-      activity.end()
-    }
+    const end = both(leave, activity.end)
+    let isWebSocket = false
     const sendTo = (address: string): Promise<void> | undefined => {
       if (exchange.isOver()) return undefined
       const meter = metrics.begin(vmId, exchange.protocol)
@@ -84,16 +83,26 @@ export const createServe = (options: PassOptions): Serve => {
         wantsHttp2: asksForHttp2(head.headers),
         paces: limits.pacesOf(vmId),
         onEndless: activity.isEndless,
+        onWebSocket(socket: Socket) {
+          isWebSocket = true
+          activity.isEndless()
+          socket.once("close", both(toEnd(meter), end))
+        },
       }
       return send(place, pools.of(vmId))
     }
     try {
       const sent = target.address === undefined ? wake(exchange, target).then(sendTo) : sendTo(target.address)
       if (sent !== undefined)
-        return sent.then(end, (error: unknown) => {
-          end()
-          throw error
-        })
+        return sent.then(
+          () => {
+            if (!isWebSocket) end()
+          },
+          (error: unknown) => {
+            end()
+            throw error
+          },
+        )
     } catch (error) {
       end()
       throw error
@@ -142,6 +151,15 @@ export const createServe = (options: PassOptions): Serve => {
     }
   }
 }
+
+// What a WebSocket's end calls, made out here: a closure keeps all that others beside it see, which is the request.
+
+const both = (one: () => void, other: () => void) => () => {
+  one()
+  other()
+}
+
+const toEnd = (meter: Meter) => () => meter.end(101)
 
 /** gRPC exists over HTTP/2 only, whatever its client asks for. */
 const asksForHttp2 = (headers: IncomingHttpHeaders) =>

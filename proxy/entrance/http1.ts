@@ -44,15 +44,13 @@ export const serveHttp1 = (server: Server, serve: Serve): Http1Entrance => {
   }
 
   const onUpgrade = (request: IncomingMessage, socket: Socket, head: Buffer) => {
-    upgraded.set(socket, () => socket.end())
-    socket.once("close", () => upgraded.delete(socket)).on("error", () => {})
+    remember(upgraded, socket)
     // Behind a request that isn't answered yet: two answers would be written over each other.
     if ((openOn.get(socket) ?? 0) > 0) {
       socket.destroy()
       return
     }
-    let isAgreed = false
-    const exchange = createUpgradeExchange(request, socket, randomUUID(), () => isAgreed)
+    const exchange = createUpgradeExchange(request, socket, randomUUID())
     let fallbackProtocol: string | undefined
     const toClaim = () => {
       checkHttp1(request)
@@ -62,7 +60,7 @@ export const serveHttp1 = (server: Server, serve: Serve): Http1Entrance => {
       return claim
     }
     const onOpen = (sayFarewell: () => void) => {
-      isAgreed = true
+      exchange.agree()
       if (isRetired) sayFarewell()
       else upgraded.set(socket, sayFarewell)
     }
@@ -83,4 +81,10 @@ export const serveHttp1 = (server: Server, serve: Serve): Http1Entrance => {
       for (const socket of upgraded.keys()) socket.destroy()
     },
   }
+}
+
+/** Until it is closed, with what ends it; its listeners see nothing of the request, which a WebSocket would keep. */
+const remember = (connections: Map<Socket, () => void>, socket: Socket): void => {
+  connections.set(socket, () => socket.end())
+  socket.once("close", () => connections.delete(socket)).on("error", () => {})
 }

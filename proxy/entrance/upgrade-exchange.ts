@@ -4,16 +4,21 @@ import type { TLSSocket } from "node:tls"
 import { tlsOf, type Exchange } from "../exchange.ts"
 import { createHttp1Exchange, toRequestHead } from "./http1-exchange.ts"
 
-/**
- * The exchange of an upgrade: it is answered only when it fails, and then that is the connection's last. `isAgreed` tells whether the
- * application has agreed to it.
- */
-export const createUpgradeExchange = (
-  request: IncomingMessage,
-  socket: Socket,
-  requestId: string,
-  isAgreed: () => boolean,
-): Exchange => {
+/** It is answered only when it fails, and then that is the connection's last. */
+export interface UpgradeExchange extends Exchange {
+  /**
+   * The application has agreed. Who waits for the exchange's end isn't told any more: what is kept of a request would be kept as long as
+   * its WebSocket.
+   */
+  agree(): void
+}
+
+export const createUpgradeExchange = (request: IncomingMessage, socket: Socket, requestId: string): UpgradeExchange => {
+  let isAgreed = false
+  const listeners: (() => void)[] = []
+  const onClose = () => {
+    for (const listener of listeners) listener()
+  }
   let answered: Exchange | undefined
   const toExchange = () => (answered ??= createHttp1Exchange(request, answerOn(socket, request), requestId, false))
   return {
@@ -29,10 +34,13 @@ export const createUpgradeExchange = (
     isOver() {
       return socket.destroyed
     },
-    onOver: (listener) => void socket.once("close", listener),
+    onOver(listener) {
+      if (listeners.length === 0) socket.once("close", onClose)
+      listeners.push(listener)
+    },
     protocol: "websocket",
     status() {
-      return isAgreed() ? 101 : answered?.status()
+      return isAgreed ? 101 : answered?.status()
     },
     isAnsweredWhole() {
       return answered?.isAnsweredWhole() ?? false
@@ -43,6 +51,10 @@ export const createUpgradeExchange = (
     answerInstead: (answer) => toExchange().answerInstead(answer),
     breakOff: () => void socket.destroy(),
     discardBody() {},
+    agree() {
+      isAgreed = true
+      socket.off("close", onClose)
+    },
   }
 }
 

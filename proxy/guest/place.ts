@@ -1,3 +1,4 @@
+import type { Socket } from "node:net"
 import type { RequestHead } from "../admission/request-head.ts"
 import type { Meter } from "../metrics.ts"
 import type { Paces } from "../limits/limits.ts"
@@ -34,8 +35,10 @@ export interface Place {
   readonly meter: Meter
   /** What the VM's bodies and WebSockets keep to, where a bandwidth is configured. */
   readonly paces: Paces | undefined
-  /** Called when the answer is one that ends only when somebody ends it: a WebSocket, a stream of events. */
+  /** Called when the answer is one that ends only when somebody ends it: a stream of events. */
   readonly onEndless: () => void
+  /** Called when the client's connection has become a WebSocket: the exchange is over, and counts until the connection is closed. */
+  readonly onWebSocket: (socket: Socket) => void
 }
 
 /** An attempt that came to nothing, with nothing said to the client. */

@@ -26,7 +26,7 @@ export interface Upgrading {
   readonly onOpen: (sayFarewell: () => void) => void
 }
 
-/** Resolves when the WebSocket, or the answer instead of it, is over; rejects with an {@link EdgeError} while nothing was answered. */
+/** Resolves when it has become a WebSocket, or the answer instead of it is over; rejects with an {@link EdgeError} while nothing was answered. */
 export const sendUpgrade = async (upgrading: Upgrading, at: Place, pool: Pool): Promise<void> => {
   const { socket } = upgrading
   const known = await pool.speech.get(at.port)
@@ -65,7 +65,7 @@ const attempt = (
       socket.write(toHead(headers, at.requestId, fallbackProtocol), "latin1")
       if (head.length > 0) socket.unshift(head)
       guest.once("close", meterSocket(guest, at.meter))
-      at.onEndless()
+      at.onWebSocket(socket)
       onOpen(join(socket, guest, pool, at.paces))
     },
   })

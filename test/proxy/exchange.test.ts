@@ -26,7 +26,7 @@ const oldKiB = () =>
 
 test.each([
   ["a request", (request: IncomingMessage) => createHttp1Exchange(request, new ServerResponse(request), "id", false)],
-  ["an upgrade", (request: IncomingMessage) => createUpgradeExchange(request, request.socket, "id", () => false)],
+  ["an upgrade", (request: IncomingMessage) => createUpgradeExchange(request, request.socket, "id")],
 ])("An exchange of %s that is over is collected without looking at the whole heap", (_, create) => {
   const socket = new Socket()
   const make = () => {

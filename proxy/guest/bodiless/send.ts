@@ -19,7 +19,7 @@ export interface BodilessOptions {
   readonly maxRestMs: number
   /** Whether an answer of this status may be passed on; what it throws ends the attempt. */
   readonly accept?: ((status: number) => Promise<void> | undefined) | undefined
-  /** Asks for a WebSocket; is given the application's side of it, paused, when it agrees. The exchange is over when that is. */
+  /** Asks for a WebSocket; is given the application's side of it, paused, when it agrees, and then the attempt is over. */
   readonly onUpgrade?: ((headers: IncomingHttpHeaders, guest: Socket) => void) | undefined
 }
 
@@ -71,7 +71,12 @@ export const sendBodiless = (
         // Whether an application that declined one reads another request behind it, nobody can tell.
         if (onUpgrade !== undefined) connection.destroy()
       },
-      ...(onUpgrade && { onUpgrade: ({ headers }: AnswerHead, guest: Socket) => onUpgrade(headers, guest) }),
+      ...(onUpgrade && {
+        onUpgrade({ headers }: AnswerHead, guest: Socket) {
+          onUpgrade(headers, guest)
+          resolve()
+        },
+      }),
       onFailure(cause) {
         body?.destroy(cause)
         fail(cause)

@@ -90,7 +90,7 @@ const daemon = opened.use(
   await startTestDaemon(
     {},
     // As a daemon has it by default, which tests don't.
-    { readyTimeoutSeconds: 300, environments: { maxWarmVms: 2, versionSnapshots: {} } },
+    { readyTimeoutSeconds: 300, spares: {}, environments: { maxWarmVms: 2, versionSnapshots: {} } },
   ),
 )
 const samples: Record<string, Samples[string]> = {

@@ -1,6 +1,7 @@
 /** What the API may ask about MicroVMs: rows first, then their actors. */
 import { randomUUID } from "node:crypto"
 import { and, desc, eq, gt, or, isNull } from "drizzle-orm"
+import { pipelined } from "../src/db/pipelined.ts"
 import { bases, images, imageVersions, microvms, vms } from "../src/db/schema.ts"
 import { conflict, notFound, ServiceError, validationError } from "../src/errors.ts"
 import type { Ledger } from "../src/capacity/ledger.ts"
@@ -142,9 +143,6 @@ const insertMicrovm = async (
       "There is not enough memory on this host for another MicroVM now.",
     )
   const vmId = randomUUID()
-  await tx
-    .insert(vms)
-    .values({ id: vmId, hostId, kind: "microvm", baseId: base.id, memoryMiB: base.memoryMiB, vcpus: base.vcpus })
   const startedAt = new Date()
   const address = placeLog(request.logging ?? version.version.settings.logging, {
     account: caller.account,
@@ -152,41 +150,46 @@ const insertMicrovm = async (
     group: imageGroup(request.imageName),
     stream: streamName(startedAt, version.version.version, `microvm-${id}`),
   })
-  if (address !== undefined) await logs.create(tx, vmId, address)
-  const [row] = await tx
-    .insert(microvms)
-    .values({
-      id,
-      vmId,
-      hostId,
-      account: caller.account,
-      region: caller.region,
-      imageId: version.imageId,
-      imageName: request.imageName,
-      imageVersionId: version.version.id,
-      imageVersion: version.version.version,
-      endpointId: randomUUID(),
-      state: "PENDING",
+  const [, , [row]] = await pipelined([
+    tx
+      .insert(vms)
+      .values({ id: vmId, hostId, kind: "microvm", baseId: base.id, memoryMiB: base.memoryMiB, vcpus: base.vcpus }),
+    address === undefined ? undefined : logs.create(tx, vmId, address),
+    tx
+      .insert(microvms)
+      .values({
+        id,
+        vmId,
+        hostId,
+        account: caller.account,
+        region: caller.region,
+        imageId: version.imageId,
+        imageName: request.imageName,
+        imageVersionId: version.version.id,
+        imageVersion: version.version.version,
+        endpointId: randomUUID(),
+        state: "PENDING",
+        cause: "api",
+        idlePolicy: request.idlePolicy,
+        maximumDurationSeconds: request.maximumDurationSeconds,
+        executionRoleArn: request.executionRoleArn,
+        ingressConnectors: request.ingressConnectors,
+        egressConnectors: request.egressConnectors,
+        logging: request.logging,
+        startedAt,
+        deadlineAt: new Date(startedAt.getTime() + request.maximumDurationSeconds * 1000),
+        machineVersion: MICROVM_MACHINE_VERSION,
+      })
+      .returning(),
+    recordChange(tx, {
+      scope: caller,
+      resource: microvmArn(caller, id),
+      type: "microvm.pending",
       cause: "api",
-      idlePolicy: request.idlePolicy,
-      maximumDurationSeconds: request.maximumDurationSeconds,
-      executionRoleArn: request.executionRoleArn,
-      ingressConnectors: request.ingressConnectors,
-      egressConnectors: request.egressConnectors,
-      logging: request.logging,
-      startedAt,
-      deadlineAt: new Date(startedAt.getTime() + request.maximumDurationSeconds * 1000),
-      machineVersion: MICROVM_MACHINE_VERSION,
-    })
-    .returning()
+      by: caller,
+      details: { image: arn, imageVersion: version.version.version },
+    }),
+  ])
   if (row === undefined) throw new Error("The MicroVM's row was not returned")
-  await recordChange(tx, {
-    scope: caller,
-    resource: microvmArn(caller, id),
-    type: "microvm.pending",
-    cause: "api",
-    by: caller,
-    details: { image: arn, imageVersion: version.version.version },
-  })
   return row
 }

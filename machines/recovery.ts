@@ -22,16 +22,16 @@ export const sweepHost = async (host: VmHost): Promise<void> => {
   const { db, hostId, dataDirectory, vmm, slots, log } = host
   await endOrphans(host)
   const rows = await liveVms(db, hostId)
-  const known = new Map(rows.map((row) => [row.id, processOf(row)]))
+  const known = new Map(rows.flatMap((row) => processOf(row) ?? []).map((process) => [process.id, process]))
   for (const process of await vmm.find()) {
-    const expected = known.get(process.vmId)
+    const expected = known.get(process.id)
     if (expected?.pid === process.pid && expected.startTime === process.startTime) continue
-    log.warn({ vmId: process.vmId, pid: process.pid }, "Ending a VM process that no row knows")
+    log.warn({ processId: process.id, pid: process.pid }, "Ending a VM process that no row knows")
     await vmm.destroy(process)
   }
   await slots.sweep(new Set(rows.flatMap(({ slot, pid }) => (slot === null || pid === null ? [] : [slot]))))
   for (const { id, slot, pid } of rows) if (slot !== null && pid === null) await recordStopped(db, id)
-  await removeOthers(join(dataDirectory, "vms"), new Set(rows.map(({ id }) => id)))
+  await removeOthers(join(dataDirectory, "vms"), new Set([...rows.map(({ id }) => id), ...known.keys()]))
   await removeUnusedBases(db, hostId)
   const keptBases = await db.select({ id: bases.id }).from(bases).where(eq(bases.hostId, hostId))
   await removeOthers(join(dataDirectory, "bases"), new Set(keptBases.map(({ id }) => id)))

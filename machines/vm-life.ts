@@ -2,19 +2,21 @@
  * Launch, sleep and wake of a VM that comes from a base. Each begins by looking at what an earlier, interrupted try left:
  * the row says how far it got, and a process that never ran on is thrown away.
  */
-import { constants, copyFile, rm } from "node:fs/promises"
+import { constants, copyFile, link, rm } from "node:fs/promises"
+import { join } from "node:path"
 import { createHash } from "node:crypto"
 import { eq } from "drizzle-orm"
 import { unlessAborted } from "../src/abort.ts"
 import { failpoint } from "../src/failpoint.ts"
 import { bases } from "../src/db/schema.ts"
 import type { ThawInput } from "../src/agent/thaw.ts"
-import type { DeltaPaths, Drive, LaunchSpec } from "../src/vmm/vmm.ts"
+import type { DeltaPaths, Drive, LaunchSpec, Spare } from "../src/vmm/vmm.ts"
 import { fromPlace, refuseLostDisk, toDriveFile, vmFiles, type Places } from "./disks.ts"
 import type { VmVerbs } from "./microvm.ts"
 import type { Slot } from "../src/net/slot.ts"
+import type { Base, Spares } from "./spares.ts"
 import { makeVmDirectory, type LiveVm, type VmHost } from "./vm.ts"
-import { beginIncarnation, findVm, recordProcess, recordSnapshot, type VmRow } from "./vm-row.ts"
+import { beginIncarnation, findVm, processOf, recordProcess, recordSnapshot, type VmRow } from "./vm-row.ts"
 
 export interface VmLifeOptions {
   readonly host: VmHost
@@ -22,10 +24,21 @@ export interface VmLifeOptions {
   readonly createOverlay: (path: string) => Promise<void>
   /** What is behind the further drives, the same in each of a VM's lives; nothing when it is left out. */
   readonly drivesOf?: (vmId: string) => Promise<readonly Drive[]>
+  /** Processes that stand ready, for VMs without further drives. */
+  readonly spares?: Spares
   /** The name that a VM's guest has. */
   readonly hostnameOf?: (vmId: string) => string
   /** Resolves when the owner's row says what is being done. */
   readonly stored: (vmId: string) => Promise<void>
+}
+
+/** What a life stands on: a slot, and files where its process finds them. */
+interface Ground {
+  readonly slot: Slot
+  readonly directory: string
+  readonly overlay: string
+  readonly delta: LaunchSpec["delta"]
+  readonly spare: Spare | undefined
 }
 
 /** What another VM of the same base has left: a VM that is launched from it goes on where that was. */
@@ -46,12 +59,13 @@ export const createVmVerbs = ({
   places,
   createOverlay,
   drivesOf = async () => [],
+  spares,
   hostnameOf = (vmId) => `microvm-${vmId.slice(0, 8)}`,
   stored,
 }: VmLifeOptions): LoadingVerbs => {
   const { db, vmm, slots, ledger, log } = host
 
-  const baseOf = async (row: VmRow): Promise<typeof bases.$inferSelect> => {
+  const baseOf = async (row: VmRow): Promise<Base> => {
     const [base] = row.baseId === null ? [] : await db.select().from(bases).where(eq(bases.id, row.baseId))
     if (base === undefined) throw new Error(`VM ${row.id} has no base`)
     return base
@@ -63,18 +77,12 @@ export const createVmVerbs = ({
    */
   const load = async (
     row: VmRow,
-    base: typeof bases.$inferSelect,
-    slot: Slot,
-    delta: LaunchSpec["delta"],
+    base: Base,
+    { slot, directory, overlay, delta, spare }: Ground,
     signal: AbortSignal,
   ): Promise<{ live: LiveVm; row: VmRow }> => {
-    refuseLostDisk(places, base)
     const extraDrives = await drivesOf(row.id)
-    const directory = host.directoryOf(row.id)
-    const chain = [
-      ...base.rootDisk.map((place) => fromPlace(places, place)),
-      vmFiles(directory).overlay(row.diskGeneration),
-    ]
+    const chain = [...base.rootDisk.map((place) => fromPlace(places, place)), overlay]
     const [launched, begun] = await Promise.allSettled([
       vmm.launch(
         {
@@ -88,10 +96,12 @@ export const createVmVerbs = ({
           rootDisk: chain.map(toDriveFile),
           extraDrives,
           ...(delta === undefined ? {} : { delta }),
+          ...(spare === undefined ? {} : { spare }),
         },
         signal,
       ),
-      beginIncarnation(db, row.id, slot.index),
+      // Of one that sleeps the process is written when its snapshot is consumed: until then it is as asleep as it says.
+      beginIncarnation(db, row.id, slot.index, delta === undefined ? spare?.process : undefined),
     ])
     if (launched.status === "rejected") throw launched.reason
     try {
@@ -103,10 +113,48 @@ export const createVmVerbs = ({
     }
   }
 
+  /** A slot and a directory for its process: those of one that stands ready, which gets links to the VM's files, or else the VM's own. */
+  const settle = async (
+    row: VmRow,
+    base: Base,
+    { overlay, delta }: Pick<Ground, "overlay" | "delta">,
+    signal: AbortSignal,
+  ): Promise<Ground> => {
+    refuseLostDisk(places, base)
+    const spare = spares?.take(base.id)
+    if (spare === undefined) {
+      if (delta === undefined) await createOverlay(overlay)
+      return { overlay, delta, spare, slot: await slots.take(signal), directory: host.directoryOf(row.id) }
+    }
+    const { slot, directory } = spare.spec
+    try {
+      if (delta === undefined) {
+        const fresh = spare.spec.overlay.path
+        // An earlier try's.
+        await rm(overlay, { force: true })
+        await link(fresh, overlay)
+        return { overlay: fresh, delta, spare, slot, directory }
+      }
+      const linked = { overlay: vmFiles(directory).overlay(row.diskGeneration), state: join(directory, "state") }
+      await Promise.all([link(overlay, linked.overlay), link(delta.state, linked.state)])
+      return { overlay: linked.overlay, delta: { ...delta, state: linked.state }, spare, slot, directory }
+    } catch (error) {
+      await spare.kill()
+      await stop(row, { slot, spare })
+      throw error
+    }
+  }
+
+  /** Ends a life that did not come to be, whatever its row says of it. */
+  const stop = async (row: VmRow, { slot, spare }: Pick<Ground, "slot" | "spare">) => {
+    await host.stop({ ...row, slot: slot.index })
+    if (spare !== undefined) await host.removeDirectoryOf(spare.process.id)
+  }
+
   /** From here on the guest runs: first thaw, then its application. */
   const run = async (live: LiveVm, row: VmRow, signal: AbortSignal) => {
-    await live.vm.continue()
-    await live.guest.thaw(toThawInput(host, live, hostnameOf(row.id)), signal)
+    // What it is told meanwhile is the first that it does.
+    await Promise.all([live.vm.continue(), live.guest.thaw(toThawInput(host, live, hostnameOf(row.id)), signal)])
   }
 
   return {
@@ -122,22 +170,22 @@ export const createVmVerbs = ({
       const files = vmFiles(directory)
       const overlay = files.overlay(row.diskGeneration)
       const delta = remains === undefined ? undefined : { ...remains.delta, state: files.delta(0).state }
-      if (remains === undefined || delta === undefined) await createOverlay(overlay)
-      else {
+      if (remains !== undefined && delta !== undefined) {
         await copyFile(remains.overlay, overlay, constants.COPYFILE_FICLONE)
         await copyFile(remains.delta.state, delta.state)
       }
-      const slot = await slots.take(signal)
+      const ground = await settle(row, base, { overlay, delta }, signal)
       try {
-        const loaded = await load(row, base, slot, delta, signal)
+        const loaded = await load(row, base, ground, signal)
         const { live } = loaded
         ;({ row } = loaded)
         failpoint("launch: loaded")
         await storing
-        row = await recordProcess(db, vmId, live.vm.process, false)
+        if (processOf(row) === undefined) row = await recordProcess(db, vmId, live.vm.process, false)
         await run(live, row, signal)
+        spares?.fillBehind(live, base)
       } catch (error) {
-        await host.stop({ ...row, slot: slot.index })
+        await stop(row, ground)
         throw error
       }
     },
@@ -176,24 +224,27 @@ export const createVmVerbs = ({
         throw new Error("it has no snapshot to wake up from")
       await host.stop(row)
       if (!ledger.reserve(vmId, row.memoryMiB)) return false
-      const delta = vmFiles(host.directoryOf(vmId)).delta(row.snapshotIncarnation)
-      let slot: Slot | undefined
+      const files = vmFiles(host.directoryOf(vmId))
+      const delta = files.delta(row.snapshotIncarnation)
+      let ground: Ground | undefined
       let live: LiveVm
+      let base: Base
       try {
-        const base = await baseOf(row)
-        slot = await slots.take(signal)
-        ;({ live, row } = await load(row, base, slot, delta, signal))
+        base = await baseOf(row)
+        ground = await settle(row, base, { overlay: files.overlay(row.diskGeneration), delta }, signal)
+        ;({ live, row } = await load(row, base, ground, signal))
         failpoint("wake: loaded")
         await storing
         row = await recordProcess(db, vmId, live.vm.process, true)
       } catch (error) {
         log.warn({ vmId, err: error }, "A VM could not be woken; it still sleeps")
-        await host.stop({ ...row, slot: slot?.index ?? null })
+        await (ground === undefined ? host.stop(row) : stop(row, ground))
         return false
       }
       failpoint("wake: consumed")
       // Consumed, it is of no use to anybody.
       await Promise.all([run(live, row, signal), ...[delta.file, delta.state].map((file) => rm(file, { force: true }))])
+      spares?.fillBehind(live, base)
       return true
     },
 
@@ -233,7 +284,7 @@ export const toThawInput = (
   { vm, incarnation }: Pick<LiveVm, "vm" | "incarnation">,
   hostname: string,
 ): ThawInput => {
-  const { vmId } = vm.process
+  const { vmId } = vm.spec
   return {
     hostname,
     machineId: createHash("sha256").update(`machine-id ${vmId}`).digest("hex").slice(0, 32),

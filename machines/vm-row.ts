@@ -32,9 +32,17 @@ const change = async (db: Database, vmId: string, values: Parameters<ReturnType<
   return row
 }
 
-/** Begins another life of the VM in a slot: the incarnation grows, and no process is known yet. */
-export const beginIncarnation = (db: Database, vmId: string, slot: number): Promise<VmRow> =>
-  change(db, vmId, { slot, incarnation: sql`${vms.incarnation} + 1`, pid: null, processStartTime: null })
+const NO_PROCESS = { processId: null, pid: null, processStartTime: null }
+
+const toColumns = ({ id, pid, startTime }: VmProcess) => ({ processId: id, pid, processStartTime: startTime })
+
+/** Begins another life of the VM in a slot: the incarnation grows, and its process is known where it stood ready. */
+export const beginIncarnation = (db: Database, vmId: string, slot: number, process?: VmProcess): Promise<VmRow> =>
+  change(db, vmId, {
+    slot,
+    incarnation: sql`${vms.incarnation} + 1`,
+    ...(process === undefined ? NO_PROCESS : toColumns(process)),
+  })
 
 /** The process is loaded. With `snapshotConsumed` this is the point of no return of a wake. */
 export const recordProcess = (
@@ -44,8 +52,7 @@ export const recordProcess = (
   snapshotConsumed: boolean,
 ): Promise<VmRow> =>
   change(db, vmId, {
-    pid: process.pid,
-    processStartTime: process.startTime,
+    ...toColumns(process),
     ...(snapshotConsumed ? { snapshot: "consumed" as const } : {}),
   })
 
@@ -57,7 +64,7 @@ export const recordSnapshot = (db: Database, vmId: string, incarnation: number):
 export const recordStopped = async (db: Database, vmId: string): Promise<void> => {
   await db
     .update(vms)
-    .set({ pid: null, processStartTime: null, slot: null })
+    .set({ ...NO_PROCESS, slot: null })
     .where(and(eq(vms.id, vmId), isNull(vms.endedAt)))
 }
 
@@ -66,8 +73,7 @@ export const recordEnd = async (db: Database, vmId: string): Promise<void> => {
   await db
     .update(vms)
     .set({
-      pid: null,
-      processStartTime: null,
+      ...NO_PROCESS,
       slot: null,
       snapshot: "none",
       snapshotIncarnation: null,
@@ -78,6 +84,6 @@ export const recordEnd = async (db: Database, vmId: string): Promise<void> => {
 
 /** The process that a row knows, if it knows one. */
 export const processOf = (row: VmRow): VmProcess | undefined =>
-  row.pid === null || row.processStartTime === null
+  row.processId === null || row.pid === null || row.processStartTime === null
     ? undefined
-    : { vmId: row.id, pid: row.pid, startTime: row.processStartTime }
+    : { id: row.processId, pid: row.pid, startTime: row.processStartTime }

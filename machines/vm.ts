@@ -1,6 +1,7 @@
 /**
  * The VMs of this host while they have a process: what every kind of VM shares, whatever statechart owns it.
  * Files of a VM: `vms/<id>/disk/<generation>.qcow2` (its overlay), `delta-<incarnation>` and `state-<incarnation>` (its memory asleep).
+ * A process that stood ready has a directory of its own beside them, with links to those that it needs.
  */
 import { mkdir, rm } from "node:fs/promises"
 import { join } from "node:path"
@@ -59,7 +60,9 @@ export interface VmHostOptions {
 
 export interface VmHost extends VmHostOptions {
   live(vmId: string): LiveVm | undefined
-  directoryOf(vmId: string): string
+  /** Of a VM, or of a process with an id of its own. */
+  directoryOf(id: string): string
+  removeDirectoryOf(id: string): Promise<void>
   /** Connects to the guest of a process and holds both from here on; `hasRun`: another daemon has thawed it. */
   hold(vm: Vm, slot: Slot, incarnation: number, signal: AbortSignal, hasRun?: boolean): Promise<LiveVm>
   /** The live VM of a row, taken over from an earlier daemon when this one doesn't hold it yet; `undefined` when its process is gone. */
@@ -83,9 +86,10 @@ export const createVmHost = (options: VmHostOptions): VmHost => {
   const host: VmHost = {
     ...options,
     live: (vmId) => held.get(vmId),
-    directoryOf: (vmId) => join(dataDirectory, "vms", vmId),
+    directoryOf: (id) => join(dataDirectory, "vms", id),
+    removeDirectoryOf: (id) => rm(host.directoryOf(id), { recursive: true, force: true }),
     async hold(vm, slot, incarnation, signal, hasRun = false) {
-      const words = logs.writer(vm.process.vmId)
+      const words = logs.writer(vm.spec.vmId)
       const listeners: OnOutput[] = [words.add]
       const onOutput: OnOutput = (stream, text) => listeners.forEach((listener) => listener(stream, text))
       const guest = await openGuest(vm.ports, signal, onOutput).catch(async (error: unknown) => {
@@ -112,7 +116,7 @@ export const createVmHost = (options: VmHostOptions): VmHost => {
         isOver: () => over,
         hasRun: () => thawed,
       }
-      held.set(vm.process.vmId, live)
+      held.set(vm.spec.vmId, live)
       return live
     },
     async find(row, signal) {
@@ -121,7 +125,7 @@ export const createVmHost = (options: VmHostOptions): VmHost => {
       const process = processOf(row)
       if (process === undefined || row.slot === null) return undefined
       const slot = await slots.adopt(row.slot)
-      const directory = host.directoryOf(row.id)
+      const directory = host.directoryOf(process.id)
       const base = { directory: join(dataDirectory, "bases", row.baseId ?? "") }
       const vm = await vmm.adopt(
         process,
@@ -143,6 +147,8 @@ export const createVmHost = (options: VmHostOptions): VmHost => {
       if (live !== undefined) await Promise.all([live.vm.kill(), live.words.close()])
       const process: VmProcess | undefined = processOf(row)
       if (process !== undefined) await vmm.destroy(process)
+      for (const id of new Set([live?.vm.process.id, process?.id]))
+        if (id !== undefined && id !== row.id) await host.removeDirectoryOf(id)
       if (live !== undefined) slots.retire(live.slot)
       else if (row.slot !== null) slots.retire(await slots.adopt(row.slot))
       ledger.release(row.id)
@@ -153,7 +159,7 @@ export const createVmHost = (options: VmHostOptions): VmHost => {
       await hearLastWords(host, vmId)
       await host.stop(await findVm(db, vmId))
       await logs.end(vmId)
-      await rm(host.directoryOf(vmId), { recursive: true, force: true })
+      await host.removeDirectoryOf(vmId)
       await recordEnd(db, vmId)
     },
   }

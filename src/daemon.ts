@@ -28,6 +28,7 @@ import { createMicrovmRouter } from "../machines/router.ts"
 import { createTurns } from "../machines/building/turns.ts"
 import { createVmHost } from "../machines/vm.ts"
 import { createWork } from "../machines/work.ts"
+import { createSpares } from "../machines/spares.ts"
 import { createVmVerbs } from "../machines/vm-life.ts"
 import { liveVms } from "../machines/vm-row.ts"
 import { ensureCertificates } from "../proxy/certificates.ts"
@@ -190,10 +191,22 @@ export const startDaemon = async (
     registry: () => registries.microvms,
     refuse: (why) => new RouteError(why),
   })
+  const spares = opened.use(
+    createSpares({
+      host,
+      places,
+      createOverlay,
+      max: config.spares.max,
+      maxPerBase: config.spares.maxPerImage,
+      maxBookedShare: 0.5,
+      idleMs: config.spares.idleSeconds * 1000,
+    }),
+  )
   const verbs = createVmVerbs({
     host,
     places,
     createOverlay,
+    spares,
     stored: (vmId) => registries.microvms.stored(vmOwner.get(vmId) ?? vmId),
   })
   const registry = opened.use(

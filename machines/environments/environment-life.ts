@@ -62,7 +62,7 @@ export const createEnvironmentVerbs = (options: EnvironmentLifeOptions): Environ
   /** It runs with its function's drives, and a clock, an identity and randomness of its own. */
   const runWarm = async ({ vm: process, slot, incarnation }: WarmVm, signal: AbortSignal) => {
     const live = await host.hold(process, slot, incarnation, signal)
-    await options.stored(process.process.vmId)
+    await options.stored(process.spec.vmId)
     // What it is told meanwhile is the first that it does.
     await Promise.all([process.continue(), live.guest.thaw(toThawInput(host, live, FUNCTION_HOSTNAME), signal)])
   }

@@ -219,7 +219,7 @@ export const openEnvironments = async (
       const snapshot = initialization === "on-demand" ? snapshots?.of(definition, base) : undefined
       const ground = { base, temporary: files.temporary }
       const warm = snapshot === undefined ? pool?.take(ground) : undefined
-      const [id, vmId] = [randomUUID(), warm?.vm.process.vmId ?? randomUUID()]
+      const [id, vmId] = [randomUUID(), warm?.vm.spec.vmId ?? randomUUID()]
       if (!ledger.reserve(vmId, base.memoryMiB)) await pool?.clear()
       if (!ledger.reserve(vmId, base.memoryMiB))
         throw new HostFull("There is not enough memory on this host for another environment now.")

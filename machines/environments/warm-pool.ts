@@ -84,7 +84,7 @@ export const createWarmPool = (options: WarmPoolOptions): WarmPool => {
   const remove = async (key: string, warm: WarmVm) => {
     if (waiting.get(key) !== warm) return
     waiting.delete(key)
-    await end(host, warm.vm.process.vmId)
+    await end(host, warm.vm.spec.vmId)
   }
 
   const make = async (runtime: RuntimeName, ground: WarmGround) => {
@@ -145,7 +145,7 @@ export const giveDrives = async (
 ): Promise<WarmVm | undefined> => {
   const { vm, temporary } = warm
   try {
-    await swapDrives(vm, await layDrives(directoryOf(vm.process.vmId), { ...disks, temporary }))
+    await swapDrives(vm, await layDrives(directoryOf(vm.spec.vmId), { ...disks, temporary }))
     return warm
   } catch (error) {
     log.warn({ err: error }, "A warm VM could not be given its function: it is loaded from its base instead")

@@ -264,6 +264,8 @@ export const vms = pgTable(
     memoryMiB: integer("memory_mib").notNull(),
     vcpus: integer("vcpus").notNull(),
     slot: integer("slot"),
+    /** Its own, but for one that was started before its VM was known. */
+    processId: uuid("process_id"),
     pid: integer("pid"),
     processStartTime: bigint("process_start_time", { mode: "number" }),
     /** `disk/<generation>.qcow2` is the overlay that is written. */

@@ -2,7 +2,7 @@ import { deviceArguments, type Drives } from "./devices.ts"
 import { FIRST_FD } from "./jail.ts"
 import { processName } from "./process.ts"
 import { socketNames } from "./sockets.ts"
-import type { Accelerator, VmSpec } from "./vmm.ts"
+import type { Accelerator, VmProcess, VmSpec } from "./vmm.ts"
 
 export const QEMU = "qemu-system-x86_64"
 /** How much of the translation cache a VM may have: the default made a process of 350 MB out of one of 50. */
@@ -16,7 +16,7 @@ export const cpuOf = (accelerator: Accelerator) => (accelerator === "kvm" ? "hos
 /** QEMU's arguments that are the same for a boot and a restore; its sockets come as file descriptors from {@link FIRST_FD} on. */
 export const commandLine = (
   { hostId, accelerator }: { hostId: string; accelerator: Accelerator },
-  spec: VmSpec,
+  spec: Pick<VmProcess, "id"> & Pick<VmSpec, "slot" | "memoryMiB" | "vcpus">,
   drives: Drives,
   memory: string,
 ): string[] => {
@@ -25,7 +25,7 @@ export const commandLine = (
     "-name",
     processName(hostId),
     "-uuid",
-    spec.vmId,
+    spec.id,
     "-nodefaults",
     "-no-user-config",
     "-display",

@@ -23,6 +23,9 @@ export const rootNode = (index: number) => `root-${index}`
 /** The same of a further drive, by its number. */
 export const driveNode = (drive: number, index: number) => `drive${drive}-${index}`
 
+/** The root disk as QEMU's objects have it: the second device that was given no name. */
+export const rootDevice = "/machine/peripheral-anon/device[1]"
+
 /** Every drive in the layout's order. */
 const layout = ({ systemDisk, rootDisk, extraDrives, emptyDrive }: Drives): (Drive & { name: string })[] => [
   { name: "system", chain: [{ path: systemDisk, format: "raw" }], readOnly: true },

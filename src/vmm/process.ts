@@ -1,4 +1,4 @@
-/** Processes by an identity that a reused pid cannot have: pid, start time and the VM's uuid on QEMU's command line. */
+/** Processes by an identity that a reused pid cannot have: pid, start time and the uuid on QEMU's command line. */
 import { readdir, readFile } from "node:fs/promises"
 import { setTimeout as sleep } from "node:timers/promises"
 import type { VmProcess } from "./vmm.ts"
@@ -21,8 +21,8 @@ const valueAfter = (args: string[], option: string) => {
 }
 
 /** Whether exactly this process still lives. */
-export const isAlive = async ({ pid, startTime, vmId }: VmProcess): Promise<boolean> =>
-  (await startTimeOf(pid)) === startTime && valueAfter(await argumentsOf(pid), "-uuid") === vmId
+export const isAlive = async ({ pid, startTime, id }: VmProcess): Promise<boolean> =>
+  (await startTimeOf(pid)) === startTime && valueAfter(await argumentsOf(pid), "-uuid") === id
 
 /** The name that every VMM process of a host carries on its command line. */
 export const processName = (hostId: string) => `torpor-${hostId.slice(0, 8)}`
@@ -36,8 +36,8 @@ export const findProcesses = async (hostId: string): Promise<VmProcess[]> => {
     const args = await argumentsOf(pid)
     // The command line of the jail's monitor ends in QEMU's.
     if (!args[0]?.includes("qemu-system") || valueAfter(args, "-name") !== processName(hostId)) continue
-    const [vmId, startTime] = [valueAfter(args, "-uuid"), await startTimeOf(pid)]
-    if (vmId !== undefined && startTime !== undefined) found.push({ vmId, pid, startTime })
+    const [id, startTime] = [valueAfter(args, "-uuid"), await startTimeOf(pid)]
+    if (id !== undefined && startTime !== undefined) found.push({ id, pid, startTime })
   }
   return found
 }

@@ -1,31 +1,25 @@
 /** {@link Vmm} with QEMU's `microvm` machine. The order of every step is from shared measurements: one wrong and the guest hangs. */
 import { createHash } from "node:crypto"
 import { existsSync } from "node:fs"
-import { chown, rm } from "node:fs/promises"
-import { dirname, join } from "node:path"
 import { isDeepStrictEqual } from "node:util"
-import { VMM_OVERHEAD_MIB } from "../capacity/ledger.ts"
-import { commandLine, cpuOf } from "./command-line.ts"
+import { cpuOf } from "./command-line.ts"
 import { detectCgroups } from "./cgroup.ts"
 import { openDelta } from "./delta.ts"
-import { DEVICE_LAYOUT, readOnlyFiles, writtenFiles, type Drives } from "./devices.ts"
-import { spawnJailed, type Jailed } from "./jail.ts"
-import { openInstalledQemu, programOf, toStartFailure, verifyQemu, type QemuBuild } from "./kept-qemu.ts"
-import { baseFiles, openManifest, SnapshotRefused, verifyBase, type Machine } from "./manifest.ts"
-import { hugeHeap } from "./heap.ts"
+import { DEVICE_LAYOUT } from "./devices.ts"
+import { openInstalledQemu, toStartFailure, verifyQemu, type QemuBuild } from "./kept-qemu.ts"
+import { baseFiles, openManifest, SnapshotRefused, verifyBase, type Machine, type Manifest } from "./manifest.ts"
 import { copyMemory, loadGuest, refuseStrangers } from "./load.ts"
 import { openMemoryMap } from "./memory-map.ts"
-import { findProcesses, isAlive, killProcess, startTimeOf } from "./process.ts"
-import { openQmp, type Qmp } from "./qmp.ts"
+import { findProcesses, isAlive, killProcess } from "./process.ts"
+import { openQmp } from "./qmp.ts"
+import { createQemuProcesses, giveTo, type ProcessPlace, type Started } from "./qemu-processes.ts"
 import { createQemuVm, type QemuVmParts } from "./qemu-vm.ts"
-import { openListeners, socketPath } from "./sockets.ts"
-import type { Accelerator, DriveFile, Vm, Vmm, VmProcess, VmSize, VmSpec } from "./vmm.ts"
-import { createWorkingSets } from "./working-sets.ts"
+import { createSpares } from "./spare.ts"
+import type { DriveFile, LaunchSpec, Vm, Vmm, VmSize, VmSpec } from "./vmm.ts"
+import { createWorkingSets, fetchRead, fetchWritten } from "./working-sets.ts"
 import { removeUnused } from "./unused-directory.ts"
 
-export interface QemuOptions {
-  readonly hostId: string
-  readonly accelerator: Accelerator
+export interface QemuOptions extends ProcessPlace {
   /** Where the QEMU that boots is kept: on the file system of the bases, and this daemon's alone. */
   readonly qemuDirectory: string
   /** The installed QEMU; the one on this host's PATH where none is named. */
@@ -35,14 +29,7 @@ export interface QemuOptions {
   readonly kernelHash: string
   /** Behind every drive that isn't used. */
   readonly emptyDrive: string
-  /** Short, on a tmpfs: sockets of the VMs, by id. */
-  readonly runDirectory: string
-  /** A device node for /dev/net/tun that a slot's uid may open. */
-  readonly tunDevice: string
 }
-
-/** Threads of a VMM: processors, translator, workers of the disks. */
-const MAX_PROCESSES = 128
 
 /** What a base and this machine must agree on. */
 const machineOf = (options: QemuOptions, { memoryMiB, vcpus }: VmSize): Machine => ({
@@ -68,94 +55,37 @@ const kernelHashOf = ({ kernelHash, tscKHz }: QemuOptions) =>
     .update(`${kernelHash} ${bootParameters(tscKHz)}`)
     .digest("hex")
 
+/** A guest that is to be loaded, and not booted. */
+const LOADED = ["-S", "-incoming", "defer", "-global", "migration.send-configuration=off"]
+
+/** Guest memory that is shared with all VMs of a base until it is written. */
+const sharedMemory = ({ memoryMiB }: VmSize, ram: string) =>
+  `memory-backend-file,id=mem,size=${memoryMiB}M,mem-path=${ram},share=off,readonly=on,rom=off`
+
+const ownMemory = ({ memoryMiB }: VmSize, file: string) =>
+  `memory-backend-file,id=mem,size=${memoryMiB}M,mem-path=${file},share=on`
+
 /** A VMM on this host; it holds nothing itself. */
 export const createQemuVmm = async (options: QemuOptions): Promise<Vmm> => {
   const cgroups = await detectCgroups(options.hostId)
-  const heap = hugeHeap()
+  const processes = createQemuProcesses(options, cgroups)
   const workingSets = createWorkingSets()
+  const spares = createSpares(processes)
   const installedQemu = openInstalledQemu(options.qemuDirectory, options.executable)
-  const run = (vmId: string) => join(options.runDirectory, vmId)
-
-  const start = async (
-    spec: VmSpec,
-    qemu: QemuBuild,
-    drives: Drives,
-    memory: { object: string; readOnly: readonly string[] },
-    extra: readonly string[],
-    signal: AbortSignal,
-  ): Promise<{ jailed: Jailed; qmp: Qmp; process: VmProcess }> => {
-    await giveTo(spec.slot.uid, [spec.directory, ...writtenFiles(drives)])
-    const [listeners, groups] = await prepare(spec)
-    const { program, environment } = programOf(qemu.directory)
-    let jailed: Jailed | undefined
-    try {
-      jailed = await spawnJailed(
-        {
-          uid: spec.slot.uid,
-          namespace: spec.slot.namespace,
-          readOnly: [...readOnlyFiles(drives), ...memory.readOnly, ...heap.files, qemu.directory],
-          writable: [spec.directory],
-          devices: [
-            ["/dev/null", "/dev/null"],
-            ["/dev/urandom", "/dev/urandom"],
-            [options.tunDevice, "/dev/net/tun"],
-            ...(options.accelerator === "kvm" ? ([["/dev/kvm", "/dev/kvm"]] as const) : []),
-          ],
-          cgroups: groups,
-          environment: { ...environment, ...heap.environment },
-        },
-        [...program, ...commandLine(options, spec, drives, memory.object), ...extra],
-        listeners.servers,
-        signal,
-      )
-      listeners.close()
-      const startTime = await startTimeOf(jailed.pid)
-      if (startTime === undefined) throw new Error(`QEMU ended at once: ${jailed.words()}`)
-      const process = { vmId: spec.vmId, pid: jailed.pid, startTime }
-      const qmp = await openQmp(socketPath(run(spec.vmId), "qmp"), signal)
-      return { jailed, qmp, process }
-    } catch (error) {
-      listeners.close()
-      await abandon(spec.vmId, jailed)
-      signal.throwIfAborted()
-      const words = jailed?.words()
-      throw words ? new Error(`QEMU did not start: ${words}`, { cause: error }) : error
-    }
-  }
-
-  /** Sockets and control groups; what one made is removed when the other fails. */
-  const prepare = async ({ vmId, memoryMiB }: VmSpec) => {
-    const making = [
-      openListeners(run(vmId)),
-      cgroups.create(vmId, { memoryMiB: memoryMiB + 2 * VMM_OVERHEAD_MIB, processes: MAX_PROCESSES }),
-    ] as const
-    try {
-      return await Promise.all(making)
-    } catch (error) {
-      const [listening] = await Promise.allSettled(making)
-      if (listening.status === "fulfilled") listening.value.close()
-      await tidy(vmId)
-      throw error
-    }
-  }
-
-  const abandon = async (vmId: string, jailed: Jailed | undefined) => {
-    const startTime = jailed === undefined ? undefined : await startTimeOf(jailed.pid)
-    if (jailed !== undefined && startTime !== undefined) await killProcess({ vmId, pid: jailed.pid, startTime })
-    await jailed?.ended
-    await tidy(vmId)
-  }
-
-  const tidy = async (vmId: string) => {
-    await cgroups.remove(vmId)
-    await rm(run(vmId), { recursive: true, force: true })
-  }
+  const drivesOf = ({
+    systemDisk,
+    rootDisk,
+    extraDrives,
+  }: Pick<LaunchSpec, "systemDisk" | "rootDisk" | "extraDrives">) => ({
+    systemDisk,
+    rootDisk,
+    extraDrives,
+    emptyDrive: options.emptyDrive,
+  })
 
   const vmOf = (
     spec: VmSpec,
-    process: VmProcess,
-    qmp: Qmp,
-    jailed: Jailed | undefined,
+    { process, qmp, jailed }: Pick<Started, "process" | "qmp"> & { jailed: Started["jailed"] | undefined },
     ram: QemuVmParts["ram"],
     own?: { readonly qemu: QemuBuild; readonly kernelHash: string; readonly rootDisk: readonly DriveFile[] },
   ): Vm =>
@@ -166,97 +96,137 @@ export const createQemuVmm = async (options: QemuOptions): Promise<Vmm> => {
       jailed,
       ram,
       own,
-      ports: { thaw: socketPath(run(spec.vmId), "thaw"), agent: socketPath(run(spec.vmId), "agent") },
+      ports: { thaw: processes.socketOf(process.id, "thaw"), agent: processes.socketOf(process.id, "agent") },
       machine: machineOf(options, spec),
       workingSets,
-      giveWay: (does) => cgroups.giveWay(spec.vmId, does),
-      tidy: () => tidy(spec.vmId),
+      giveWay: (does) => processes.giveWay(process.id, does),
+      tidy: () => processes.tidy(process.id),
     })
+
+  /** Of a base, and as it says itself. */
+  const verified = async (spec: Pick<LaunchSpec, "base" | "memoryMiB" | "vcpus">) => {
+    const manifest = await verifyBase(spec.base, machineOf(options, spec))
+    const files = baseFiles(spec.base)
+    await verifyQemu(files.qemu, manifest.qemu)
+    return { manifest, files, qemu: { ...manifest.qemu, directory: files.qemu } }
+  }
+
+  const memoryOf = (process: Started["process"], ram: string, { memoryMiB }: VmSize) =>
+    openMemoryMap(process.pid, ram, memoryMiB * 1024 ** 2, true)
+
+  const launch = async (spec: LaunchSpec, signal: AbortSignal): Promise<Vm> => {
+    const { manifest, files, qemu } = await verified(spec)
+    if (spec.memoryFile !== undefined) await copyMemory(files.ram, spec.memoryFile, spec.slot.uid, signal)
+    await using delta = spec.delta === undefined ? undefined : await openDelta(spec.delta)
+    if (delta !== undefined && spec.delta !== undefined) {
+      await giveTo(spec.slot.uid, [spec.delta.state])
+      refuseStrangers(delta.header, { ...spec, ...spec.delta, baseId: manifest.id })
+    }
+    const start = () =>
+      processes.start(
+        {
+          ...spec,
+          id: spec.vmId,
+          qemu,
+          drives: drivesOf(spec),
+          memory: spec.memoryFile === undefined ? sharedMemory(spec, files.ram) : ownMemory(spec, spec.memoryFile),
+          readOnly: [...(spec.memoryFile === undefined ? [files.ram] : []), files.state],
+          more: LOADED,
+        },
+        signal,
+      )
+    const started = await startBeside(
+      (spec.spare === undefined ? start() : spares.take(spec.spare, spec)).catch(failure(manifest)),
+      delta?.verify(),
+      ({ jailed, process }) => processes.abandon(process.id, jailed),
+    )
+    try {
+      await loadGuest(
+        {
+          qmp: started.qmp,
+          openMemory: () => memoryOf(started.process, files.ram, spec),
+          delta,
+          // What stood ready has it.
+          touched: (spec.memoryFile ?? spec.spare) ? undefined : workingSets.of(manifest.id),
+          state: spec.delta?.state ?? files.state,
+        },
+        signal,
+      )
+    } catch (error) {
+      await processes.abandon(started.process.id, started.jailed)
+      throw error
+    }
+    return spec.memoryFile === undefined
+      ? vmOf(spec, started, { path: files.ram, baseId: manifest.id })
+      : vmOf(
+          spec,
+          started,
+          { path: spec.memoryFile, baseId: undefined },
+          { qemu, kernelHash: manifest.kernelHash, rootDisk: spec.rootDisk },
+        )
+  }
 
   return {
     accelerator: options.accelerator,
 
     async boot(spec, signal) {
-      const drives = { ...spec, emptyDrive: options.emptyDrive }
-      const memory = {
-        object: `memory-backend-file,id=mem,size=${spec.memoryMiB}M,mem-path=${spec.memoryFile},share=on`,
-        readOnly: [spec.kernel, spec.initramfs],
-      }
-      const kernel = ["-kernel", spec.kernel, "-initrd", spec.initramfs, "-append", bootParameters(options.tscKHz)]
       const qemu = await installedQemu(signal)
-      const { jailed, qmp, process } = await start(spec, qemu, drives, memory, kernel, signal)
+      const started = await processes.start(
+        {
+          ...spec,
+          id: spec.vmId,
+          qemu,
+          drives: drivesOf(spec),
+          memory: ownMemory(spec, spec.memoryFile),
+          readOnly: [spec.kernel, spec.initramfs],
+          more: ["-kernel", spec.kernel, "-initrd", spec.initramfs, "-append", bootParameters(options.tscKHz)],
+        },
+        signal,
+      )
       return vmOf(
         spec,
-        process,
-        qmp,
-        jailed,
+        started,
         { path: spec.memoryFile, baseId: undefined },
         { qemu, kernelHash: kernelHashOf(options), rootDisk: spec.rootDisk },
       )
     },
 
     async launch(spec, signal) {
-      const manifest = await verifyBase(spec.base, machineOf(options, spec))
-      const files = baseFiles(spec.base)
-      await verifyQemu(files.qemu, manifest.qemu)
-      const drives = { ...spec, emptyDrive: options.emptyDrive }
-      const qemu = { ...manifest.qemu, directory: files.qemu }
-      if (spec.memoryFile !== undefined) await copyMemory(files.ram, spec.memoryFile, spec.slot.uid, signal)
-      const memory =
-        spec.memoryFile === undefined
-          ? {
-              object: `memory-backend-file,id=mem,size=${spec.memoryMiB}M,mem-path=${files.ram},share=off,readonly=on,rom=off`,
-              readOnly: [files.ram, files.state],
-            }
-          : {
-              object: `memory-backend-file,id=mem,size=${spec.memoryMiB}M,mem-path=${spec.memoryFile},share=on`,
-              readOnly: [files.state],
-            }
-      await using delta = spec.delta === undefined ? undefined : await openDelta(spec.delta)
-      if (delta !== undefined && spec.delta !== undefined) {
-        await giveTo(spec.slot.uid, [spec.delta.state])
-        refuseStrangers(delta.header, { ...spec, ...spec.delta, baseId: manifest.id })
-      }
-      const started = await startBeside(
-        start(
-          spec,
-          qemu,
-          drives,
-          memory,
-          ["-S", "-incoming", "defer", "-global", "migration.send-configuration=off"],
-          signal,
-        ).catch((error) => {
-          throw toStartFailure(manifest.qemu, error)
-        }),
-        delta?.verify(),
-        ({ jailed }) => abandon(spec.vmId, jailed),
-      )
-      const { jailed, qmp, process } = started
       try {
-        await loadGuest(
+        return await launch(spec, signal)
+      } catch (error) {
+        await spec.spare?.kill()
+        throw error
+      }
+    },
+
+    async prepare(spec, signal) {
+      const { manifest, files, qemu } = await verified(spec)
+      const started = await processes
+        .start(
           {
-            qmp,
-            openMemory: () => openMemoryMap(process.pid, files.ram, spec.memoryMiB * 1024 ** 2, true),
-            delta,
-            touched: spec.memoryFile === undefined ? workingSets.of(manifest.id) : undefined,
-            state: spec.delta?.state ?? files.state,
+            ...spec,
+            qemu,
+            drives: drivesOf({ ...spec, rootDisk: [...spec.rootDisk, spec.overlay], extraDrives: [] }),
+            memory: sharedMemory(spec, files.ram),
+            readOnly: [files.ram, files.state],
+            more: LOADED,
           },
           signal,
         )
+        .catch(failure(manifest))
+      try {
+        const touched = workingSets.of(manifest.id)
+        if (touched !== undefined) {
+          await using memory = await memoryOf(started.process, files.ram, spec)
+          await fetchWritten(memory, touched)
+          await fetchRead(memory, touched)
+        }
+        return spares.hold(spec, started)
       } catch (error) {
-        await abandon(spec.vmId, jailed)
+        await processes.abandon(spec.id, started.jailed)
         throw error
       }
-      return spec.memoryFile === undefined
-        ? vmOf(spec, process, qmp, jailed, { path: files.ram, baseId: manifest.id })
-        : vmOf(
-            spec,
-            process,
-            qmp,
-            jailed,
-            { path: spec.memoryFile, baseId: undefined },
-            { qemu, kernelHash: manifest.kernelHash, rootDisk: spec.rootDisk },
-          )
     },
 
     async isCurrent(base, size, signal) {
@@ -273,19 +243,19 @@ export const createQemuVmm = async (options: QemuOptions): Promise<Vmm> => {
       if (!(await isAlive(process))) return undefined
       // It runs already, maybe by a QEMU that has been replaced since: whether its base can be loaded here is asked when it wakes.
       const manifest = await openManifest(base)
-      const qmp = await openQmp(socketPath(run(spec.vmId), "qmp"), signal)
-      return vmOf(spec, process, qmp, undefined, { path: baseFiles(base).ram, baseId: manifest.id })
+      const qmp = await openQmp(processes.socketOf(process.id, "qmp"), signal)
+      return vmOf(spec, { process, qmp, jailed: undefined }, { path: baseFiles(base).ram, baseId: manifest.id })
     },
 
     async destroy(process) {
       await killProcess(process)
       // Another process of the same VM may live, and then what is there is its own.
       if (
-        !existsSync(run(process.vmId)) ||
-        (await findProcesses(options.hostId)).some(({ vmId }) => vmId === process.vmId)
+        !existsSync(processes.directoryOf(process.id)) ||
+        (await findProcesses(options.hostId)).some(({ id }) => id === process.id)
       )
         return
-      await tidy(process.vmId).catch(() => {})
+      await processes.tidy(process.id).catch(() => {})
     },
 
     find: () => findProcesses(options.hostId),
@@ -296,8 +266,14 @@ export const createQemuVmm = async (options: QemuOptions): Promise<Vmm> => {
   }
 }
 
+const failure =
+  ({ qemu }: Manifest) =>
+  (error: unknown): never => {
+    throw toStartFailure(qemu, error)
+  }
+
 /** Resolves with the process when both went well; a process that came up beside a failure is ended before this rejects. */
-const startBeside = async <Started>(
+const startBeside = async (
   start: Promise<Started>,
   beside: Promise<void> | undefined,
   end: (started: Started) => Promise<void>,
@@ -307,11 +283,4 @@ const startBeside = async <Started>(
   if (other.status === "fulfilled") return started.value
   await end(started.value)
   throw other.reason
-}
-
-/** A slot's uid changes with every life of a VM; its files follow. */
-const giveTo = async (uid: number, paths: readonly string[]) => {
-  await Promise.all(
-    [...new Set([...paths, ...paths.slice(1).map((path) => dirname(path))])].map((path) => chown(path, uid, uid)),
-  )
 }

@@ -10,6 +10,8 @@ export interface Vmm {
   boot(spec: BootSpec, signal: AbortSignal): Promise<Vm>
   /** Loads a guest from a base, and from its delta when it has slept. Paused when it resolves: the caller continues it. */
   launch(spec: LaunchSpec, signal: AbortSignal): Promise<Vm>
+  /** Starts a process for some VM of a base: most of what a launch waits for is done when it resolves. */
+  prepare(spec: SpareSpec, signal: AbortSignal): Promise<Spare>
   /** Whether a base of this size is there, unaltered, and what a boot would make it of now: this machine, kernel and installed QEMU. */
   isCurrent(base: BasePaths, size: VmSize, signal: AbortSignal): Promise<boolean>
   /** Takes over a process that another daemon started, or answers `undefined` when it is gone or is another's. */
@@ -26,7 +28,8 @@ export type Accelerator = "kvm" | "tcg"
 
 /** A VM process is known by all three: a pid alone may be somebody else's by now. */
 export interface VmProcess {
-  readonly vmId: string
+  /** Its VM's, or one of its own where it was started before its VM was known. */
+  readonly id: string
   readonly pid: number
   /** Field 22 of /proc/PID/stat, in clock ticks since boot. */
   readonly startTime: number
@@ -51,7 +54,7 @@ export interface VmSize {
 export interface VmSpec extends VmSize {
   readonly vmId: string
   readonly slot: Slot
-  /** A directory of this VM alone; sockets are made in it. */
+  /** The one directory that its process may write to: the VM's, or of a process that stood ready the process's own. */
   readonly directory: string
 }
 
@@ -75,6 +78,33 @@ export interface LaunchSpec extends VmSpec {
   readonly delta?: DeltaPaths
   /** Where the guest gets a copy of the base's memory of its own, so that it can become another base; without it, it can sleep. */
   readonly memoryFile?: string
+  /**
+   * A process that stood ready for this base, whose slot and directory are the VM's: it is this VM's from here on, and ended where the
+   * launch fails. The root disk's last file, in that directory, takes the place of its own. There are no further drives.
+   */
+  readonly spare?: Spare
+}
+
+/** What a process needs before it is known whose it will be. */
+export interface SpareSpec extends VmSize {
+  readonly id: string
+  readonly slot: Slot
+  /** Of this process alone. */
+  readonly directory: string
+  readonly base: BasePaths
+  readonly systemDisk: string
+  /** The root disk's files that are read, bottom first, and the one in the directory that is written. */
+  readonly rootDisk: readonly DriveFile[]
+  readonly overlay: DriveFile
+}
+
+/** A process that has started and loaded nothing. Whoever has it ends it, or gives it to a launch. */
+export interface Spare {
+  readonly process: VmProcess
+  readonly spec: SpareSpec
+  /** Resolves when it has ended, whoever ended it. */
+  readonly exited: Promise<void>
+  kill(): Promise<void>
 }
 
 export interface BasePaths {

@@ -15,7 +15,7 @@ const sha256 = (bytes: Buffer) => createHash("sha256").update(bytes).digest("hex
 /** `of` is asked inside of the tests: before them there is neither. */
 export const describeLeftovers = (of: () => { readonly host: VmmHost; readonly guests: Guests }) => {
   const hasSockets = ({ vmId }: VmSpec) => existsSync(join(runDirectoryOf(of().host.hostId), vmId))
-  const hasProcess = async ({ vmId }: VmSpec) => (await of().host.vmm.find()).some((process) => process.vmId === vmId)
+  const hasProcess = async ({ vmId }: VmSpec) => (await of().host.vmm.find()).some(({ id }) => id === vmId)
 
   describe("Nothing is left", () => {
     test("of a VM that was killed, once or twice, or ended by itself", async () => {

@@ -8,6 +8,7 @@ import { openDelta } from "../../src/vmm/delta.ts"
 import { baseFiles, digestOf, SnapshotRefused, type Manifest } from "../../src/vmm/manifest.ts"
 import type { LaunchSpec, VmProcess } from "../../src/vmm/vmm.ts"
 import { describeLeftovers } from "./conformance-leftovers.ts"
+import { describeSpares } from "./conformance-spares.ts"
 import { launchedByEarlierDaemon } from "./earlier-daemon.ts"
 import { ask, command, createGuests, identityFor, outputOf, runGuest, type Guests } from "./guests.ts"
 import { leftOf, openVmmHost, type CreateVmm, type VmmHost } from "./vmm-host.ts"
@@ -209,6 +210,7 @@ export const describeVmm = (name: string, createVmm: CreateVmm, module: string) 
     })
 
     describeLeftovers(() => ({ host, guests }))
+    describeSpares(() => ({ host, guests }))
 
     describe("A delta", () => {
       test("is loaded into no other VM, no other life and no altered one, and into its own all the same", async () => {
@@ -282,7 +284,7 @@ export const describeVmm = (name: string, createVmm: CreateVmm, module: string) 
 
         const strangers: VmProcess[] = [
           { ...vm.process, startTime: vm.process.startTime + 1 },
-          { ...vm.process, vmId: randomUUID() },
+          { ...vm.process, id: randomUUID() },
           { ...vm.process, pid: neighbour.process.pid },
           { ...vm.process, pid: 2 ** 22 + 1 },
         ]

@@ -147,7 +147,7 @@ describe("A QEMU that doesn't answer", () => {
     await once(child, "spawn")
     const startTime = await startTimeOf(child.pid ?? 0)
     const vm = createQemuVm({
-      process: { vmId, pid: child.pid ?? 0, startTime: startTime ?? 0 },
+      process: { id: vmId, pid: child.pid ?? 0, startTime: startTime ?? 0 },
       qmp: await openQmp(path, never, limits),
       spec: {},
     } as QemuVmParts)

@@ -1,0 +1,97 @@
+/** Processes that stand ready for the VMs of an image, through the SDK and a real daemon, and what is left of them when it dies. */
+import {
+  ListMicrovmsCommand,
+  ResumeMicrovmCommand,
+  RunMicrovmCommand,
+  SuspendMicrovmCommand,
+  TerminateMicrovmCommand,
+} from "@aws-sdk/client-lambda-microvms"
+import { readdir } from "node:fs/promises"
+import { join } from "node:path"
+import { afterAll, beforeAll, expect, test } from "vitest"
+import { inspectorApp } from "../fixtures/app.ts"
+import { arnOf, processesOf, startTestDaemon, type TestDaemon, type TestVm } from "../fixtures/daemon.ts"
+import { eventually } from "../fixtures/eventually.ts"
+
+let daemon: TestDaemon
+beforeAll(async () => {
+  daemon = await startTestDaemon({}, { spares: { max: 1 } })
+  await daemon.build("inspector", inspectorApp)
+})
+afterAll(() => daemon[Symbol.asyncDispose]())
+
+const pids = () => processesOf(daemon.hostId.slice(0, 8))
+const directories = () => readdir(join(daemon.directory, "vms"))
+const count = async (vm: TestVm) => {
+  const { body } = await vm.get("/count")
+  return (JSON.parse(body) as { count: number }).count
+}
+const suspend = async (vm: TestVm) => {
+  await daemon.client.send(new SuspendMicrovmCommand({ microvmIdentifier: vm.id }))
+  await daemon.untilState(vm.id, "SUSPENDED")
+}
+/** Lets the daemon die of what `act` leads it to, and starts the next one. */
+const dies = async (act: () => Promise<unknown>) => {
+  await Promise.all([act().catch(() => {}), daemon.ended])
+  await daemon.restart("SIGKILL")
+}
+/** Resolves with the process that stands ready, as the log says behind so many of its lines. */
+const ready = (since: number): Promise<number> =>
+  eventually(() => {
+    const line = daemon.lines.slice(since).find((one) => one.includes('"msg":"A process stands ready"'))
+    return (JSON.parse(line ?? "none") as { pid: number }).pid
+  })
+
+test("A MicroVM begins and wakes in a process that stood ready, and a daemon that is killed leaves none behind", async () => {
+  const first = await daemon.run({ image: "inspector" })
+  expect(await count(first)).toBe(1)
+  const own = pids()
+  const launching = await ready(0)
+  let since = daemon.lines.length
+
+  const second = await daemon.run({ image: "inspector" })
+  expect(await count(second)).toBe(1)
+  expect(pids()).toContain(launching)
+  const waking = await ready(since)
+  since = daemon.lines.length
+  await suspend(first)
+  expect(await count(first)).toBe(2)
+  expect(pids()).toEqual(expect.arrayContaining([launching, waking]))
+  expect(pids()).not.toContain(own[0])
+
+  // Killed with what stands ready, it takes over its VMs and no more.
+  await ready(since)
+  await daemon.restart("SIGKILL")
+  expect(new Set(pids())).toEqual(new Set([launching, waking]))
+  expect(await count(first)).toBe(3)
+  expect(await count(second)).toBe(2)
+  for (const vm of [first, second]) await daemon.client.send(new TerminateMicrovmCommand({ microvmIdentifier: vm.id }))
+  for (const vm of [first, second]) await daemon.untilState(vm.id, "TERMINATED")
+  expect(await directories()).toEqual([])
+})
+
+test("One that is killed when a process that stood ready has been loaded brings its MicroVM where it was going", async () => {
+  const vm = await daemon.run({ image: "inspector" })
+  expect(await count(vm)).toBe(1)
+  await suspend(vm)
+
+  await daemon.restart("SIGTERM", { TORPOR_FAIL_AT: "launch: loaded" })
+  let since = daemon.lines.length
+  expect(await count(vm)).toBe(2)
+  await ready(since)
+  await dies(() => daemon.client.send(new RunMicrovmCommand({ imageIdentifier: arnOf("inspector") })))
+  const { items } = await daemon.client.send(new ListMicrovmsCommand({ maxResults: 1 }))
+  const launched = await daemon.adopt(items?.[0]?.microvmId ?? "")
+  expect(await count(launched)).toBe(1)
+
+  await daemon.restart("SIGTERM", { TORPOR_FAIL_AT: "wake: consumed" })
+  since = daemon.lines.length
+  const other = await daemon.run({ image: "inspector" })
+  expect(await count(other)).toBe(1)
+  await suspend(launched)
+  await ready(since)
+  await dies(() => daemon.client.send(new ResumeMicrovmCommand({ microvmIdentifier: launched.id })))
+  await daemon.untilState(launched.id, "RUNNING")
+  expect(await count(launched)).toBe(2)
+  expect(await count(vm)).toBe(3)
+})

@@ -10,30 +10,34 @@ import java.util.Map;
 
 /** What a handler is told of its invocation beside the event. */
 final class FunctionContext implements Context {
-  private final Map<String, String> headers;
+  private final Map<String, Object> about;
   private final LambdaLogger logger;
   private final long deadlineMs;
   private final CognitoIdentity identity;
   private final ClientContext clientContext;
 
-  FunctionContext(Client.Event event, LambdaLogger logger, Json json) throws IOException {
-    this.headers = event.headers();
+  FunctionContext(Channel.Event event, LambdaLogger logger, Json json) throws IOException {
+    this.about = event.about();
     this.logger = logger;
-    deadlineMs = Long.parseLong(headers.getOrDefault("lambda-runtime-deadline-ms", "0"));
-    Map<String, Object> known = objectIn("lambda-runtime-cognito-identity", json);
+    deadlineMs = ((Number) about.get("deadlineMs")).longValue();
+    Map<String, Object> known = objectIn("cognitoIdentity", json);
     identity = new FunctionIdentity(known);
-    Map<String, Object> client = objectIn("lambda-runtime-client-context", json);
+    Map<String, Object> client = objectIn("clientContext", json);
     clientContext = client == null ? null : new FunctionClientContext(client);
   }
 
-  private Map<String, Object> objectIn(String header, Json json) throws IOException {
-    String text = headers.get(header);
+  private String textIn(String name) {
+    return (String) about.get(name);
+  }
+
+  private Map<String, Object> objectIn(String name, Json json) throws IOException {
+    String text = textIn(name);
     return text == null || text.isEmpty() ? null : json.mapOf(text.getBytes(StandardCharsets.UTF_8));
   }
 
   @Override
   public String getAwsRequestId() {
-    return headers.get("lambda-runtime-aws-request-id");
+    return textIn("requestId");
   }
 
   @Override
@@ -58,7 +62,7 @@ final class FunctionContext implements Context {
 
   @Override
   public String getInvokedFunctionArn() {
-    return headers.get("lambda-runtime-invoked-function-arn");
+    return textIn("functionArn");
   }
 
   @Override
@@ -88,11 +92,11 @@ final class FunctionContext implements Context {
 
   @Override
   public String getTenantId() {
-    return headers.get("lambda-runtime-aws-tenant-id");
+    return textIn("tenantId");
   }
 
   @Override
   public String getXrayTraceId() {
-    return headers.get("lambda-runtime-trace-id");
+    return textIn("traceId");
   }
 }

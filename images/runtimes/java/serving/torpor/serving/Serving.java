@@ -54,10 +54,10 @@ public final class Serving implements Runnable {
     PrintStream out = new PrintStream(new FileOutputStream(FileDescriptor.out), false, StandardCharsets.UTF_8);
     System.setOut(out);
     System.setErr(new PrintStream(new FileOutputStream(FileDescriptor.err), false, StandardCharsets.UTF_8));
-    try (Client client = new Client(System.getenv("AWS_LAMBDA_RUNTIME_API"))) {
+    try (Client client = new Client(System.getenv("AWS_LAMBDA_RUNTIME_API"), json)) {
       Log log = new Log(out, System.getenv(), json);
       Handler handler = load(client, log);
-      if ("snap-start".equals(System.getenv("AWS_LAMBDA_INITIALIZATION_TYPE"))) passSnapshot(client, log);
+      passSnapshot(client, log);
       for (;;) answer(client, log, handler, client.next());
     }
   }
@@ -67,9 +67,10 @@ public final class Serving implements Runnable {
     PrintStream out = System.out;
     PrintStream silent = new PrintStream(OutputStream.nullOutputStream(), false, StandardCharsets.UTF_8);
     System.setOut(silent);
-    try (Client client = new Client(System.getenv("AWS_LAMBDA_RUNTIME_API"))) {
+    try (Client client = new Client(System.getenv("AWS_LAMBDA_RUNTIME_API"), json)) {
       Log log = new Log(silent, System.getenv(), json);
       Handler handler = load(client, log);
+      passSnapshot(client, log);
       for (;;) answer(client, log, handler, client.next());
     } catch (IOException over) {
       LambdaRuntimeInternal.setLogger(null);
@@ -91,7 +92,9 @@ public final class Serving implements Runnable {
     }
   }
 
+  /** At once where there is none. */
   private void passSnapshot(Client client, Log log) throws IOException {
+    if (!"snap-start".equals(System.getenv("AWS_LAMBDA_INITIALIZATION_TYPE"))) return;
     try {
       Core.getGlobalContext().beforeCheckpoint(null);
     } catch (Throwable thrown) {
@@ -99,7 +102,7 @@ public final class Serving implements Runnable {
     }
     byte[] told = client.restored();
     try {
-      if (told.length > 0) Machine.change(json.textsOf(told));
+      Machine.change(json.textsOf(told));
       Randomness.reseed();
       Core.getGlobalContext().afterRestore(null);
     } catch (Throwable thrown) {
@@ -107,14 +110,14 @@ public final class Serving implements Runnable {
     }
   }
 
-  private void end(Client client, Log log, String where, Throwable thrown, int exitCode) throws IOException {
+  private void end(Client client, Log log, String phase, Throwable thrown, int exitCode) throws IOException {
     Failure failure = Failure.of(thrown);
     log.failure(failure);
-    client.fail(where, failure.type(), json.bytesOf(failure.body()));
+    client.failPhase(phase, failure.type(), json.bytesOf(failure.body()));
     System.exit(exitCode);
   }
 
-  private void answer(Client client, Log log, Handler handler, Client.Event event) throws IOException {
+  private void answer(Client client, Log log, Handler handler, Channel.Event event) throws IOException {
     FunctionContext context = new FunctionContext(event, log, json);
     log.context(context);
     if (context.getXrayTraceId() == null) System.clearProperty(TRACE);
@@ -125,11 +128,12 @@ public final class Serving implements Runnable {
     } catch (Throwable thrown) {
       Failure failure = Failure.of(thrown);
       log.failure(failure);
-      client.fail(context.getAwsRequestId(), failure.type(), json.bytesOf(failure.body()));
       // Of a machine in such a state nothing more can be expected.
-      if (thrown instanceof VirtualMachineError || thrown instanceof IOError) System.exit(FATAL_EXIT);
+      boolean isLast = thrown instanceof VirtualMachineError || thrown instanceof IOError;
+      client.fail(failure.type(), json.bytesOf(failure.body()), isLast);
+      if (isLast) System.exit(FATAL_EXIT);
       return;
     }
-    client.respond(context.getAwsRequestId(), response);
+    client.respond(response);
   }
 }

@@ -33,10 +33,15 @@ export const beAssigned = (): Assignment => {
   return assignment
 }
 
+let timeOrigin: number | undefined
+
 /** Its clock has stood still since the snapshot was taken that it comes from. */
 export const moveTimeOrigin = (): void => {
-  const value = Date.now() - performance.now()
-  Object.defineProperty(performance, "timeOrigin", { value, configurable: true, enumerable: true })
+  const isMoved = timeOrigin !== undefined
+  timeOrigin = Date.now() - performance.now()
+  // Once: a property that is made another has its object made another, too.
+  if (!isMoved)
+    Object.defineProperty(performance, "timeOrigin", { get: () => timeOrigin, configurable: true, enumerable: true })
 }
 
 const readLine = (): string => {

@@ -4,21 +4,24 @@ import { cpus } from "node:os"
 import { setFlagsFromString } from "node:v8"
 import { runInNewContext } from "node:vm"
 import { beAssigned, WAITING } from "./assignment.ts"
-import { reseed } from "./randomness.ts"
+import { rehearseReseedAfterRestore, reseed } from "./randomness.ts"
 import { serve } from "./serving.ts"
 
 const run = async () => {
   if (process.env[WAITING] === undefined) return serve(process.env, { isTraining: false })
   const isEmulated = cpus()[0]?.model.includes("TCG") === true
-  optimise(false)
+  const compilers = isEmulated ? ["opt", "maglev", "sparkplug"] : ["opt", "maglev"]
+  optimise(compilers, false)
   for (;;) {
     const { isTraining } = beAssigned()
-    if (isTraining) reseed(() => 0)
-    else {
+    if (isTraining) {
+      reseed(() => 0)
+      rehearseReseedAfterRestore()
+    } else {
       reseed()
-      if (!isEmulated) optimise(true)
+      if (!isEmulated) optimise(compilers, true)
     }
-    await serve(process.env, { isTraining, onFirstEvent: () => void (isTraining || optimise(true)) })
+    await serve(process.env, { isTraining, onFirstEvent: () => void (isTraining || optimise(compilers, true)) })
     forgetModules(process.env["LAMBDA_TASK_ROOT"] ?? "/")
     collect()
   }
@@ -42,10 +45,10 @@ const collect = () => {
 
 /**
  * Whether code that is run often is compiled for that: not in training, and in an emulated VM not before the first event. There what was
- * compiled is translated once more in each that comes from the snapshot, and so is the compiler.
+ * compiled is translated once more in each that comes from the snapshot, and so is the compiler; what interprets it is the agent's, too.
  */
-const optimise = (does: boolean) => {
-  for (const compiler of ["opt", "maglev"]) setFlagsFromString(`--${does ? "" : "no-"}${compiler}`)
+const optimise = (compilers: readonly string[], does: boolean) => {
+  for (const compiler of compilers) setFlagsFromString(`--${does ? "" : "no-"}${compiler}`)
 }
 
 /** Not awaited by the module: a process in which nothing is left to do then ends like any other. */

@@ -2,12 +2,13 @@
  * What a process knows of randomness is in its memory, and so in every process that comes from its snapshot: the kernel's is other in each,
  * this makes the process's own so, too.
  */
-import { randomBytes, randomInt, randomUUID } from "node:crypto"
+import { randomBytes, randomFillSync, randomInt, randomUUID } from "node:crypto"
 import { fileURLToPath } from "node:url"
 import { setFlagsFromString } from "node:v8"
 import { runInNewContext } from "node:vm"
 
-const reseedOpenssl = () => process.dlopen({ exports: {} }, fileURLToPath(new URL("reseed.node", import.meta.url)))
+const RESEED = fileURLToPath(new URL("reseed.node", import.meta.url))
+const reseedOpenssl = () => process.dlopen({ exports: {} }, RESEED)
 
 /** Of what `crypto` gives, and `Math.random`, which nobody may have asked before; with another `random` it is only rehearsed. Throws in a runtime that cannot do it. */
 export const reseed = (random = Math.random): void => {
@@ -22,24 +23,44 @@ export const reseed = (random = Math.random): void => {
 export const readyToReseedAfterRestore = (): (() => void) => {
   // What has a seed keeps it: another context's has none yet.
   const random = runInNewContext("Math.random") as () => number
+  // Bound: a closure would be compiled when it is first called, and that is after the restore.
+  return reseedAfterRestore.bind(undefined, random, findKeptIntegers())
+}
+
+const reseedAfterRestore = (random: () => number, keptIntegers: Uint8Array | undefined) => {
   reseedOpenssl()
-  useUp()
-  return () => {
-    reseedOpenssl()
-    useUp()
-    seedMathRandom(random)
-    Math.random = random
-  }
-}
-
-/** Each keeps some that are ready. */
-const useUp = () => {
   for (let used = 0; used < KEPT_UUIDS; used++) randomUUID()
-  for (let used = 0; used < KEPT_INTEGERS; used++) randomInt(2)
+  if (keptIntegers !== undefined) randomFillSync(keptIntegers)
+  else for (let used = 0; used < KEPT_INTEGERS; used++) randomInt(2)
+  seedMathRandom(random)
+  Math.random = random
 }
 
-/** As many as Node makes at a time. */
+/** What {@link readyToReseedAfterRestore} is and answers, without a seed for who comes after. */
+export const rehearseReseedAfterRestore = (): void => {
+  const { random } = Math
+  readyToReseedAfterRestore()()
+  Math.random = random
+}
+
+/** As many as Node makes at a time, and keeps until they are asked for. */
 const [KEPT_UUIDS, KEPT_INTEGERS] = [128, 1024]
+
+/** Where the integers are kept, known by how they are read; nothing where a Node reads them otherwise. */
+const findKeptIntegers = (): Uint8Array | undefined => {
+  const { readUIntBE } = Buffer.prototype
+  const readers: Uint8Array[] = []
+  const note = (reader: Buffer, place: Parameters<typeof readUIntBE>) => {
+    readers.push(reader)
+    return readUIntBE.apply(reader, place)
+  }
+  Buffer.prototype.readUIntBE = function (...place: Parameters<typeof readUIntBE>) {
+    return note(this, place)
+  }
+  randomInt(2)
+  Buffer.prototype.readUIntBE = readUIntBE
+  return readers[0]
+}
 
 /** It is seeded when it is first asked, with the flag where that isn't 0; contexts made later are to have other seeds. */
 const seedMathRandom = (random: () => number) => {

@@ -5,6 +5,7 @@ import type { Event } from "./channel.ts"
 import { createClient, type Client } from "./client.ts"
 import { toContext, type Context } from "./context.ts"
 import { RuntimeError, toUnhandled } from "./failure.ts"
+import { compile } from "./compile.ts"
 import { loadHandler, type Handler } from "./handler.ts"
 import { patchConsole, type Log } from "./log.ts"
 import { readyToReseedAfterRestore } from "./randomness.ts"
@@ -48,6 +49,7 @@ export const serve = async (env: NodeJS.ProcessEnv, { isTraining, onFirstEvent }
     if (env["AWS_LAMBDA_INITIALIZATION_TYPE"] === "snap-start") {
       // What a function of training was given would be the real one's, too.
       const reseed = isTraining ? () => {} : readyToReseedAfterRestore()
+      compile(handler)
       Object.assign(env, await client.restored())
       reseed()
       moveTimeOrigin()

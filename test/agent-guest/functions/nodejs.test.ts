@@ -229,7 +229,15 @@ describe("A Node function", () => {
   })
 
   test("is restored when its environment is, before its first event, and has that one's variables", async () => {
-    const code = "export const handler = async (event, { logStreamName }) => ({ echo: event, logStreamName })"
+    // Of the integers that Node keeps ready it knows all.
+    const code = `import { randomInt } from "node:crypto"
+const { readUIntBE } = Buffer.prototype
+let kept
+Buffer.prototype.readUIntBE = function (...place) { kept = this; return readUIntBE.apply(this, place) }
+randomInt(2)
+Buffer.prototype.readUIntBE = readUIntBE
+kept.fill(7)
+export const handler = async (event, { logStreamName }) => ({ echo: event, logStreamName, isOld: randomInt(2 ** 47) === 0x070707070707 })`
     await using started = await start(
       "index.handler",
       { "index.mjs": code },
@@ -240,7 +248,7 @@ describe("A Node function", () => {
     )
     await started.api.initialised
     started.api.restore({ AWS_LAMBDA_LOG_STREAM_NAME: "its own" })
-    expect(await invoke(started, 1)).toEqual({ response: '{"echo":1,"logStreamName":"its own"}' })
+    expect(await invoke(started, 1)).toEqual({ response: '{"echo":1,"logStreamName":"its own","isOld":false}' })
   })
 })
 

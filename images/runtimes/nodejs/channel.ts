@@ -29,7 +29,7 @@ export const openChannel = (host: string, port: number) => {
   let needed = HEAD_BYTES
   let isGreeted = false
   let isAsked = false
-  let waiting: PromiseWithResolvers<Buffer> | undefined
+  let waiting: { readonly resolve: (frame: Buffer) => void; readonly reject: (error: Error) => void } | undefined
   let over: Error | undefined
 
   const hear = (chunk: Buffer) => {
@@ -74,9 +74,11 @@ export const openChannel = (host: string, port: number) => {
   /** The next frame; as long as it is waited for there is something to be done. */
   const hearNext = (): Promise<Buffer> => {
     socket.ref()
-    waiting = Promise.withResolvers()
-    if (over !== undefined) waiting.reject(over)
-    return waiting.promise
+    // Node 20 has no `Promise.withResolvers`.
+    return new Promise((resolve, reject) => {
+      waiting = { resolve, reject }
+      if (over !== undefined) reject(over)
+    })
   }
 
   const answer = (kind: string, content: Buffer) => {

@@ -6,7 +6,7 @@ import { fileURLToPath } from "node:url"
 import { build } from "esbuild"
 import { compileC } from "../compile-c.ts"
 
-export type Language = "nodejs" | "python" | "java" | "provided"
+export type Language = "nodejs" | "python" | "java" | "ruby" | "provided"
 
 export interface RuntimeFile {
   /** It may be in a directory. */
@@ -53,19 +53,23 @@ const COMPILE_TIMEOUT_MS = 60_000
 const training = (language: Language, names: readonly string[]) =>
   Promise.all(names.map((name) => file(language, `training/${name}`)))
 
+/** As they are, in their directories. */
+const sources = async (language: Language, suffix: string): Promise<readonly RuntimeFile[]> => {
+  const all = await readdir(new URL(language, import.meta.url), { recursive: true })
+  const names = all.filter((name) => name.endsWith(suffix))
+  return Promise.all(names.toSorted().map((name) => file(language, name)))
+}
+
 const MORE: Readonly<Record<Language, () => Promise<readonly RuntimeFile[]>>> = {
   nodejs: async () => [
     await bundled(),
     await compiled("nodejs/reseed.c", "reseed.node"),
     ...(await training("nodejs", ["module.mjs", "script.cjs"])),
   ],
-  python: async () => {
-    const all = await readdir(new URL("python", import.meta.url), { recursive: true })
-    const modules = all.filter((name) => name.endsWith(".py"))
-    return Promise.all(modules.toSorted().map((name) => file("python", name)))
-  },
+  python: () => sources("python", ".py"),
   // Its classes are compiled by the Java that is its interpreter, when there is one.
   java: async () => [await compiled("java/become.c", "libbecome.so")],
+  ruby: () => sources("ruby", ".rb"),
   provided: async () => [],
 }
 

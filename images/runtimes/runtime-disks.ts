@@ -16,6 +16,7 @@ import type { Debian } from "../packages.ts"
 import { copyFrom, unpackPackages, type Finishing } from "./debian.ts"
 import { runtimeFiles, type Language, type RuntimeFile } from "./files.ts"
 import { JAVA } from "./java/java.ts"
+import { RUBY } from "./ruby/ruby.ts"
 import { RUNTIMES, type Interpreter, type Runtime, type RuntimeName } from "./runtimes.ts"
 
 export interface RuntimeDisks {
@@ -43,7 +44,7 @@ const TRAINING = "training"
 const SOURCES = [new URL("../ext4.ts", import.meta.url), new URL(import.meta.url)]
 
 /** Languages of which more is made when their packages are there. */
-const FINISHINGS: Partial<Readonly<Record<Language, Finishing>>> = { java: JAVA }
+const FINISHINGS: Partial<Readonly<Record<Language, Finishing>>> = { java: JAVA, ruby: RUBY }
 
 /**
  * The disks of a runtime, built into the cache if they aren't there yet, with a line of progress each; an unreachable mirror or registry
@@ -145,7 +146,7 @@ const writeFiles = async (files: readonly RuntimeFile[], into: string): Promise<
 }
 
 const installPackaged = async (
-  { packages, home, libraries }: Extract<Interpreter, { kind: "debian" }>,
+  { packages, home, at, libraries }: Extract<Interpreter, { kind: "debian" }>,
   {
     directory,
     finishing,
@@ -162,7 +163,7 @@ const installPackaged = async (
 ): Promise<void> => {
   const tree = join(directory, "packages")
   await unpackPackages(debian, packages, tree, signal)
-  await copyFrom(tree, home, places.lang, signal)
+  await copyFrom(tree, home, join(places.lang, at), signal)
   for (const library of libraries) await copyFrom(tree, library, join(places.lang, "lib", basename(library)), signal)
   await finishing?.finish({ tree, home, ...places }, signal)
   await rm(tree, { recursive: true })

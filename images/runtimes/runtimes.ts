@@ -17,13 +17,14 @@ export type Interpreter =
   /** `bin/node` of the npm package that this folder locks. */
   | { readonly kind: "npm"; readonly folder: string; readonly package: string }
   /**
-   * Packages of Debian: a directory of theirs is `/var/lang`, and libraries that it needs and the root disk hasn't are in its `lib`. Paths
-   * are those of an installed system.
+   * Packages of Debian: their directory `home` is at `at` of `/var/lang`, and libraries that it needs and the root disk hasn't are in its
+   * `lib`. Paths are those of an installed system.
    */
   | {
       readonly kind: "debian"
       readonly packages: readonly string[]
       readonly home: string
+      readonly at: string
       readonly libraries: readonly string[]
     }
   /** The function brings its own. */
@@ -55,7 +56,18 @@ export const RUNTIMES = {
       kind: "debian",
       packages: ["ca-certificates-java", "libjackson2-databind-java", "openjdk-21-jre-headless"],
       home: "usr/lib/jvm/java-21-openjdk-amd64",
+      at: ".",
       libraries: [`${LIBRARIES}/libjpeg.so.62`, `${LIBRARIES}/liblcms2.so.2`],
+    },
+  },
+  "ruby3.3": {
+    language: "ruby",
+    interpreter: {
+      kind: "debian",
+      packages: ["ruby3.3"],
+      home: "usr/lib/ruby",
+      at: "lib/ruby",
+      libraries: [`${LIBRARIES}/libruby-3.3.so.3.3`, `${LIBRARIES}/libyaml-0.so.2`],
     },
   },
   "provided.al2": { language: "provided", interpreter: { kind: "none" } },
@@ -71,5 +83,6 @@ export const TRAININGS: Readonly<Record<Language, readonly string[]>> = {
   nodejs: ["module.handler", "script.handler"],
   python: ["function.handler"],
   java: ["training.Beans", "training.Maps::handle"],
+  ruby: ["function.Trained.handler"],
   provided: [],
 }

@@ -124,6 +124,11 @@ const HEAP_SHARE = 0.85
 const searchedBy = (runtime: RuntimeName): Readonly<Record<string, string>> => {
   const { language } = RUNTIMES[runtime]
   if (language === "python") return { PYTHONPATH: "/var/runtime" }
+  if (language === "ruby")
+    return {
+      GEM_PATH: "/var/task/vendor/bundle/ruby/3.3.0:/opt/ruby/gems/3.3.0",
+      RUBYLIB: "/var/task:/opt/ruby/lib",
+    }
   if (language !== "nodejs") return {}
   const version = runtime.replace("nodejs", "node").replace(".x", "")
   return {

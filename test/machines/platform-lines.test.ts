@@ -170,6 +170,7 @@ test("An Init that was asked for in advance is told of", () => {
 test.each([
   ["nodejs24.x", "nodejs:24.v1"],
   ["java21", "java:21.v1"],
+  ["ruby3.3", "ruby:3.3.v1"],
   ["provided.al2023", "provided:al2023.v1"],
 ])("The version of %s is called %s", (runtime, name) => {
   const subject = subjectOf()

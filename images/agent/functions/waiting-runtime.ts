@@ -20,7 +20,7 @@ const WAITING = { _TORPOR_WAITING: "1" }
 
 /** Variables that are read when a process starts, or a library is loaded or first used, and never again. */
 const START_ONLY =
-  /^(?:NODE_(?!ENV$)\w*|UV_\w*|PYTHON\w*|JAVA_\w*|JDK_JAVA_OPTIONS|_JAVA_OPTIONS|LD_\w*|GLIBC_TUNABLES|MALLOC_\w*|OPENSSL_\w*|SSL_CERT_\w*|LANG|LANGUAGE|LC_\w*|PATH|HOME|ICU_DATA|AWS_LAMBDA_EXEC_WRAPPER|LAMBDA_RUNTIME_DIR)$/
+  /^(?:NODE_(?!ENV$)\w*|UV_\w*|PYTHON\w*|RUBY\w*|JAVA_\w*|JDK_JAVA_OPTIONS|_JAVA_OPTIONS|LD_\w*|GLIBC_TUNABLES|MALLOC_\w*|OPENSSL_\w*|SSL_CERT_\w*|LANG|LANGUAGE|LC_\w*|PATH|HOME|ICU_DATA|AWS_LAMBDA_EXEC_WRAPPER|LAMBDA_RUNTIME_DIR)$/
 
 /** What can be assigned: all else is so from a process's start to its end. */
 const ASSIGNED: readonly string[] = ["cwd", "mounts", "memoryMaxMiB", "pidsMax"] satisfies (keyof ProcessSpec)[]

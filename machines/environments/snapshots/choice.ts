@@ -24,7 +24,13 @@ export const OPT_OUT = "TORPOR_SNAPSHOTS"
  * Whether a runtime takes new seeds, and the variables of its new environment, when it is restored. A program of the function's own that is
  * one knows nothing of snapshots: two environments might give the same random numbers.
  */
-const IS_MADE_FOR_IT: Readonly<Record<Language, boolean>> = { nodejs: true, python: true, java: true, provided: false }
+const IS_MADE_FOR_IT: Readonly<Record<Language, boolean>> = {
+  nodejs: true,
+  python: true,
+  java: true,
+  ruby: true,
+  provided: false,
+}
 
 /** A snapshot and a second Init are paid for by a few restores. */
 const TIMES_FASTER = 2

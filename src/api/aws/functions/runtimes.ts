@@ -70,6 +70,8 @@ const retired: Record<string, string> = {
   "python2.7": "python3.13",
   "python3.6": "python3.13",
   "python3.7": "python3.13",
+  "ruby2.5": "ruby3.3",
+  "ruby2.7": "ruby3.3",
   "go1.x": "provided.al2023",
   provided: "provided.al2023",
 }

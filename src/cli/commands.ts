@@ -166,6 +166,47 @@ export const commands: Readonly<Record<string, Command>> = {
     asRoot: false,
     run: async (input) => (await import("./open.ts")).open(input),
   },
+  ps: {
+    summary: "list the virtual machines, with their states",
+    description: ["Those that have not ended, the newest first."],
+    options: {
+      all: { what: "also those that were terminated", short: "a" },
+      json: { what: "print them as one JSON array, as ListMicrovms has them" },
+    },
+    examples: { "torpor ps": "for people", "torpor ps --all --json": "for programs" },
+    asRoot: false,
+    run: async (input) => (await import("./microvms.ts")).list(input),
+  },
+  suspend: {
+    summary: "put a virtual machine to sleep",
+    description: [
+      "What was sent to it is answered first. It keeps its memory, and wakes on the next",
+      "request or by `torpor resume`.",
+    ],
+    args: { ID: { what: "the MicroVM's id", required: true } },
+    options: {},
+    examples: { "torpor suspend microvm-…": "before its idle time is over" },
+    asRoot: false,
+    run: async (input) => (await import("./microvms.ts")).suspend(input),
+  },
+  resume: {
+    summary: "wake a virtual machine",
+    description: ["A request does the same, where the MicroVM was launched so, as `torpor run` does."],
+    args: { ID: { what: "the MicroVM's id", required: true } },
+    options: {},
+    examples: { "torpor resume microvm-…": "before somebody asks it" },
+    asRoot: false,
+    run: async (input) => (await import("./microvms.ts")).resume(input),
+  },
+  terminate: {
+    summary: "end a virtual machine for good",
+    description: ["Its memory and disk are gone. Its image and its log stay."],
+    args: { ID: { what: "the MicroVM's id", required: true } },
+    options: {},
+    examples: { "torpor terminate microvm-…": "when it is not needed any more" },
+    asRoot: false,
+    run: async (input) => (await import("./microvms.ts")).terminate(input),
+  },
   logs: {
     summary: "show what builds, virtual machines and functions have said",
     description: [

@@ -31,3 +31,44 @@ it("torpor open prints a link and nothing else, or the daemon's sentence; torpor
   expect(rotated.stdout).toContain(`with key ${keys[0]?.kid}.`)
   expect(keys).toHaveLength(2)
 })
+
+it("torpor ps lists MicroVMs, and suspend, resume and terminate say in which state one is then", async () => {
+  await using api = await startApi()
+  const client = api.client({ region })
+  const imageIdentifier = await createApp(client, region)
+  const ids = []
+  for (let number = 0; number < 3; number++) ids.push((await client.runMicrovm({ imageIdentifier })).microvmId ?? "")
+  const [first = "", second = "", third = ""] = ids
+  const run = (...words: string[]) =>
+    runToEnd(torpor(...words), {
+      ...PLAIN,
+      TORPOR_API_PORT: String(api.port),
+      TORPOR_ACCESS_KEY_ID: credentials.accessKeyId,
+      TORPOR_SECRET_ACCESS_KEY: credentials.secretAccessKey,
+    })
+  const idsIn = (lines: string) => lines.match(/microvm-[\w-]+/g)?.toSorted()
+  for (const [verb, state] of [
+    ["suspend", /^SUSPEND(ING|ED)$/],
+    ["resume", /^RUNNING$/],
+    ["terminate", /^TERMINAT(ING|ED)$/],
+  ] as const) {
+    const said = await run(verb, first)
+    expect(said).toMatchObject({ code: 0, stderr: "" })
+    const [id, then = ""] = said.stdout.trimEnd().split(" ")
+    expect(id).toBe(first)
+    expect(then).toMatch(state)
+  }
+  const listed = await run("ps")
+  expect(listed).toMatchObject({ code: 0, stderr: "" })
+  expect(listed.stdout).toMatch(
+    /^MICROVM +IMAGE +VERSION +STATE +STARTED\n(microvm-\S+ +app +\d+(\.\d+)? +PENDING +\S+Z\n){2}$/,
+  )
+  expect(idsIn(listed.stdout)).toEqual([second, third].toSorted())
+  const all = JSON.parse((await run("ps", "-a", "--json")).stdout) as { microvmId: string; state: string }[]
+  expect(all.map(({ microvmId }) => microvmId).toSorted()).toEqual(ids.toSorted())
+  expect(all.find(({ microvmId }) => microvmId === first)?.state).toMatch(/^TERMINAT/)
+
+  const unknown = await run("terminate", "microvm-00000000-0000-4000-8000-000000000000")
+  expect([unknown.code, unknown.stdout]).toEqual([1, ""])
+  expect(unknown.stderr).toContain("microvm-00000000-0000-4000-8000-000000000000")
+})

@@ -10,11 +10,18 @@ import { runInNewContext } from "node:vm"
 const RESEED = fileURLToPath(new URL("reseed.node", import.meta.url))
 const reseedOpenssl = () => process.dlopen({ exports: {} }, RESEED)
 
-/** Of what `crypto` gives, and `Math.random`, which nobody may have asked before; with another `random` it is only rehearsed. Throws in a runtime that cannot do it. */
+/**
+ * Of what `crypto` gives, and `Math.random`, which nobody but {@link rehearseReseedAfterRestore} may have asked before; with another `random`
+ * it is only rehearsed. Throws in a runtime that cannot do it.
+ */
 export const reseed = (random = Math.random): void => {
   reseedOpenssl()
+  if (rehearsed !== undefined) renewIntegers(rehearsed.integers)
   seedMathRandom(random)
 }
+
+/** Where the rehearsals have left integers, known to everybody who comes from their snapshot; of UUIDs they leave none. */
+let rehearsed: { readonly integers: Uint8Array | undefined } | undefined
 
 /**
  * The same where a function's code may have asked for random numbers before its snapshot was taken: answers what does it after the restore,
@@ -30,10 +37,14 @@ export const readyToReseedAfterRestore = (): (() => void) => {
 const reseedAfterRestore = (random: () => number, keptIntegers: Uint8Array | undefined) => {
   reseedOpenssl()
   for (let used = 0; used < KEPT_UUIDS; used++) randomUUID()
-  if (keptIntegers !== undefined) randomFillSync(keptIntegers)
-  else for (let used = 0; used < KEPT_INTEGERS; used++) randomInt(2)
+  renewIntegers(keptIntegers)
   seedMathRandom(random)
   Math.random = random
+}
+
+const renewIntegers = (kept: Uint8Array | undefined) => {
+  if (kept !== undefined) randomFillSync(kept)
+  else for (let used = 0; used < KEPT_INTEGERS; used++) randomInt(2)
 }
 
 /** What {@link readyToReseedAfterRestore} is and answers, without a seed for who comes after. */
@@ -41,6 +52,7 @@ export const rehearseReseedAfterRestore = (): void => {
   const { random } = Math
   readyToReseedAfterRestore()()
   Math.random = random
+  rehearsed = { integers: findKeptIntegers() }
 }
 
 /** As many as Node makes at a time, and keeps until they are asked for. */

@@ -17,7 +17,8 @@ module TorporRuntime
     def main
       Log.set_up
       if ENV.key?(Assignment::WAITING)
-        Training.run { train } while (told = Assignment.wait)["isTraining"]
+        Training.run { train } while Assignment.wait["isTraining"]
+        Randomness.reseed
       end
       serve
     end

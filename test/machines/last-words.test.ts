@@ -46,7 +46,8 @@ test("The last words of a guest are waited for only where its application may ha
     await host.logs.create(db, vmId, { account: "0", region: "r", group: "/aws/lambda/f", stream: vmId })
     let looks = 0
     const vm = {
-      process: { vmId, pid: 1, startTime: "1" },
+      spec: { vmId },
+      process: { id: vmId, pid: 1, startTime: 1 },
       ports: { thaw: thaw.path, agent: agent.path },
       exited: new Promise(() => {}),
       status: () => Promise.resolve(++looks > 0 ? "paused" : "running"),

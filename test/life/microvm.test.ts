@@ -101,7 +101,8 @@ describe("A MicroVM of an image from a Dockerfile", () => {
     try {
       await expect(daemon.run({ image: "inspector" })).rejects.toThrow(gone)
       expect(await vm.get("/count")).toMatchObject({ status: 502 })
-      expect(daemon.lines.find((line) => line.includes("could not be woken"))).toMatch(gone)
+      // Its log may come behind its answer.
+      await expect.poll(() => daemon.lines.find((line) => line.includes("could not be woken"))).toMatch(gone)
     } finally {
       for (const disk of disks) await rename(`${disk}-elsewhere`, disk)
     }

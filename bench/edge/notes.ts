@@ -26,6 +26,6 @@ export const notes: readonly string[] = [
   "An idle WebSocket holds 45 KiB outside the heap in Node's TLS alone (52 KiB with TLS, 7 KiB without; 8 of them are the keys of",
   "  X25519MLKEM768, which guards today's traffic against tomorrow's computers and stays). Neither a shorter certificate chain, no",
   "  session tickets, nor another malloc made it less. Bare Node holds more than 250 MiB for 5,000 as well. An upgrade goes over a",
-  "  connection of our own, with no client of Node's behind it; some 20 KiB in the heap are left, a half of it the request that asked.",
+  "  connection of our own, with no client of Node's behind it, and a WebSocket keeps nothing of the request that asked for it.",
   "An echo through any proxy wakes two more processes than a direct one: nginx's own is the measure of that.",
 ]

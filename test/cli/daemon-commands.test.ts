@@ -5,18 +5,23 @@ import { PLAIN, runToEnd, torpor } from "./torpor.ts"
 /** What a command is told that has no configuration. */
 const region = "us-east-1"
 
+/** Runs commands against this API. */
+const runnerOf =
+  ({ port }: { readonly port: number }) =>
+  (...words: string[]) =>
+    runToEnd(torpor(...words), {
+      ...PLAIN,
+      TORPOR_API_PORT: String(port),
+      TORPOR_ACCESS_KEY_ID: credentials.accessKeyId,
+      TORPOR_SECRET_ACCESS_KEY: credentials.secretAccessKey,
+    })
+
 it("torpor open prints a link and nothing else, or the daemon's sentence; torpor keys rotate the key that signs from now on", async () => {
   await using api = await startApi()
   const client = api.client({ region })
   const imageIdentifier = await createApp(client, region)
   const { microvmId = "", endpoint } = await client.runMicrovm({ imageIdentifier })
-  const run = (...words: string[]) =>
-    runToEnd(torpor(...words), {
-      ...PLAIN,
-      TORPOR_API_PORT: String(api.port),
-      TORPOR_ACCESS_KEY_ID: credentials.accessKeyId,
-      TORPOR_SECRET_ACCESS_KEY: credentials.secretAccessKey,
-    })
+  const run = runnerOf(api)
   const opened = await run("open", microvmId, "-p", "3000", "--path", "/a?b", "--minutes", "5")
   expect(opened).toMatchObject({ code: 0, stderr: "" })
   expect(opened.stdout.startsWith(`https://3000-${endpoint}/.torpor/enter?link=ey`)).toBe(true)
@@ -39,13 +44,7 @@ it("torpor ps lists MicroVMs, and suspend, resume and terminate say in which sta
   const ids = []
   for (let number = 0; number < 3; number++) ids.push((await client.runMicrovm({ imageIdentifier })).microvmId ?? "")
   const [first = "", second = "", third = ""] = ids
-  const run = (...words: string[]) =>
-    runToEnd(torpor(...words), {
-      ...PLAIN,
-      TORPOR_API_PORT: String(api.port),
-      TORPOR_ACCESS_KEY_ID: credentials.accessKeyId,
-      TORPOR_SECRET_ACCESS_KEY: credentials.secretAccessKey,
-    })
+  const run = runnerOf(api)
   const idsIn = (lines: string) => lines.match(/microvm-[\w-]+/g)?.toSorted()
   for (const [verb, state] of [
     ["suspend", /^SUSPEND(ING|ED)$/],

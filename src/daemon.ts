@@ -1,9 +1,8 @@
 /** Puts the rooms together: a data directory, its database, this host's VMs, and the two servers in front of them. */
 import { unlessAborted } from "./abort.ts"
-import { mknod } from "./device-node.ts"
 import { readFileSync } from "node:fs"
 import { mkdir } from "node:fs/promises"
-import { hostname, totalmem } from "node:os"
+import { hostname } from "node:os"
 import { join } from "node:path"
 import { Registry as Metrics, collectDefaultMetrics } from "prom-client"
 import { ensureArtifacts } from "../images/artifacts.ts"
@@ -26,7 +25,6 @@ import { createImageStorage } from "../machines/storage.ts"
 import { suspendAll } from "../machines/suspend-all.ts"
 import { createMicrovmRouter } from "../machines/router.ts"
 import { createTurns } from "../machines/building/turns.ts"
-import { createVmHost } from "../machines/vm.ts"
 import { createWork } from "../machines/work.ts"
 import { createSpares } from "../machines/spares.ts"
 import { createVmVerbs } from "../machines/vm-life.ts"
@@ -41,7 +39,6 @@ import { createVerifier } from "./api/aws/sigv4.ts"
 import { createCodeLinks } from "./api/aws/functions/code/code-links.ts"
 import { serveApi } from "./api/server.ts"
 import { openFunctionRooms } from "./functions.ts"
-import { createLedger } from "./capacity/ledger.ts"
 import type { Config } from "./config.ts"
 import { openDataDirectory } from "./data-directory.ts"
 import { createAnswering } from "./db/answering.ts"
@@ -50,16 +47,12 @@ import { openDatabase } from "./db/open.ts"
 import { readGivenCertificate } from "./given-certificate.ts"
 import type { Log } from "./log.ts"
 import { createLogs } from "./logs/logs.ts"
-import { openSlots } from "./net/slots.ts"
 import { createSecrets } from "./secrets.ts"
 import { createBuiltInArtifacts } from "./store/built-in-artifacts.ts"
 import { defaultStoreLimits, openArtifactStore } from "./store/artifact-store.ts"
 import { openTokenKeys } from "./tokens/keys.ts"
 import { createTokens } from "./tokens/tokens.ts"
-import { probeAccelerator, TCG_WARNING } from "./vmm/accelerator.ts"
-import { qemuVersion, tscKHz } from "./vmm/host-facts.ts"
-import { prepareOverlays } from "./vmm/overlay.ts"
-import { createQemuVmm } from "./vmm/qemu.ts"
+import { openVmHost } from "./vm-host.ts"
 
 export interface Daemon {
   readonly apiUrl: string
@@ -103,11 +96,6 @@ export const startDaemon = async (
   const keys = createAccessKeys(db, secrets)
   await keys.put(data.credentials, ACCOUNT)
 
-  const version = await qemuVersion(signal)
-  const verdict = await probeAccelerator({ ...base, qemuVersion: version, directory: data.path }, signal)
-  log.info({ accelerator: verdict.accelerator, reason: verdict.reason }, "Accelerator")
-  if (verdict.accelerator === "tcg") log.warn(TCG_WARNING)
-
   const logs = opened.use(
     createLogs({
       db,
@@ -121,39 +109,9 @@ export const startDaemon = async (
       log,
     }),
   )
-  const slots = await openSlots(
-    {
-      hostId,
-      ready: config.slots.ready,
-      uidBase: config.slots.uidBase,
-      addressRange: config.slots.addressRange,
-      policy: {
-        ...config.egress,
-        allow: config.egress.allow.map(({ cidr, ports }) => (ports === undefined ? { cidr } : { cidr, ports })),
-      },
-      nameServers: config.nameServers,
-      log,
-    },
-    signal,
+  const { host, accelerator, createOverlay } = opened.use(
+    await openVmHost({ config, base, secrets, db, hostId, dataDirectory: data.path, logs, log }, signal),
   )
-  opened.defer(() => slots.close())
-  const tunDevice = join(data.path, "tun")
-  await mknod(tunDevice, signal)
-  const vmm = await createQemuVmm({
-    hostId,
-    accelerator: verdict.accelerator,
-    qemuDirectory: join(data.path, "qemu"),
-    tscKHz: await tscKHz(signal),
-    kernelHash: base.kernelHash,
-    emptyDrive: base.emptyDrive,
-    runDirectory: join("/run/torpor/vms", hostId.slice(0, 8)),
-    tunDevice,
-  })
-  opened.defer(() => vmm.close())
-  const ledger = createLedger(Math.floor(totalmem() / 1024 ** 2) - config.hostMemoryReservedMiB)
-  const createOverlay = await prepareOverlays(data.path, signal)
-  const secretOf = (vmId: string, incarnation: number) => secrets.derive("agent", vmId, String(incarnation))
-  const host = createVmHost({ db, hostId, dataDirectory: data.path, vmm, slots, ledger, logs, log, secretOf })
   const places = { cacheDirectory: config.cacheDirectory, dataDirectory: data.path }
 
   const store = await openArtifactStore(join(data.path, "store"), {
@@ -222,7 +180,7 @@ export const startDaemon = async (
   )
   const layers = createLayerCache(db, hostId, data.path, config.layers.maxMiB * 1024 ** 2)
   const maxBasesBytes = config.environments.maxBasesMiB * 1024 ** 2
-  const snapshots = createBootSnapshots(join(config.cacheDirectory, "boots"), base.systemDisk, vmm, maxBasesBytes)
+  const snapshots = createBootSnapshots(join(config.cacheDirectory, "boots"), base.systemDisk, host.vmm, maxBasesBytes)
   const buildVerbs = createBuildVerbs({
     host,
     places,
@@ -340,7 +298,7 @@ export const startDaemon = async (
   const closing = new AbortController()
   const api = await serveApi(
     createApi({
-      microvms: createMicrovms({ db, hostId, places, registry: registries.microvms, ledger, logs }),
+      microvms: createMicrovms({ db, hostId, places, registry: registries.microvms, ledger: host.ledger, logs }),
       images: createImages({
         db,
         hostId,
@@ -369,7 +327,7 @@ export const startDaemon = async (
       tokenKeys,
       async health() {
         const ok = await isDatabaseAnswering()
-        return { ok, accelerator: verdict.accelerator, database: ok ? "up" : "away" }
+        return { ok, accelerator, database: ok ? "up" : "away" }
       },
       metrics,
       maxBodiesBytes: config.maxApiBodiesMiB * 1024 ** 2,

@@ -8,6 +8,7 @@ import { chmod, chown, mkdir, readdir, rename, rm } from "node:fs/promises"
 import { join } from "node:path"
 import { CommandError, runCommand } from "../command.ts"
 import { OperatorError } from "../errors.ts"
+import { endUnfinishedWork } from "./left-behind.ts"
 
 export const POSTGRES_USER = "torpor"
 const ACCOUNT = "postgres"
@@ -82,14 +83,18 @@ export const makeCluster = async (
   signal: AbortSignal,
 ) => {
   const binaries = await findBinaries(undefined)
-  for (const entry of await readdir(dataDirectory))
-    if (/^postgres\..*\.new$/.test(entry)) await rm(join(dataDirectory, entry), { recursive: true, force: true })
-  // Each try has a directory of its own: what a killed daemon has started may still write to the last one.
+  const place = `--pgdata=${mountPoint(hostId)}`
+  for (const entry of await readdir(dataDirectory)) {
+    if (!/^postgres\..*\.new$/.test(entry)) continue
+    await endUnfinishedWork(place)
+    // What has lost its initdb writes on until it notices.
+    await rm(join(dataDirectory, entry), { recursive: true, force: true, maxRetries: 20, retryDelay: 20 })
+  }
   const unfinished = `${data}.${randomBytes(4).toString("hex")}.new`
   await makeDirectory(unfinished, account)
   const [file = "", ...args] = asAccount(unfinished, hostId, [
     join(binaries, "initdb"),
-    `--pgdata=${mountPoint(hostId)}`,
+    place,
     `--username=${POSTGRES_USER}`,
     "--auth=trust",
     "--encoding=UTF8",

@@ -58,7 +58,6 @@ const attempt = (
   return sendBodiless(exchange, at, {
     connections: pool.connections,
     isTls,
-    // Never one that was used: some applications take no upgrade behind another request.
     maxRestMs: 0,
     accept: (status) => (status === 400 && !isTls ? refuseTls() : undefined),
     onUpgrade(headers, guest) {

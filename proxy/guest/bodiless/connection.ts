@@ -43,23 +43,34 @@ export interface ConnectionOptions {
   readonly address: string
   readonly port: number
   readonly isTls: boolean
+  /** It may become a WebSocket, which is read as a stream; others are not, since a stream takes a new buffer for each read. */
+  readonly isForUpgrade: boolean
   readonly onConnect: (ms: number) => void
   /** Its request is answered, and the application takes another one, for so long at most. */
   readonly onIdle: (keepAliveMs: number | undefined) => void
   readonly onOver: () => void
 }
 
+/** What every connection reads into: it is looked at, or copied, before the next one reads. */
+const READ = Buffer.allocUnsafeSlow(64 * 1024)
+
 /** What Node's client says of a connection that ends without an answer. */
 const hungUp = () => Object.assign(new Error("The application closed the connection"), { code: "ECONNRESET" })
 
 export const openConnection = (options: ConnectionOptions): Connection => {
-  const { address: host, port, isTls, onConnect, onIdle, onOver } = options
+  const { address: host, port, isTls, isForUpgrade, onConnect, onIdle, onOver } = options
   const startedAt = performance.now()
+  const onRead = (length: number) => {
+    const bytes = Buffer.allocUnsafe(length)
+    READ.copy(bytes, 0, 0, length)
+    onData(bytes)
+    return true
+  }
+  const place = { host, port, noDelay: true, ...(isForUpgrade ? {} : { onread: { buffer: READ, callback: onRead } }) }
   const socket: Socket = isTls
     ? // A guest has no name that anybody vouches for: TLS is what it speaks, not what protects it.
-      connectTls({ host, port, rejectUnauthorized: false, ALPNProtocols: ["http/1.1"] })
-    : connect({ host, port })
-  socket.setNoDelay(true)
+      connectTls({ ...place, rejectUnauthorized: false, ALPNProtocols: ["http/1.1"] })
+    : connect(place)
   let listener: AnswerListener | undefined
   let keepAliveMs: number | undefined
   let [requests, written, read] = [0, 0, 0]
@@ -141,10 +152,10 @@ export const openConnection = (options: ConnectionOptions): Connection => {
       isConnected = true
       onConnect(performance.now() - startedAt)
     })
-    .on("data", onData)
     .on("end", onFin)
     .on("error", onError)
     .on("close", onClose)
+  if (isForUpgrade) socket.on("data", onData)
 
   return {
     send(head, method, next) {

@@ -12,6 +12,8 @@ export interface ConnectionPlace {
   readonly address: string
   readonly port: number
   readonly isTls: boolean
+  /** Never one that was used then: some applications take no upgrade behind another request. */
+  readonly isForUpgrade: boolean
   readonly onConnect: (ms: number) => void
 }
 
@@ -87,14 +89,15 @@ export const createConnections = (): Connections => {
   }
 
   return {
-    take({ address, port, isTls, onConnect }, maxRestMs) {
+    take({ address, port, isTls, isForUpgrade, onConnect }, maxRestMs) {
       const key = `${port} ${isTls}`
-      const known = takeIdle(key, maxRestMs)
+      const known = isForUpgrade ? undefined : takeIdle(key, maxRestMs)
       if (known !== undefined) return known
       const connection: Connection = openConnection({
         address,
         port,
         isTls,
+        isForUpgrade,
         onConnect,
         onIdle: (keepAliveMs) => keep(key, connection, keepAliveMs),
         onOver: () => forget(key, connection),

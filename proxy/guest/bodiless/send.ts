@@ -15,7 +15,7 @@ import { toRequestText } from "./request-head.ts"
 export interface BodilessOptions {
   readonly connections: Connections
   readonly isTls: boolean
-  /** Not on a connection that has rested for longer: the application may be closing it just now. */
+  /** Not on a connection that has rested for longer: the application may be closing it just now. An upgrade takes none. */
   readonly maxRestMs: number
   /** Whether an answer of this status may be passed on; what it throws ends the attempt. */
   readonly accept?: ((status: number) => Promise<void> | undefined) | undefined
@@ -31,7 +31,8 @@ export const sendBodiless = (
 ): Promise<void> =>
   new Promise<void>((resolve, reject) => {
     const text = toRequestText(head, onUpgrade && "websocket")
-    const connection = connections.take({ address, port, isTls, onConnect: meter.connected }, maxRestMs)
+    const isForUpgrade = onUpgrade !== undefined
+    const connection = connections.take({ address, port, isTls, isForUpgrade, onConnect: meter.connected }, maxRestMs)
     let body: Readable | undefined
     let trailers: IncomingHttpHeaders = {}
     let informed = 0
@@ -69,7 +70,7 @@ export const sendBodiless = (
         trailers = late
         body?.push(null)
         // Whether an application that declined one reads another request behind it, nobody can tell.
-        if (onUpgrade !== undefined) connection.destroy()
+        if (isForUpgrade) connection.destroy()
       },
       ...(onUpgrade && {
         onUpgrade({ headers }: AnswerHead, guest: Socket) {

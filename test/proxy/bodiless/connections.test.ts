@@ -28,7 +28,13 @@ const listen = () => {
 }
 
 describe("Connections for requests without a body", () => {
-  const place = (port: number) => ({ address: "127.0.0.1", port, isTls: false, onConnect: () => {} })
+  const place = (port: number) => ({
+    address: "127.0.0.1",
+    port,
+    isTls: false,
+    isForUpgrade: false,
+    onConnect: () => {},
+  })
 
   test("are used again, the one used last first; what is given up late is nobody else's", async () => {
     await using app = await openRawApp((socket, received) => {

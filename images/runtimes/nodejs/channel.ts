@@ -74,7 +74,6 @@ export const openChannel = (host: string, port: number) => {
   /** The next frame; as long as it is waited for there is something to be done. */
   const hearNext = (): Promise<Buffer> => {
     socket.ref()
-    // Node 20 has no `Promise.withResolvers`.
     return new Promise((resolve, reject) => {
       waiting = { resolve, reject }
       if (over !== undefined) reject(over)

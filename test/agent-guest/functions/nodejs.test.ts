@@ -1,6 +1,10 @@
 import { describe, expect, test } from "vitest"
+import { ensureRuntime } from "../../../images/runtimes/runtime-disks.ts"
+import { RUNTIMES, type RuntimeName } from "../../../images/runtimes/runtimes.ts"
+import { parseConfig } from "../../../src/config.ts"
 import { startFunction, type FunctionOptions } from "./function.ts"
-import { ARN, eventOf, invoke, resultOf } from "./program.ts"
+import { ARN, eventOf, invoke, openApi, openFiles, resultOf } from "./program.ts"
+import { startRuntime } from "./runtime-place.ts"
 
 const start = (handler: string, code: Record<string, string>, more: Partial<FunctionOptions> = {}) =>
   startFunction({ language: "nodejs", handler, code, ...more })
@@ -249,6 +253,39 @@ export const handler = async (event, { logStreamName }) => ({ echo: event, logSt
     await started.api.initialised
     started.api.restore({ AWS_LAMBDA_LOG_STREAM_NAME: "its own" })
     expect(await invoke(started, 1)).toEqual({ response: '{"echo":1,"logStreamName":"its own","isOld":false}' })
+  })
+})
+
+describe("A Node function of a runtime with an interpreter of its own", () => {
+  const names = (Object.keys(RUNTIMES) as RuntimeName[]).filter((name) => {
+    const { language, interpreter } = RUNTIMES[name]
+    return language === "nodejs" && interpreter.kind === "npm"
+  })
+  test.each(names)("is restored, answers, fails and goes on: %s", async (name) => {
+    const CODE = `const [major] = process.versions.node.split(".")
+export const handler = async (event, { logStreamName }) => {
+  if (event === "fail") throw new TypeError("broken")
+  return { event, major, logStreamName }
+}`
+    const disks = await ensureRuntime(name, parseConfig(process.env), () => {}, AbortSignal.timeout(600_000))
+    await using task = await openFiles({ "index.mjs": CODE })
+    await using api = await openApi({ initializationType: "snap-start" })
+    await using started = await startRuntime(disks, api, {
+      env: {
+        _HANDLER: "index.handler",
+        LAMBDA_TASK_ROOT: task.path,
+        AWS_LAMBDA_INITIALIZATION_TYPE: "snap-start",
+      },
+    })
+    const begun = await Promise.race([api.initialised.then(() => "initialised"), api.failed, started.program.closed])
+    expect(begun, started.program.said.stderr).toBe("initialised")
+    api.restore({ AWS_LAMBDA_LOG_STREAM_NAME: "its own" })
+    const major = /\d+/.exec(name)?.[0]
+    for (const event of [1, 2]) {
+      const { response } = await invoke({ api }, event)
+      expect(JSON.parse(response), started.program.said.stderr).toEqual({ event, major, logStreamName: "its own" })
+      expect(await invoke({ api }, "fail")).toMatchObject({ error: { errorType: "TypeError", errorMessage: "broken" } })
+    }
   })
 })
 

@@ -24,7 +24,7 @@ export interface UsageOptions {
   readonly db: Database
   readonly days: number
   readonly log: Log
-  /** How long counts are held in memory; a daemon that is killed loses them. */
+  /** How long counts are held in memory; a daemon that is killed loses them. An event writes nothing else, and isn't to wait for this. */
   readonly intervalMs?: number
 }
 
@@ -36,7 +36,7 @@ const DAY_MS = 24 * HOUR_MS
 const MAX_ROWS = 1000
 
 /** Counts from now on. Disposing writes what is held. */
-export const openUsageCounts = ({ db, days, log, intervalMs = 10_000 }: UsageOptions): UsageCounts => {
+export const openUsageCounts = ({ db, days, log, intervalMs = 1000 }: UsageOptions): UsageCounts => {
   let counted = new Map<string, Row>()
   let writing = Promise.resolve()
   let timer: NodeJS.Timeout | undefined

@@ -45,12 +45,13 @@ const outOfMemoryKills = async ({ container }: ProcessSpec): Promise<number> => 
 /** The table, as those see it who start processes inside the guest. */
 export type ProcessTable = Pick<
   ReturnType<typeof createProcessTable>,
-  "start" | "output" | "ended" | "terminate" | "end" | "flush" | "assign" | "unassign"
+  "start" | "output" | "ended" | "terminate" | "end" | "hasSpoken" | "flush" | "assign" | "unassign"
 >
 
 /** The table; `tell` sends an event to the host. */
 export const createProcessTable = (tell: Tell) => {
   const table = new Map<string, Running>()
+  let hasSpoken = false
 
   return {
     /** One that waits is told on its standard input what it is, by {@link assign}. */
@@ -76,7 +77,10 @@ export const createProcessTable = (tell: Tell) => {
       const child = spawn("crun", [...RUNTIME, "run", "--bundle", bundle, "--pid-file", `${bundle}/pid`, name], {
         stdio: [isWaiting ? "pipe" : "ignore", stdout.writer, stderr.writer],
       })
-      const output: Output = createOutput(() => shipping?.note())
+      const output: Output = createOutput(() => {
+        hasSpoken = true
+        shipping?.note()
+      })
       const shipping = spec.container === "app" ? createShipping(name, output, tell) : undefined
       const heard = Object.entries({ stdout, stderr }).map(async ([stream, { reader, letGo }]) => {
         letGo()
@@ -141,8 +145,14 @@ export const createProcessTable = (tell: Tell) => {
       await run("crun", [...RUNTIME, "kill", name, "TERM"]).catch(() => "")
     },
 
+    /** Whether something was said since the last mark. */
+    get hasSpoken(): boolean {
+      return hasSpoken
+    },
+
     /** Ships what the application has said until now, and marks the place behind it. */
     async flush(mark: string): Promise<void> {
+      hasSpoken = false
       for (const { shipping } of table.values()) await shipping?.flush()
       await tell({ event: "flushed", mark })
     },

@@ -1,5 +1,6 @@
 /** The Init phase: extensions and runtime are started, and wait for their first event within its limit. */
 import { AgentError } from "../../src/agent/agent-error.ts"
+import type { FunctionStep } from "../../src/agent/protocol.ts"
 import { messageOf } from "../../src/errors.ts"
 import { connectionOf, type Session } from "./session.ts"
 
@@ -19,7 +20,9 @@ export const initialise = async (session: Session, onDemandMs: number, signal: A
   const limitMs = limitOf(session, onDemandMs)
   const limit = AbortSignal.timeout(limitMs)
   const alive = AbortSignal.any([signal, gone])
-  const heard = live.guest.untilMarked("initialised", AbortSignal.any([alive, AbortSignal.timeout(limitMs + HEARD_MS)]))
+  const hearing = new AbortController()
+  const heardBy = AbortSignal.any([alive, hearing.signal, AbortSignal.timeout(limitMs + HEARD_MS)])
+  const heard = live.guest.untilMarked("initialised", heardBy)
   heard.catch(() => {})
   log.say({ type: "initStart", phase: "init" })
   let startedAt = performance.now()
@@ -37,6 +40,7 @@ export const initialise = async (session: Session, onDemandMs: number, signal: A
     const status = outcome === "timeout" ? "timeout" : "error"
     return log.say({ type: "initReport", phase: "init", durationMs, status, errorType })
   }
+  if (!outcome.hasSpoken) hearing.abort()
   await heard.catch(() => {})
   alive.throwIfAborted()
   session.programs = "running"
@@ -46,11 +50,7 @@ export const initialise = async (session: Session, onDemandMs: number, signal: A
 }
 
 /** `onMounted`: what comes before that is not of the function's Init. */
-const startPrograms = async (
-  session: Session,
-  onMounted: () => void,
-  signal: AbortSignal,
-): Promise<{ failed: string | null; hasExtensions: boolean }> => {
+const startPrograms = async (session: Session, onMounted: () => void, signal: AbortSignal): Promise<FunctionStep> => {
   const { agent } = connectionOf(session)
   const { unmounted } = session
   session.unmounted = []
@@ -67,7 +67,8 @@ const startPrograms = async (
     await started
   } catch (error) {
     // What the agent refuses is what it found in /opt/extensions.
-    if (error instanceof AgentError && !signal.aborted) return { failed: "Extension.LaunchError", hasExtensions: false }
+    if (error instanceof AgentError && !signal.aborted)
+      return { failed: "Extension.LaunchError", hasExtensions: false, hasSpoken: false }
     throw error
   }
   return initialised

@@ -21,7 +21,9 @@ export const restore = async (
   const alive = AbortSignal.any([signal, gone])
   const limit = AbortSignal.timeout(limitMs)
   log.say({ type: "restoreStart" })
-  const heard = live.guest.untilMarked("restored", AbortSignal.any([alive, AbortSignal.timeout(limitMs + HEARD_MS)]))
+  const hearing = new AbortController()
+  const heardBy = AbortSignal.any([alive, hearing.signal, AbortSignal.timeout(limitMs + HEARD_MS)])
+  const heard = live.guest.untilMarked("restored", heardBy)
   heard.catch(() => {})
   const hooksAt = performance.now()
   const step = await agent
@@ -45,6 +47,7 @@ export const restore = async (
     })
     return { ms, failed: step.failed }
   }
+  if (!step.hasSpoken) hearing.abort()
   await heard.catch(() => {})
   alive.throwIfAborted()
   session.programs = "running"
@@ -54,4 +57,4 @@ export const restore = async (
   return { ms, failed: undefined }
 }
 
-const TIMED_OUT = { failed: "Runtime.RestoreTimeout", hasExtensions: false }
+const TIMED_OUT = { failed: "Runtime.RestoreTimeout", hasExtensions: false, hasSpoken: false }

@@ -305,7 +305,7 @@ export interface FunctionSpec {
 /** A name becomes a part of lines and reasons of the host's. */
 const MAX_FAILURE_NAME_CHARACTERS = 256
 
-/** Whether it came so far; `failed` is the kind of the failure that came before. What was said meanwhile is before the mark `initialised`, or `restored`. */
+/** Whether it came so far; `failed` is the kind of the failure that came before. */
 export const FunctionStep = z.object({
   failed: z
     .string()
@@ -314,6 +314,8 @@ export const FunctionStep = z.object({
     .nullable(),
   /** Some have registered: its end is theirs to know. */
   hasExtensions: z.boolean(),
+  /** Something was said meanwhile, which is before the mark `initialised`, or `restored`; else there is no mark. An agent that doesn't say so sets it always. */
+  hasSpoken: z.boolean().default(true),
 })
 export type FunctionStep = z.infer<typeof FunctionStep>
 

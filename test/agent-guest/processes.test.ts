@@ -118,7 +118,7 @@ while True:
     }
     for (const life of ["first", "second"]) {
       await agent.startFunction(spec, signal)
-      expect(await agent.untilInitialised(signal)).toEqual({ failed: null, hasExtensions: false })
+      expect(await agent.untilInitialised(signal)).toMatchObject({ failed: null, hasExtensions: false })
       const told = `{"event": "${life}", "uid": 993, "at": "/var", "files": [1024, 1024]}`
       expect(await invoke(life)).toEqual(["head", told, "done", "settled"])
       if (life === "second") {

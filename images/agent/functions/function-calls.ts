@@ -44,9 +44,12 @@ export const createFunctionCalls = (
   }
   const stepOf = async ({ api }: Life, reached: Promise<unknown>, mark: string): Promise<FunctionStep> => {
     const failure = await Promise.race([reached.then(() => undefined), api.failed])
+    // What was said before it came so far is heard by now, or in this turn.
+    await turn()
+    const { hasSpoken } = processes
     // On its way beside the answer: whoever wants what was said meanwhile waits for the mark.
-    void processes.flush(mark)
-    return { failed: failure?.errorType ?? null, hasExtensions: api.hasExtensions }
+    if (hasSpoken) void processes.flush(mark)
+    return { failed: failure?.errorType ?? null, hasExtensions: api.hasExtensions, hasSpoken }
   }
   const start = async ({ runtime, isTraining = false, processorShare, ...spec }: FunctionSpec) => {
     if (life !== undefined) throw new Error("There is a function already")

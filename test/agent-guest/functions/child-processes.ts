@@ -23,8 +23,10 @@ export const toSpec = (script: string): ProcessSpec => ({
   container: "app",
 })
 
-export const createChildProcesses = (): ProcessTable => {
+/** `onMark` is told of each mark. */
+export const createChildProcesses = (onMark: (mark: string) => void = () => {}): ProcessTable => {
   const table = new Map<string, Running>()
+  let hasSpoken = false
   const find = (name: string): Running => {
     const running = table.get(name)
     if (running === undefined) throw new Error(`There is no process ${name}`)
@@ -47,7 +49,7 @@ export const createChildProcesses = (): ProcessTable => {
         detached: true,
         stdio: [isWaiting ? "pipe" : "ignore", "pipe", "pipe"],
       })
-      const output = createOutput()
+      const output = createOutput(() => (hasSpoken = true))
       for (const stream of ["stdout", "stderr"] as const)
         child[stream]?.setEncoding("utf8").on("data", (data: string) => output.add(stream, data))
       const ended = once(child, "close").then(([code, signal]): ProcessEnd => {
@@ -59,7 +61,13 @@ export const createChildProcesses = (): ProcessTable => {
     },
     output: (name) => find(name).output,
     ended: (name) => find(name).ended,
-    flush: async () => {},
+    get hasSpoken() {
+      return hasSpoken
+    },
+    async flush(mark) {
+      hasSpoken = false
+      onMark(mark)
+    },
     async assign(name, { env, cwd }, isTraining) {
       const { stdin } = find(name).child
       stdin?.write(`${JSON.stringify({ env, cwd, isTraining })}\n`)

@@ -13,11 +13,14 @@ const { signal } = new AbortController()
 
 /** The agent's own calls of a function, called as the host does. */
 let host: AgentClient
+let marks: string[]
 let stop: () => Promise<void>
 
 beforeEach(async () => {
   const port = await freePort()
-  const { handlers, serveEvents } = createFunctionCalls(createChildProcesses(), { address: "127.0.0.1", port })
+  marks = []
+  const processes = createChildProcesses((mark) => marks.push(mark))
+  const { handlers, serveEvents } = createFunctionCalls(processes, { address: "127.0.0.1", port })
   const server = createCallServer({
     // Of a function's there are all.
     handlers: handlers as CallHandlers,
@@ -52,12 +55,12 @@ while event=$(curl -sS "$api/next"); do
     *) printf %s "$event" | curl -sS "$api/r/response" --data-binary @- ;;
   esac > /dev/null
 done`
-const begin = () =>
+const begin = (script = RUNTIME) =>
   host.startFunction(
     {
       identity: { functionName: "f", functionVersion: "1", handler: "h", accountId: "0" },
       initializationType: "on-demand",
-      runtime: toSpec(RUNTIME),
+      runtime: toSpec(script),
     },
     signal,
   )
@@ -81,7 +84,7 @@ describe("The host", () => {
     await expect(host.untilInitialised(signal)).rejects.toThrow("There is no function here")
     const begun = begin()
     // Asked at once, it waits for it.
-    expect(await host.untilInitialised(signal)).toEqual({ failed: null, hasExtensions: false })
+    expect(await host.untilInitialised(signal)).toEqual({ failed: null, hasExtensions: false, hasSpoken: false })
     await begun
     await expect(begin()).rejects.toThrow("There is a function already")
     const large = Buffer.alloc(6 * 1024 ** 2, "y")
@@ -102,6 +105,16 @@ describe("The host", () => {
     ])
     expect(await frames.next()).toEqual({ done: true, value: undefined })
     expect(await failureOf(invoke("fail"))).toEqual(["Function.Broken", { errorType: "E" }])
+  })
+
+  test("hears a mark behind what was said in an Init, and none where nothing was", async () => {
+    await begin()
+    expect(await host.untilInitialised(signal)).toMatchObject({ hasSpoken: false })
+    expect(marks).toEqual([])
+    await host.endFunction("SPINDOWN", signal)
+    await begin(`echo words; ${RUNTIME}`)
+    expect(await host.untilInitialised(signal)).toMatchObject({ hasSpoken: true })
+    expect(marks).toEqual(["initialised"])
   })
 
   test("ends an invocation whose time is over, ends the programs, and begins another life", async () => {

@@ -4,8 +4,9 @@ import { statfs } from "node:fs/promises"
 import { dirname } from "node:path"
 import { ensureArtifacts } from "../../../images/artifacts.ts"
 import type { Config } from "../../config.ts"
-import { OperatorError } from "../../errors.ts"
+import { messageOf, OperatorError } from "../../errors.ts"
 import { lock } from "../../file-lock.ts"
+import { keepProgram } from "../../program/keep.ts"
 import type { CommandInput } from "../commands.ts"
 import { carryOut, planInstallation, toShell } from "./installation.ts"
 import { distribution, missingPackages, neededPackages, packagesForTests, type NeededPackage } from "./packages.ts"
@@ -37,6 +38,10 @@ export const runSetup = async (
     if (stillMissing.length > 0) await install(stillMissing, config, print, signal)
   }
   await ensureArtifacts({ cacheDirectory: config.cacheDirectory, debian: config.debian }, print, signal)
+  await keepProgram(signal).catch((error: unknown) => {
+    signal.throwIfAborted()
+    print(`Torpor was not put together in one piece, and starts more slowly: ${messageOf(error)}`)
+  })
 }
 
 /** What no package can mend. */

@@ -1,9 +1,9 @@
 import { mkdtemp, readFile, rm } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
-import { setTimeout as sleep } from "node:timers/promises"
 import { expect, test } from "vitest"
 import { CommandError, runCommand } from "../src/command.ts"
+import { eventually } from "./fixtures/eventually.ts"
 
 const never = new AbortController().signal
 const sh = (script: string, options: Partial<Parameters<typeof runCommand>[2]> = {}) =>
@@ -102,13 +102,7 @@ const temporary = async () => {
   return { path, [Symbol.asyncDispose]: () => rm(path, { recursive: true }) }
 }
 
-const untilThere = async (file: string): Promise<string> => {
-  for (;;) {
-    const text = await readFile(file, "utf8").catch(() => undefined)
-    if (text !== undefined) return text
-    await sleep(10)
-  }
-}
+const untilThere = (file: string): Promise<string> => eventually(() => readFile(file, "utf8"), { interval: 10 })
 
 /** An orphan that has ended may be a zombie until init looks. */
 const isRunning = async (pid: number): Promise<boolean> => {

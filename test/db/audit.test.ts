@@ -20,6 +20,7 @@ import { registerHost } from "../../src/db/identity.ts"
 import { audit, bases, imageVersions, microvms as microvmRows, outbox } from "../../src/db/schema.ts"
 import { createLogs } from "../../src/logs/logs.ts"
 import { createSecrets } from "../../src/secrets.ts"
+import { eventually } from "../fixtures/eventually.ts"
 import { createSimulatedHost } from "../machines/simulated-host.ts"
 import { openTestDatabase, type TestDatabase } from "./database.ts"
 
@@ -127,12 +128,10 @@ beforeAll(async () => {
 })
 afterAll(() => opened.disposeAsync())
 
-const untilImage = async (name: string, state: string) => {
-  while ((await images.get(name, scope)).state !== state) await sleep(5)
-}
-const untilMicrovm = async (id: string, state: string) => {
-  while ((await microvms.get(id, scope)).state !== state) await sleep(5)
-}
+const untilImage = (name: string, state: string) =>
+  eventually(async () => expect((await images.get(name, scope)).state).toBe(state), { interval: 5 })
+const untilMicrovm = (id: string, state: string) =>
+  eventually(async () => expect((await microvms.get(id, scope)).state).toBe(state), { interval: 5 })
 const auditOf = (resource: string) =>
   database.db
     .select({

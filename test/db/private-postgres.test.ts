@@ -3,7 +3,6 @@ import { once } from "node:events"
 import { existsSync } from "node:fs"
 import { mkdir, readdir, readFile, readlink, stat, writeFile } from "node:fs/promises"
 import { dirname, join } from "node:path"
-import { setTimeout as sleep } from "node:timers/promises"
 import postgres from "postgres"
 import { describe, expect, test } from "vitest"
 import { runCommand } from "../../src/command.ts"
@@ -39,9 +38,7 @@ const ask = async (running: PrivatePostgres, query: string): Promise<string> => 
 const postmaster = async ({ dataDirectory }: TestCluster) =>
   Number((await readFile(join(dataDirectory, "postgres/postmaster.pid"), "utf8")).split("\n")[0])
 
-const untilGone = async (pid: number) => {
-  while (existsSync(`/proc/${pid}`)) await sleep(5)
-}
+const untilGone = (pid: number) => eventually(() => expect(existsSync(`/proc/${pid}`)).toBe(false), { interval: 5 })
 
 describe("The private Postgres", () => {
   test("is made and started, unprivileged, below a parent that its account may not enter", async () => {
@@ -200,15 +197,17 @@ describe("After a crash", () => {
       await startPrivatePostgres(${JSON.stringify(cluster.dataDirectory)}, "${cluster.hostId}", new AbortController().signal)`
     const daemon = spawn(process.execPath, ["--input-type=module", "-e", code], { stdio: "inherit" })
     // initdb writes the version first, and everything else after it.
-    const unfinished = async () =>
-      (await readdir(cluster.dataDirectory)).find((name) => existsSync(join(cluster.dataDirectory, name, "PG_VERSION")))
-    while ((await unfinished()) === undefined) await sleep(1)
+    const isBegun = async () =>
+      (await readdir(cluster.dataDirectory)).some((name) => existsSync(join(cluster.dataDirectory, name, "PG_VERSION")))
+    await eventually(async () => expect(await isBegun()).toBe(true), { interval: 1 })
     daemon.kill("SIGKILL")
     await once(daemon, "exit")
     // The initdb that it started may still be at work meanwhile, as it would be.
     expect(await ask(await start(cluster), "select 6 * 7")).toBe("42")
     expect(await readdir(cluster.dataDirectory)).toEqual(["postgres"])
-    for (const pid of await processesOf(cluster.hostId)) if (pid !== (await postmaster(cluster))) await untilGone(pid)
+    // What the postmaster forks has its words for a moment.
+    const alone = [await postmaster(cluster)]
+    await eventually(async () => expect(await processesOf(cluster.hostId)).toEqual(alone))
   })
 
   test("an abort ends a first start, and leaves neither processes nor files", async () => {
@@ -216,7 +215,7 @@ describe("After a crash", () => {
     const stop = new AbortController()
     const starting = start(cluster, stop.signal)
     const aborted = expect(starting).rejects.toThrow("enough")
-    while ((await readdir(cluster.dataDirectory)).length === 0) await sleep(1)
+    await eventually(async () => expect(await readdir(cluster.dataDirectory)).not.toEqual([]), { interval: 1 })
     stop.abort(new Error("enough"))
     await aborted
     expect(await readdir(cluster.dataDirectory)).toEqual([])

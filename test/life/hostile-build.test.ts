@@ -3,6 +3,7 @@ import { networkInterfaces } from "node:os"
 import { afterAll, beforeAll, describe, expect, test } from "vitest"
 import { signedSend } from "../api/signed-fetch.ts"
 import { arnOf, processesOf, REGION, startTestDaemon, type TestDaemon } from "../fixtures/daemon.ts"
+import { eventually } from "../fixtures/eventually.ts"
 import { rawZip } from "../images/raw-zip.ts"
 import { buildOf } from "./build-result.ts"
 
@@ -65,13 +66,12 @@ describe("A build step", () => {
     const building = build("sleeping", ["RUN sleep infinity"])
     const { client, hostId, apiPort } = daemon
     const version = { imageIdentifier: arnOf("sleeping"), imageVersion: "1.0" }
-    let buildId: string | undefined
-    // A process is there once its VM is.
-    while (buildId === undefined || processesOf(hostId.slice(0, 8)).length === 0) {
-      await new Promise((resolve) => setTimeout(resolve, 50))
-      const { items } = await client.send(new ListMicrovmImageBuildsCommand(version)).catch(() => ({ items: [] }))
-      buildId = items?.[0]?.buildId
-    }
+    const buildId = await eventually(async () => {
+      const { items } = await client.send(new ListMicrovmImageBuildsCommand(version))
+      // A process is there once its VM is.
+      expect(processesOf(hostId.slice(0, 8))).not.toEqual([])
+      return items?.[0]?.buildId
+    })
     const cancel = async () => {
       const path = `/torpor/v1/builds/${buildId}/cancel`
       return signedSend(apiPort, { method: "POST", path, region: REGION, ...(await client.config.credentials()) })
@@ -106,15 +106,15 @@ describe("A build step", () => {
 test("A step and a build that take too long are given up, and who waits is told its place", async () => {
   await using slow = await startTestDaemon(
     {},
-    { maxConcurrentBuilds: 1, stepTimeoutSeconds: 10, buildTimeoutSeconds: 40 },
+    { maxConcurrentBuilds: 1, stepTimeoutSeconds: 12, buildTimeoutSeconds: 40 },
   )
   const files = (...lines: string[]) => ({ Dockerfile: ["FROM torpor/debian:13", ...lines, "CMD true"].join("\n") })
   const sleeping = buildOf(slow, "sleeping", files("RUN sleep infinity"))
   // A process is there once its VM is.
-  while (processesOf(slow.hostId.slice(0, 8)).length === 0) await new Promise((resolve) => setTimeout(resolve, 20))
-  const long = buildOf(slow, "long", files(...Array.from({ length: 20 }, (_, step) => `RUN sleep 4; : ${step}`)))
+  await eventually(() => expect(processesOf(slow.hostId.slice(0, 8))).not.toEqual([]), { interval: 20 })
+  const long = buildOf(slow, "long", files(...Array.from({ length: 20 }, (_, step) => `RUN sleep 3; : ${step}`)))
   expect((await sleeping).reason).toBe(
-    "Dockerfile line 2: RUN sleep infinity: took longer than 10 s, which is stepTimeoutSeconds of TORPOR_CONFIG",
+    "Dockerfile line 2: RUN sleep infinity: took longer than 12 s, which is stepTimeoutSeconds of TORPOR_CONFIG",
   )
   const { reason, log } = await long
   expect(reason).toBe("The build took longer than 40 s, which is buildTimeoutSeconds of TORPOR_CONFIG")

@@ -25,6 +25,8 @@ let nameServer: TestNameServer
 let daemon: TestDaemon
 /** Nobody uses them until their test comes: a minute is the least that a policy may say. */
 let idle: readonly TestVm[]
+/** Its time runs out while it sleeps, before its test comes or soon after. */
+let brief: TestVm
 beforeAll(async () => {
   nameServer = await openNames()
   daemon = await startTestDaemon(ON_EVERY_ADDRESS, { nameServers: [`${nameServer.address}:${nameServer.port}`] })
@@ -36,6 +38,10 @@ beforeAll(async () => {
     ),
   )
   for (const vm of idle) expect(await json(vm, "/count")).toEqual({ count: 1 })
+  brief = await daemon.run({ image: "inspector", maximumDurationInSeconds: 60 })
+  await daemon.untilState(brief.id, "RUNNING")
+  await daemon.client.send(new SuspendMicrovmCommand({ microvmIdentifier: brief.id }))
+  await daemon.untilState(brief.id, "SUSPENDED")
 })
 afterAll(async () => {
   await daemon[Symbol.asyncDispose]()
@@ -191,11 +197,11 @@ describe("A MicroVM of an image from a Dockerfile", () => {
   })
 
   test("ends at its duration, asleep or not", async () => {
+    const reason = { stateReason: "MicroVM exceeded maximum lifetime." }
     const vm = await daemon.run({ image: "inspector", maximumDurationInSeconds: 4 })
-    await daemon.untilState(vm.id, "RUNNING")
-    await daemon.client.send(new SuspendMicrovmCommand({ microvmIdentifier: vm.id }))
-    expect(await daemon.untilState(vm.id, "TERMINATED")).toEqual({ stateReason: "MicroVM exceeded maximum lifetime." })
-    vm.close()
+    expect(await daemon.untilState(vm.id, "TERMINATED")).toEqual(reason)
+    expect(await daemon.untilState(brief.id, "TERMINATED")).toEqual(reason)
+    for (const one of [vm, brief]) one.close()
   })
 
   test("sleeps when nobody uses it, wakes on a request, and not when its policy forbids that", async () => {

@@ -12,6 +12,7 @@ import { audit, images as imageRows, logGroups, logs as logTable } from "../../s
 import type { LoggingTarget } from "../../src/db/values.ts"
 import { createLogs } from "../../src/logs/logs.ts"
 import { openTestDatabase, type TestDatabase } from "../db/database.ts"
+import { eventually } from "../fixtures/eventually.ts"
 
 const caller = { account: "000000000000", region: "us-east-1", accessKeyId: "AKIA", requestId: "request" }
 const log = pino({ level: "silent" })
@@ -83,13 +84,15 @@ afterAll(async () => {
 })
 
 const begin = () => (building = Promise.withResolvers<void>())
-const untilState = async (name: string, wanted: string, by = caller) => {
-  for (;;) {
-    const image = await images.get(name, by)
-    if (image.state === wanted) return image
-    await new Promise((resolve) => setTimeout(resolve, 5))
-  }
-}
+const untilState = (name: string, wanted: string, by = caller) =>
+  eventually(
+    async () => {
+      const image = await images.get(name, by)
+      expect(image.state).toBe(wanted)
+      return image
+    },
+    { interval: 5 },
+  )
 const built = async (name: string) => {
   begin().resolve()
   await images.create({ ...recipe, name, tags: {} }, caller)

@@ -33,7 +33,7 @@ const begin = (over: Partial<MicrovmInput> = {}, host = createSimulatedHost()) =
 }
 
 const reaches = (actor: Actor<MicrovmMachine>, state: string) =>
-  waitFor(actor, (snapshot) => toMicrovmState(snapshot) === state, { timeout: 5000 })
+  waitFor(actor, (snapshot) => toMicrovmState(snapshot) === state, { timeout: 60_000 })
 
 describe("A MicroVM", () => {
   test("is launched, sleeps and wakes when asked, and ends with AWS's word for it", async () => {
@@ -91,7 +91,7 @@ describe("A MicroVM", () => {
     await reaches(actor, "RUNNING")
     actor.send({ type: "SUSPEND", cause: "idle" })
     actor.send({ type: "RESUME" })
-    const { context } = await waitFor(actor, (snapshot) => snapshot.hasTag("awake"), { timeout: 5000 })
+    const { context } = await waitFor(actor, (snapshot) => snapshot.hasTag("awake"), { timeout: 60_000 })
     expect(host.done).toEqual(["launch", "sleep", "wake"])
     expect(context.cause).toBe("api")
     actor.stop()
@@ -137,7 +137,7 @@ describe("A MicroVM", () => {
       await reaches(actor, "RUNNING")
       actor.send({ type: "SUSPEND", cause: "api" })
       Object.assign(host.activity, { open: held, held })
-      if (held === 0) await waitFor(actor, (snapshot) => snapshot.matches({ alive: "suspended" }), { timeout: 5000 })
+      if (held === 0) await waitFor(actor, (snapshot) => snapshot.matches({ alive: "suspended" }), { timeout: 60_000 })
       else expect((await reaches(actor, "RUNNING")).context.cause).toBe("request")
       expect(host.done).toEqual(["launch", "sleep", ...(held === 0 ? [] : ["wake"])])
       actor.stop()
@@ -172,7 +172,7 @@ describe("A MicroVM", () => {
     await reaches(actor, "SUSPENDED")
     host.wakes = false
     actor.send({ type: "WAKE" })
-    await waitFor(actor, (snapshot) => snapshot.matches({ alive: "suspended" }), { timeout: 5000 })
+    await waitFor(actor, (snapshot) => snapshot.matches({ alive: "suspended" }), { timeout: 60_000 })
     expect(actor.getSnapshot().status).toBe("active")
     actor.stop()
   })

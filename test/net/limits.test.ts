@@ -1,6 +1,7 @@
 import { describe, expect, test } from "vitest"
 import { RESOLVER_PORT } from "../../src/net/policy.ts"
 import { GUEST } from "../../src/net/slot.ts"
+import { eventually } from "../fixtures/eventually.ts"
 import { toQuery, TYPES } from "./dns-messages.ts"
 import { toFrame } from "./frames.ts"
 import { OPEN_PORT, openPlayground } from "./playground.ts"
@@ -18,7 +19,7 @@ describe("Of its connections a guest", () => {
     expect(await guest.udp(target)).toBe("EHOSTUNREACH")
     await guest.drop()
     // The kernel hears of their end a moment later.
-    while ((await guest.hold(target)) !== greeting);
+    await eventually(async () => expect(await guest.hold(target)).toBe(greeting), { interval: 1 })
   })
 
   test("has so many questions of its resolver open at once: each takes a place in the host's memory for a while", async () => {

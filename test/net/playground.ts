@@ -1,8 +1,10 @@
 /** A host with slots, a guest in one of them, the internet behind it, and a look at what leaves a slot. */
+import { expect } from "vitest"
 import { linkPrefix, type EgressPolicy } from "../../src/net/policy.ts"
 import { parseAddress, toAddress } from "../../src/net/address.ts"
 import type { Slot } from "../../src/net/slot.ts"
 import type { Slots } from "../../src/net/slots.ts"
+import { eventually } from "../fixtures/eventually.ts"
 import { createEndpoints, type Endpoints } from "./endpoints.ts"
 import { toFrame } from "./frames.ts"
 import { openGuest, type Guest } from "./guest.ts"
@@ -81,8 +83,13 @@ export const openPlayground = async (limits: Partial<EgressPolicy> = {}): Promis
         await guest.udp({ host: internet.address, port: OPEN_PORT })
         const destination = `198.51.100.${++settled}`
         // Again when a limit was in its way.
-        do guest.inject(toFrame({ destination }))
-        while (!(await internet.arrived.seen()).includes(`udp ${internet.hostAddress} to ${destination}`))
+        await eventually(
+          async () => {
+            guest.inject(toFrame({ destination }))
+            expect(await internet.arrived.seen()).toContain(`udp ${internet.hostAddress} to ${destination}`)
+          },
+          { interval: 1 },
+        )
       },
       [Symbol.asyncDispose]: () => held.disposeAsync(),
     }

@@ -1,5 +1,7 @@
 /** Notes every packet that arrives on one interface of a namespace or of the host, before any rule of anybody's is asked. */
 import { randomBytes } from "node:crypto"
+import { expect } from "vitest"
+import { eventually } from "../fixtures/eventually.ts"
 
 export interface Recorder {
   /** `udp 10.0.0.1 to 10.0.0.2` for what was seen, each once; ICMP by its type, and `ipv6` for anything of that. */
@@ -37,9 +39,7 @@ export const openRecorder = async (
   const seen = async () => elements(await run("nft", "list", "table", "inet", table)).toSorted()
   return {
     seen,
-    async until(packet) {
-      while (!(await seen()).includes(packet));
-    },
+    until: (packet) => eventually(async () => expect(await seen()).toContain(packet), { interval: 1 }),
     async [Symbol.asyncDispose]() {
       await run("nft", "delete", "table", "inet", table)
     },

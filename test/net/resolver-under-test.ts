@@ -3,11 +3,13 @@ import { createSocket } from "node:dgram"
 import { Resolver as Client } from "node:dns/promises"
 import { once } from "node:events"
 import { connect, type Socket } from "node:net"
+import { expect } from "vitest"
 import { createLog } from "../../src/log.ts"
 import { messagesOf } from "../../src/net/dns-frames.ts"
 import type { NameServer } from "../../src/net/name-server.ts"
 import { RESOLVER_PORT } from "../../src/net/policy.ts"
 import { openResolver } from "../../src/net/resolver.ts"
+import { eventually } from "../fixtures/eventually.ts"
 import { toAnswer } from "./dns-messages.ts"
 import { type Behaviour } from "./name-server.ts"
 
@@ -63,9 +65,7 @@ export const heardBy = async (socket: Socket): Promise<Buffer[]> => {
 /** Resolves when the connection is over, however it ended; what comes meanwhile is passed over. */
 export const end = (socket: Socket) => closing(socket.resume())
 export const closing = (socket: Socket) => new Promise<void>((done) => socket.once("close", () => done()))
-export const until = async (condition: () => boolean) => {
-  while (!condition()) await new Promise((resolve) => setImmediate(resolve))
-}
+export const until = (condition: () => boolean) => eventually(() => expect(condition()).toBe(true), { interval: 1 })
 /** A DNS client as programs have it, with its own falling back to TCP. */
 export const clientOf = (address: string) => {
   const client = new Client({ tries: 1, timeout: 20_000 })

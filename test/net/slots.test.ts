@@ -5,6 +5,7 @@ import { createLog } from "../../src/log.ts"
 import { hostTable } from "../../src/net/policy.ts"
 import type { Slot } from "../../src/net/slot.ts"
 import type { Slots } from "../../src/net/slots.ts"
+import { eventually } from "../fixtures/eventually.ts"
 import { CLAIMS, never, nothing, openHost, policy, run, type TestHost } from "./slots-under-test.ts"
 
 const take = (slots: Slots, count: number): Promise<Slot[]> =>
@@ -17,12 +18,15 @@ const whole = (indexes: readonly number[]) => ({
   hasRules: true,
 })
 /** Resolves when there are so many whole slots. */
-const untilThere = async (host: TestHost, count: number) => {
-  for (;;) {
-    const { namespaces, links, claims } = await host.existing()
-    if ([namespaces, links, claims].every(({ length }) => length === count)) return namespaces
-  }
-}
+const untilThere = (host: TestHost, count: number) =>
+  eventually(
+    async () => {
+      const { namespaces, links, claims } = await host.existing()
+      for (const all of [namespaces, links, claims]) expect(all).toHaveLength(count)
+      return namespaces
+    },
+    { interval: 10 },
+  )
 const rulesOf = (hostId: string) => run("nft", "list", "table", "inet", hostTable(hostId))
 /** Indexes that no daemon gets to: each takes the lowest that is free. */
 let next = 20_000 + (process.pid % 10_000)

@@ -4,12 +4,19 @@ import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { describe, expect, test } from "vitest"
 import { commands } from "../../src/cli/commands.ts"
-import { PLAIN, runToEnd, torpor } from "./torpor.ts"
+import { PLAIN, runToEnd, torpor, type Ended } from "./torpor.ts"
 
 const ROOT = fileURLToPath(new URL("../../", import.meta.url))
 // A setting that every command would refuse: whoever only asks never gets as far.
 const UNREADABLE = { ...PLAIN, TORPOR_CONFIG: "/nowhere/torpor.json" }
 const run = (...args: string[]) => runToEnd(torpor(...args), UNREADABLE)
+const helps = new Map<string, Promise<Ended>>()
+/** What a command says of itself, or `torpor` of them all; each is asked once. */
+const helpOf = (name: string): Promise<Ended> => {
+  const asked = helps.get(name) ?? run(...name.split(" ").filter(Boolean), "--help")
+  helps.set(name, asked)
+  return asked
+}
 
 describe("Help", () => {
   test.each([[[]], [["--help"]], [["-h"]], [["help"]], [["help", "--help"]], [["--version", "--help"]]])(
@@ -25,7 +32,7 @@ describe("Help", () => {
   test.each(Object.entries(commands))(
     "%s says what it does, with its options and examples, and does nothing",
     async (name, { description, options, examples }) => {
-      const { code, stdout, stderr } = await run(...name.split(" "), "--help")
+      const { code, stdout, stderr } = await helpOf(name)
       expect({ code, stderr }).toEqual({ code: 0, stderr: "" })
       expect(stdout).toContain(`Usage: torpor ${name}`)
       expect(stdout).toContain(description.join("\n"))
@@ -38,7 +45,7 @@ describe("Help", () => {
 
   test("It is the same before and after a command's name, and beside its other options", async () => {
     const [asked, before, beside] = await Promise.all([
-      run("doctor", "--help"),
+      helpOf("doctor"),
       run("help", "doctor"),
       run("doctor", "--json", "-h"),
     ])
@@ -48,7 +55,7 @@ describe("Help", () => {
 
   test("No line of it is wider than a terminal of 100 columns", async () => {
     for (const name of ["", ...Object.keys(commands)]) {
-      const { stdout } = await run("help", ...(name === "" ? [] : name.split(" ")))
+      const { stdout } = await helpOf(name)
       for (const line of stdout.split("\n")) expect(line.length, line).toBeLessThanOrEqual(100)
     }
   })

@@ -1,5 +1,6 @@
 /** Real clients, each as its own people wrote it, against real MicroVMs: one image, whose application speaks every protocol. */
 import { SuspendMicrovmCommand } from "@aws-sdk/client-lambda-microvms"
+import { readFile } from "node:fs/promises"
 import { join } from "node:path"
 import { afterAll, beforeAll, expect } from "vitest"
 import { PLAIN, runToEnd, torpor } from "../cli/torpor.ts"
@@ -7,6 +8,8 @@ import { ports } from "../fixtures/clients-app/ports.ts"
 import { selfSigned } from "../fixtures/clients-app/self-signed.ts"
 import { startTestDaemon, type TestDaemon } from "../fixtures/daemon.ts"
 import { toGuestApp } from "../fixtures/guest-app.ts"
+import { watchMemory } from "../fixtures/process-memory.ts"
+import { describeBodies } from "./clients/bodies.ts"
 import { describeBrowser } from "./clients/browser.ts"
 import { describeCurl } from "./clients/curl.ts"
 import { describeEvents } from "./clients/events.ts"
@@ -52,11 +55,15 @@ beforeAll(async () => {
       return stdout.trim()
     },
     sleep: async () => void (await daemon.client.send(new SuspendMicrovmCommand({ microvmIdentifier: vm.id }))),
+    untilAsleep: async () => void (await daemon.untilState(vm.id, "SUSPENDED")),
+    memory: async () => watchMemory(Number(await readFile(join(daemon.directory, "daemon.pid"), "utf8"))),
   }
 })
 afterAll(() => daemon[Symbol.asyncDispose]())
 
 for (const describeClient of [
+  // First: a body is dearest to a daemon that has held nothing yet.
+  describeBodies,
   describeCurl,
   describeUndici,
   describeEvents,

@@ -1,4 +1,5 @@
 /** What real clients are tried on: MicroVMs of one image, whose application speaks every protocol. */
+import type { ProcessMemory } from "../../fixtures/process-memory.ts"
 import type { Seen } from "../../fixtures/clients-app/routes.ts"
 
 /** One that the tokens are for and nobody listens on. */
@@ -22,6 +23,10 @@ export interface Ground {
   link(to: "vm" | "neighbour", path: string): Promise<string>
   /** Puts the first one to sleep; resolves when it was asked to. */
   sleep(): Promise<void>
+  /** Resolves when the first one sleeps. */
+  untilAsleep(): Promise<void>
+  /** How much the daemon holds. */
+  memory(): Promise<ProcessMemory>
 }
 
 /** The headers that lead to a port. */

@@ -1,6 +1,6 @@
 /** What groups and streams there are, for who looks for something to read. Names are in the order of their bytes, whatever the database's locale. */
 import { and, asc, desc, eq, gt, inArray, sql, type SQL } from "drizzle-orm"
-import { logChunks, logGroups, logs } from "../db/schema.ts"
+import { logChunks, logGroups, logs } from "../db/logs.ts"
 import { chosen, type StreamChoice } from "./events.ts"
 import type { LogDatabase } from "./logs.ts"
 

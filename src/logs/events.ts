@@ -1,5 +1,5 @@
 import { and, asc, desc, eq, gt, gte, inArray, lte, sql, type SQL } from "drizzle-orm"
-import { logChunks, logs } from "../db/schema.ts"
+import { logChunks, logs } from "../db/logs.ts"
 import type { LogEntry } from "./entry.ts"
 import type { LogDatabase } from "./logs.ts"
 import { comparePositions, type Position } from "./position.ts"

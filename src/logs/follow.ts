@@ -1,7 +1,7 @@
 import { and, asc, eq, gt, gte, sql } from "drizzle-orm"
 import { LRUCache } from "lru-cache"
 import { unlessAborted } from "../abort.ts"
-import { logChunks, logs } from "../db/schema.ts"
+import { logChunks, logs } from "../db/logs.ts"
 import { chosen, eventsForward, eventsOf, type EventsWanted, type LogEvent } from "./events.ts"
 import type { LogDatabase } from "./logs.ts"
 import { comparePositions, positionAt } from "./position.ts"

@@ -1,5 +1,5 @@
 import { and, eq } from "drizzle-orm"
-import { logGroups, logs } from "../db/schema.ts"
+import { logGroups, logs } from "../db/logs.ts"
 import type { LogDatabase } from "./logs.ts"
 import type { LogAddress } from "./names.ts"
 

@@ -11,7 +11,7 @@
 import { EventEmitter } from "node:events"
 import { and, eq, isNull, sql } from "drizzle-orm"
 import type { PostgresJsDatabase } from "drizzle-orm/postgres-js"
-import { logs } from "../db/schema.ts"
+import { logs } from "../db/logs.ts"
 import type { Log } from "../log.ts"
 import { createLogArchive, type LogArchive } from "./archive.ts"
 import type { Subscribe } from "./follow.ts"

@@ -1,6 +1,6 @@
 import { and, asc, eq, gte, sql } from "drizzle-orm"
 import { unlessAborted } from "../abort.ts"
-import { logChunks, logs } from "../db/schema.ts"
+import { logChunks, logs } from "../db/logs.ts"
 import type { LogEntry } from "./entry.ts"
 import type { LogDatabase } from "./logs.ts"
 

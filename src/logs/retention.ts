@@ -1,5 +1,5 @@
 import { and, eq, lt, sql, type SQL } from "drizzle-orm"
-import { logChunks, logs } from "../db/schema.ts"
+import { logChunks, logs } from "../db/logs.ts"
 import type { LogDatabase, LogsOptions } from "./logs.ts"
 
 const EVERY_MS = 3600 * 1000

@@ -1,5 +1,5 @@
 import { and, eq, isNull, sql } from "drizzle-orm"
-import { logChunks, logs } from "../db/schema.ts"
+import { logChunks, logs } from "../db/logs.ts"
 import type { LogStream } from "./entry.ts"
 import { createLines, type Lines } from "./lines.ts"
 import type { Kept, LogDatabase, LogLimits, LogsOptions } from "./logs.ts"

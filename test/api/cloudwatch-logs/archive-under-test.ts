@@ -4,7 +4,7 @@ import { CloudWatchLogs, type CloudWatchLogsClientConfig } from "@aws-sdk/client
 import { sql } from "drizzle-orm"
 import { pino } from "pino"
 import { registerHost } from "../../../src/db/identity.ts"
-import { logChunks } from "../../../src/db/schema.ts"
+import { logChunks } from "../../../src/db/logs.ts"
 import { createLogs, type LogLimits } from "../../../src/logs/logs.ts"
 import { openTestDatabase } from "../../db/database.ts"
 import { account, credentials, region, startApi } from "../api-under-test.ts"

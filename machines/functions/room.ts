@@ -1,12 +1,7 @@
 /** What an account may keep of code. */
 import { and, eq, isNull, sql } from "drizzle-orm"
-import {
-  functionCodes,
-  functionLayers,
-  functionLayerVersions,
-  functions,
-  functionVersions,
-} from "../../src/db/functions.ts"
+import { functionLayers, functionLayerVersions } from "../../src/db/function-layers.ts"
+import { functionCodes, functions, functionVersions } from "../../src/db/functions.ts"
 import type { Scope } from "../resources.ts"
 import type { Database } from "../vm-row.ts"
 import type { FunctionLimits } from "./ground.ts"

@@ -2,14 +2,8 @@
 import { createHash } from "node:crypto"
 import { and, asc, eq, inArray } from "drizzle-orm"
 import type { FunctionSettings } from "../../src/db/function-values.ts"
-import {
-  functionAliases,
-  functionCodes,
-  functionLayerVersions,
-  functions,
-  functionVersionLayers,
-  functionVersions,
-} from "../../src/db/functions.ts"
+import { functionLayerVersions, functionVersionLayers } from "../../src/db/function-layers.ts"
+import { functionAliases, functionCodes, functions, functionVersions } from "../../src/db/functions.ts"
 import type { SecretBox } from "../images.ts"
 import type { Scope } from "../resources.ts"
 import type { Database } from "../vm-row.ts"

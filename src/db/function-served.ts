@@ -2,7 +2,8 @@
 import { index, integer, jsonb, pgTable, primaryKey, uuid } from "drizzle-orm/pg-core"
 import { bytea } from "./columns.ts"
 import type { FunctionSettings } from "./function-values.ts"
-import { functionCodes, functionLayerVersions, functionVersions } from "./functions.ts"
+import { functionLayerVersions } from "./function-layers.ts"
+import { functionCodes, functionVersions } from "./functions.ts"
 
 export const functionServed = pgTable(
   "function_served",

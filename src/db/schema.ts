@@ -1,6 +1,6 @@
 /**
- * The ground that everything stands on, MicroVMs and their images. Resources are keyed by (account, region, name) and owned by one actor, the only writer of its row:
- * each saved step raises `generation`, and a write that finds another generation has met another owner and stops.
+ * What everything stands on, MicroVMs and their images. Resources are keyed by (account, region, name) and owned by one actor, the only
+ * writer of its row: each saved step raises `generation`, and a write that finds another generation has met another owner and stops.
  * What runs on a host (`vms`, `bases`, `layers`) is apart from what was asked for (`microvms`, `image_versions`).
  */
 import { sql } from "drizzle-orm"

@@ -1,12 +1,8 @@
 /** Removes what went with versions: zips that nobody has any more, and deleted layer versions that were only kept for them. */
 import { and, eq, inArray, isNotNull, isNull, notExists, or, sql } from "drizzle-orm"
 import { functionServed, functionServedLayers } from "../../../src/db/function-served.ts"
-import {
-  functionCodes,
-  functionLayerVersions,
-  functionVersionLayers,
-  functionVersions,
-} from "../../../src/db/functions.ts"
+import { functionLayerVersions, functionVersionLayers } from "../../../src/db/function-layers.ts"
+import { functionCodes, functionVersions } from "../../../src/db/functions.ts"
 import { findServed, servedLayers } from "./served.ts"
 import { attachedLayers } from "../layers/attached-layers.ts"
 import type { FunctionsGround } from "../ground.ts"

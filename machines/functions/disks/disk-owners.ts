@@ -2,12 +2,8 @@
 import { eq, sql, type SQL } from "drizzle-orm"
 import type { AnyPgColumn } from "drizzle-orm/pg-core"
 import { functionServed, functionServedLayers } from "../../../src/db/function-served.ts"
-import {
-  functionCodes,
-  functionLayerVersions,
-  functionVersionLayers,
-  functionVersions,
-} from "../../../src/db/functions.ts"
+import { functionLayerVersions, functionVersionLayers } from "../../../src/db/function-layers.ts"
+import { functionCodes, functionVersions } from "../../../src/db/functions.ts"
 import type { Secrets } from "../../../src/secrets.ts"
 import { liveEnvironments, openDefinition } from "../../environments/environment-row.ts"
 import type { Database } from "../../vm-row.ts"

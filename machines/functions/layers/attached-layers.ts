@@ -1,11 +1,7 @@
 /** The layers that a version has: checked when they are attached, and held from then on. */
 import { and, asc, eq, inArray, isNull, or } from "drizzle-orm"
-import {
-  functionCodes,
-  functionLayers,
-  functionLayerVersions,
-  functionVersionLayers,
-} from "../../../src/db/functions.ts"
+import { functionLayers, functionLayerVersions, functionVersionLayers } from "../../../src/db/function-layers.ts"
+import { functionCodes } from "../../../src/db/functions.ts"
 import type { Scope } from "../../resources.ts"
 import type { Database } from "../../vm-row.ts"
 import { CODE_LIMITS } from "../code/code-source.ts"

@@ -183,6 +183,7 @@ export const startDaemon = async (
   const snapshots = createBootSnapshots(join(config.cacheDirectory, "boots"), base.systemDisk, host.vmm, maxBasesBytes)
   const buildVerbs = createBuildVerbs({
     host,
+    db,
     places,
     artifacts,
     base,
@@ -196,6 +197,7 @@ export const startDaemon = async (
     createOverlay,
     readyTimeoutMs: config.readyTimeoutSeconds * 1000,
     buildArguments: config.buildArguments,
+    maxBasesBytes: config.images.maxBasesMiB * 1024 ** 2,
     timeoutMs: config.buildTimeoutSeconds * 1000,
     stepTimeoutMs: config.stepTimeoutSeconds * 1000,
     secretOf(id) {
@@ -308,6 +310,7 @@ export const startDaemon = async (
           maxUnfinished: config.maxConcurrentBuilds + config.maxQueuedBuilds,
           maxImages: config.images.maxImages,
           maxVersions: config.images.maxVersions,
+          maxBasesBytes: config.images.maxBasesMiB * 1024 ** 2,
         },
         secrets,
         logs,

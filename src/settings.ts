@@ -247,6 +247,8 @@ export const SettingsFile = z.strictObject({
       maxImages: z.number().int().min(1).default(1000),
       /** Of one image, those that failed too. */
       maxVersions: z.number().int().min(1).default(1000),
+      /** Of an account: memory and disk of its images' snapshots, each as its build says them. */
+      maxBasesMiB: z.number().int().min(1).default(204_800),
       /** The largest base image, all layers together as they are fetched. */
       maxMiB: z.number().int().min(1).default(8192),
       /** Of what is kept of all base images; the least recently used go first, and none that was used within the last hour. */

@@ -1,39 +1,41 @@
 /** The phases of an image's build on this host: what the statechart of a version invokes. */
 import { randomUUID } from "node:crypto"
-import { chmod, chown, mkdir, rename, stat } from "node:fs/promises"
 import { join } from "node:path"
 import { eq } from "drizzle-orm"
-import { readArchive, type Archive } from "../../images/archive.ts"
+import { readArchive } from "../../images/archive.ts"
 import { BuildError } from "../../images/build.ts"
 import type { Artifacts as BaseArtifacts } from "../../images/artifacts.ts"
 import { DockerfileError } from "../../images/dockerfile/error.ts"
-import { planBuild, type BaseImage, type BuildPlan } from "../../images/dockerfile/plan.ts"
-import { toChains, type Chain, type Grounds } from "../../images/layers.ts"
+import { planBuild, type BaseImage } from "../../images/dockerfile/plan.ts"
+import { toChains, type Grounds } from "../../images/layers.ts"
 import { messageOf } from "../../src/errors.ts"
 import type { Registry } from "../../images/registry/registry.ts"
-import { bases, imageBuilds, images, imageVersions, vms } from "../../src/db/schema.ts"
+import { imageBuilds, vms } from "../../src/db/schema.ts"
 import type { Logs } from "../../src/logs/logs.ts"
 import { imageGroup, placeLog, streamName } from "../../src/logs/names.ts"
-import type { Artifact, Artifacts } from "../../src/store/artifact.ts"
+import type { Artifacts } from "../../src/store/artifact.ts"
 import type { Drive } from "../../src/vmm/vmm.ts"
-import { imageArn } from "../arn.ts"
-import { createBuildLog, type BuildLog } from "./build-log.ts"
+import { beginBuild, environmentOf, running, type Build } from "./build-at-work.ts"
 import type { BootSnapshots } from "./boot-snapshots.ts"
-import { createBuildVm, died, type BuildLife, type BuildVm } from "./build-vm.ts"
-import { makeFilesDrive, takeCaches, toFileDrive, type KeptDrive } from "./drives.ts"
+import { createBuildVm, died, type BuildVm } from "./build-vm.ts"
+import { captureBase } from "./capture.ts"
+import { makeFilesDrive, takeCaches, toFileDrive } from "./drives.ts"
+import { keepBase } from "./kept-base.ts"
 import { buildChain } from "./stages.ts"
 import { toPlace, type Places } from "../disks.ts"
 import { MAIN_PROCESS } from "../guest.ts"
+import type { BaseQuota } from "../image-quota.ts"
 import type { BuildVerbs } from "../image-version.ts"
 import type { SecretBox } from "../images.ts"
-import type { LayerCache, LayerLease } from "./layer-cache.ts"
+import type { LayerCache } from "./layer-cache.ts"
 import { untilReady } from "./ready.ts"
 import type { Turns } from "./turns.ts"
 import type { VmHost } from "../vm.ts"
-import { findVm } from "../vm-row.ts"
+import { findVm, type Database } from "../vm-row.ts"
 
-export interface BuildOptions {
+export interface BuildOptions extends BaseQuota {
   readonly host: VmHost
+  readonly db: Database & { transaction<T>(work: (tx: Database) => Promise<T>): Promise<T> }
   readonly places: Places
   readonly artifacts: Artifacts
   readonly base: BaseArtifacts
@@ -60,40 +62,14 @@ export interface BuildOptions {
   readonly stored: (id: string) => Promise<void>
 }
 
-/** What the phases of one build hand on. */
-interface Build {
-  readonly id: string
-  readonly buildId: string
-  readonly vmId: string
-  readonly scope: { account: string; region: string }
-  readonly imageName: string
-  readonly version: typeof imageVersions.$inferSelect
-  readonly memoryMiB: number
-  readonly log: BuildLog
-  readonly layers: LayerLease
-  /** Once it is its turn: gives that back, and is aborted when the build has taken too long. */
-  release?: () => void
-  patience?: AbortSignal
-  artifact?: Artifact
-  archive?: Archive
-  plan?: BuildPlan
-  chains?: Chain[]
-  /** How images are asked for, by the digest of what is in them. */
-  readonly references: Map<string, string>
-  vm?: BuildVm
-  caches?: KeptDrive
-  /** The root disk's files, bottom first; while the application runs the last is being written. */
-  rootDisk: string[]
-}
-
 const DEFAULT_PORT = 8080
 /** Of what .dockerignore leaves out and of build arguments, in the log. */
 const [SHOWN_NAMES, SHOWN_CHARACTERS] = [20, 100]
 
 /** The verbs over this host; builds in progress are held in memory, since none survives its daemon. */
 export const createBuildVerbs = (options: BuildOptions): BuildVerbs => {
-  const { host, places, layers, base } = options
-  const { db, ledger } = host
+  const { host, db, places, layers, base } = options
+  const { ledger } = host
   const grounds: Grounds = { managed: base.rootDiskHash, blank: base.blankDiskHash }
   const builds = new Map<string, Build>()
   /** The phase that each build is in, or was in last. */
@@ -115,7 +91,8 @@ export const createBuildVerbs = (options: BuildOptions): BuildVerbs => {
   return {
     queue: phase(async (id, signal) => {
       await options.stored(id)
-      const build = await enter(id)
+      const build = await beginBuild(options, id)
+      builds.set(id, build)
       const { vmId, memoryMiB } = build
       build.release = await options.turns.take(signal, (count) =>
         build.log.add(`Waiting for its turn: ${count === 0 ? "it is the next" : `${count} more before it`}`),
@@ -220,32 +197,17 @@ export const createBuildVerbs = (options: BuildOptions): BuildVerbs => {
 
     capture: phase(async (id, signal) => {
       const build = find(id)
-      const { live, agent } = running(build)
+      const life = running(build)
+      const { agent } = life
       await agent.settle(signal)
       agent.close()
-      // Before it is frozen, so that whoever is still at work after the last answer has done it, and is not cloned with it.
-      await Promise.race([
-        live.vm.untilQuiet(signal),
-        live.ended.then(({ reason }) => Promise.reject(new Error(reason))),
-      ])
-      await live.guest.freeze(signal)
-      await live.vm.pause()
       const baseId = randomUUID()
       const directory = join(places.dataDirectory, "bases", baseId)
-      await mkdir(join(places.dataDirectory, "bases"), { recursive: true, mode: 0o700 })
-      const { memoryBytes } = await live.vm.saveBase({ directory }, baseId)
-      await live.vm.kill()
       const overlay = build.rootDisk.pop()
       if (overlay === undefined) throw new Error("There is no disk to keep")
-      const top = join(directory, "root.qcow2")
-      await chown(overlay, 0, 0)
-      await chmod(overlay, 0o444)
-      await rename(overlay, top)
+      const { memoryBytes, top } = await captureBase(life, { id: baseId, directory, overlay }, signal)
       const rootDisk = [...build.rootDisk, top]
-      const diskBytes = (
-        await Promise.all(rootDisk.slice(1).map(async (file) => (await stat(file)).blocks * 512))
-      ).reduce((sum, bytes) => sum + bytes, 0)
-      await db.insert(bases).values({
+      const row = {
         id: baseId,
         hostId: host.hostId,
         architecture: "x86_64",
@@ -253,12 +215,13 @@ export const createBuildVerbs = (options: BuildOptions): BuildVerbs => {
         vcpus: 1,
         systemDisk: toPlace(places, base.systemDisk),
         rootDisk: rootDisk.map((path) => toPlace(places, path)),
-      })
-      await db.update(imageVersions).set({ baseId, runSettings: build.plan!.settings }).where(eq(imageVersions.id, id))
-      await db
-        .update(imageBuilds)
-        .set({ memoryBytes, codeBytes: build.artifact!.bytes, diskBytes })
-        .where(eq(imageBuilds.id, build.buildId))
+      }
+      const { diskBytes } = await keepBase(
+        options.db,
+        { row, directory, rootDisk, memoryBytes, codeBytes: build.artifact!.bytes, settings: build.plan!.settings },
+        { account: build.scope.account, versionId: id, buildId: build.buildId },
+        options,
+      )
       build.log.add(
         `The base is ${(memoryBytes / 1024 ** 2).toFixed(0)} MiB of memory and ${(diskBytes / 1024 ** 2).toFixed(0)} MiB of disk above the managed image`,
       )
@@ -310,32 +273,6 @@ export const createBuildVerbs = (options: BuildOptions): BuildVerbs => {
     }
   }
 
-  /** What a build's phases share has a place. */
-  async function enter(id: string): Promise<Build> {
-    const [row] = await db
-      .select({ version: imageVersions, image: images, build: imageBuilds })
-      .from(imageVersions)
-      .innerJoin(images, eq(images.id, imageVersions.imageId))
-      .innerJoin(imageBuilds, eq(imageBuilds.imageVersionId, imageVersions.id))
-      .where(eq(imageVersions.id, id))
-    if (row === undefined) throw new Error(`There is no row for version ${id}`)
-    const build: Build = {
-      id,
-      buildId: row.build.id,
-      vmId: randomUUID(),
-      scope: row.image,
-      imageName: row.image.name,
-      version: row.version,
-      memoryMiB: Math.round(row.version.memoryMiB * options.memoryBurstFactor),
-      log: createBuildLog(options.logs, row.build.id),
-      layers: layers.lease(),
-      references: new Map(),
-      rootDisk: [],
-    }
-    builds.set(id, build)
-    return build
-  }
-
   async function resolveImage(build: Build, reference: string, line: number, signal: AbortSignal): Promise<BaseImage> {
     const image = await options.registry.resolve(reference, signal).catch((error: unknown) => {
       throw new DockerfileError(line, messageOf(error))
@@ -353,21 +290,6 @@ export const createBuildVerbs = (options: BuildOptions): BuildVerbs => {
     return { drive: await makeFilesDrive(files, vm.directory, signal), count: files.length }
   }
 }
-
-const running = ({ vm }: Build): BuildLife => {
-  if (vm?.life === undefined) throw new Error("The build VM does not run")
-  return vm.life
-}
-
-const environmentOf = ({ version, scope, imageName }: Build, secrets: SecretBox): Record<string, string> => ({
-  ...(version.sealedEnvironment === null
-    ? {}
-    : (JSON.parse(secrets.open(version.sealedEnvironment)) as Record<string, string>)),
-  AWS_REGION: scope.region,
-  AWS_LAMBDA_MICROVM_IMAGE_ARN: imageArn(scope, imageName),
-  AWS_LAMBDA_MICROVM_IMAGE_NAME: imageName,
-  AWS_LAMBDA_MICROVM_IMAGE_VERSION: version.version,
-})
 
 /** The first of them, and how many more there are: strangers name them, as many and as long as they like. */
 const listOf = (names: readonly string[]): string => {

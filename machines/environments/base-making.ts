@@ -1,20 +1,19 @@
 /** Making a runtime's base: a VM with the runtime's disks is brought to where environments begin, and becomes files. */
 import { randomUUID } from "node:crypto"
-import { chmod, chown, mkdir, readdir, rename, stat } from "node:fs/promises"
-import { dirname, join, relative } from "node:path"
+import { mkdir, readdir, stat } from "node:fs/promises"
+import { join, relative } from "node:path"
 import type { RuntimeName } from "../../images/runtimes/runtimes.ts"
 import { vms } from "../../src/db/schema.ts"
 import type { Drive } from "../../src/vmm/vmm.ts"
 import { linkOrCopy } from "../../src/link-or-copy.ts"
 import { createBuildVm, died, type BuildLife, type BuildVmOptions } from "../building/build-vm.ts"
+import { captureBase, TOP } from "../building/capture.ts"
 import { FUNCTION_DRIVES } from "../functions/disks/function-disks.ts"
 import type { VmHost } from "../vm.ts"
 import { HostFull } from "./environments.ts"
 import { trainRuntime, type Trained } from "./training.ts"
 
 export const VCPUS = 1
-/** What the guest wrote to its root disk until then. */
-const TOP = "root.qcow2"
 
 /** The disks of a runtime: raw files. */
 export interface BaseGround {
@@ -62,18 +61,8 @@ export const makeRuntimeBase = async (
     // Its functions of training are on it.
     drives[FUNCTION_DRIVES.runtime] = drives[FUNCTION_DRIVES.code] = runtimeDrive
     const life = await buildVm.begin({ rootDisk: [ground.rootDisk, overlay], drives }, signal)
-    const { vm, guest } = life.live
     await Promise.race([prepareGuest(host, life, { runtime, memoryMiB }, signal), died(life.live)])
-    await vm.untilQuiet(signal)
-    await guest.freeze(signal)
-    await vm.pause()
-    await mkdir(dirname(directory), { recursive: true, mode: 0o700 })
-    const { memoryBytes } = await vm.saveBase({ directory }, id)
-    await vm.kill()
-    const top = join(directory, TOP)
-    await chown(overlay, 0, 0)
-    await chmod(overlay, 0o444)
-    await rename(overlay, top)
+    const { memoryBytes, top } = await captureBase(life, { id, directory, overlay }, signal)
     return { rootDisk: [ground.rootDisk, top], memoryBytes }
   } finally {
     await host.end(vmId)

@@ -5,7 +5,7 @@
 import type { Lineage } from "../../src/db/function-values.ts"
 
 /** How often a function is invoked in one chain. */
-export const MAX_ROUNDS = 16
+const MAX_ROUNDS = 16
 /** What a function has that was told to stop in this chain, once. */
 const STOPPED = MAX_ROUNDS + 1
 /** Of one chain; those that come to it later aren't counted. */

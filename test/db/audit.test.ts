@@ -116,7 +116,7 @@ beforeAll(async () => {
     db,
     hostId,
     architecture: "x86_64",
-    quota: { maxUnfinished: 10, maxImages: 10, maxVersions: 10 },
+    quota: { maxUnfinished: 10, maxImages: 10, maxVersions: 10, maxBasesBytes: 1e9 },
     registry: versions,
     secrets,
     logs,

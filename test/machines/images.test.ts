@@ -1,7 +1,12 @@
 import { randomUUID } from "node:crypto"
-import { eq } from "drizzle-orm"
+import { existsSync } from "node:fs"
+import { mkdtemp, rm, writeFile } from "node:fs/promises"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { and, eq } from "drizzle-orm"
 import { afterAll, beforeAll, describe, expect, test } from "vitest"
 import { pino } from "pino"
+import { keepBase } from "../../machines/building/kept-base.ts"
 import { createImageVersionMachine, type BuildVerbs } from "../../machines/image-version.ts"
 import { saveImageVersion } from "../../machines/image-row.ts"
 import { createImages } from "../../machines/images.ts"
@@ -9,7 +14,7 @@ import { createRegistry } from "../../machines/registry.ts"
 import type { Images, RecipeRequest } from "../../machines/resources.ts"
 import { registerHost } from "../../src/db/identity.ts"
 import { logGroups, logs as logTable } from "../../src/db/logs.ts"
-import { audit, images as imageRows } from "../../src/db/schema.ts"
+import { audit, imageBuilds, images as imageRows, imageVersions } from "../../src/db/schema.ts"
 import type { LoggingTarget } from "../../src/db/values.ts"
 import { createLogs } from "../../src/logs/logs.ts"
 import { openTestDatabase, type TestDatabase } from "../db/database.ts"
@@ -69,7 +74,7 @@ beforeAll(async () => {
     db,
     hostId,
     architecture: "x86_64",
-    quota: { maxUnfinished: 2, maxImages: 20, maxVersions: 3 },
+    quota: { maxUnfinished: 2, maxImages: 20, maxVersions: 3, maxBasesBytes: 1000 },
     registry,
     secrets,
     logs,
@@ -300,5 +305,54 @@ describe("One too many", () => {
     begin().resolve()
     await images.update("image-1", recipe, scoped)
     await untilState("image-1", "UPDATED", scoped)
+  })
+})
+
+describe("The bases of an account's images", () => {
+  const baseOf = async (name: string, bytes: number) => {
+    const { db, hostId } = database
+    const [owner] = await db
+      .select({ versionId: imageVersions.id, buildId: imageBuilds.id })
+      .from(imageVersions)
+      .innerJoin(imageRows, eq(imageRows.id, imageVersions.imageId))
+      .innerJoin(imageBuilds, eq(imageBuilds.imageVersionId, imageVersions.id))
+      .where(and(eq(imageRows.name, name), eq(imageRows.account, caller.account)))
+    const directory = await mkdtemp(join(tmpdir(), "base-"))
+    await writeFile(join(directory, "ram"), "")
+    const row = {
+      id: randomUUID(),
+      hostId,
+      architecture: "x86_64",
+      memoryMiB: 512,
+      vcpus: 1,
+      systemDisk: "cache:system",
+      rootDisk: ["cache:root"],
+    }
+    const more = { labels: {}, volumes: [], stopSignal: null, healthcheck: null, onBuild: [] }
+    const settings = { argv: [], environment: {}, workingDirectory: "/", user: "root", exposedPorts: [], ...more }
+    const base = { row, directory, rootDisk: ["root"], memoryBytes: bytes, codeBytes: 1, settings }
+    return { directory, kept: keepBase(db, base, { account: caller.account, ...owner! }, { maxBasesBytes: 1000 }) }
+  }
+
+  test("have a limit: one that is too large is not kept, and once there is no room nothing is built", async () => {
+    await built("small")
+    const small = await baseOf("small", 900)
+    expect(await small.kept).toEqual({ diskBytes: 0 })
+    await built("large")
+    const large = await baseOf("large", 101)
+    await expect(large.kept).rejects.toThrow(/^The base takes 1 MiB, and this account has room for 1 MiB more/)
+    expect([existsSync(small.directory), existsSync(large.directory)]).toEqual([true, false])
+    const rest = await baseOf("large", 100)
+    await rest.kept
+    for (const { directory } of [small, rest]) await rm(directory, { recursive: true })
+    await expect(images.create({ ...recipe, name: "beyond", tags: {} }, caller)).rejects.toMatchObject({
+      code: "ServiceQuotaExceededException",
+      message: expect.stringContaining("images.maxBasesMiB") as string,
+    })
+    await expect(images.get("beyond", caller)).rejects.toThrow("not found")
+    const other = { ...caller, account: "222222222222" }
+    begin().resolve()
+    await images.create({ ...recipe, name: "beyond", tags: {} }, other)
+    await untilState("beyond", "CREATED", other)
   })
 })

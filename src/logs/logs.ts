@@ -81,9 +81,9 @@ export const createLogs = (options: LogsOptions): Logs => {
     create: (tx, id, address) => createLog(tx, { id, hostId, address }),
     writer(id, keeps = "end") {
       const writer = createLogWriter({ id, keeps }, options, {
-        written(bytes) {
+        written(groupId, bytes) {
           announce(id)
-          retention.note(bytes)
+          retention.note(groupId, bytes)
         },
         closed: () => writers.delete(writer),
       })

@@ -43,7 +43,7 @@ export const CHUNK_SPAN_MS = 60_000
 export const createLogWriter = (
   { id, keeps }: { id: string; keeps: Kept },
   { db, limits, log }: LogsOptions,
-  on: { written(bytes: number): void; closed(): void },
+  on: { written(groupId: string, bytes: number): void; closed(): void },
 ): LogWriter => {
   const pending: Pending[] = []
   const streams = new Map<LogStream, Lines>()
@@ -86,7 +86,7 @@ export const createLogWriter = (
       found.bytes += chunk.bytes
       found.lastAt = chunk.lastAt.getTime()
       if (found.bytes > limits.bytesPerLog) found.bytes = await cut(db, id, keeps, limits)
-      on.written(chunk.bytes)
+      on.written(found.groupId, chunk.bytes)
     }
     if (found === undefined) pending.length = characters = 0
   }

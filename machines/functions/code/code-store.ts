@@ -9,8 +9,10 @@ import { and, eq, sql } from "drizzle-orm"
 import { functionServed } from "../../../src/db/function-served.ts"
 import { functionLayerVersions } from "../../../src/db/function-layers.ts"
 import { functionCodes, functionVersions } from "../../../src/db/functions.ts"
+import { ServiceError } from "../../../src/errors.ts"
 import type { ArtifactStore } from "../../../src/store/artifact-store.ts"
 import type { Database } from "../../vm-row.ts"
+import { codeStorageExceeded } from "../refusals.ts"
 import type { CheckedCode } from "./code-source.ts"
 
 /** Where in the store the zips are. */
@@ -61,14 +63,21 @@ export const openCodeStore = async (db: Transactions, store: ArtifactStore, host
       if (row === undefined) throw new Error("The code's row was not returned")
       const expected = () => ({ md5: undefined, checksum: undefined })
       if (!isThere(keyOf(sha256)))
-        await store.put(
-          account,
-          bucket,
-          keyOf(sha256),
-          createReadStream(path, { highWaterMark: 1024 * 1024 }),
-          { headers: { "content-type": "application/zip" }, algorithm: undefined, expected, ifAbsent: false },
-          signal,
-        )
+        await store
+          .put(
+            account,
+            bucket,
+            keyOf(sha256),
+            createReadStream(path, { highWaterMark: 1024 * 1024 }),
+            { headers: { "content-type": "application/zip" }, algorithm: undefined, expected, ifAbsent: false },
+            signal,
+          )
+          .catch((error: unknown) => {
+            // The store's account is nobody's who asks: what all have is too much, whichever their own limits are.
+            if (error instanceof ServiceError && error.code === "QuotaExceeded")
+              throw codeStorageExceeded("Code storage limit of this host exceeded.")
+            throw error
+          })
       return row.id
     },
     forget: (codeId) =>

@@ -1,7 +1,7 @@
 /** Removes what went with versions: zips that nobody has any more, and deleted layer versions that were only kept for them. */
 import { and, eq, inArray, isNotNull, isNull, notExists, or, sql } from "drizzle-orm"
 import { functionServed, functionServedLayers } from "../../../src/db/function-served.ts"
-import { functionLayerVersions, functionVersionLayers } from "../../../src/db/function-layers.ts"
+import { functionLayers, functionLayerVersions, functionVersionLayers } from "../../../src/db/function-layers.ts"
 import { functionCodes, functionVersions } from "../../../src/db/functions.ts"
 import { findServed, servedLayers } from "./served.ts"
 import { attachedLayers } from "../layers/attached-layers.ts"
@@ -45,6 +45,20 @@ const unattached = (db: Database) =>
     ),
   )
 
+/** Layers without a version that an account is remembered to have had, so that their numbers go on. */
+const MAX_EMPTY_LAYERS = 1000
+
+/** Forgets those beyond {@link MAX_EMPTY_LAYERS} that have had the fewest versions: their numbers would begin at 1 again. */
+const forgetLayers = async (db: Database): Promise<void> => {
+  await db.execute(sql`
+    delete from ${functionLayers} where id in (
+      select id from (
+        select id, row_number() over (partition by account, region order by last_version desc, id) as place
+        from ${functionLayers} layer
+        where not exists (select from ${functionLayerVersions} version where version.layer_id = layer.id)
+      ) as empty where place > ${MAX_EMPTY_LAYERS})`)
+}
+
 /** Looks after what is left of versions that are gone; what doesn't succeed is done at the next start. */
 export const removeUnused = async (
   { db, codes, readiness, log }: Pick<FunctionsGround, "db" | "codes" | "readiness" | "log">,
@@ -60,6 +74,7 @@ export const removeUnused = async (
             .returning({ codeId: functionLayerVersions.codeId })
     for (const codeId of new Set([...codeIds, ...gone.map(({ codeId: id }) => id)])) await codes.forget(codeId)
     readiness.tidy()
+    if (gone.length > 0) await forgetLayers(db)
   } catch (error) {
     log.error({ err: error }, "Code that no function has could not be removed")
   }

@@ -8,7 +8,7 @@ import { createCodeLinks } from "../../../src/api/aws/functions/code/code-links.
 import { registerHost } from "../../../src/db/identity.ts"
 import { zipOf } from "../../../src/cli/sample.ts"
 import { createSecrets } from "../../../src/secrets.ts"
-import { openArtifactStore } from "../../../src/store/artifact-store.ts"
+import { defaultStoreLimits, openArtifactStore, type ArtifactStoreLimits } from "../../../src/store/artifact-store.ts"
 import { createBuiltInArtifacts } from "../../../src/store/built-in-artifacts.ts"
 import { createDestinationCheck } from "../../../machines/functions/events/destinations/destinations.ts"
 import { toFunctionLimits, type FunctionLimits } from "../../../machines/functions/ground.ts"
@@ -44,6 +44,7 @@ const destinations = { sqs: service, webhooks: { hook: { url: "http://127.0.0.1:
 export const startFunctions = async (
   limits: Partial<FunctionLimits> = {},
   prepare: Readiness["prepare"] = () => Promise.resolve(),
+  storeLimits: Partial<ArtifactStoreLimits> = {},
 ) => {
   const accountLimits = { ...defaultLimits, ...limits }
   await using opened = new AsyncDisposableStack()
@@ -52,7 +53,7 @@ export const startFunctions = async (
   const directory = await mkdtemp(join(tmpdir(), "torpor-functions-"))
   opened.defer(() => rm(directory, { recursive: true, force: true }))
   const secrets = createSecrets(Buffer.alloc(32, 7))
-  const store = await openArtifactStore(join(directory, "store"))
+  const store = await openArtifactStore(join(directory, "store"), { ...defaultStoreLimits, ...storeLimits })
   const changes = createFunctionChanges()
   const open = () =>
     openFunctions({

@@ -1,6 +1,8 @@
+import { randomUUID } from "node:crypto"
 import type { Lambda } from "@aws-sdk/client-lambda"
 import { afterAll, beforeAll, describe, expect, it } from "vitest"
 import { CODE_PLACE } from "../../../machines/functions/code/code-store.ts"
+import { functionLayers } from "../../../src/db/function-layers.ts"
 import { account, otherCredentials, refusalOf, region } from "../api-under-test.ts"
 import { codeOf, functionInput, startFunctions, type FunctionsUnderTest } from "./functions-under-test.ts"
 
@@ -22,6 +24,26 @@ describe("A layer", () => {
   }
   const publish = async (LayerName: string, text: string, more = {}) =>
     lambda.publishLayerVersion({ LayerName, Content: { ZipFile: await codeOf(text) }, ...more })
+
+  it("is remembered when its versions are gone, so that their numbers go on, but not any number of them", async () => {
+    await publish("gone", "layer of one that goes")
+    await lambda.deleteLayerVersion({ LayerName: "gone", VersionNumber: 1 })
+    expect(await publish("gone", "layer of one that goes")).toMatchObject({ Version: 2 })
+    const names = Array.from({ length: 1100 }, (_, index) => `flood-${index}`)
+    await under.db
+      .insert(functionLayers)
+      .values(names.map((name) => ({ id: randomUUID(), account, region, name, lastVersion: 1 })))
+    await lambda.deleteLayerVersion({ LayerName: "gone", VersionNumber: 2 })
+    await expect.poll(() => under.db.$count(functionLayers)).toBe(1000)
+    expect(await publish("gone", "layer of one that goes")).toMatchObject({ Version: 3 })
+    await lambda.deleteLayerVersion({ LayerName: "gone", VersionNumber: 3 })
+  })
+
+  it("of a host whose store is full is refused in Lambda's words", async () => {
+    await using full = await startFunctions({}, undefined, { maxAccountBytes: 10 })
+    const refused = full.client().publishLayerVersion({ LayerName: "one", Content: { ZipFile: await codeOf() } })
+    expect(await says(refused)).toBe("400 CodeStorageExceededException: Code storage limit of this host exceeded.")
+  })
 
   it("has versions that say what they are for, and whose zip can be had at a link", async () => {
     const zip = await codeOf("layer one")

@@ -162,11 +162,13 @@ export interface Images {
 /** What one kind of things takes on this host's disk. */
 export interface StorageUse {
   /**
-   * `bases`: the memory and own disks of images. `layers`: what build steps made. `caches`: what `RUN --mount=type=cache` keeps.
+   * `artifacts`: what callers have in the built-in store. `function-code`: zips of functions and layers. `bases`: the memory and own disks of images. `layers`: what build steps made. `caches`: what `RUN --mount=type=cache` keeps.
    * `registry`: what was fetched of base images. `boots`: booted guests that builds are launched from. `runtimes`: the memory of
    * functions' runtimes. `function-disks`: functions' code and layers. `function-snapshots`: the memory of functions' versions.
    */
   readonly kind:
+    | "artifacts"
+    | "function-code"
     | "bases"
     | "layers"
     | "caches"

@@ -4,9 +4,11 @@ import { eq } from "drizzle-orm"
 import type { OpenRegistry } from "../images/registry/open-registry.ts"
 import { runtimeBases } from "../src/db/functions.ts"
 import { fileSizes, sumOf } from "../src/file-sizes.ts"
+import type { ArtifactStore } from "../src/store/artifact-store.ts"
 import type { BootSnapshots } from "./building/boot-snapshots.ts"
 import type { LayerCache } from "./building/layer-cache.ts"
 import { snapshotDirectory } from "./environments/snapshots/version-snapshots.ts"
+import { CODE_PLACE } from "./functions/code/code-store.ts"
 import type { ImageStorage, StorageUse } from "./resources.ts"
 import type { VmHost } from "./vm.ts"
 
@@ -16,6 +18,7 @@ export interface ImageStorageOptions {
   readonly layers: LayerCache
   readonly registry: Pick<OpenRegistry, "usage" | "prune">
   readonly snapshots: BootSnapshots
+  readonly store: Pick<ArtifactStore, "usage">
 }
 
 /** Files below directories of things, a directory each: how many things, and their bytes. */
@@ -28,7 +31,7 @@ const useOf = (kind: StorageUse["kind"], files: readonly (readonly [string, numb
 
 /** The rooms of a data directory and its cache that grow with images, builds and functions. */
 export const createImageStorage = ({ host, dataDirectory, ...options }: ImageStorageOptions): ImageStorage => {
-  const { layers, registry, snapshots } = options
+  const { layers, registry, snapshots, store } = options
   const caches = join(dataDirectory, "caches")
 
   return {
@@ -43,7 +46,17 @@ export const createImageStorage = ({ host, dataDirectory, ...options }: ImageSto
       const versions = await fileSizes(snapshotDirectory(dataDirectory))
       const kept = await fileSizes(caches)
       const cacheBytes = sumOf(kept.values())
+      const stored = store.usage()
+      const ofAccounts = [...stored].filter(([account]) => account !== CODE_PLACE.account).map(([, use]) => use)
+      const code = stored.get(CODE_PLACE.account) ?? { files: 0, bytes: 0 }
       return [
+        {
+          kind: "artifacts",
+          count: sumOf(ofAccounts.map(({ files }) => files)),
+          bytes: sumOf(ofAccounts.map(({ bytes }) => bytes)),
+          reclaimableBytes: 0,
+        },
+        { kind: "function-code", count: code.files, bytes: code.bytes, reclaimableBytes: 0 },
         useOf("bases", bases.get(false) ?? []),
         { kind: "layers", ...(await layers.usage()) },
         { kind: "caches", count: kept.size, bytes: cacheBytes, reclaimableBytes: cacheBytes },

@@ -326,7 +326,7 @@ export const startDaemon = async (
         urlSuffix: `lambda-url.${config.domain}${edge.port === 443 ? "" : `:${edge.port}`}`,
       },
       archive: logs.archive,
-      storage: createImageStorage({ host, dataDirectory: data.path, layers, registry, snapshots }),
+      storage: createImageStorage({ host, dataDirectory: data.path, layers, registry, snapshots, store }),
       tokenKeys,
       async health() {
         const ok = await isDatabaseAnswering()

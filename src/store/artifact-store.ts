@@ -44,6 +44,8 @@ export interface PutOptions {
  */
 export interface ArtifactStore {
   createBucket(account: string, name: string): Promise<void>
+  /** Objects, uploads under way and parts of them, and their bytes, of each account that has had any. */
+  usage(): ReadonlyMap<string, { readonly files: number; readonly bytes: number }>
   deleteBucket(account: string, name: string): Promise<void>
   buckets(account: string): Bucket[]
   /** Throws NoSuchBucket. */
@@ -121,6 +123,7 @@ export const openArtifactStore = async (
   }
 
   return {
+    usage: () => new Map([...accounts].map(([account, { quota }]) => [account, quota.used])),
     createBucket: (account, name) =>
       serially(async () => {
         const { buckets } = accountOf(account)

@@ -7,6 +7,8 @@ export interface QuotaLimits {
 
 /** How much may be kept, counted while it is written. */
 export interface Quota {
+  /** What is used of it. */
+  readonly used: { readonly files: number; readonly bytes: number }
   /** Takes a file, empty as yet; throws QuotaExceeded when there are too many. An upload is one itself, beside its parts. */
   takeFile(): void
   /** Takes a piece of a file; throws QuotaExceeded when it doesn't fit. */
@@ -25,6 +27,9 @@ export const createQuota = ({ maxBytes, maxFiles }: QuotaLimits): Quota => {
   let usedBytes = 0
   let usedFiles = 0
   return {
+    get used() {
+      return { files: usedFiles, bytes: usedBytes }
+    },
     takeFile: () => {
       if (usedFiles >= maxFiles) throw exceeded(`be ${maxFiles} objects, uploads under way and parts of them`)
       usedFiles += 1

@@ -105,6 +105,7 @@ describe("The artifact store", () => {
 
   it("takes an object of exactly the largest size, and none larger", async () => {
     await put("largest", Buffer.alloc(1000))
+    expect(store.usage().get(account)).toEqual({ files: 1, bytes: 1000 })
     await expect(put("larger", Buffer.alloc(1000), Buffer.alloc(1))).rejects.toMatchObject({ code: "EntityTooLarge" })
     expect(await temporary()).toEqual([])
   })

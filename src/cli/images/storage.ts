@@ -7,6 +7,8 @@ import { toColumns } from "../columns.ts"
 
 /** As people call them, in the order in which they are shown. */
 const NAMES: Readonly<Record<StorageUse["kind"], string>> = {
+  artifacts: "uploaded artifacts",
+  "function-code": "functions' zips",
   bases: "images' memory and disks",
   layers: "build steps",
   caches: "caches of RUN --mount",

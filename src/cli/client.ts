@@ -99,13 +99,19 @@ export const withClient = async <Result>(
 const explain = (error: unknown, url: string): unknown => {
   if (!(error instanceof Error)) return error
   const { code, message } = (error.cause ?? error) as NodeJS.ErrnoException
-  if (code === "ECONNREFUSED" || (error instanceof TypeError && error.cause !== undefined))
+  const hangsUp = code === "ECONNRESET" || code === "UND_ERR_SOCKET" || code?.startsWith("HPE_") === true
+  if (!hangsUp && (code === "ECONNREFUSED" || (error instanceof TypeError && error.cause !== undefined)))
     return new OperatorError(
-      `Nothing answers at ${url} (${code ?? message}): start the daemon (\`torpor serve\`), or say where it is by TORPOR_API_ADDRESS and TORPOR_API_PORT.`,
+      `Nothing answers at ${url} (${code ?? message}): start the daemon (\`torpor serve\`), or ${SAY_WHERE}.`,
     )
-  // What the service said: its own words are the best there are.
-  return "$fault" in error && error.$fault === "client" ? new OperatorError(error.message) : error
+  // What an AWS client makes of a connection that ends without an answer, or of an answer that isn't of AWS's kind.
+  if (hangsUp || error.name === "TimeoutError" || error instanceof SyntaxError)
+    return new OperatorError(`What answers at ${url} isn't Torpor's API (${message.split("\n")[0]}): ${SAY_WHERE}.`)
+  // What the service said, a full host's refusal too: its own words are the best there are.
+  return "$fault" in error ? new OperatorError(error.message) : error
 }
+
+const SAY_WHERE = "say where it is by TORPOR_API_ADDRESS and TORPOR_API_PORT"
 
 const credentialsOf = async ({ dataDirectory, credentials }: Config) => {
   const file = join(dataDirectory, "credentials.json")

@@ -1,3 +1,5 @@
+import { once } from "node:events"
+import { createServer, type AddressInfo } from "node:net"
 import { expect, it } from "vitest"
 import { createApp, credentials, startApi } from "../api/api-under-test.ts"
 import { PLAIN, runToEnd, torpor } from "./torpor.ts"
@@ -70,4 +72,21 @@ it("torpor ps lists MicroVMs, and suspend, resume and terminate say in which sta
   const unknown = await run("terminate", "microvm-00000000-0000-4000-8000-000000000000")
   expect([unknown.code, unknown.stdout]).toEqual([1, ""])
   expect(unknown.stderr).toContain("microvm-00000000-0000-4000-8000-000000000000")
+})
+
+it("what answers at the API's port and isn't it is told from a daemon that isn't there", async () => {
+  const other = createServer((socket) => socket.end()).listen(0, "127.0.0.1")
+  await once(other, "listening")
+  const { port } = other.address() as AddressInfo
+  const run = runnerOf({ port })
+  for (const words of [["ps"], ["functions", "ls"]]) {
+    const said = await run(...words)
+    expect([said.code, said.stdout]).toEqual([1, ""])
+    expect(said.stderr).toMatch(
+      /^What answers at http:\/\/127\.0\.0\.1:\d+ isn't Torpor's API \(.*\): say where it is .*\n$/,
+    )
+  }
+  other.close()
+  const gone = await run("ps")
+  expect([gone.code, gone.stderr]).toEqual([1, expect.stringContaining("(ECONNREFUSED): start the daemon") as string])
 })

@@ -27,7 +27,7 @@ export const sweepHost = async (host: VmHost): Promise<void> => {
     const expected = known.get(process.id)
     if (expected?.pid === process.pid && expected.startTime === process.startTime) continue
     log.warn({ processId: process.id, pid: process.pid }, "Ending a VM process that no row knows")
-    await vmm.destroy(process)
+    await host.destroy(process)
   }
   await slots.sweep(new Set(rows.flatMap(({ slot, pid }) => (slot === null || pid === null ? [] : [slot]))))
   for (const { id, slot, pid } of rows) if (slot !== null && pid === null) await recordStopped(db, id)

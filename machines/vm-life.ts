@@ -2,43 +2,26 @@
  * Launch, sleep and wake of a VM that comes from a base. Each begins by looking at what an earlier, interrupted try left:
  * the row says how far it got, and a process that never ran on is thrown away.
  */
-import { constants, copyFile, link, rm } from "node:fs/promises"
-import { join } from "node:path"
+import { constants, copyFile, rm } from "node:fs/promises"
 import { createHash } from "node:crypto"
 import { eq } from "drizzle-orm"
 import { unlessAborted } from "../src/abort.ts"
 import { failpoint } from "../src/failpoint.ts"
 import { bases } from "../src/db/schema.ts"
 import type { ThawInput } from "../src/agent/thaw.ts"
-import type { DeltaPaths, Drive, LaunchSpec, Spare } from "../src/vmm/vmm.ts"
-import { fromPlace, refuseLostDisk, toDriveFile, vmFiles, type Places } from "./disks.ts"
+import type { DeltaPaths } from "../src/vmm/vmm.ts"
+import { vmFiles } from "./disks.ts"
+import { createLoad, type Loaded, type LoadingOptions } from "./loading.ts"
 import type { VmVerbs } from "./microvm.ts"
-import type { Slot } from "../src/net/slot.ts"
-import type { Base, Spares } from "./spares.ts"
+import type { Base } from "./spares.ts"
 import { makeVmDirectory, type LiveVm, type VmHost } from "./vm.ts"
-import { beginIncarnation, findVm, processOf, recordProcess, recordSnapshot, type VmRow } from "./vm-row.ts"
+import { findVm, processOf, recordProcess, recordSnapshot, type VmRow } from "./vm-row.ts"
 
-export interface VmLifeOptions {
-  readonly host: VmHost
-  readonly places: Places
-  readonly createOverlay: (path: string) => Promise<void>
-  /** What is behind the further drives, the same in each of a VM's lives; nothing when it is left out. */
-  readonly drivesOf?: (vmId: string) => Promise<readonly Drive[]>
-  /** Processes that stand ready, for VMs without further drives. */
-  readonly spares?: Spares
+export interface VmLifeOptions extends LoadingOptions {
   /** The name that a VM's guest has. */
   readonly hostnameOf?: (vmId: string) => string
   /** Resolves when the owner's row says what is being done. */
   readonly stored: (vmId: string) => Promise<void>
-}
-
-/** What a life stands on: a slot, and files where its process finds them. */
-interface Ground {
-  readonly slot: Slot
-  readonly directory: string
-  readonly overlay: string
-  readonly delta: LaunchSpec["delta"]
-  readonly spare: Spare | undefined
 }
 
 /** What another VM of the same base has left: a VM that is launched from it goes on where that was. */
@@ -54,101 +37,15 @@ export interface LoadingVerbs extends VmVerbs {
 }
 
 /** The verbs of a statechart over this host. */
-export const createVmVerbs = ({
-  host,
-  places,
-  createOverlay,
-  drivesOf = async () => [],
-  spares,
-  hostnameOf = (vmId) => `microvm-${vmId.slice(0, 8)}`,
-  stored,
-}: VmLifeOptions): LoadingVerbs => {
-  const { db, vmm, slots, ledger, log } = host
+export const createVmVerbs = (options: VmLifeOptions): LoadingVerbs => {
+  const { host, spares, hostnameOf = (vmId) => `microvm-${vmId.slice(0, 8)}`, stored } = options
+  const { db, ledger, log } = host
+  const load = createLoad(options)
 
   const baseOf = async (row: VmRow): Promise<Base> => {
     const [base] = row.baseId === null ? [] : await db.select().from(bases).where(eq(bases.id, row.baseId))
     if (base === undefined) throw new Error(`VM ${row.id} has no base`)
     return base
-  }
-
-  /**
-   * Everything up to a loaded, paused process whose guest can be spoken to, and a row that knows of this life and its slot. What fails is
-   * undone before it rejects. The row is written beside the start: a process or a slot that no row knows ends at the next start.
-   */
-  const load = async (
-    row: VmRow,
-    base: Base,
-    { slot, directory, overlay, delta, spare }: Ground,
-    signal: AbortSignal,
-  ): Promise<{ live: LiveVm; row: VmRow }> => {
-    const extraDrives = await drivesOf(row.id)
-    const chain = [...base.rootDisk.map((place) => fromPlace(places, place)), overlay]
-    const [launched, begun] = await Promise.allSettled([
-      vmm.launch(
-        {
-          vmId: row.id,
-          slot,
-          directory,
-          memoryMiB: row.memoryMiB,
-          vcpus: row.vcpus,
-          base: { directory: fromPlace(places, `data:bases/${base.id}`) },
-          systemDisk: fromPlace(places, base.systemDisk),
-          rootDisk: chain.map(toDriveFile),
-          extraDrives,
-          ...(delta === undefined ? {} : { delta }),
-          ...(spare === undefined ? {} : { spare }),
-        },
-        signal,
-      ),
-      // Of one that sleeps the process is written when its snapshot is consumed: until then it is as asleep as it says.
-      beginIncarnation(db, row.id, slot.index, delta === undefined ? spare?.process : undefined),
-    ])
-    if (launched.status === "rejected") throw launched.reason
-    try {
-      if (begun.status === "rejected") throw begun.reason
-      return { live: await host.hold(launched.value, slot, begun.value.incarnation, signal), row: begun.value }
-    } catch (error) {
-      await launched.value.kill()
-      throw error
-    }
-  }
-
-  /** A slot and a directory for its process: those of one that stands ready, which gets links to the VM's files, or else the VM's own. */
-  const settle = async (
-    row: VmRow,
-    base: Base,
-    { overlay, delta }: Pick<Ground, "overlay" | "delta">,
-    signal: AbortSignal,
-  ): Promise<Ground> => {
-    refuseLostDisk(places, base)
-    const spare = spares?.take(base.id)
-    if (spare === undefined) {
-      if (delta === undefined) await createOverlay(overlay)
-      return { overlay, delta, spare, slot: await slots.take(signal), directory: host.directoryOf(row.id) }
-    }
-    const { slot, directory } = spare.spec
-    try {
-      if (delta === undefined) {
-        const fresh = spare.spec.overlay.path
-        // An earlier try's.
-        await rm(overlay, { force: true })
-        await link(fresh, overlay)
-        return { overlay: fresh, delta, spare, slot, directory }
-      }
-      const linked = { overlay: vmFiles(directory).overlay(row.diskGeneration), state: join(directory, "state") }
-      await Promise.all([link(overlay, linked.overlay), link(delta.state, linked.state)])
-      return { overlay: linked.overlay, delta: { ...delta, state: linked.state }, spare, slot, directory }
-    } catch (error) {
-      await spare.kill()
-      await stop(row, { slot, spare })
-      throw error
-    }
-  }
-
-  /** Ends a life that did not come to be, whatever its row says of it. */
-  const stop = async (row: VmRow, { slot, spare }: Pick<Ground, "slot" | "spare">) => {
-    await host.stop({ ...row, slot: slot.index })
-    if (spare !== undefined) await host.removeDirectoryOf(spare.process.id)
   }
 
   /** From here on the guest runs: first thaw, then its application. */
@@ -174,18 +71,17 @@ export const createVmVerbs = ({
         await copyFile(remains.overlay, overlay, constants.COPYFILE_FICLONE)
         await copyFile(remains.delta.state, delta.state)
       }
-      const ground = await settle(row, base, { overlay, delta }, signal)
+      const loaded = await load(row, base, { overlay, delta }, signal)
+      const { live } = loaded
+      ;({ row } = loaded)
       try {
-        const loaded = await load(row, base, ground, signal)
-        const { live } = loaded
-        ;({ row } = loaded)
         failpoint("launch: loaded")
         await storing
         if (processOf(row) === undefined) row = await recordProcess(db, vmId, live.vm.process, false)
         await run(live, row, signal)
         spares?.fillBehind(live, base)
       } catch (error) {
-        await stop(row, ground)
+        await loaded.abandon()
         throw error
       }
     },
@@ -226,21 +122,20 @@ export const createVmVerbs = ({
       if (!ledger.reserve(vmId, row.memoryMiB)) return false
       const files = vmFiles(host.directoryOf(vmId))
       const delta = files.delta(row.snapshotIncarnation)
-      let ground: Ground | undefined
-      let live: LiveVm
+      let loaded: Loaded | undefined
       let base: Base
       try {
         base = await baseOf(row)
-        ground = await settle(row, base, { overlay: files.overlay(row.diskGeneration), delta }, signal)
-        ;({ live, row } = await load(row, base, ground, signal))
+        loaded = await load(row, base, { overlay: files.overlay(row.diskGeneration), delta }, signal)
         failpoint("wake: loaded")
         await storing
-        row = await recordProcess(db, vmId, live.vm.process, true)
+        row = await recordProcess(db, vmId, loaded.live.vm.process, true)
       } catch (error) {
         log.warn({ vmId, err: error }, "A VM could not be woken; it still sleeps")
-        await (ground === undefined ? host.stop(row) : stop(row, ground))
+        await (loaded === undefined ? host.stop(row) : loaded.abandon())
         return false
       }
+      const { live } = loaded
       failpoint("wake: consumed")
       // Consumed, it is of no use to anybody.
       await Promise.all([run(live, row, signal), ...[delta.file, delta.state].map((file) => rm(file, { force: true }))])

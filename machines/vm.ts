@@ -69,6 +69,8 @@ export interface VmHost extends VmHostOptions {
   find(row: VmRow, signal: AbortSignal): Promise<LiveVm | undefined>
   /** Lets go of the process without ending it. */
   forget(vmId: string): void
+  /** Ends a process, if it still lives; what else of it cannot be removed is logged. */
+  destroy(process: VmProcess): Promise<void>
   /** No process and no slot when it resolves; files stay. Idempotent. */
   stop(row: VmRow): Promise<void>
   /** Nothing of the VM is left on this host when it resolves. Idempotent. */
@@ -141,12 +143,17 @@ export const createVmHost = (options: VmHostOptions): VmHost => {
       held.get(vmId)?.guest.close()
       held.delete(vmId)
     },
+    async destroy(process) {
+      await vmm.destroy(process).catch((error: unknown) => {
+        log.warn({ processId: process.id, err: error }, "Not all of a VM's process could be removed")
+      })
+    },
     async stop(row) {
       const live = held.get(row.id)
       host.forget(row.id)
       if (live !== undefined) await Promise.all([live.vm.kill(), live.words.close()])
       const process: VmProcess | undefined = processOf(row)
-      if (process !== undefined) await vmm.destroy(process)
+      if (process !== undefined) await host.destroy(process)
       for (const id of new Set([live?.vm.process.id, process?.id]))
         if (id !== undefined && id !== row.id) await host.removeDirectoryOf(id)
       if (live !== undefined) slots.retire(live.slot)

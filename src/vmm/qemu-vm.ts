@@ -22,7 +22,7 @@ export interface QemuVmParts {
   /** `undefined` when another daemon started the process. */
   readonly jailed: Jailed | undefined
   /** The file behind the guest's memory, and the base it is of; no base: the guest was booted and the file is its own. */
-  readonly ram: { readonly path: string; readonly baseId: string | undefined }
+  readonly ram: { readonly path: string; readonly base: (BasePaths & { readonly id: string }) | undefined }
   readonly ports: Vm["ports"]
   readonly machine: Machine
   /** Of a guest whose memory is a file of its own, what a base that is made of it says, and the root disk's files, bottom first. */
@@ -126,14 +126,14 @@ export const createQemuVm = (parts: QemuVmParts): Vm => {
       return sealBase(base, id, parts, own)
     },
     async saveDelta(target) {
-      if (ram.baseId === undefined) throw new Error("A guest without a base has no delta")
+      if (ram.base === undefined) throw new Error("A guest without a base has no delta")
       await saveDevices(target.state)
       const memoryBytes = spec.memoryMiB * 1024 ** 2
       await using memory = await openMemoryMap(process.pid, ram.path, memoryBytes, false)
-      await parts.workingSets.learn(ram.baseId, memory)
+      await parts.workingSets.learn(ram.base, memory)
       return await writeDelta(memory, target, {
         vmId: spec.vmId,
-        baseId: ram.baseId,
+        baseId: ram.base.id,
         incarnation: target.incarnation,
         memoryPages: memoryBytes / PAGE_BYTES,
       })

@@ -9,7 +9,7 @@ import { DEVICE_LAYOUT } from "./devices.ts"
 import { openInstalledQemu, toStartFailure, verifyQemu, type QemuBuild } from "./kept-qemu.ts"
 import { baseFiles, openManifest, SnapshotRefused, verifyBase, type Machine, type Manifest } from "./manifest.ts"
 import { copyMemory, loadGuest, refuseStrangers } from "./load.ts"
-import { openMemoryMap } from "./memory-map.ts"
+import { openMemoryMap, PAGE_BYTES } from "./memory-map.ts"
 import { findProcesses, isAlive, killProcess } from "./process.ts"
 import { openQmp } from "./qmp.ts"
 import { createQemuProcesses, giveTo, type ProcessPlace, type Started } from "./qemu-processes.ts"
@@ -111,6 +111,9 @@ export const createQemuVmm = async (options: QemuOptions): Promise<Vmm> => {
     return { manifest, files, qemu: { ...manifest.qemu, directory: files.qemu } }
   }
 
+  const touchedOf = ({ base, memoryMiB }: Pick<LaunchSpec, "base" | "memoryMiB">) =>
+    workingSets.of(base, (memoryMiB * 1024 ** 2) / PAGE_BYTES)
+
   const memoryOf = (process: Started["process"], ram: string, { memoryMiB }: VmSize) =>
     openMemoryMap(process.pid, ram, memoryMiB * 1024 ** 2, true)
 
@@ -147,7 +150,7 @@ export const createQemuVmm = async (options: QemuOptions): Promise<Vmm> => {
           openMemory: () => memoryOf(started.process, files.ram, spec),
           delta,
           // What stood ready has it.
-          touched: (spec.memoryFile ?? spec.spare) ? undefined : workingSets.of(manifest.id),
+          touched: (spec.memoryFile ?? spec.spare) ? undefined : await touchedOf(spec),
           state: spec.delta?.state ?? files.state,
         },
         signal,
@@ -157,11 +160,11 @@ export const createQemuVmm = async (options: QemuOptions): Promise<Vmm> => {
       throw error
     }
     return spec.memoryFile === undefined
-      ? vmOf(spec, started, { path: files.ram, baseId: manifest.id })
+      ? vmOf(spec, started, { path: files.ram, base: { ...spec.base, id: manifest.id } })
       : vmOf(
           spec,
           started,
-          { path: spec.memoryFile, baseId: undefined },
+          { path: spec.memoryFile, base: undefined },
           { qemu, kernelHash: manifest.kernelHash, rootDisk: spec.rootDisk },
         )
   }
@@ -186,7 +189,7 @@ export const createQemuVmm = async (options: QemuOptions): Promise<Vmm> => {
       return vmOf(
         spec,
         started,
-        { path: spec.memoryFile, baseId: undefined },
+        { path: spec.memoryFile, base: undefined },
         { qemu, kernelHash: kernelHashOf(options), rootDisk: spec.rootDisk },
       )
     },
@@ -216,7 +219,7 @@ export const createQemuVmm = async (options: QemuOptions): Promise<Vmm> => {
         )
         .catch(failure(manifest))
       try {
-        const touched = workingSets.of(manifest.id)
+        const touched = await touchedOf(spec)
         if (touched !== undefined) {
           await using memory = await memoryOf(started.process, files.ram, spec)
           await fetchWritten(memory, touched)
@@ -244,7 +247,11 @@ export const createQemuVmm = async (options: QemuOptions): Promise<Vmm> => {
       // It runs already, maybe by a QEMU that has been replaced since: whether its base can be loaded here is asked when it wakes.
       const manifest = await openManifest(base)
       const qmp = await openQmp(processes.socketOf(process.id, "qmp"), signal)
-      return vmOf(spec, { process, qmp, jailed: undefined }, { path: baseFiles(base).ram, baseId: manifest.id })
+      return vmOf(
+        spec,
+        { process, qmp, jailed: undefined },
+        { path: baseFiles(base).ram, base: { ...base, id: manifest.id } },
+      )
     },
 
     async destroy(process) {
@@ -255,7 +262,7 @@ export const createQemuVmm = async (options: QemuOptions): Promise<Vmm> => {
         (await findProcesses(options.hostId)).some(({ id }) => id === process.id)
       )
         return
-      await processes.tidy(process.id).catch(() => {})
+      await processes.tidy(process.id)
     },
 
     find: () => findProcesses(options.hostId),

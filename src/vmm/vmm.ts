@@ -16,7 +16,7 @@ export interface Vmm {
   isCurrent(base: BasePaths, size: VmSize, signal: AbortSignal): Promise<boolean>
   /** Takes over a process that another daemon started, or answers `undefined` when it is gone or is another's. */
   adopt(process: VmProcess, spec: VmSpec & { base: BasePaths }, signal: AbortSignal): Promise<Vm | undefined>
-  /** Ends a process by its identity, whatever state it is in; resolves when it is gone. Nothing happens when it already is. */
+  /** Ends a process by its identity, whatever state it is in; resolves when it is gone. Nothing happens when it already is. Rejects when it is gone and something of it is left. */
   destroy(process: VmProcess): Promise<void>
   /** The VM processes on this machine whose host id (first eight digits) is ours: for the sweep at start. */
   find(): Promise<VmProcess[]>

@@ -1,13 +1,14 @@
 import { once } from "node:events"
 import { spawn, type ChildProcess } from "node:child_process"
 import { randomBytes } from "node:crypto"
-import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises"
+import { mkdtemp, mkdtempDisposable, readdir, readFile, rm, writeFile } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { createInterface } from "node:readline"
 import fc from "fast-check"
 import { afterEach, beforeEach, describe, expect, test } from "vitest"
 import { openMemoryMap, PAGE_BYTES, type PageRun } from "../../src/vmm/memory-map.ts"
+import type { BasePaths } from "../../src/vmm/vmm.ts"
 import { createWorkingSets, fetchRead, fetchWritten } from "../../src/vmm/working-sets.ts"
 
 const PAGES = 256
@@ -213,21 +214,27 @@ describe("A process's memory", () => {
 describe("What the guests of a base touch first", () => {
   const WRITTEN = [3, 4, 200]
   const READ = [40, 90]
+  const openBase = () => mkdtempDisposable(join(tmpdir(), "torpor-base-"))
+  const baseOf = ({ path }: { path: string }) => ({ directory: path })
 
-  /** Learned from a process that has touched these, by the name of a base. */
-  const learned = async (baseId: string) => {
+  /** Learns from a process that has touched these. */
+  const learn = async (base: BasePaths) => {
     const sets = createWorkingSets()
     await using first = startMapper()
     await first.say("map", BYTES)
     for (const page of READ) await first.say("read", page)
     await first.say("write", 7, ...WRITTEN)
     await using map = await openMap(first)
-    await sets.learn(baseId, map)
+    await sets.learn(base, map)
     return sets
   }
 
   test("is there in the next one before it runs, with what the file has in it", async () => {
-    const touched = (await learned("base")).of("base")!
+    await using place = await openBase()
+    const base = baseOf(place)
+    await learn(base)
+    // By what is kept with the base, as the next daemon has it.
+    const touched = (await createWorkingSets().of(base, PAGES))!
     expect(touched.written).toEqual(WRITTEN)
     await using next = startMapper()
     await next.say("map", BYTES)
@@ -246,13 +253,31 @@ describe("What the guests of a base touch first", () => {
   })
 
   test("is learned once for each base, and not from one that has touched very much", async () => {
-    const sets = await learned("base")
-    const touched = sets.of("base")
-    await sets.learn("base", { touched: async () => ({ written: [1], read: [] }) })
-    expect(sets.of("base")).toBe(touched)
-    await sets.learn("other", {
+    await using place = await openBase()
+    const base = baseOf(place)
+    const sets = await learn(base)
+    const touched = await sets.of(base, PAGES)
+    for (const again of [sets, createWorkingSets()])
+      await again.learn(base, { touched: async () => ({ written: [1], read: [] }) })
+    expect(await createWorkingSets().of(base, PAGES)).toEqual(touched)
+    await using other = await openBase()
+    await sets.learn(baseOf(other), {
       touched: async () => ({ written: Array.from({ length: 5000 }, (_, n) => n), read: [] }),
     })
-    expect(sets.of("other")).toBeUndefined()
+    expect(await readdir(other.path)).toEqual([])
+    expect(await sets.of(baseOf(other), PAGES)).toBeUndefined()
+  })
+
+  test("is nothing where the file says something else, or pages that a guest doesn't have", async () => {
+    await using place = await openBase()
+    const base = baseOf(place)
+    const kept = (text: string) => writeFile(join(place.path, "working-set.json"), text)
+    for (const text of ["", "{", '{"written":[-1],"read":[]}', '{"written":[0.5],"read":[]}', '{"read":[]}']) {
+      await kept(text)
+      expect(await createWorkingSets().of(base, PAGES)).toBeUndefined()
+    }
+    await kept(JSON.stringify({ written: [PAGES - 1], read: [] }))
+    expect(await createWorkingSets().of(base, PAGES)).toBeDefined()
+    expect(await createWorkingSets().of(base, PAGES - 1)).toBeUndefined()
   })
 })

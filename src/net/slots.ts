@@ -41,6 +41,9 @@ export interface Slots {
   close(): Promise<void>
 }
 
+/** About as long as a VM that was given one has much to do. */
+const FILL_PAUSE_MS = 1000
+
 /** Opens the pool and writes the host's rules. */
 export const openSlots = async (options: SlotsOptions, signal: AbortSignal): Promise<Slots> => {
   const { hostId, log, policy } = options
@@ -55,6 +58,7 @@ export const openSlots = async (options: SlotsOptions, signal: AbortSignal): Pro
   const making = new Set<Promise<unknown>>()
   const leaving = new Set<Promise<void>>()
   let filling: Promise<void> | undefined
+  let pause: NodeJS.Timeout | undefined
   let sweeping = false
 
   const claims = await openClaims(hostId, size)
@@ -123,6 +127,15 @@ export const openSlots = async (options: SlotsOptions, signal: AbortSignal): Pro
     })()
   }
 
+  /** As {@link fill}; while there is one left, whoever has just taken one has the processors first. */
+  const fillBehind = () => {
+    if (ready.length === 0) return fill()
+    pause ??= setTimeout(() => {
+      pause = undefined
+      fill()
+    }, FILL_PAUSE_MS).unref()
+  }
+
   /** What this machine has of this host id, whole or half: a crash may have left any part of a slot without the others. */
   const existing = async (): Promise<number[]> => {
     const indexesIn = async (directory: string, prefix: string) =>
@@ -156,7 +169,7 @@ export const openSlots = async (options: SlotsOptions, signal: AbortSignal): Pro
         slot = await made.finally(() => making.delete(made))
       }
       used.set(slot.index, slot)
-      fill()
+      fillBehind()
       return slot
     },
     async adopt(index) {
@@ -195,6 +208,7 @@ export const openSlots = async (options: SlotsOptions, signal: AbortSignal): Pro
     },
     async close() {
       stop.abort(new Error("The slots are closed"))
+      clearTimeout(pause)
       await Promise.allSettled([filling, ...making, ...leaving])
       await Promise.all(ready.splice(0).map(({ index }) => remove(index)))
       const open = [...resolvers.values()]

@@ -1,6 +1,7 @@
 /** The last word on a WebSocket that the edge ends itself: a close frame each way (RFC 6455, 5.5.1), where a frame may begin. */
 import { randomBytes } from "node:crypto"
 import type { Readable, Writable } from "node:stream"
+import { createFrames } from "./frames.ts"
 
 /** Status 1001, going away: the other end may come back. */
 const GOING_AWAY = Buffer.from([0x03, 0xe9])
@@ -16,75 +17,29 @@ export const maskedCloseFrame = (): Buffer => {
 }
 
 /**
- * Watches frames that are piped from one end to another; the function it returns ends them with a frame of ours, as soon as the one
- * that is under way is over.
+ * Carries frames from one end to another, as fast as they are taken, and ends with them. The function it returns ends them with a frame
+ * of ours, as soon as the one that is under way is over. By hand: a pipe would be nine closures for each way of each idle WebSocket.
  */
-export const prepareFarewell = (from: Readable, to: Writable, frame: Buffer): (() => void) => {
+export const carryFrames = (from: Readable, to: Writable, toFarewell: () => Buffer): (() => void) => {
   const frames = createFrames()
-  const watch = (chunk: Buffer) => void frames.pass(chunk)
-  from.on("data", watch)
-  return () => {
-    const end = () => void to.end(frame)
-    from.off("data", watch).unpipe(to)
-    if (frames.isBetween()) end()
-    else
-      from.on("data", function finish(chunk: Buffer) {
-        const passed = frames.pass(chunk, true)
-        to.write(chunk.subarray(0, passed))
-        if (!frames.isBetween()) return
-        from.off("data", finish)
-        end()
-      })
+  let isLeaving = false
+  const leave = () => {
+    if (!to.writableEnded) to.end(toFarewell())
     // Whatever still comes is read and dropped, so that its sender gets to read our close frame.
     from.resume()
   }
-}
-
-interface Frames {
-  /** Goes over bytes, all of them or up to the end of a frame; returns how many. */
-  pass(chunk: Buffer, toBoundary?: boolean): number
-  isBetween(): boolean
-}
-
-const MAX_HEADER = 14
-
-/** Where frames begin and end in a stream of bytes: RFC 6455, 5.2. */
-export const createFrames = (): Frames => {
-  const header = Buffer.alloc(MAX_HEADER)
-  let has = 0
-  let payload = 0
-  return {
-    isBetween: () => has === 0 && payload === 0,
-    pass(chunk, toBoundary = false) {
-      let at = 0
-      while (at < chunk.length) {
-        if (payload > 0) {
-          const part = Math.min(payload, chunk.length - at)
-          payload -= part
-          at += part
-        } else {
-          header[has++] = chunk[at++] ?? 0
-          if (has < headerLength(header, has)) continue
-          payload = payloadLength(header)
-          has = 0
-        }
-        if (toBoundary && payload === 0) break
-      }
-      return at
-    },
+  from
+    .on("data", (chunk: Buffer) => {
+      if (to.destroyed || to.writableEnded) return
+      const passed = frames.pass(chunk, isLeaving)
+      if (!to.write(passed === chunk.length ? chunk : chunk.subarray(0, passed))) from.pause()
+      if (isLeaving && frames.isBetween()) leave()
+    })
+    .once("end", () => to.end())
+    .resume()
+  to.on("drain", () => from.resume())
+  return () => {
+    isLeaving = true
+    if (frames.isBetween()) leave()
   }
-}
-
-/** How long a header is, as far as its first bytes tell. */
-const headerLength = (header: Buffer, has: number): number => {
-  if (has < 2) return 2
-  const [second = 0] = header.subarray(1)
-  const [length, masked] = [second & 0x7f, (second & 0x80) !== 0]
-  return 2 + (length === 127 ? 8 : length === 126 ? 2 : 0) + (masked ? 4 : 0)
-}
-
-const payloadLength = (header: Buffer): number => {
-  const length = (header[1] ?? 0) & 0x7f
-  if (length === 126) return header.readUInt16BE(2)
-  return length === 127 ? Number(header.readBigUInt64BE(2)) : length
 }

@@ -8,7 +8,7 @@ import { prepareAnswer } from "../headers.ts"
 import { createPacedStream } from "../limits/bandwidth.ts"
 import type { Paces } from "../limits/limits.ts"
 import { sendBodiless } from "./bodiless/send.ts"
-import { closeFrame, maskedCloseFrame, prepareFarewell } from "./farewell.ts"
+import { carryFrames, closeFrame, maskedCloseFrame } from "./farewell.ts"
 import { AttemptError, type Place } from "./place.ts"
 import { meterSocket, type Pool } from "./pools.ts"
 import { speechOf } from "./speech.ts"
@@ -96,11 +96,11 @@ const join = (socket: Socket, guest: Socket, { upgraded }: Pool, paces: Paces | 
   socket.once("close", () =>
     whenPassed(socket, inward, () => (guest.writableEnded ? guest.destroySoon() : guest.destroy())),
   )
-  const farewells = [prepareFarewell(inward, guest, maskedCloseFrame()), prepareFarewell(outward, socket, closeFrame())]
-  inward.pipe(guest)
-  outward.pipe(socket)
+  const sayToGuest = carryFrames(inward, guest, maskedCloseFrame)
+  const sayToClient = carryFrames(outward, socket, closeFrame)
   return () => {
-    for (const say of farewells) say()
+    sayToGuest()
+    sayToClient()
   }
 }
 

@@ -5,7 +5,8 @@ import fc from "fast-check"
 import { describe, expect, test } from "vitest"
 import * as ws from "ws"
 import { eventually } from "../fixtures/eventually.ts"
-import { closeFrame, createFrames, prepareFarewell } from "../../proxy/guest/farewell.ts"
+import { carryFrames, closeFrame } from "../../proxy/guest/farewell.ts"
+import { createFrames } from "../../proxy/guest/frames.ts"
 import { openTestEdge } from "./test-edge.ts"
 
 const { WebSocket, WebSocketServer } = ws
@@ -43,8 +44,7 @@ describe("The frames of a WebSocket", () => {
 
   test("are ended where one ends: the one under way arrives whole, and nothing behind the last word", async () => {
     const [from, to] = [new PassThrough(), new PassThrough()]
-    const say = prepareFarewell(from, to, closeFrame())
-    from.pipe(to)
+    const say = carryFrames(from, to, closeFrame)
     const [first, second] = [frameOf(Buffer.alloc(300, 1), false), frameOf(Buffer.alloc(10, 2), false)]
     from.write(first.subarray(0, 100))
     await eventually(() => expect(to.readableLength).toBe(100))

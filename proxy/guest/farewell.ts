@@ -1,7 +1,7 @@
 /** The last word on a WebSocket that the edge ends itself: a close frame each way (RFC 6455, 5.5.1), where a frame may begin. */
 import { randomBytes } from "node:crypto"
 import type { Readable, Writable } from "node:stream"
-import { createFrames } from "./frames.ts"
+import { createFrames, isBetweenFrames, passFrames } from "./frames.ts"
 
 /** Status 1001, going away: the other end may come back. */
 const GOING_AWAY = Buffer.from([0x03, 0xe9])
@@ -31,15 +31,15 @@ export const carryFrames = (from: Readable, to: Writable, toFarewell: () => Buff
   from
     .on("data", (chunk: Buffer) => {
       if (to.destroyed || to.writableEnded) return
-      const passed = frames.pass(chunk, isLeaving)
+      const passed = passFrames(frames, chunk, isLeaving)
       if (!to.write(passed === chunk.length ? chunk : chunk.subarray(0, passed))) from.pause()
-      if (isLeaving && frames.isBetween()) leave()
+      if (isLeaving && isBetweenFrames(frames)) leave()
     })
     .once("end", () => to.end())
     .resume()
   to.on("drain", () => from.resume())
   return () => {
     isLeaving = true
-    if (frames.isBetween()) leave()
+    if (isBetweenFrames(frames)) leave()
   }
 }

@@ -1,45 +1,45 @@
-/** Where the frames of a WebSocket begin and end in a stream of bytes: RFC 6455, 5.2. */
+/** Where the frames of a WebSocket begin and end in a stream of bytes, RFC 6455, 5.2: numbers only, since every WebSocket has two of it. */
 export interface Frames {
-  /** Goes over bytes, all of them or up to the end of a frame; returns how many. */
-  pass(chunk: Buffer, toBoundary?: boolean): number
-  isBetween(): boolean
+  /** How many bytes of a header have come; it has so many, as far as they tell, of which so many say the payload's length. */
+  has: number
+  headerBytes: number
+  lengthBytes: number
+  length: number
+  /** Bytes of the payload that are still to come. */
+  left: number
 }
 
-/** Holds numbers only: there are two of these for every WebSocket. */
-export const createFrames = (): Frames => {
-  /** Bytes of a header that have come, how many it has as far as they tell, and how many of them say the length. */
-  let [has, headerLength, lengthBytes] = [0, 2, 0]
-  let length = 0
-  /** Of the payload, still to come. */
-  let left = 0
+const HEADER_BYTES = 2
 
-  const takeHeader = (byte: number) => {
-    has++
-    if (has === 2) {
-      const [short, isMasked] = [byte & 0x7f, (byte & 0x80) !== 0]
-      lengthBytes = short === 127 ? 8 : short === 126 ? 2 : 0
-      headerLength = 2 + lengthBytes + (isMasked ? 4 : 0)
-      length = lengthBytes === 0 ? short : 0
-    } else if (has > 2 && has <= 2 + lengthBytes) length = length * 256 + byte
-    if (has < headerLength) return
-    left = length
-    has = 0
-    headerLength = 2
-  }
+/** At the beginning of a frame. */
+export const createFrames = (): Frames => ({ has: 0, headerBytes: HEADER_BYTES, lengthBytes: 0, length: 0, left: 0 })
 
-  return {
-    isBetween: () => has === 0 && left === 0,
-    pass(chunk, toBoundary = false) {
-      let at = 0
-      while (at < chunk.length) {
-        if (left > 0) {
-          const part = Math.min(left, chunk.length - at)
-          left -= part
-          at += part
-        } else takeHeader(chunk[at++] ?? 0)
-        if (toBoundary && has === 0 && left === 0) break
-      }
-      return at
-    },
+export const isBetweenFrames = ({ has, left }: Frames): boolean => has === 0 && left === 0
+
+/** Goes over bytes, all of them or up to the end of a frame; returns how many. */
+export const passFrames = (frames: Frames, chunk: Buffer, toBoundary: boolean): number => {
+  let at = 0
+  while (at < chunk.length) {
+    if (frames.left > 0) {
+      const part = Math.min(frames.left, chunk.length - at)
+      frames.left -= part
+      at += part
+    } else takeHeader(frames, chunk[at++] ?? 0)
+    if (toBoundary && isBetweenFrames(frames)) break
   }
+  return at
+}
+
+const takeHeader = (frames: Frames, byte: number): void => {
+  const has = ++frames.has
+  if (has === HEADER_BYTES) {
+    const [length, isMasked] = [byte & 0x7f, (byte & 0x80) !== 0]
+    frames.lengthBytes = length === 127 ? 8 : length === 126 ? 2 : 0
+    frames.headerBytes = HEADER_BYTES + frames.lengthBytes + (isMasked ? 4 : 0)
+    frames.length = frames.lengthBytes === 0 ? length : 0
+  } else if (has > HEADER_BYTES && has <= HEADER_BYTES + frames.lengthBytes) frames.length = frames.length * 256 + byte
+  if (has < frames.headerBytes) return
+  frames.left = frames.length
+  frames.has = 0
+  frames.headerBytes = HEADER_BYTES
 }

@@ -13,6 +13,7 @@ export type Unreachable = "TERMINATED" | "SUSPENDED" | "RESUME_FAILED"
 export interface MicrovmTarget {
   readonly kind: "vm"
   readonly vmId: string
+  readonly isOpen: boolean
   readonly address: string | undefined
   awake(signal: AbortSignal): Promise<string>
   readonly activity: Activity
@@ -34,6 +35,8 @@ export interface RouterOptions {
   readonly refuse: (why: Unreachable) => Error
 }
 
+/** Connectors that let HTTP in; a MicroVM without one of them has no port for anybody. */
+const OPEN = new Set(["HTTP_INGRESS", "ALL_INGRESS"])
 const LABEL = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/
 /** Endpoints looked up before; rows never change what is kept of them here. */
 const KNOWN_ENDPOINTS = 10_000
@@ -53,13 +56,14 @@ export const createMicrovmRouter = ({ db, host, domain, registry, refuse }: Rout
     return fresh
   }
 
-  const targetOf = ({ id, vmId, idlePolicy }: MicrovmRow): MicrovmTarget => {
+  const targetOf = ({ id, vmId, idlePolicy, ingressConnectors }: MicrovmRow): MicrovmTarget => {
     const autoResume = idlePolicy?.autoResume ?? true
     const addressNow = () =>
       registry().get(id)?.getSnapshot().hasTag("awake") ? host.live(vmId)?.slot.address : undefined
     return {
       kind: "vm",
       vmId: id,
+      isOpen: ingressConnectors.some((name) => OPEN.has(name)),
       get activity() {
         return activityOf(id)
       },

@@ -21,6 +21,8 @@ export interface VmTarget {
   readonly kind: "vm"
   /** What a token names. */
   readonly vmId: string
+  /** Whether anything from outside may reach its ports, whatever a token says. */
+  readonly isOpen: boolean
   /** Where it is reached, while it is awake: looked at first, so that an awake VM costs nothing. */
   readonly address: string | undefined
   /** Resolves with the address once it is awake, and wakes it if it may be woken. Rejects with a {@link RouteError}. */

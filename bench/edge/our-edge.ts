@@ -21,6 +21,7 @@ export const openOurEdge = async (
   const vmId = crypto.randomUUID()
   const target: VmTarget = {
     kind: "vm",
+    isOpen: true,
     vmId,
     address: "127.0.0.1",
     awake: () => Promise.resolve("127.0.0.1"),

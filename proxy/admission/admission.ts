@@ -42,7 +42,7 @@ export const admit = (
         claim.port === undefined
           ? (host.port ?? (isByCookie ? portOf(grant) : undefined) ?? DEFAULT_PORT)
           : parsePort(claim.port)
-      if (!allowsPort(grant, port)) throw new EdgeError("PORT_DENIED")
+      if (!target.isOpen || !allowsPort(grant, port)) throw new EdgeError("PORT_DENIED")
       return { target, port, token }
     })
   })

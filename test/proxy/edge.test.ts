@@ -58,6 +58,13 @@ describe("The edge", () => {
     expect(await refused(unsigned)).toBe("Request missing authentication")
   })
 
+  test("lets nobody in to a VM that nothing from outside may reach", async () => {
+    const closed = await edge.addVm()
+    closed.isOpen = false
+    const { status, body } = await edge.get({ port, vm: closed })
+    expect([status, body]).toEqual([403, "Access to port denied"])
+  })
+
   test("refuses a name that leads nowhere like a token that leads elsewhere", async () => {
     const nowhere = { ...edge.vm, name: `${crypto.randomUUID()}.vm.localhost` }
     const { status, body } = await edge.get({ port, vm: nowhere })

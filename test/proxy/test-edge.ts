@@ -26,6 +26,7 @@ export interface EdgeVm {
   /** Its token for every port. */
   readonly token: string
   readonly activity: Activity
+  isOpen: boolean
   /** `undefined` while it sleeps. */
   address: string | undefined
   /** What a request does while it sleeps. */
@@ -85,6 +86,7 @@ export const openTestEdge = async (limits: Partial<EdgeLimits> = {}): Promise<Te
       name: `${id}.vm.localhost`,
       token,
       activity: { open: 0, endless: 0, lastAt: 0 },
+      isOpen: true,
       address: "127.0.0.1",
       awake: () => Promise.resolve("127.0.0.1"),
     }
@@ -100,6 +102,7 @@ export const openTestEdge = async (limits: Partial<EdgeLimits> = {}): Promise<Te
           vm && {
             kind: "vm",
             vmId: vm.id,
+            isOpen: vm.isOpen,
             activity: vm.activity,
             get address() {
               return vm.address

@@ -53,7 +53,7 @@ export interface Sleepers extends AsyncDisposable {
   readonly delay: { before(verb: "sleep" | "wake", vmId: string): Promise<void> }
   /** Those that have an address now, by their VM's id. */
   readonly live: ReadonlyMap<string, unknown>
-  add(idlePolicy: IdlePolicy | null): Promise<Sleeper>
+  add(idlePolicy: IdlePolicy | null, ingressConnectors?: string[]): Promise<Sleeper>
   /** How often a MicroVM came into a state, by its stored history. */
   came(id: string, state: string): Promise<number>
   /** Called with every state that a statechart comes into. */
@@ -164,7 +164,7 @@ export const openSleepers = async (): Promise<Sleepers> => {
     }),
     delay: { before: () => Promise.resolve() },
     onState: () => {},
-    async add(idlePolicy) {
+    async add(idlePolicy, ingressConnectors = ["HTTP_INGRESS"]) {
       const vmId = randomUUID()
       await db.insert(vms).values({ id: vmId, hostId, kind: "microvm", ...SIZE })
       const startedAt = new Date()
@@ -183,7 +183,7 @@ export const openSleepers = async (): Promise<Sleepers> => {
           cause: "api",
           idlePolicy,
           maximumDurationSeconds: 3600,
-          ingressConnectors: [],
+          ingressConnectors,
           egressConnectors: [],
           startedAt,
           deadlineAt: new Date(startedAt.getTime() + 3_600_000),

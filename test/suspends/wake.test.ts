@@ -85,3 +85,14 @@ test("A wake that every client gave up is taken back; all that wait share one", 
   expect([await sleepers.came(vm.id, "SUSPENDED"), await sleepers.came(vm.id, "RUNNING")]).toEqual([2, 2])
   expect(await sleepers.guests.seenBy(vm.vmId)).toEqual({ a: 1, b: 1, c: 1 })
 })
+
+test("A MicroVM without a connector that lets HTTP in is not open to any request", async () => {
+  const isOpen = async (connectors: string[]) => {
+    const { name } = await sleepers.add(null, connectors)
+    return (await sleepers.router.find(name.split(":")[0] ?? ""))?.isOpen
+  }
+  expect(await isOpen(["SHELL_INGRESS", "HTTP_INGRESS"])).toBe(true)
+  expect(await isOpen(["ALL_INGRESS"])).toBe(true)
+  expect(await isOpen(["SHELL_INGRESS"])).toBe(false)
+  expect(await isOpen(["NO_INGRESS"])).toBe(false)
+})

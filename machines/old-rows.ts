@@ -56,7 +56,7 @@ export const removeOldRows = async (
   const kinds = [
     () => removeVms(db, hostId),
     () => removeMicrovms(db, hostId, remembered),
-    () => removeEvents(db),
+    () => removeEvents(db, remembered),
     () => removeAudit(db, remembered),
   ]
   for (const removeSome of kinds) while (!closing.aborted && (await removeSome()) === AT_ONCE);
@@ -81,12 +81,13 @@ const removeVms = async (db: Database, hostId: string): Promise<number> => {
   return (await db.delete(vms).where(inArray(vms.id, old)).returning({ id: vms.id })).length
 }
 
-/** Events of a week ago. Only the oldest are looked at: nothing says where those of a week begin. */
-const removeEvents = async (db: Database): Promise<number> => {
+/** Events of a week ago, and the oldest of more than the audit log has. Only the oldest are looked at: nothing says where those of a week begin. */
+const removeEvents = async (db: Database, { maxAuditRows }: Remembered): Promise<number> => {
   const oldest = db.select({ id: outbox.id }).from(outbox).orderBy(asc(outbox.id)).limit(AT_ONCE)
+  const isTooMany = sql`${outbox.id} <= (select max(${outbox.id}) from ${outbox}) - ${maxAuditRows}::bigint`
   const gone = await db
     .delete(outbox)
-    .where(and(inArray(outbox.id, oldest), lt(outbox.at, sql`now() - interval '7 days'`)))
+    .where(and(inArray(outbox.id, oldest), or(lt(outbox.at, sql`now() - interval '7 days'`), isTooMany)))
     .returning({ id: outbox.id })
   return gone.length
 }

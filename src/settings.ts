@@ -48,6 +48,11 @@ const isNameServer = (value: string): boolean => {
 }
 
 /** A service of AWS's, or one that speaks as it does. */
+/** As https://www.standardwebhooks.com has it behind `whsec_`; else any text. */
+const webhookSecret = text.refine(
+  (secret) => !secret.startsWith("whsec_") || /^whsec_[A-Za-z0-9+/]{6,}={0,2}$/.test(secret),
+  "must be base64 behind whsec_",
+)
 const service = z.strictObject({ endpoint: webAddress, accessKeyId: text, secretAccessKey: text })
 
 /** The file named by TORPOR_CONFIG. Every member has a default; what is not here is an error. */
@@ -194,7 +199,7 @@ export const SettingsFile = z.strictObject({
       sns: service.optional(),
       /** `arn:aws:torpor:::webhook/NAME`, by name; signed as https://www.standardwebhooks.com says. */
       webhooks: z
-        .record(z.string().regex(/^[A-Za-z0-9_-]{1,64}$/), z.strictObject({ url: webAddress, secret: text }))
+        .record(z.string().regex(/^[A-Za-z0-9_-]{1,64}$/), z.strictObject({ url: webAddress, secret: webhookSecret }))
         .default({}),
     })
     .prefault({}),

@@ -227,6 +227,7 @@ describe("The file of TORPOR_CONFIG", () => {
     ["events.maxInFlight", { events: { maxInFlight: 1 } }],
     ["destinations.sns.accessKeyId", { destinations: { sns: { endpoint: "http://127.0.0.1" } } }],
     ["destinations.webhooks.a/b", { destinations: { webhooks: { "a/b": { url: "https://b", secret: "c" } } } }],
+    ["destinations.webhooks.a.secret", { destinations: { webhooks: { a: { url: "https://b", secret: "whsec_" } } } }],
     ["destinations.webhooks.a.url", { destinations: { webhooks: { a: { url: "file:///b", secret: "c" } } } }],
     ["nameServers.0", { nameServers: ["dns.example.com"] }],
     ["nameServers.1", { nameServers: ["10.0.0.1", "10.0.0.1:99999"] }],

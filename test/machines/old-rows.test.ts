@@ -45,6 +45,9 @@ test("Events that nobody has fetched for a week go, however many they are", asyn
   const oldRows = openOldRows({ db, hostId, remembered, log: pino({ level: "silent" }) })
   await expect.poll(() => db.$count(outbox)).toBe(2)
   await oldRows[Symbol.asyncDispose]()
+  await db.insert(outbox).values(Array.from({ length: 1500 }, () => event(0)))
+  await removeOldRows({ db, hostId, remembered: { ...remembered, maxAuditRows: 1000 } }, signal)
+  expect(await db.$count(outbox)).toBe(1000)
 })
 
 test("What the audit log says goes by its age, and the oldest when it is too much", async () => {

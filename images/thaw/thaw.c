@@ -37,7 +37,9 @@ static int put(int file, const char *text) {
   ssize_t length = strlen(text);
   // What is so already is left alone, with what the application has added to it.
   if (pread(files[file], now, length, 0) == length && !memcmp(now, text, length)) return 0;
-  return ftruncate(files[file], 0) || pwrite(files[file], text, length, 0) != length ? -1 : 0;
+  if (pwrite(files[file], text, length, 0) != length) return -1;
+  // What is as long as before is not cut off: that would cost a page and the way to another.
+  return lseek(files[file], 0, SEEK_END) != length && ftruncate(files[file], length) ? -1 : 0;
 }
 
 static int unhex(unsigned char *to, const char *hex, int bytes) {

@@ -44,10 +44,11 @@ const machineOf = (options: QemuOptions, { memoryMiB, vcpus }: VmSize): Machine 
 
 /**
  * `psi=0`: nobody reads the pressure statistics, and counting them is a part of every switch between processes.
+ * `lsm=landlock`: of the security modules only the one that needs nobody's policy; the others would be asked in every call, and know none.
  * `init_on_free=1`: what is free is zero, so that a base holds no more than is in use, and nothing of what has ended.
  */
 const bootParameters = (tscKHz: number) =>
-  `console=ttyS0 quiet reboot=t panic=-1 tsc=reliable tsc_early_khz=${tscKHz} nowatchdog no_timer_check psi=0 init_on_free=1`
+  `console=ttyS0 quiet reboot=t panic=-1 tsc=reliable tsc_early_khz=${tscKHz} nowatchdog no_timer_check psi=0 lsm=landlock init_on_free=1`
 
 /** A guest that was booted otherwise is another guest. */
 const kernelHashOf = ({ kernelHash, tscKHz }: QemuOptions) =>

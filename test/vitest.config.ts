@@ -24,8 +24,10 @@ const TOGETHER = [
   "test/{agent,api,images,proxy,store,tokens}/**/*.test.ts",
   "test/net/{address,dns-message,name-server,resolver,resolver-hostile}.test.ts",
   "test/registry/{blobs,image-config,manifest,reference}.test.ts",
-  "test/machines/{disks,environment,function-spec,microvm,platform-lines,turns,work}.test.ts",
-  "test/{logs/lines,vmm/manifest,vmm/qmp,config,data-directory,given-certificate,secrets}.test.ts",
+  "test/machines/**/!(killed).test.ts",
+  "test/db/{answering,audit,identity}.test.ts",
+  "test/{environments/environment-rows,logs/*,vmm/delta-format,vmm/manifest,vmm/qmp}.test.ts",
+  "test/{config,data-directory,given-certificate,secrets}.test.ts",
 ]
 
 /** What takes seconds fills the gaps at the end: first each file with a process of its own, then those that share one. */

@@ -3,9 +3,9 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest"
 import type { FileSpec, MountSpec, ProcessEnd, ProcessSpec } from "../../src/agent/protocol.ts"
 import { bootGuest, type BootedGuest } from "../fixtures/booted-guest.ts"
 
-/** One guest for all of them: none may harm the next. */
+/** One guest for all of them: none may harm the next. As small as may be: one of them takes all of its memory. */
 let booted: BootedGuest
-beforeAll(async () => void (booted = await bootGuest()))
+beforeAll(async () => void (booted = await bootGuest(320)))
 afterAll(() => booted[Symbol.asyncDispose]())
 
 const { signal } = new AbortController()

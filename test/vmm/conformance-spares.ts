@@ -7,7 +7,7 @@ import { openGuest } from "../../machines/guest.ts"
 import { createAgentClient, type AgentClient } from "../../src/agent/client.ts"
 import { GUEST } from "../../src/net/slot.ts"
 import type { LaunchSpec, Spare, Vm } from "../../src/vmm/vmm.ts"
-import { ask, identityFor, outputOf, type Guests } from "./guests.ts"
+import { ask, identityFor, outputOf, putToSleep, type Guests } from "./guests.ts"
 import { leftOf, type VmmHost } from "./vmm-host.ts"
 
 const signal = new AbortController().signal
@@ -38,22 +38,6 @@ export const describeSpares = (of: () => { readonly host: VmmHost; readonly gues
     }
   }
 
-  const sleep = async (vm: Vm, incarnation: number) => {
-    const { directory } = vm.spec
-    const delta = {
-      file: join(directory, `delta-${incarnation}`),
-      state: join(directory, `state-${incarnation}`),
-      incarnation,
-    }
-    const guest = await openGuest(vm.ports, signal)
-    await guest.freeze(signal)
-    await vm.pause()
-    await vm.saveDelta(delta)
-    guest.close()
-    await vm.kill()
-    return delta
-  }
-
   describe("A process that stands ready", () => {
     test("becomes a VM, and another one becomes the same VM after its sleep, with its memory and its disk", async () => {
       const { host, guests } = of()
@@ -68,7 +52,7 @@ export const describeSpares = (of: () => { readonly host: VmmHost; readonly gues
       )
       expect(written.code).toBe(0)
       const held = await ask(spec, "put here")
-      const delta = await sleep(vm, 1)
+      const delta = await putToSleep(vm, 1)
       expect(leftOf(first.process.id, host)).toEqual([])
 
       const second = await prepared()
@@ -83,7 +67,7 @@ export const describeSpares = (of: () => { readonly host: VmmHost; readonly gues
       expect(found).toEqual(written)
       expect(await ask(spec, "get")).toBe(held)
 
-      const { spare: _, ...without } = { ...spec, delta: await sleep(vm, 2) }
+      const { spare: _, ...without } = { ...spec, delta: await putToSleep(vm, 2) }
       await guests.wake(without, 3)
       expect(await ask(spec, "get")).toBe(held)
     })

@@ -8,7 +8,7 @@ import { openGuest, type Guest } from "../../machines/guest.ts"
 import { createAgentClient, type AgentClient } from "../../src/agent/client.ts"
 import type { ProcessSpec } from "../../src/agent/protocol.ts"
 import { GUEST } from "../../src/net/slot.ts"
-import type { BasePaths, BootSpec, DriveFile, LaunchSpec, Vm, VmSpec } from "../../src/vmm/vmm.ts"
+import type { BasePaths, BootSpec, DeltaPaths, DriveFile, LaunchSpec, Vm, VmSpec } from "../../src/vmm/vmm.ts"
 import type { VmmHost } from "./vmm-host.ts"
 
 const signal = new AbortController().signal
@@ -80,17 +80,7 @@ export const createGuests = async (host: VmmHost): Promise<Guests> => {
     return { vm, guest, agent }
   }
   const sleep = async (vm: Vm, spec: LaunchSpec, incarnation: number): Promise<LaunchSpec> => {
-    const delta = {
-      file: join(spec.directory, `delta-${incarnation}`),
-      state: join(spec.directory, `state-${incarnation}`),
-      incarnation,
-    }
-    const guest = await openGuest(vm.ports, signal)
-    await guest.freeze(signal)
-    await vm.pause()
-    await vm.saveDelta(delta)
-    guest.close()
-    await vm.kill()
+    const delta = await putToSleep(vm, incarnation)
     return { ...(await host.moved(spec)), delta }
   }
   const wake = async (spec: LaunchSpec, incarnation: number, on = host): Promise<Vm> => {
@@ -183,6 +173,23 @@ export const runGuest = async (vm: Vm, incarnation = 1): Promise<Guest> => {
   await vm.continue()
   await guest.thaw(identityFor(vm.spec.vmId, incarnation), signal)
   return guest
+}
+
+/** Puts a running VM to sleep; what it answers is in its directory, and wakes it. */
+export const putToSleep = async (vm: Vm, incarnation: number): Promise<DeltaPaths> => {
+  const { directory } = vm.spec
+  const delta = {
+    file: join(directory, `delta-${incarnation}`),
+    state: join(directory, `state-${incarnation}`),
+    incarnation,
+  }
+  const guest = await openGuest(vm.ports, signal)
+  await guest.freeze(signal)
+  await vm.pause()
+  await vm.saveDelta(delta)
+  guest.close()
+  await vm.kill()
+  return delta
 }
 
 /** Who a VM is told to be. */

@@ -106,15 +106,16 @@ describe("A build step", () => {
 test("A step and a build that take too long are given up, and who waits is told its place", async () => {
   await using slow = await startTestDaemon(
     {},
-    { maxConcurrentBuilds: 1, stepTimeoutSeconds: 12, buildTimeoutSeconds: 40 },
+    { maxConcurrentBuilds: 1, stepTimeoutSeconds: 5, buildTimeoutSeconds: 40, readyTimeoutSeconds: 600 },
   )
-  const files = (...lines: string[]) => ({ Dockerfile: ["FROM torpor/debian:13", ...lines, "CMD true"].join("\n") })
+  const files = (line: string) => ({ Dockerfile: ["FROM torpor/debian:13", line, "CMD sleep infinity"].join("\n") })
   const sleeping = buildOf(slow, "sleeping", files("RUN sleep infinity"))
   // A process is there once its VM is.
   await eventually(() => expect(processesOf(slow.hostId.slice(0, 8))).not.toEqual([]), { interval: 20 })
-  const long = buildOf(slow, "long", files(...Array.from({ length: 20 }, (_, step) => `RUN sleep 3; : ${step}`)))
+  // However slow the machine is, none of its steps is: nothing ever listens.
+  const long = buildOf(slow, "long", files("EXPOSE 8080"))
   expect((await sleeping).reason).toBe(
-    "Dockerfile line 2: RUN sleep infinity: took longer than 12 s, which is stepTimeoutSeconds of TORPOR_CONFIG",
+    "Dockerfile line 2: RUN sleep infinity: took longer than 5 s, which is stepTimeoutSeconds of TORPOR_CONFIG",
   )
   const { reason, log } = await long
   expect(reason).toBe("The build took longer than 40 s, which is buildTimeoutSeconds of TORPOR_CONFIG")

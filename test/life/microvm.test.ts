@@ -16,6 +16,7 @@ import { inspectorApp } from "../fixtures/app.ts"
 import { arnOf, startTestDaemon, type TestDaemon, type TestVm } from "../fixtures/daemon.ts"
 import type { TestNameServer } from "../net/name-server.ts"
 import { describeIsolation, ON_EVERY_ADDRESS, openNames } from "./isolation.ts"
+import { describeSpares } from "./spares.ts"
 import { describeSpoiledSnapshots } from "./spoiled-snapshots.ts"
 
 /** What two clocks may differ by. */
@@ -276,3 +277,6 @@ describe("A build", () => {
     await expect(daemon.build(name.replaceAll(/[^a-z]+/g, "-"), files)).rejects.toThrow(reason)
   })
 })
+
+// Last: the daemon is another one from there on.
+describeSpares(() => daemon)

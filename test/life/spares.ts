@@ -1,0 +1,109 @@
+/** Processes that stand ready for the VMs of an image, through the SDK and a real daemon, and what is left of them when it dies. */
+import {
+  ListMicrovmsCommand,
+  paginateListMicrovms,
+  ResumeMicrovmCommand,
+  RunMicrovmCommand,
+  SuspendMicrovmCommand,
+  TerminateMicrovmCommand,
+} from "@aws-sdk/client-lambda-microvms"
+import { readdir, readFile, writeFile } from "node:fs/promises"
+import { join } from "node:path"
+import { beforeAll, describe, expect, test } from "vitest"
+import { arnOf, processesOf, type TestDaemon, type TestVm } from "../fixtures/daemon.ts"
+import { eventually } from "../fixtures/eventually.ts"
+
+/** Of a daemon that has the image `inspector`: its MicroVMs end, and it keeps processes ready from here on. */
+export const describeSpares = (ground: () => TestDaemon): void => {
+  describe("Processes that stand ready", () => {
+    let daemon: TestDaemon
+    beforeAll(async () => {
+      daemon = ground()
+      const file = join(daemon.directory, "../settings.json")
+      const settings = JSON.parse(await readFile(file, "utf8")) as object
+      await writeFile(file, JSON.stringify({ ...settings, spares: { max: 1 } }))
+      await daemon.restart("SIGTERM")
+      for await (const { items = [] } of paginateListMicrovms({ client: daemon.client }, {}))
+        for (const { microvmId } of items)
+          await daemon.client.send(new TerminateMicrovmCommand({ microvmIdentifier: microvmId }))
+      await eventually(async () => expect([pids(), await directories()]).toEqual([[], []]))
+    })
+
+    const pids = () => processesOf(daemon.hostId.slice(0, 8))
+    const directories = () => readdir(join(daemon.directory, "vms"))
+    const count = async (vm: TestVm) => {
+      const { body } = await vm.get("/count")
+      return (JSON.parse(body) as { count: number }).count
+    }
+    const suspend = async (vm: TestVm) => {
+      await daemon.client.send(new SuspendMicrovmCommand({ microvmIdentifier: vm.id }))
+      await daemon.untilState(vm.id, "SUSPENDED")
+    }
+    /** Lets the daemon die of what `act` leads it to, and starts the next one. */
+    const dies = async (act: () => Promise<unknown>) => {
+      await Promise.all([act().catch(() => {}), daemon.ended])
+      await daemon.restart("SIGKILL")
+    }
+    /** Resolves with the process that stands ready, as the log says behind so many of its lines. */
+    const ready = (since: number): Promise<number> =>
+      eventually(() => {
+        const line = daemon.lines.slice(since).find((one) => one.includes('"msg":"A process stands ready"'))
+        return (JSON.parse(line ?? "none") as { pid: number }).pid
+      })
+
+    test("are what a MicroVM begins and wakes in, and a daemon that is killed leaves none behind", async () => {
+      const first = await daemon.run({ image: "inspector" })
+      expect(await count(first)).toBe(1)
+      const launching = await ready(0)
+      const own = pids().filter((pid) => pid !== launching)
+      let since = daemon.lines.length
+
+      const second = await daemon.run({ image: "inspector" })
+      expect(await count(second)).toBe(1)
+      expect(pids()).toContain(launching)
+      const waking = await ready(since)
+      since = daemon.lines.length
+      await suspend(first)
+      expect(await count(first)).toBe(2)
+      expect(pids()).toEqual(expect.arrayContaining([launching, waking]))
+      for (const pid of own) expect(pids()).not.toContain(pid)
+
+      // Killed with what stands ready, it takes over its VMs and no more.
+      await ready(since)
+      await daemon.restart("SIGKILL")
+      await expect.poll(() => new Set(pids())).toEqual(new Set([launching, waking]))
+      expect(await count(first)).toBe(3)
+      expect(await count(second)).toBe(2)
+      for (const vm of [first, second])
+        await daemon.client.send(new TerminateMicrovmCommand({ microvmIdentifier: vm.id }))
+      for (const vm of [first, second]) await daemon.untilState(vm.id, "TERMINATED")
+      expect(await directories()).toEqual([])
+    })
+
+    test("let a daemon that is killed when one has been loaded bring its MicroVM where it was going", async () => {
+      const vm = await daemon.run({ image: "inspector" })
+      expect(await count(vm)).toBe(1)
+      await suspend(vm)
+
+      await daemon.restart("SIGTERM", { TORPOR_FAIL_AT: "launch: loaded" })
+      let since = daemon.lines.length
+      expect(await count(vm)).toBe(2)
+      await ready(since)
+      await dies(() => daemon.client.send(new RunMicrovmCommand({ imageIdentifier: arnOf("inspector") })))
+      const { items } = await daemon.client.send(new ListMicrovmsCommand({ maxResults: 1 }))
+      const launched = await daemon.adopt(items?.[0]?.microvmId ?? "")
+      expect(await count(launched)).toBe(1)
+
+      await daemon.restart("SIGTERM", { TORPOR_FAIL_AT: "wake: consumed" })
+      since = daemon.lines.length
+      const other = await daemon.run({ image: "inspector" })
+      expect(await count(other)).toBe(1)
+      await suspend(launched)
+      await ready(since)
+      await dies(() => daemon.client.send(new ResumeMicrovmCommand({ microvmIdentifier: launched.id })))
+      await daemon.untilState(launched.id, "RUNNING")
+      expect(await count(launched)).toBe(2)
+      expect(await count(vm)).toBe(3)
+    })
+  })
+}

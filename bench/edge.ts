@@ -75,14 +75,15 @@ export const edge: Bench = {
 
 type Add = (name: string, unit: Unit, value: number) => void
 
-const latency = async ({ ca, direct, edge: ours, node }: Arena, add: Add) => {
+const latency = async ({ ca, direct, edge: ours, node, nginx }: Arena, add: Add) => {
   const ask = async (to: Parameters<typeof runClient>[2]["to"]) =>
     summarise({ unit: "ms", values: await runClient("pace", LOAD_CORE, { to, ca, ...PACED }) })
-  const [alone, through, bare] = [await ask(direct.app), await ask(ours), await ask(node)]
+  const [alone, through, bare, native] = [await ask(direct.app), await ask(ours), await ask(node), await ask(nginx)]
   for (const rank of ["p50", "p99"] as const) {
     add(`direct latency, ${rank}`, "ms", alone[rank])
     add(`added latency, ${rank}`, "ms", through[rank] - alone[rank])
     add(`added latency of bare Node, ${rank}`, "ms", bare[rank] - alone[rank])
+    add(`added latency of nginx, ${rank}`, "ms", native[rank] - alone[rank])
   }
 }
 

@@ -1,4 +1,5 @@
 /** Lambda functions of a daemon, put together: what they are made of on this host, and all that serves them. */
+import { availableParallelism } from "node:os"
 import { join } from "node:path"
 import type { Registry as Metrics } from "prom-client"
 import type { Artifacts as BaseArtifacts } from "../images/artifacts.ts"
@@ -184,6 +185,7 @@ const toLimits = ({ functions, environments, events }: Config): ServingOptions["
     concurrentExecutions: functions.concurrentExecutions,
     startsPerTenSeconds: environments.startsPerTenSeconds,
     startsAtOnce: environments.maxConcurrentStarts,
+    firstStartsAtOnce: availableParallelism(),
     waiting: {
       count: environments.maxWaiting,
       bytes: environments.maxWaitingMiB * 1024 ** 2,

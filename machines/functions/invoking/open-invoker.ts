@@ -27,6 +27,7 @@ export interface InvokingLimits {
   /** Of environments of one function that are started in ten seconds. */
   readonly startsPerTenSeconds: number
   readonly startsAtOnce: number
+  readonly firstStartsAtOnce: number
   readonly waiting: WaitingLimits
 }
 
@@ -67,6 +68,7 @@ export const openInvoker = async (options: InvokerOptions): Promise<OpenInvoker>
     openPool({
       environments,
       startsAtOnce: limits.startsAtOnce,
+      firstStartsAtOnce: limits.firstStartsAtOnce,
       waiting: limits.waiting,
       admit({ functionId }) {
         const seconds = starts.take(functionId, limits.startsPerTenSeconds / 10, limits.startsPerTenSeconds)

@@ -31,6 +31,7 @@ const defaultLimits = toFunctionLimits(parseConfig({}).functions)
 const invokingLimits: Omit<InvokingLimits, "concurrentExecutions"> = {
   startsPerTenSeconds: 1000,
   startsAtOnce: 8,
+  firstStartsAtOnce: 8,
   waiting: { count: 1000, bytes: 2 ** 26, waitMs: 60_000 },
 }
 

@@ -58,6 +58,7 @@ describe("The invoker", () => {
         concurrentExecutions: 1000,
         startsPerTenSeconds: 1000,
         startsAtOnce: 8,
+        firstStartsAtOnce: 8,
         waiting: { count: 1000, bytes: 2 ** 24, waitMs: 60_000 },
         ...limits,
       },

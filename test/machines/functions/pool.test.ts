@@ -24,6 +24,7 @@ const open = (memory: MemoryOptions = {}, options: Partial<PoolOptions> = {}) =>
   const pool = openPool({
     environments,
     startsAtOnce: 8,
+    firstStartsAtOnce: 8,
     waiting: { count: 1000, bytes: 2 ** 20, waitMs: 60_000 },
     admit: () => {},
     onRoom: environments.onRoom,
@@ -231,6 +232,27 @@ describe("Environments", () => {
     const leases = await Promise.all(Array.from({ length: 50 }, () => take(definitionOf("hello"))))
     expect(most).toBe(4)
     expect(new Set(leases.map(({ environment }) => environment)).size).toBe(50)
+  })
+
+  it("are as many at once as the function has already, and a few when it has none", async () => {
+    let at = 0
+    const most: number[] = []
+    const { take } = open(
+      {
+        init: async () => {
+          most.push(++at)
+          await turn()
+          at -= 1
+        },
+      },
+      { firstStartsAtOnce: 2 },
+    )
+    const hello = definitionOf("hello")
+    await Promise.all(Array.from({ length: 2 }, () => take(hello)))
+    await Promise.all(Array.from({ length: 2 }, () => take(hello)))
+    expect(Math.max(...most)).toBe(2)
+    await Promise.all(Array.from({ length: 20 }, () => take(hello)))
+    expect(Math.max(...most)).toBe(8)
   })
 
   it("of a definition that is not wanted any more end: idle, busy and those on their way", async () => {

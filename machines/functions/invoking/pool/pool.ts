@@ -7,6 +7,8 @@
  * An event that waits takes whatever of its definition is free first; what was started for it is idle then. Nothing is started for it
  * while one that has just answered is about to be free: a caller who waits for each answer before the next event has one environment.
  * Of the functions that wait, the one with the fewest environments is next, so that many events of one don't hold up another's first.
+ * A function's first are started a few at a time, and more the more it has: all at once would be ready when the last is, and short events
+ * are over by then in the first.
  */
 import type { Log } from "../../../../src/log.ts"
 import type { Cause } from "../../../../src/db/values.ts"
@@ -22,6 +24,8 @@ export interface PoolOptions {
   readonly environments: Environments
   /** How many are started at once. */
   readonly startsAtOnce: number
+  /** The same for the events of a function that has no more environments than this; one that has more doubles them. */
+  readonly firstStartsAtOnce: number
   readonly waiting: WaitingLimits
   /** Throws when no environment of this definition may be started now. */
   readonly admit: (definition: Definition) => void
@@ -80,7 +84,15 @@ interface Preparation {
 }
 
 /** Opens a pool with what an earlier daemon left idle. Disposing refuses those who wait and gives up what is being started. */
-export const openPool = ({ environments, startsAtOnce, admit, onRoom, log, ...options }: PoolOptions): Pool => {
+export const openPool = ({
+  environments,
+  startsAtOnce,
+  firstStartsAtOnce,
+  admit,
+  onRoom,
+  log,
+  ...options
+}: PoolOptions): Pool => {
   const idle = createIdleEnvironments()
   const waiting = createWaiting(options.waiting)
   const preparations = new Set<Preparation>()
@@ -103,10 +115,16 @@ export const openPool = ({ environments, startsAtOnce, admit, onRoom, log, ...op
   /** How many events of a definition need no other start. */
   const coming = (id: string) => starting.of(id) + settling.of(id)
 
-  /** The function's earliest event that nothing is on its way for. */
+  const mayStart = ({ id, functionId }: Definition) =>
+    starting.of(id) < Math.max(firstStartsAtOnce, all.get(functionId)?.size ?? 0)
+
+  /** The function's earliest event that nothing is on its way for, and something may be. */
   const unserved = (line: ReadonlySet<Waiter>): Waiter | undefined => {
     const seen = createCounts()
-    for (const waiter of line) if (seen.add(waiter.definition.id) > coming(waiter.definition.id)) return waiter
+    for (const waiter of line) {
+      const { definition } = waiter
+      if (seen.add(definition.id) > coming(definition.id) && mayStart(definition)) return waiter
+    }
     return undefined
   }
 

@@ -5,6 +5,7 @@
  */
 import { open } from "node:fs/promises"
 import { join } from "node:path"
+import { atOnce } from "../src/at-once.ts"
 import { ensureArtifact, findArtifact, type Artifact, type Progress, type Recipe } from "./artifact.ts"
 import { baseRecipe } from "./base/base.ts"
 import { blankRecipe } from "./base/blank.ts"
@@ -47,10 +48,7 @@ interface Source {
 
 const recipes = async (debian: Debian) =>
   [
-    await kernelRecipe(debian),
-    await systemRecipe(debian),
-    await baseRecipe(debian),
-    await blankRecipe(),
+    ...(await Promise.all([kernelRecipe(debian), systemRecipe(debian), baseRecipe(debian), blankRecipe()])),
     emptyRecipe,
   ] as const
 
@@ -60,20 +58,13 @@ export const ensureArtifacts = async (
   onProgress: Progress,
   signal: AbortSignal,
 ): Promise<Artifacts> => {
-  const failed = new AbortController()
-  const whole = AbortSignal.any([signal, failed.signal])
-  const ensure = (recipe: Recipe): Promise<Artifact> =>
-    ensureArtifact(cacheDirectory, recipe, onProgress, whole).catch((error: unknown) => {
-      failed.abort(error)
-      throw error
-    })
   const [kernel, system, base, blank, empty] = await recipes(debian)
   // At once: one takes longer than all the others, and most of what it does is one after the other.
-  const made = [ensure(kernel), ensure(system), ensure(base), ensure(blank), ensure(empty)] as const
-  // Nobody is at work any more when it rejects, with what failed first.
-  await Promise.allSettled(made)
-  failed.signal.throwIfAborted()
-  return toArtifacts(...(await Promise.all(made)))
+  const made = await atOnce((whole) => {
+    const ensure = (recipe: Recipe): Promise<Artifact> => ensureArtifact(cacheDirectory, recipe, onProgress, whole)
+    return [ensure(kernel), ensure(system), ensure(base), ensure(blank), ensure(empty)]
+  }, signal)
+  return toArtifacts(...made)
 }
 
 /** The base artefacts if all of them are in the cache; builds nothing. */

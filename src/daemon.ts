@@ -2,12 +2,8 @@
 import { unlessAborted } from "./abort.ts"
 import { readFileSync } from "node:fs"
 import { mkdir } from "node:fs/promises"
-import { hostname } from "node:os"
 import { join } from "node:path"
 import { Registry as Metrics, collectDefaultMetrics } from "prom-client"
-import { ensureArtifacts } from "../images/artifacts.ts"
-import { fetchUid, openRegistry } from "../images/registry/open-registry.ts"
-import { ACCOUNT } from "../machines/arn.ts"
 import { dropStaleBases } from "../machines/environments/runtime-bases.ts"
 import { createBuildVerbs } from "../machines/building/build.ts"
 import { createBootSnapshots } from "../machines/building/boot-snapshots.ts"
@@ -27,9 +23,9 @@ import { createMicrovmRouter } from "../machines/router.ts"
 import { createTurns } from "../machines/building/turns.ts"
 import { createWork } from "../machines/work.ts"
 import { createSpares } from "../machines/spares.ts"
+import { createVmHost } from "../machines/vm.ts"
 import { createVmVerbs } from "../machines/vm-life.ts"
 import { liveVms } from "../machines/vm-row.ts"
-import { ensureCertificates } from "../proxy/certificates.ts"
 import { createEdgeMetrics } from "../proxy/metrics.ts"
 import { RouteError } from "../proxy/route.ts"
 import { openEdge } from "../proxy/server.ts"
@@ -40,19 +36,15 @@ import { createCodeLinks } from "./api/aws/functions/code/code-links.ts"
 import { serveApi } from "./api/server.ts"
 import { openFunctionRooms } from "./functions.ts"
 import type { Config } from "./config.ts"
-import { openDataDirectory } from "./data-directory.ts"
 import { createAnswering } from "./db/answering.ts"
-import { createAccessKeys, createKeyStore, registerHost } from "./db/identity.ts"
-import { openDatabase } from "./db/open.ts"
-import { readGivenCertificate } from "./given-certificate.ts"
+import { createKeyStore } from "./db/identity.ts"
+import { openGround } from "./ground.ts"
 import type { Log } from "./log.ts"
 import { createLogs } from "./logs/logs.ts"
-import { createSecrets } from "./secrets.ts"
 import { createBuiltInArtifacts } from "./store/built-in-artifacts.ts"
 import { defaultStoreLimits, openArtifactStore } from "./store/artifact-store.ts"
 import { openTokenKeys } from "./tokens/keys.ts"
 import { createTokens } from "./tokens/tokens.ts"
-import { openVmHost } from "./vm-host.ts"
 
 export interface Daemon {
   readonly apiUrl: string
@@ -85,16 +77,12 @@ export const startDaemon = async (
   { resumes = true }: { resumes?: boolean } = {},
 ): Promise<Daemon> => {
   await using opened = new AsyncDisposableStack()
-  const data = opened.use(await openDataDirectory(config.dataDirectory, config.credentials, signal))
+  const { data, secrets, base, db, keys, registry, certificates, vms } = opened.use(
+    await openGround(config, log, progress, signal),
+  )
   const { hostId } = data
-  const secrets = createSecrets(data.key)
-  const base = await ensureArtifacts({ cacheDirectory: config.cacheDirectory, debian: config.debian }, progress, signal)
-  const address = config.databaseUrl === undefined ? { dataDirectory: data.path, hostId } : { url: config.databaseUrl }
-  const { db } = opened.use(await openDatabase(address, signal, log))
+  const { accelerator, createOverlay, vmm, slots, ledger } = vms
   const isDatabaseAnswering = createAnswering(db)
-  await registerHost(db, hostId, hostname())
-  const keys = createAccessKeys(db, secrets)
-  await keys.put(data.credentials, ACCOUNT)
 
   const logs = opened.use(
     createLogs({
@@ -109,9 +97,8 @@ export const startDaemon = async (
       log,
     }),
   )
-  const { host, accelerator, createOverlay } = opened.use(
-    await openVmHost({ config, base, secrets, db, hostId, dataDirectory: data.path, logs, log }, signal),
-  )
+  const secretOf = (vmId: string, incarnation: number) => secrets.derive("agent", vmId, String(incarnation))
+  const host = createVmHost({ vmm, slots, ledger, db, hostId, dataDirectory: data.path, logs, log, secretOf })
   const places = { cacheDirectory: config.cacheDirectory, dataDirectory: data.path }
 
   const store = await openArtifactStore(join(data.path, "store"), {
@@ -167,17 +154,6 @@ export const startDaemon = async (
     spares,
     stored: (vmId) => registries.microvms.stored(vmOwner.get(vmId) ?? vmId),
   })
-  const registry = opened.use(
-    await openRegistry({
-      hostId,
-      cacheDirectory: config.cacheDirectory,
-      uid: fetchUid(config.slots.uidBase, hostId),
-      registries: config.images.registries,
-      maxBytes: config.images.maxMiB * 1024 ** 2,
-      maxCacheBytes: config.images.maxCacheMiB * 1024 ** 2,
-      timeoutMs: config.images.fetchTimeoutSeconds * 1000,
-    }),
-  )
   const layers = createLayerCache(db, hostId, data.path, config.layers.maxMiB * 1024 ** 2)
   const maxBasesBytes = config.environments.maxBasesMiB * 1024 ** 2
   const snapshots = createBootSnapshots(join(config.cacheDirectory, "boots"), base.systemDisk, host.vmm, maxBasesBytes)
@@ -279,10 +255,6 @@ export const startDaemon = async (
 
   const tokenKeys = await openTokenKeys(createKeyStore(db, secrets))
   const tokens = createTokens(tokenKeys)
-  const certificates =
-    config.tls === undefined
-      ? await ensureCertificates(join(data.path, "tls"), config.domain)
-      : { ...(await readGivenCertificate(config.tls)), caFile: undefined }
   const front = opened.use(new AsyncDisposableStack())
   const edge = await openEdge({
     router,

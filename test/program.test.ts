@@ -53,7 +53,7 @@ test("Torpor starts from its sources until it is put together in one piece, whic
   expect((await start()).main).toBe(join(root, "src/main.ts"))
   await make()
   const { name, main, at } = await start()
-  expect(main).toMatch(/\/node_modules\/\.cache\/torpor\/[0-9a-f-]{36}\/main\.js$/)
+  expect(main).toMatch(/\/node_modules\/\.cache\/torpor\/[0-9a-f-]{36}\/main\.mjs$/)
   expect(name).toBe("small")
   expect(at).toContain(`${join(root, "src/where.ts")}:4:`)
   const [before] = await programs()

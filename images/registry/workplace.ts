@@ -13,7 +13,7 @@ const lockOf = (root: string, name: string) => join(root, `${name}.lock`)
 
 /**
  * Makes it empty; the caller disposes it. It is its daemon's as long as that holds the lock beside it, so what any killed daemon has left
- * is removed here, also of those that never come again.
+ * is removed, also of those that never come again: beside what the caller does, since those that live make whoever asks wait.
  */
 export const openWorkplace = async (root: string, hostId: string, signal: AbortSignal): Promise<Workplace> => {
   await mkdir(root, { recursive: true })
@@ -24,9 +24,11 @@ export const openWorkplace = async (root: string, hostId: string, signal: AbortS
       `${join(root, own)} is in use: another daemon has the same host id. Is its data directory a copy?`,
     )
   const path = join(root, own)
+  const closing = new AbortController()
+  let removing: Promise<unknown>
   try {
     const others = (await readdir(root)).filter((name) => NAME.test(name) && name !== own)
-    await Promise.all(others.map((name) => removeLeft(root, name, signal)))
+    removing = Promise.allSettled(others.map((name) => removeLeft(root, name, closing.signal)))
     await rm(path, { recursive: true, force: true })
     await mkdir(path, { mode: 0o711 })
   } catch (error) {
@@ -36,6 +38,8 @@ export const openWorkplace = async (root: string, hostId: string, signal: AbortS
   return {
     path,
     async [Symbol.asyncDispose]() {
+      closing.abort()
+      await removing
       await rm(path, { recursive: true, force: true })
       await rm(lockOf(root, own), { force: true })
       await held[Symbol.asyncDispose]()

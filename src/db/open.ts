@@ -56,15 +56,27 @@ const connect = async (
 ): Promise<Sql> => {
   if ("url" in address) return connectTo(address.url, signal)
   const { socket, user } = await startPrivatePostgres(address.dataDirectory, address.hostId, signal)
-  const admin = postgres({ ...quiet, max: 1, path: socket, user, database: "postgres" })
+  const connection = { ...quiet, path: socket, user }
+  const sql = postgres({ ...connection, database: DATABASE, ...(onclose === undefined ? {} : { onclose }) })
   try {
-    const [found] = await admin`select 1 from pg_database where datname = ${DATABASE}`
-    if (found === undefined) await admin.unsafe(`create database ${DATABASE}`)
-  } finally {
-    await admin.end({ timeout: 5 })
+    await sql`select 1`
+  } catch (error) {
+    if (!isMissing(error)) {
+      await sql.end({ timeout: 0 })
+      throw error
+    }
+    const admin = postgres({ ...connection, max: 1, database: "postgres" })
+    try {
+      await admin.unsafe(`create database ${DATABASE}`)
+    } finally {
+      await admin.end({ timeout: 5 })
+    }
   }
-  return postgres({ ...quiet, path: socket, user, database: DATABASE, ...(onclose === undefined ? {} : { onclose }) })
+  return sql
 }
+
+/** Whether it is the database that isn't there: invalid_catalog_name. */
+const isMissing = (error: unknown) => (error as { code?: unknown }).code === "3D000"
 
 const connectTo = async (url: string, signal: AbortSignal): Promise<Sql> => {
   signal.throwIfAborted()
@@ -114,6 +126,7 @@ const migrateUp = async (sql: Sql) => {
       throw new OperatorError(
         "The database was written by a newer Torpor: update this one, or restore a backup made by it.",
       )
+    if (last !== undefined && Number(last["at"]) === newest) return
     await migrate(drizzle(sql), { migrationsFolder: MIGRATIONS })
   } finally {
     await connection`select pg_advisory_unlock(${MIGRATION_LOCK})`

@@ -57,6 +57,8 @@ export const startPrivatePostgres = async (
 ): Promise<PrivatePostgres> => {
   const data = join(dataDirectory, "postgres")
   const socket = join(runDirectory(hostId), `.s.PGSQL.${PORT}`)
+  const running = { socket, user: POSTGRES_USER }
+  if ((await postmasterOf(data, hostId)) !== undefined) return running
   const account = await accountIds(signal)
   for (const path of [runDirectory(hostId), mountPoint(hostId)]) await makeDirectory(path, account)
   for (const above of ["/run/torpor", "/run/torpor/postgres"]) await chmod(above, 0o755)
@@ -66,8 +68,8 @@ export const startPrivatePostgres = async (
     await removePlaces(hostId)
     throw error
   }
-  if ((await postmasterOf(data, hostId)) === undefined) await start(data, hostId, signal)
-  return { socket, user: POSTGRES_USER }
+  await start(data, hostId, signal)
+  return running
 }
 
 /** Stops the cluster of a data directory, if it runs; what is open is rolled back. */

@@ -42,6 +42,8 @@ const makeProgram = async (directory: string) => {
     absWorkingDir: ROOT,
     entryPoints: ["src/main.ts"],
     outdir: directory,
+    // Below node_modules no package.json says what they are, and Node would read each to find out.
+    outExtension: { ".js": ".mjs" },
     bundle: true,
     splitting: true,
     format: "esm",
@@ -73,7 +75,7 @@ const removeOthers = async () => {
   const aged = await Promise.all(
     programs.map(async ({ name }) => ({
       path: join(PROGRAMS, name),
-      madeAt: await stat(join(PROGRAMS, name, "main.js")).then(
+      madeAt: await stat(join(PROGRAMS, name, "main.mjs")).then(
         ({ mtimeMs }) => mtimeMs,
         () => 0,
       ),

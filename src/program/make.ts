@@ -18,7 +18,7 @@ const KEPT = 4
 const PATIENCE_MS = 120_000
 
 /** A map that leads nowhere: of packages it would take ten times the memory of our own. */
-const NO_MAP = `\n//# sourceMappingURL=data:application/json;base64,${Buffer.from('{"version":3,"sources":[""],"mappings":"A"}').toString("base64")}`
+const NO_MAP = `\n//# sourceMappingURL=data:application/json;base64,${Buffer.from('{"version":3,"sources":[""],"mappings":"AAAA"}').toString("base64")}`
 
 /** Sources find what lies beside them, wherever they are put together. */
 const inPlace = (directory: string): Plugin => ({

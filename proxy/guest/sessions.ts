@@ -5,6 +5,7 @@ import {
   type ClientSessionRequestOptions,
   type OutgoingHttpHeaders,
 } from "node:http2"
+import { limitControlFrames } from "../limits/control-frames.ts"
 import { limitConnecting } from "./place.ts"
 
 /** The HTTP/2 connections to one VM: one for each port, and more of one whose application allows no more streams at once. */
@@ -55,6 +56,7 @@ export const createSessions = (): Sessions => {
       .once("connect", () => {
         clearTimeout(connecting)
         http2.setLocalWindowSize(SESSION_WINDOW)
+        limitControlFrames(http2, http2.socket)
       })
       // The streams on it tell.
       .on("error", () => {})

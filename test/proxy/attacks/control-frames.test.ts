@@ -1,8 +1,9 @@
 /** PINGs and SETTINGS whose answers are read: a careless server answers them for good, the edge as long as they are of any use. */
 import { once } from "node:events"
 import { connect as connectHttp2, createServer } from "node:http2"
+import { createServer as createTcpServer } from "node:net"
 import { afterAll, beforeAll, expect, test } from "vitest"
-import { createControlBudget } from "../../../proxy/entrance/control-frames.ts"
+import { createControlBudget } from "../../../proxy/limits/control-frames.ts"
 import { eventually } from "../../fixtures/eventually.ts"
 import { openRawApp } from "../raw-app.ts"
 import { listen, openTestEdge, type TestEdge } from "../test-edge.ts"
@@ -12,10 +13,12 @@ import {
   END_STREAM,
   frame,
   GOAWAY,
+  HEADERS,
   headerFrames,
   openHttp2Connection,
   openPlainHttp2Connection,
   PING,
+  readFrames,
   requestFields,
   SETTINGS,
   settings,
@@ -59,6 +62,50 @@ test.for<[what: string, one: Buffer]>([
     await eventually(() => expect(socket.closed).toBe(true))
   },
 )
+
+/** An application that greets as HTTP/2 does, and then asks for signs of life, of which it waits for a hundred at a time. */
+const openFloodingApp = async () => {
+  const found = { answered: 0, isClosed: false }
+  const some = Buffer.concat(Array.from({ length: 100 }, () => frame(PING, 0, 0, "12345678")))
+  const server = createTcpServer((socket) => {
+    socket.write(settings())
+    let preface = 24
+    const read = readFrames(({ type, flags }) => {
+      if (type === HEADERS) socket.write(some)
+      if (type === PING && (flags & ACK) !== 0 && ++found.answered % 100 === 0 && found.answered < 20_000)
+        socket.write(some)
+    })
+    socket
+      .on("data", (data: Buffer) => {
+        const passed = Math.min(preface, data.length)
+        preface -= passed
+        read(data.subarray(passed))
+      })
+      .on("error", () => {})
+      .on("close", () => (found.isClosed = found.answered > 0))
+  })
+  return { port: await listen(server), found, [Symbol.dispose]: () => void server.close() }
+}
+
+test("A flood of PINGs of an application is answered to its end by a careless client, and fails its request at the edge", async () => {
+  using willing = await openFloodingApp()
+  const careless = connectHttp2(`http://127.0.0.1:${willing.port}`)
+  careless.request({ ":path": "/" }).on("error", () => {})
+  await eventually(() => expect(willing.found.answered).toBeGreaterThanOrEqual(20_000))
+  careless.destroy()
+
+  using app = await openFloodingApp()
+  const { status } = await edge.get(app, {
+    headers: {
+      "x-aws-proxy-force-h2": "true",
+      "x-aws-proxy-auth": edge.vm.token,
+      "x-aws-proxy-port": String(app.port),
+    },
+  })
+  expect(status).toBe(502)
+  await eventually(() => expect(app.found.isClosed).toBe(true))
+  expect(app.found.answered).toBeLessThan(5000)
+})
 
 test("A connection that is ended for them doesn't keep its requests", async () => {
   await using app = await openRawApp(() => {})

@@ -1,5 +1,5 @@
 /** PING and SETTINGS: they belong to no request, so no request's limit holds them, and each is to be answered. */
-import { constants, type ServerHttp2Session } from "node:http2"
+import { constants, type Http2Session } from "node:http2"
 import type { Socket } from "node:net"
 
 const MS_PER_SECOND = 1000
@@ -28,7 +28,7 @@ export const createControlBudget = (now: () => number = () => performance.now())
 }
 
 /** Ends a connection that floods. Those who don't read the answers are ended by nghttp2 itself; these do. */
-export const limitControlFrames = (session: ServerHttp2Session, socket: Pick<Socket, "bytesWritten">): void => {
+export const limitControlFrames = (session: Http2Session, socket: Pick<Socket, "bytesWritten">): void => {
   const budget = createControlBudget()
   const take = () => {
     if (!session.destroyed && !budget.take(socket.bytesWritten))

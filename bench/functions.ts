@@ -3,14 +3,14 @@ import { setTimeout as sleep } from "node:timers/promises"
 import {
   DeleteFunctionCommand,
   InvokeCommand,
+  LambdaClient,
   PublishVersionCommand,
   UpdateFunctionConfigurationCommand,
   waitUntilFunctionUpdatedV2,
-  type LambdaClient,
   type Runtime,
 } from "@aws-sdk/client-lambda"
 import type { TestDaemon } from "../test/fixtures/daemon.ts"
-import { deploy, openLambda, type Files } from "../test/fixtures/functions.ts"
+import { connectionOf, deploy, type Files } from "../test/fixtures/functions.ts"
 import type { Bench } from "./bench.ts"
 import { openRunc, type RuncApp } from "./runc.ts"
 import { timed } from "./samples.ts"
@@ -72,7 +72,8 @@ export const functions: Bench = {
     "One that finds none warm follows at once another, which has taken the VM that stood loaded.",
   ],
   async run({ daemon, rounds, progress, opened }) {
-    const lambda = await openLambda(daemon)
+    // A connection may be closed for its idleness just as it is used again: like every user's client this one tries again.
+    const lambda = new LambdaClient({ ...(await connectionOf(daemon)), maxAttempts: 3 })
     opened.defer(() => lambda.destroy())
     const runcs = {
       Node: opened.use(await openRunc()),

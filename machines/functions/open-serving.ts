@@ -55,9 +55,10 @@ export const openServing = async (options: ServingOptions, signal: AbortSignal):
   const { db, host, limits, ledger, metrics } = options
   const { hostId, log } = host
   await using opened = new AsyncDisposableStack()
+  // Closed last: environments settle their last events while they are closed.
+  const usage = opened.use(openUsageCounts({ db, days: limits.usageDays, log }))
   const pool = opened.use(createWarmPool({ ...options, ...limits.warm }))
   const environments = opened.use(await openEnvironments({ ...options, pool, limits: limits.environments }, signal))
-  const usage = opened.use(openUsageCounts({ db, days: limits.usageDays, log }))
   /** What starts environments; over before they are. */
   const starters = opened.use(new AsyncDisposableStack())
   const onRoom = (listener: () => void) => ledger.onRelease(listener)

@@ -35,12 +35,13 @@ const DAY_MS = 24 * HOUR_MS
 /** So many versions are written at once, and no more are held. */
 const MAX_ROWS = 1000
 
-/** Counts from now on. Disposing writes what is held. */
+/** Counts from now on. Disposing writes what is held; what is counted after it is lost, as its database may be closed. */
 export const openUsageCounts = ({ db, days, log, intervalMs = 1000 }: UsageOptions): UsageCounts => {
   let counted = new Map<string, Row>()
   let writing = Promise.resolve()
   let timer: NodeJS.Timeout | undefined
   let trimmedAt = 0
+  let isClosed = false
 
   const sum = (column: keyof typeof columns) =>
     sql`${functionUsage[column]} + excluded.${sql.identifier(columns[column])}`
@@ -78,6 +79,7 @@ export const openUsageCounts = ({ db, days, log, intervalMs = 1000 }: UsageOptio
 
   return {
     add(functionId, version, use) {
+      if (isClosed) return
       const hour = new Date(Math.floor(Date.now() / HOUR_MS) * HOUR_MS)
       const key = `${functionId} ${version} ${hour.getTime()}`
       const row = counted.get(key) ?? { ...none, functionId, version, hour }
@@ -91,7 +93,10 @@ export const openUsageCounts = ({ db, days, log, intervalMs = 1000 }: UsageOptio
       else timer ??= setTimeout(() => void flush(), intervalMs).unref()
     },
     flush,
-    [Symbol.asyncDispose]: flush,
+    [Symbol.asyncDispose]() {
+      isClosed = true
+      return flush()
+    },
   }
 }
 

@@ -367,6 +367,17 @@ describe("The invoker", () => {
     expect(row?.durationMs).toBeGreaterThan(0)
   })
 
+  it("writes what was counted when it is closed, and nothing that comes behind", async () => {
+    const [functionId, version] = [randomUUID(), "1"]
+    const usage = openUsageCounts({ db: functions.db, days: 1, log })
+    usage.add(functionId, version, { invocations: 1 })
+    await usage[Symbol.asyncDispose]()
+    usage.add(functionId, version, { invocations: 1 })
+    await usage.flush()
+    const rows = await functions.db.select().from(functionUsage).where(eq(functionUsage.functionId, functionId))
+    expect(rows).toMatchObject([{ invocations: 1 }])
+  })
+
   it("ends what an earlier daemon has left of what a function was", async () => {
     const name = await create()
     await using before = await open()

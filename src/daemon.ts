@@ -1,33 +1,20 @@
 /** Puts the rooms together: a data directory, its database, this host's VMs, and the two servers in front of them. */
 import { unlessAborted } from "./abort.ts"
-import { readFileSync } from "node:fs"
 import { mkdir } from "node:fs/promises"
 import { join } from "node:path"
 import { Registry as Metrics, collectDefaultMetrics } from "prom-client"
 import { dropStaleBases } from "../machines/environments/runtime-bases.ts"
-import { createBuildVerbs } from "../machines/building/build.ts"
-import { createBootSnapshots } from "../machines/building/boot-snapshots.ts"
 import { createImages } from "../machines/images.ts"
-import { createImageVersionMachine, type ImageVersionMachine } from "../machines/image-version.ts"
-import { saveImageVersion } from "../machines/image-row.ts"
-import { createLayerCache } from "../machines/building/layer-cache.ts"
-import { createMicrovmMachine, toMicrovmState, type MicrovmMachine } from "../machines/microvm.ts"
-import { saveMicrovm } from "../machines/microvm-row.ts"
 import { createMicrovms } from "../machines/microvms.ts"
 import { openOldRows } from "../machines/old-rows.ts"
-import { restoreBuilds, restoreMicrovms, sweepHost } from "../machines/recovery.ts"
-import { createRegistry, type Registry } from "../machines/registry.ts"
+import { sweepHost } from "../machines/recovery.ts"
 import { createImageStorage } from "../machines/storage.ts"
 import { suspendAll } from "../machines/suspend-all.ts"
-import { createMicrovmRouter } from "../machines/router.ts"
-import { createTurns } from "../machines/building/turns.ts"
 import { createWork } from "../machines/work.ts"
 import { createSpares } from "../machines/spares.ts"
 import { createVmHost } from "../machines/vm.ts"
-import { createVmVerbs } from "../machines/vm-life.ts"
 import { liveVms } from "../machines/vm-row.ts"
 import { createEdgeMetrics } from "../proxy/metrics.ts"
-import { RouteError } from "../proxy/route.ts"
 import { openEdge } from "../proxy/server.ts"
 import { createApi } from "./api/app.ts"
 import { createUrlSignatures } from "./api/aws/functions/url-signatures.ts"
@@ -41,6 +28,7 @@ import { createKeyStore } from "./db/identity.ts"
 import { openGround } from "./ground.ts"
 import type { Log } from "./log.ts"
 import { createLogs } from "./logs/logs.ts"
+import { openMicrovmRooms } from "./microvms.ts"
 import { createBuiltInArtifacts } from "./store/built-in-artifacts.ts"
 import { defaultStoreLimits, openArtifactStore } from "./store/artifact-store.ts"
 import { openTokenKeys } from "./tokens/keys.ts"
@@ -126,16 +114,6 @@ export const startDaemon = async (
   const edgeMetrics = createEdgeMetrics(metrics)
 
   const work = createWork()
-  // Statecharts wait for their own rows, by way of the registry that will own them.
-  const registries = {} as { microvms: Registry<MicrovmMachine>; imageVersions: Registry<ImageVersionMachine> }
-  const vmOwner = new Map<string, string>()
-  const router = createMicrovmRouter({
-    db,
-    host,
-    domain: `vm.${config.domain}`,
-    registry: () => registries.microvms,
-    refuse: (why) => new RouteError(why),
-  })
   const spares = opened.use(
     createSpares({
       host,
@@ -147,90 +125,37 @@ export const startDaemon = async (
       idleMs: config.spares.idleSeconds * 1000,
     }),
   )
-  const verbs = createVmVerbs({
-    host,
-    places,
-    createOverlay,
-    spares,
-    stored: (vmId) => registries.microvms.stored(vmOwner.get(vmId) ?? vmId),
-  })
-  const layers = createLayerCache(db, hostId, data.path, config.layers.maxMiB * 1024 ** 2)
-  const maxBasesBytes = config.environments.maxBasesMiB * 1024 ** 2
-  const snapshots = createBootSnapshots(join(config.cacheDirectory, "boots"), base.systemDisk, host.vmm, maxBasesBytes)
-  const buildVerbs = createBuildVerbs({
-    host,
-    db,
-    places,
-    artifacts,
-    base,
-    registry,
-    snapshots,
-    layers,
-    logs,
-    secrets,
-    turns: createTurns(config.maxConcurrentBuilds),
-    memoryBurstFactor: config.memoryBurstFactor,
-    createOverlay,
-    readyTimeoutMs: config.readyTimeoutSeconds * 1000,
-    buildArguments: config.buildArguments,
-    maxBasesBytes: config.images.maxBasesMiB * 1024 ** 2,
-    timeoutMs: config.buildTimeoutSeconds * 1000,
-    stepTimeoutMs: config.stepTimeoutSeconds * 1000,
-    secretOf(id) {
-      const file = Object.hasOwn(config.secrets, id) ? config.secrets[id] : undefined
-      return file === undefined ? undefined : readFileSync(file, "utf8")
-    },
-    stored: (id) => registries.imageVersions.stored(id),
-  })
   const settle = async () => {
     const left = await work.settled(GRACE_MS)
     if (left > 0) log.warn({ left }, "Closing while statecharts' work is not at its end; the next start looks after it")
   }
-  let dropConnections = (_vmId: string): void => {}
-  registries.microvms = createRegistry(
-    {
-      name: "microvm",
-      machine: createMicrovmMachine(work.count(verbs), router.activityOf),
-      save: (id, generation, snapshot, persisted) =>
-        db.transaction((tx) => saveMicrovm(tx, id, generation, snapshot, persisted)),
-      observe(id, snapshot) {
-        const { vmId, cause, stateReason } = snapshot.context
-        log.info(
-          { microvm: id, vmId, state: toMicrovmState(snapshot), cause, reason: stateReason ?? undefined },
-          "MicroVM",
-        )
-        vmOwner.set(vmId, id)
-        if (!snapshot.hasTag("connected")) dropConnections(id)
-        if (snapshot.hasTag("over")) {
-          vmOwner.delete(vmId)
-          edgeMetrics.forget(id)
-        }
-      },
-    },
-    log,
-  )
-  registries.imageVersions = createRegistry(
-    {
-      name: "image-version",
-      machine: createImageVersionMachine(work.count(buildVerbs)),
-      save: (id, generation, snapshot, persisted) =>
-        db.transaction((tx) => saveImageVersion(tx, id, generation, snapshot, persisted)),
-      observe(id, snapshot) {
-        const { buildId, failure } = snapshot.context
-        log.info({ imageVersion: id, build: buildId, phase: snapshot.value, reason: failure?.message }, "Build")
-      },
-    },
-    log,
-  )
   opened.defer(settle)
-  opened.defer(() => registries.microvms.close())
-  opened.defer(() => registries.imageVersions.close())
   await dropStaleBases(host, places, base.systemDisk, signal)
   await sweepHost(host)
-  await layers.trim()
   opened.use(openOldRows({ db, hostId, remembered: config.history, log }))
-  await restoreMicrovms(host, registries.microvms, signal)
-  if (resumes) await restoreBuilds(host, registries.imageVersions)
+  let dropConnections = (_id: string): void => {}
+  const { microvms, imageVersions, router, layers, snapshots } = opened.use(
+    await openMicrovmRooms(
+      {
+        config,
+        db,
+        host,
+        places,
+        base,
+        secrets,
+        artifacts,
+        registry,
+        logs,
+        spares,
+        createOverlay,
+        work,
+        resumes,
+        onDisconnected: (id) => dropConnections(id),
+        onOver: edgeMetrics.forget,
+      },
+      signal,
+    ),
+  )
   const { functions, serving, urls } = opened.use(
     await openFunctionRooms(
       {
@@ -272,12 +197,12 @@ export const startDaemon = async (
   const closing = new AbortController()
   const api = await serveApi(
     createApi({
-      microvms: createMicrovms({ db, hostId, places, registry: registries.microvms, ledger: host.ledger, logs }),
+      microvms: createMicrovms({ db, hostId, places, registry: microvms, ledger: host.ledger, logs }),
       images: createImages({
         db,
         hostId,
         architecture: "x86_64",
-        registry: registries.imageVersions,
+        registry: imageVersions,
         quota: {
           maxUnfinished: config.maxConcurrentBuilds + config.maxQueuedBuilds,
           maxImages: config.images.maxImages,
@@ -330,9 +255,9 @@ export const startDaemon = async (
     async suspendAll(suspendSignal) {
       await front.disposeAsync()
       // The next start tells that builds were interrupted; none has a VM until then.
-      await registries.imageVersions.close()
+      await imageVersions.close()
       const [sleeping] = await Promise.all([
-        suspendAll(registries.microvms, suspendSignal),
+        suspendAll(microvms, suspendSignal),
         // Nobody would give them events; others are begun when there are some.
         unlessAborted(serving.endAll("The host goes to sleep."), suspendSignal),
       ])
@@ -341,7 +266,7 @@ export const startDaemon = async (
     },
     async endAll() {
       // The actors first: they would take what ends here for a failure to tell of.
-      await Promise.all([registries.microvms.close(), registries.imageVersions.close()])
+      await Promise.all([microvms.close(), imageVersions.close()])
       await serving[Symbol.asyncDispose]()
       await settle()
       for (const { id } of await liveVms(db, hostId)) await host.end(id)

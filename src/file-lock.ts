@@ -1,6 +1,7 @@
 import { spawn } from "node:child_process"
+import { closeSync, constants, openSync } from "node:fs"
 import { text } from "node:stream/consumers"
-import { OperatorError } from "./errors.ts"
+import { messageOf, OperatorError } from "./errors.ts"
 
 /** flock's exit code when somebody else has it, as we ask for it. */
 const TAKEN = 99
@@ -8,12 +9,10 @@ const TAKEN = 99
 const TRY_SECONDS = "1"
 /** Long enough that a free lock is never announced as taken; nothing waits for it. */
 const PATIENCE_MS = 500
-/** What a terminal or an init system sends to all of a daemon's processes is meant for the daemon: until that ends, its lock holds. */
-const HOLD = `trap "" HUP INT TERM; echo locked; exec cat`
 
 /**
- * Holds an exclusive lock on a file until disposed. The kernel releases it when this process dies, however it dies:
- * flock(1) holds it and lives only as long as the pipe that we keep open to it.
+ * Holds an exclusive lock on a file until disposed. The kernel releases it when this process dies, however it dies: the file is open in
+ * no other, since nothing that Node opens is inherited.
  * `onWait` is called once if somebody else has it. Rejects when aborted; an abort that comes later changes nothing.
  */
 export const lock = async (
@@ -41,36 +40,46 @@ const hold = async (
   signal: AbortSignal,
 ): Promise<AsyncDisposable | undefined> => {
   signal.throwIfAborted()
-  const child = spawn(
-    "flock",
-    ["--exclusive", "--conflict-exit-code", String(TAKEN), ...options, path, "sh", "-c", HOLD],
-    { stdio: ["pipe", "pipe", "pipe"], detached: true },
-  )
-  child.stdin.on("error", () => {})
+  const descriptor = openLock(path)
+  try {
+    if (!(await isLocked(descriptor, path, options, signal))) {
+      closeSync(descriptor)
+      return undefined
+    }
+  } catch (error) {
+    closeSync(descriptor)
+    throw error
+  }
+  return {
+    [Symbol.asyncDispose]() {
+      closeSync(descriptor)
+      return Promise.resolve()
+    },
+  }
+}
+
+const openLock = (path: string): number => {
+  try {
+    return openSync(path, constants.O_RDONLY | constants.O_CREAT, 0o666)
+  } catch (error) {
+    throw new OperatorError(`${path} could not be locked: ${messageOf(error)}`)
+  }
+}
+
+/** What flock(1) locks is the open file itself, which it shares with us: it ends, and the lock is ours. */
+const isLocked = async (descriptor: number, path: string, options: readonly string[], signal: AbortSignal) => {
+  const child = spawn("flock", ["--exclusive", "--conflict-exit-code", String(TAKEN), ...options, "3"], {
+    stdio: ["ignore", "ignore", "pipe", descriptor],
+    detached: true,
+  })
   const words = text(child.stderr)
   const ended = new Promise<number | null>((resolve, reject) => {
     child.once("error", reject).once("close", resolve)
   })
-  const locked = new Promise<"locked">((resolve) => child.stdout.once("data", () => resolve("locked")))
-  // Both: flock alone while it waits, and whatever it may have started this very moment.
-  const giveUp = () => {
-    child.kill()
-    child.stdin.end()
-  }
+  const giveUp = () => child.kill()
   signal.addEventListener("abort", giveUp, { once: true })
-  const outcome = await Promise.race([locked, ended])
-  signal.removeEventListener("abort", giveUp)
-  if (signal.aborted) {
-    giveUp()
-    await ended
-    throw signal.reason
-  }
-  if (outcome === TAKEN) return undefined
-  if (outcome !== "locked") throw new OperatorError(`${path} could not be locked: ${(await words).trim()}`)
-  return {
-    async [Symbol.asyncDispose]() {
-      child.stdin.end()
-      await ended
-    },
-  }
+  const code = await ended.finally(() => signal.removeEventListener("abort", giveUp))
+  signal.throwIfAborted()
+  if (code !== 0 && code !== TAKEN) throw new OperatorError(`${path} could not be locked: ${(await words).trim()}`)
+  return code === 0
 }

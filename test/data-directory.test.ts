@@ -200,7 +200,7 @@ test("A place where none can be made is refused, and not tried for ever", async 
 
 test.each([
   ["full", "size=4k", "cannot be the data directory: ENOSPC"],
-  ["read-only", "ro", "Read-only file system"],
+  ["read-only", "ro", "read-only file system"],
 ])("A place that is %s is refused in one sentence", async (_what, options, sentence) => {
   await mkdir(path, { recursive: true })
   execFileSync("mount", ["-t", "tmpfs", "-o", options, "tmpfs", path])

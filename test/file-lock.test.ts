@@ -131,7 +131,7 @@ test("A place where there can be no lock is said by its path", async () => {
   await expect(lock(join(directory, "none/lock"), never)).rejects.toThrow(
     expect.objectContaining({
       name: "OperatorError",
-      message: expect.stringMatching(/none\/lock could not be locked: .*No such file or directory/),
+      message: expect.stringMatching(/none\/lock could not be locked: .*no such file or directory/),
     }),
   )
 })

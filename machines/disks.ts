@@ -42,6 +42,9 @@ export const refuseLostDisk = (places: Places, { systemDisk, rootDisk }: BaseDis
     )
 }
 
+/** Whether a path is one below a directory. */
+export const isIn = (directory: string, path: string): boolean => path.startsWith(`${directory}/`)
+
 /** A disk's file as a drive's file; its format is said by its name, which only we give. */
 export const toDriveFile = (path: string): DriveFile => ({ path, format: path.endsWith(".qcow2") ? "qcow2" : "raw" })
 

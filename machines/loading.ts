@@ -3,10 +3,10 @@
  * process that stood ready and has ended by then is no failure of its VM, which goes on with a fresh one.
  */
 import { link, rm } from "node:fs/promises"
-import { join } from "node:path"
+import { join, relative } from "node:path"
 import type { Slot } from "../src/net/slot.ts"
-import type { DeltaPaths, Drive, LaunchSpec, Spare } from "../src/vmm/vmm.ts"
-import { fromPlace, refuseLostDisk, toDriveFile, vmFiles, type Places } from "./disks.ts"
+import type { DeltaPaths, Drive, DriveFile, LaunchSpec, Spare } from "../src/vmm/vmm.ts"
+import { fromPlace, isIn, refuseLostDisk, toDriveFile, vmFiles, type Places } from "./disks.ts"
 import type { Base, Spares } from "./spares.ts"
 import type { LiveVm, VmHost } from "./vm.ts"
 import { beginIncarnation, type VmRow } from "./vm-row.ts"
@@ -17,7 +17,7 @@ export interface LoadingOptions {
   readonly createOverlay: (path: string) => Promise<void>
   /** What is behind the further drives, the same in each of a VM's lives; nothing when it is left out. */
   readonly drivesOf?: (vmId: string) => Promise<readonly Drive[]>
-  /** Processes that stand ready, for VMs without further drives. */
+  /** Processes that stand ready. */
   readonly spares?: Spares
 }
 
@@ -30,6 +30,7 @@ export interface OwnFiles {
 /** What a life stands on: a slot, and files where its process finds them. */
 interface Ground extends OwnFiles {
   readonly slot: Slot
+  readonly drives: readonly Drive[]
   readonly directory: string
   readonly spare: Spare | undefined
 }
@@ -38,6 +39,8 @@ export interface Loaded {
   readonly live: LiveVm
   /** It knows of this life and its slot. */
   readonly row: VmRow
+  /** The further drives as its process has them. */
+  readonly drives: readonly Drive[]
   /** Ends a life that did not come to be, whatever its row says of it. */
   abandon(): Promise<void>
 }
@@ -63,20 +66,22 @@ export const createLoad = ({
   ): Promise<Ground> => {
     if (spare === undefined) {
       if (delta === undefined) await createOverlay(overlay)
-      return { overlay, delta, spare, slot: await slots.take(signal), directory: host.directoryOf(row.id) }
+      const [drives, slot] = [await drivesOf(row.id), await slots.take(signal)]
+      return { overlay, delta, spare, slot, drives, directory: host.directoryOf(row.id) }
     }
     const { slot, directory } = spare.spec
     try {
+      const drives = await linkDrives(await drivesOf(row.id), host.directoryOf(row.id), directory)
       if (delta === undefined) {
         const fresh = spare.spec.overlay.path
         // An earlier try's.
         await rm(overlay, { force: true })
         await link(fresh, overlay)
-        return { overlay: fresh, delta, spare, slot, directory }
+        return { overlay: fresh, delta, spare, slot, drives, directory }
       }
       const linked = { overlay: vmFiles(directory).overlay(row.diskGeneration), state: join(directory, "state") }
       await Promise.all([link(overlay, linked.overlay), link(delta.state, linked.state)])
-      return { overlay: linked.overlay, delta: { ...delta, state: linked.state }, spare, slot, directory }
+      return { overlay: linked.overlay, delta: { ...delta, state: linked.state }, spare, slot, drives, directory }
     } catch (error) {
       await spare.kill()
       await stop(row, { slot, spare })
@@ -91,7 +96,7 @@ export const createLoad = ({
 
   /** The row is written beside the start: a process or a slot that no row knows ends at the next start of the daemon. */
   const start = async (row: VmRow, base: Base, ground: Ground, signal: AbortSignal): Promise<Loaded> => {
-    const { slot, directory, overlay, delta, spare } = ground
+    const { slot, directory, overlay, delta, drives, spare } = ground
     const chain = [...base.rootDisk.map((place) => fromPlace(places, place)), overlay]
     const spec: LaunchSpec = {
       vmId: row.id,
@@ -102,7 +107,7 @@ export const createLoad = ({
       base: { directory: fromPlace(places, `data:bases/${base.id}`) },
       systemDisk: fromPlace(places, base.systemDisk),
       rootDisk: chain.map(toDriveFile),
-      extraDrives: await drivesOf(row.id),
+      extraDrives: drives,
       ...(delta === undefined ? {} : { delta }),
       ...(spare === undefined ? {} : { spare }),
     }
@@ -115,7 +120,7 @@ export const createLoad = ({
     try {
       if (begun.status === "rejected") throw begun.reason
       const live = await host.hold(launched.value, slot, begun.value.incarnation, signal)
-      return { live, row: begun.value, abandon: () => stop(begun.value, ground) }
+      return { live, row: begun.value, drives, abandon: () => stop(begun.value, ground) }
     } catch (error) {
       await launched.value.kill()
       throw error
@@ -150,4 +155,15 @@ export const createLoad = ({
       return loadIn(row, base, files, undefined, signal)
     }
   }
+}
+
+/** The same drives by names in another directory, where their names are in the first. */
+const linkDrives = (drives: readonly Drive[], from: string, to: string): Promise<Drive[]> => {
+  const linked = async (file: DriveFile): Promise<DriveFile> => {
+    if (!isIn(from, file.path)) return file
+    const path = join(to, relative(from, file.path))
+    await link(file.path, path)
+    return { ...file, path }
+  }
+  return Promise.all(drives.map(async (drive) => ({ ...drive, chain: await Promise.all(drive.chain.map(linked)) })))
 }

@@ -6,8 +6,8 @@
 import { randomUUID } from "node:crypto"
 import { join } from "node:path"
 import type { bases } from "../src/db/schema.ts"
-import type { Spare } from "../src/vmm/vmm.ts"
-import { fromPlace, refuseLostDisk, toDriveFile, type Places } from "./disks.ts"
+import type { Drive, DriveFile, Spare } from "../src/vmm/vmm.ts"
+import { fromPlace, isIn, refuseLostDisk, toDriveFile, type Places } from "./disks.ts"
 import { makeVmDirectory, type LiveVm, type VmHost } from "./vm.ts"
 
 export type Base = typeof bases.$inferSelect
@@ -15,14 +15,18 @@ export type Base = typeof bases.$inferSelect
 export interface Spares extends AsyncDisposable {
   /** One of this base, the caller's from here on, its slot and its directory too; nothing when there is none. */
   take(baseId: string): Spare | undefined
-  /** Has more made, once a VM of the base that has just begun to run is at rest; others go first. Returns at once. */
-  fillBehind(live: LiveVm, base: Base): void
+  /** Has more made, once a VM of the base, which has these further drives, is at rest; others go first. Returns at once. */
+  fillBehind(live: Pick<LiveVm, "vm">, base: Base, drives: readonly Drive[]): void
+  /** Ends all that wait: their memory is wanted. */
+  clear(): Promise<void>
 }
 
 export interface SparesOptions {
   readonly host: VmHost
   readonly places: Places
   readonly createOverlay: (path: string) => Promise<void>
+  /** What is behind a drive that has nothing. */
+  readonly emptyDrive: string
   /** How many there are at most, and of one base. */
   readonly max: number
   readonly maxPerBase: number
@@ -30,6 +34,12 @@ export interface SparesOptions {
   readonly maxBookedShare: number
   /** How long one waits. */
   readonly idleMs: number
+}
+
+/** The further drives of a VM, and where it has files of its own. */
+interface Pattern {
+  readonly drives: readonly Drive[]
+  readonly directory: string
 }
 
 const PREPARE_TIMEOUT_MS = 60_000
@@ -71,15 +81,19 @@ export const createSpares = (options: SparesOptions): Spares => {
     return true
   }
 
-  const fill = async (base: Base) => {
+  const fill = async (base: Base, pattern: Pattern) => {
     while (await hasRoom(base.id)) {
       const signal = AbortSignal.any([closing.signal, AbortSignal.timeout(PREPARE_TIMEOUT_MS)])
-      const spare = await prepare(options, base, signal)
+      const spare = await prepare(options, base, pattern, signal)
       put(base.id, [...(waiting.get(base.id) ?? []), spare])
       log.info({ base: base.id, pid: spare.process.pid }, "A process stands ready")
       setTimeout(() => void remove(base.id, spare), idleMs).unref()
       void spare.exited.then(() => remove(base.id, spare))
     }
+  }
+
+  const clear = async () => {
+    await Promise.all([...waiting].flatMap(([baseId, spares]) => spares.map((spare) => remove(baseId, spare))))
   }
 
   return {
@@ -89,21 +103,22 @@ export const createSpares = (options: SparesOptions): Spares => {
       if (spare !== undefined) ledger.release(spare.process.id)
       return spare
     },
-    fillBehind({ vm }, base) {
+    fillBehind({ vm }, base, drives) {
       if (max === 0 || filling.has(base.id)) return
       const filled = vm
         .untilQuiet(closing.signal)
-        .then(() => fill(base))
+        .then(() => fill(base, { drives, directory: vm.spec.directory }))
         .catch((error: unknown) => {
           if (!closing.signal.aborted) log.warn({ err: error, base: base.id }, "No process could be made ready")
         })
         .finally(() => filling.delete(base.id))
       filling.set(base.id, filled)
     },
+    clear,
     async [Symbol.asyncDispose]() {
       closing.abort()
       await Promise.all(filling.values())
-      await Promise.all([...waiting].flatMap(([baseId, spares]) => spares.map((spare) => remove(baseId, spare))))
+      await clear()
     },
   }
 }
@@ -115,12 +130,30 @@ const end = async ({ ledger, slots, removeDirectoryOf }: VmHost, { process, spec
   ledger.release(process.id)
 }
 
+/** What a process has until it is a VM's: the drives of another one of its base, without that one's own files. */
+const toReady = (
+  { emptyDrive, createOverlay }: Pick<SparesOptions, "emptyDrive" | "createOverlay">,
+  { drives, directory: from }: Pattern,
+  directory: string,
+): Promise<Drive[]> => {
+  const toFile = async (file: DriveFile, drive: number): Promise<DriveFile> => {
+    if (!isIn(from, file.path)) return file
+    if (file.format === "raw") return toDriveFile(emptyDrive)
+    const overlay = join(directory, "disk", `spare-${drive}.qcow2`)
+    await createOverlay(overlay)
+    return toDriveFile(overlay)
+  }
+  return Promise.all(
+    drives.map(async ({ chain, readOnly }, drive) => ({
+      chain: await Promise.all(chain.map((file) => toFile(file, drive))),
+      readOnly,
+    })),
+  )
+}
+
 /** Starts one; what fails leaves nothing. */
-const prepare = async (
-  { host, places, createOverlay }: SparesOptions,
-  base: Base,
-  signal: AbortSignal,
-): Promise<Spare> => {
+const prepare = async (options: SparesOptions, base: Base, pattern: Pattern, signal: AbortSignal): Promise<Spare> => {
+  const { host, places, createOverlay } = options
   const { vmm, slots, ledger } = host
   const id = randomUUID()
   refuseLostDisk(places, base)
@@ -130,6 +163,7 @@ const prepare = async (
     const directory = await makeVmDirectory(host, id)
     const overlay = toDriveFile(join(directory, "disk", "spare.qcow2"))
     await createOverlay(overlay.path)
+    const extraDrives = await toReady(options, pattern, directory)
     const slot = await slots.take(signal)
     try {
       return await vmm.prepare(
@@ -143,6 +177,7 @@ const prepare = async (
           systemDisk: fromPlace(places, base.systemDisk),
           rootDisk: base.rootDisk.map((place) => toDriveFile(fromPlace(places, place))),
           overlay,
+          extraDrives,
         },
         signal,
       )

@@ -79,7 +79,7 @@ export const createVmVerbs = (options: VmLifeOptions): LoadingVerbs => {
         await storing
         if (processOf(row) === undefined) row = await recordProcess(db, vmId, live.vm.process, false)
         await run(live, row, signal)
-        spares?.fillBehind(live, base)
+        spares?.fillBehind(live, base, loaded.drives)
       } catch (error) {
         await loaded.abandon()
         throw error
@@ -139,7 +139,7 @@ export const createVmVerbs = (options: VmLifeOptions): LoadingVerbs => {
       failpoint("wake: consumed")
       // Consumed, it is of no use to anybody.
       await Promise.all([run(live, row, signal), ...[delta.file, delta.state].map((file) => rm(file, { force: true }))])
-      spares?.fillBehind(live, base)
+      spares?.fillBehind(live, base, loaded.drives)
       return true
     },
 

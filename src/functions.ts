@@ -22,6 +22,7 @@ import { toFunctionLimits } from "../machines/functions/ground.ts"
 import { openFunctions, type OpenFunctions } from "../machines/functions/open-functions.ts"
 import { openServing, type Serving, type ServingOptions } from "../machines/functions/open-serving.ts"
 import { createUrlRouter, type UrlRouter } from "../machines/functions/urls/router.ts"
+import type { Spares } from "../machines/spares.ts"
 import type { VmHost } from "../machines/vm.ts"
 import type { Database } from "../machines/vm-row.ts"
 import type { Work } from "../machines/work.ts"
@@ -42,6 +43,7 @@ export interface FunctionRoomsOptions {
   readonly artifactDirectory: string
   readonly snapshots: BootSnapshots
   readonly createOverlay: (path: string) => Promise<void>
+  readonly spares: Spares
   readonly work: Work
   readonly metrics: Metrics
   /** Whether what is unfinished is taken up: what is unsettled, queued, or to be kept. */
@@ -68,6 +70,7 @@ export const openFunctionRooms = async (
     artifactDirectory,
     snapshots,
     createOverlay,
+    spares,
     work,
     metrics,
     resumes,
@@ -143,6 +146,7 @@ export const openFunctionRooms = async (
         places,
         emptyDrive: base.emptyDrive,
         createOverlay,
+        spares,
         secrets,
         work,
         ledger,

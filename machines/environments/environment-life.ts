@@ -6,6 +6,7 @@ import type { EnvironmentVerbs } from "../environment.ts"
 import type { Places } from "../disks.ts"
 import { FUNCTION_DRIVES } from "../functions/disks/function-disks.ts"
 import { drivesOf, FUNCTION_HOSTNAME } from "../functions/function-spec.ts"
+import type { Spares } from "../spares.ts"
 import type { VmHost } from "../vm.ts"
 import { makeVmDirectory } from "../vm.ts"
 import { createVmVerbs, toThawInput } from "../vm-life.ts"
@@ -26,6 +27,8 @@ export interface EnvironmentLifeOptions {
   /** What is behind a drive that has nothing. */
   readonly emptyDrive: string
   readonly createOverlay: (path: string) => Promise<void>
+  /** Processes that stand ready for VMs of runtimes' bases. */
+  readonly spares?: Spares
   /** How long an Init may take that somebody waits for. */
   readonly initMs: number
   /** Resolves when the owner's row says what is being done. */

@@ -36,7 +36,7 @@ import { giveDrives, type WarmGround, type WarmPool, type WarmVm } from "./warm-
 
 export interface EnvironmentsOptions extends Pick<
   EnvironmentLifeOptions,
-  "host" | "places" | "emptyDrive" | "createOverlay"
+  "host" | "places" | "emptyDrive" | "createOverlay" | "spares"
 > {
   readonly db: Database & { transaction<T>(work: (tx: Database) => Promise<T>): Promise<T> }
   readonly secrets: Pick<Secrets, "seal" | "open">
@@ -99,7 +99,7 @@ export const openEnvironments = async (
   options: EnvironmentsOptions,
   signal: AbortSignal,
 ): Promise<OpenEnvironments> => {
-  const { db, host, secrets, disks, bases, pool, snapshots, work, limits } = options
+  const { db, host, secrets, disks, bases, pool, spares, snapshots, work, limits } = options
   const { hostId, ledger, logs, log } = host
   const occupants = new Map<string, Occupant>()
   const occupantOf = (vmId: string): Occupant => {
@@ -220,7 +220,7 @@ export const openEnvironments = async (
       const ground = { base, temporary: files.temporary }
       const warm = snapshot === undefined ? pool?.take(ground) : undefined
       const [id, vmId] = [randomUUID(), warm?.vm.spec.vmId ?? randomUUID()]
-      if (!ledger.reserve(vmId, base.memoryMiB)) await pool?.clear()
+      if (!ledger.reserve(vmId, base.memoryMiB)) await Promise.all([pool?.clear(), spares?.clear()])
       if (!ledger.reserve(vmId, base.memoryMiB))
         throw new HostFull("There is not enough memory on this host for another environment now.")
       const laid = { ...files, runtime: base.runtimeDrive }

@@ -16,6 +16,7 @@ import { fromPlace, toDriveFile, vmFiles, type Places } from "../disks.ts"
 import { FUNCTION_DRIVES } from "../functions/disks/function-disks.ts"
 import { FUNCTION_HOSTNAME } from "../functions/function-spec.ts"
 import { openGuest } from "../guest.ts"
+import type { Spares } from "../spares.ts"
 import { makeVmDirectory, type VmHost } from "../vm.ts"
 import { toThawInput } from "../vm-life.ts"
 import { beginIncarnation, recordProcess } from "../vm-row.ts"
@@ -57,6 +58,8 @@ export interface WarmPoolOptions {
   readonly places: Places
   readonly emptyDrive: string
   readonly createOverlay: (path: string) => Promise<void>
+  /** Told of what stands warm: who comes next finds none. */
+  readonly spares?: Pick<Spares, "fillBehind">
   /** How many there are at most, and how much of the host's memory may be booked when another is made. */
   readonly maxVms: number
   readonly maxBookedShare: number
@@ -158,7 +161,7 @@ const end = (host: VmHost, vmId: string) =>
 
 /** Launches one, has it run and stops it; what fails leaves nothing. */
 const prepare = async (
-  { host, places, emptyDrive, createOverlay }: WarmPoolOptions,
+  { host, places, emptyDrive, createOverlay, spares }: WarmPoolOptions,
   runtime: RuntimeName,
   { base: { baseId, memoryMiB, runtimeDrive }, temporary }: WarmGround,
   signal: AbortSignal,
@@ -208,6 +211,7 @@ const prepare = async (
     await vm.giveWay(true)
     await warmUp({ vm, agent, identity }, { runtime, memoryMiB }, signal)
     await vm.giveWay(false)
+    spares?.fillBehind({ vm }, base, drives)
     return { vm, slot, incarnation, agent, temporary: kept }
   } catch (error) {
     await end(host, vmId)

@@ -18,7 +18,7 @@ export interface ServingOptions
   extends
     Pick<
       EnvironmentsOptions,
-      "db" | "host" | "places" | "emptyDrive" | "createOverlay" | "bases" | "disks" | "work" | "snapshots"
+      "db" | "host" | "places" | "emptyDrive" | "createOverlay" | "spares" | "bases" | "disks" | "work" | "snapshots"
     >,
     Pick<EventsOptions, "changes" | "destinations"> {
   readonly secrets: SecretBox

@@ -26,6 +26,9 @@ export const driveNode = (drive: number, index: number) => `drive${drive}-${inde
 /** The root disk as QEMU's objects have it: the second device that was given no name. */
 export const rootDevice = "/machine/peripheral-anon/device[1]"
 
+/** The same of a further drive, by its number. */
+export const driveDevice = (drive: number) => `/machine/peripheral-anon/device[${drive + 2}]`
+
 /** Every drive in the layout's order. */
 const layout = ({ systemDisk, rootDisk, extraDrives, emptyDrive }: Drives): (Drive & { name: string })[] => [
   { name: "system", chain: [{ path: systemDisk, format: "raw" }], readOnly: true },

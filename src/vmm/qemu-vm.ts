@@ -3,7 +3,8 @@ import { chmod, mkdir, open, rename, rm, stat, writeFile } from "node:fs/promise
 import { join } from "node:path"
 import { runCommand } from "../command.ts"
 import { writeDelta } from "./delta.ts"
-import { blockNode, driveNode, rootNode } from "./devices.ts"
+import { blockNode, rootNode } from "./devices.ts"
+import { changeDrives, lowestChange } from "./drive-change.ts"
 import type { Jailed } from "./jail.ts"
 import { baseFiles, MANIFEST_FORMAT, digestOf, trustRam, type Machine, type Manifest } from "./manifest.ts"
 import { linkQemu, type QemuBuild } from "./kept-qemu.ts"
@@ -107,17 +108,7 @@ export const createQemuVm = (parts: QemuVmParts): Vm => {
       for (const { node } of rootDisk.splice(1, rootDisk.length - 2).toReversed())
         await qmp.execute("blockdev-del", { "node-name": node })
     },
-    async swapDrive(drive, path) {
-      const node = driveNode(drive, 0)
-      const file = `swapped-${node}`
-      // Only what is read is swapped: it is the lowest, or a drive that isn't written at all.
-      const { file: content, ...format } = blockNode(node, { path, format: "raw" }, true, null)
-      // One after the other, as QEMU does what it is told.
-      await Promise.all([
-        qmp.execute("blockdev-add", { "node-name": file, ...content }),
-        qmp.execute("blockdev-reopen", { options: [{ ...format, file }] }),
-      ])
-    },
+    swapDrive: (drive, path) => changeDrives(qmp, [lowestChange(drive, path)]),
     async saveBase(base, id) {
       const { own } = parts
       if (own === undefined) throw new Error("Only a guest with a memory file can become a base")

@@ -211,7 +211,7 @@ export const createQemuVmm = async (options: QemuOptions): Promise<Vmm> => {
           {
             ...spec,
             qemu,
-            drives: drivesOf({ ...spec, rootDisk: [...spec.rootDisk, spec.overlay], extraDrives: [] }),
+            drives: drivesOf({ ...spec, rootDisk: [...spec.rootDisk, spec.overlay] }),
             memory: sharedMemory(spec, files.ram),
             readOnly: [files.ram, files.state],
             more: LOADED,

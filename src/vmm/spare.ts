@@ -1,14 +1,14 @@
 /** Processes that stand ready: started, with the devices of their base, and loaded with nothing. */
 import { rm } from "node:fs/promises"
-import { blockNode, rootDevice, rootNode } from "./devices.ts"
+import { changeDrives, driveChanges, rootTopChange } from "./drive-change.ts"
 import { killProcess } from "./process.ts"
 import { giveTo, type QemuProcesses, type Started } from "./qemu-processes.ts"
 import type { LaunchSpec, Spare, SpareSpec } from "./vmm.ts"
 
 export interface Spares {
   hold(spec: SpareSpec, started: Started): Spare
-  /** What is held, with the VM's own file on top of its root disk; nobody holds it any more. */
-  take(spare: Spare, spec: Pick<LaunchSpec, "rootDisk">): Promise<Started>
+  /** What is held, with the VM's own files behind its drives; nobody holds it any more. */
+  take(spare: Spare, spec: Pick<LaunchSpec, "rootDisk" | "extraDrives">): Promise<Started>
 }
 
 export const createSpares = (processes: Pick<QemuProcesses, "tidy">): Spares => {
@@ -34,23 +34,22 @@ export const createSpares = (processes: Pick<QemuProcesses, "tidy">): Spares => 
       held.set(spare, started)
       return spare
     },
-    async take(spare, { rootDisk }) {
+    async take(spare, { rootDisk, extraDrives }) {
       const started = held.get(spare)
       if (started === undefined) throw new Error("The process that stood ready is another VM's")
       held.delete(spare)
-      const wanted = rootDisk.at(-1)
-      const { overlay, slot, rootDisk: read } = spare.spec
-      if (wanted === undefined || wanted.path === overlay.path) return started
-      await giveTo(slot.uid, [wanted.path])
-      const { qmp } = started
-      const node = rootNode(read.length + 1)
-      // One after the other, as QEMU does what it is told.
-      await Promise.all([
-        qmp.execute("blockdev-add", blockNode(node, wanted, false, rootNode(read.length - 1))),
-        qmp.execute("qom-set", { path: rootDevice, property: "drive", value: node }),
-        qmp.execute("blockdev-del", { "node-name": rootNode(read.length) }),
-      ])
-      await rm(overlay.path)
+      const { slot, rootDisk: read, overlay, extraDrives: ready } = spare.spec
+      const changes = [
+        ...rootTopChange(read.length, overlay, rootDisk.at(-1) ?? overlay),
+        ...extraDrives.flatMap((wanted, drive) => driveChanges(drive, ready[drive], wanted)),
+      ]
+      const written = changes.flatMap((change) => change.written ?? [])
+      await giveTo(
+        slot.uid,
+        written.map(({ now }) => now),
+      )
+      await changeDrives(started.qmp, changes)
+      await Promise.all(written.map(({ before }) => rm(before)))
       return started
     },
   }

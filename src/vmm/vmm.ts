@@ -80,7 +80,7 @@ export interface LaunchSpec extends VmSpec {
   readonly memoryFile?: string
   /**
    * A process that stood ready for this base, whose slot and directory are the VM's: it is this VM's from here on, and ended where the
-   * launch fails. The root disk's last file, in that directory, takes the place of its own. There are no further drives.
+   * launch fails. The root disk's last file and those of the further drives, in that directory, take the place of its own.
    */
   readonly spare?: Spare
 }
@@ -96,6 +96,8 @@ export interface SpareSpec extends VmSize {
   /** The root disk's files that are read, bottom first, and the one in the directory that is written. */
   readonly rootDisk: readonly DriveFile[]
   readonly overlay: DriveFile
+  /** Those that the VM's take the place of: each read-only or not as its is, with as many files, of the same formats. */
+  readonly extraDrives: readonly Drive[]
 }
 
 /** A process that has started and loaded nothing. Whoever has it ends it, or gives it to a launch. */

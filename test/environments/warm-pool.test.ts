@@ -1,4 +1,5 @@
 import { randomUUID } from "node:crypto"
+import { existsSync, readdirSync } from "node:fs"
 import { join } from "node:path"
 import { text } from "node:stream/consumers"
 import { and, eq, isNull } from "drizzle-orm"
@@ -9,6 +10,7 @@ import type { Environment } from "../../machines/environments/environments.ts"
 import { defaultEnvironmentLimits, openEnvironments } from "../../machines/environments/open-environments.ts"
 import { createRuntimeBases } from "../../machines/environments/runtime-bases.ts"
 import { createWarmPool } from "../../machines/environments/warm-pool.ts"
+import { createSpares } from "../../machines/spares.ts"
 import { createWork } from "../../machines/work.ts"
 import { parseConfig } from "../../src/config.ts"
 import { environments as rows } from "../../src/db/environments.ts"
@@ -44,18 +46,18 @@ const open = async (under: VmHostUnderTest) => {
   })
   const { emptyDrive } = artifacts
   const limits = { maxVms: 1, maxBookedShare: 1, idleMs: 600_000 }
-  const pool = opened.use(createWarmPool({ host, places, emptyDrive, createOverlay, ...limits }))
+  const ground = { host, places, emptyDrive, createOverlay }
+  const spares = opened.use(createSpares({ ...ground, max: 1, maxPerBase: 1, maxBookedShare: 1, idleMs: 600_000 }))
+  const pool = opened.use(createWarmPool({ ...ground, ...limits }))
   const disks = { ...(await makeFunctionDisks(join(places.dataDirectory, "function"), CODE)), layers: null }
   const work = createWork()
   opened.defer(async () => void (await work.settled(30_000)))
   const environments = opened.use(
     await openEnvironments(
       {
+        ...ground,
         db: host.db,
-        host,
-        places,
-        emptyDrive,
-        createOverlay,
+        spares,
         secrets: createSecrets(Buffer.from(place.key, "hex")),
         disks: { of: () => Promise.resolve(disks) },
         bases,
@@ -67,7 +69,13 @@ const open = async (under: VmHostUnderTest) => {
     ),
   )
   const held = opened.move()
-  return { environments, pool, bases, [Symbol.asyncDispose]: () => held.disposeAsync() }
+  return { environments, pool, spares, bases, [Symbol.asyncDispose]: () => held.disposeAsync() }
+}
+
+/** The processes that stand ready, by their ids. */
+const spareIds = ({ places }: VmHostUnderTest): string[] => {
+  const directory = join(places.dataDirectory, "vms")
+  return readdirSync(directory).filter((id) => existsSync(join(directory, id, "disk/spare.qcow2")))
 }
 
 const answerOf = async (environment: Environment) => {
@@ -82,7 +90,7 @@ test("A VM that was kept warm becomes an environment, once, and lives as any oth
   await using under = await openVmHostUnderTest()
   const { db, vmm } = under.host
   await using opened = await open(under)
-  const { environments, pool, bases } = opened
+  const { environments, pool, spares, bases } = opened
   const start = (own: string) => environments.start(definitionOf("nodejs24.x", { OWN: own }), "on-demand", signal)
   const loaded = await start("loaded")
   const first = await answerOf(loaded)
@@ -101,18 +109,26 @@ test("A VM that was kept warm becomes an environment, once, and lives as any oth
   expect(second).toMatchObject({ events: 1, own: "warm", file: "x" })
   expect(second.random).not.toBe(first.random)
   expect(waiting).toEqual([{ id: row?.vmId }])
-  // Its memory is a delta against the base, its drives are those of its directory.
+  // Its memory is a delta against the base, its drives are those of its directory; another process has them behind its own.
   const asleep = async () => {
     // Nothing happens until it has been stopped.
     warm.deflate()
     return (await db.select().from(rows).where(eq(rows.id, warm.id)))[0]?.state
   }
   await expect.poll(asleep).toBe("SUSPENDED")
+  await expect.poll(() => spareIds(under), { timeout: 60_000 }).toHaveLength(1)
+  const [spare] = spareIds(under)
   expect(await answerOf(warm)).toMatchObject({ events: 2, own: "warm", file: "xx" })
+  const [woken] = await db
+    .select({ processId: vms.processId })
+    .from(vms)
+    .where(eq(vms.id, row?.vmId ?? ""))
+  expect(woken).toEqual({ processId: spare })
   for (const environment of [loaded, warm]) {
     environment.end("api", "The test is over.")
     await environment.over
   }
   await pool[Symbol.asyncDispose]()
+  await spares[Symbol.asyncDispose]()
   expect(await vmm.find()).toEqual([])
 })

@@ -75,7 +75,7 @@ test.for(["launched", "woken"])(
     const overlay = await put(join(directory, "disk/spare.qcow2"), "the spare's")
     const spare = {
       process: { id: spareId, pid: 2, startTime: 2 },
-      spec: { slot: { index: 1 }, directory, overlay: { path: overlay } },
+      spec: { slot: { index: 1 }, directory, overlay: { path: overlay }, extraDrives: [] },
     }
     await put(join(dataDirectory, "system.ext4"), "")
     const base = {
@@ -102,6 +102,7 @@ test.for(["launched", "woken"])(
       spares: {
         take: () => spare as unknown as Spare,
         fillBehind: () => {},
+        clear: () => Promise.resolve(),
         [Symbol.asyncDispose]: () => Promise.resolve(),
       },
     })

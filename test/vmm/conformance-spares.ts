@@ -15,7 +15,7 @@ const signal = new AbortController().signal
 /** `of` is asked inside of the tests: before them there is neither. */
 export const describeSpares = (of: () => { readonly host: VmmHost; readonly guests: Guests }) => {
   const prepared = async (): Promise<Spare> => {
-    const { vmId, rootDisk, extraDrives: _, ...spec } = await of().guests.launchSpec()
+    const { vmId, rootDisk, ...spec } = await of().guests.launchSpec()
     const overlay = rootDisk.at(-1)
     if (overlay === undefined) throw new Error("There is no disk to write to")
     return of().host.vmm.prepare({ ...spec, id: vmId, rootDisk: rootDisk.slice(0, -1), overlay }, signal)

@@ -1,5 +1,6 @@
 import { spawn } from "node:child_process"
 import { closeSync, constants, openSync } from "node:fs"
+import type { Readable } from "node:stream"
 import { text } from "node:stream/consumers"
 import { messageOf, OperatorError } from "./errors.ts"
 
@@ -72,7 +73,7 @@ const isLocked = async (descriptor: number, path: string, options: readonly stri
     stdio: ["ignore", "ignore", "pipe", descriptor],
     detached: true,
   })
-  const words = text(child.stderr)
+  const words = text(child.stderr as Readable)
   const ended = new Promise<number | null>((resolve, reject) => {
     child.once("error", reject).once("close", resolve)
   })

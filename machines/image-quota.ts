@@ -11,7 +11,7 @@ export interface BaseQuota {
 export interface ImageQuota extends BaseQuota {
   /** Builds of this host, those that wait too. */
   readonly maxUnfinished: number
-  /** Of an account in a region. */
+  /** Of an account, in all regions. */
   readonly maxImages: number
   /** Of one image, those that failed too. */
   readonly maxVersions: number
@@ -67,9 +67,9 @@ export const checkImageQuota = async (
     throw quotaExceeded(
       `The image '${image.name}' has ${maxVersions} versions, which is the limit: images.maxVersions of the daemon's TORPOR_CONFIG.`,
     )
-  if ((await count(images, and(eq(images.account, image.account), eq(images.region, image.region)))) > maxImages)
+  if ((await count(images, eq(images.account, image.account))) > maxImages)
     throw quotaExceeded(
-      `This account has ${maxImages} MicroVM images in this region, which is the limit: images.maxImages of the daemon's TORPOR_CONFIG.`,
+      `This account has ${maxImages} MicroVM images, which is the limit: images.maxImages of the daemon's TORPOR_CONFIG.`,
     )
   if ((await roomOfBases(tx, hostId, image.account, quota)) <= 0)
     throw quotaExceeded(

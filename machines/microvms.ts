@@ -8,6 +8,7 @@ import type { Ledger } from "../src/capacity/ledger.ts"
 import { VMM_OVERHEAD_MIB } from "../src/capacity/ledger.ts"
 import type { Logs } from "../src/logs/logs.ts"
 import { imageGroup, placeLog, streamName } from "../src/logs/names.ts"
+import { createAccessRecord } from "./access.ts"
 import { imageArn, microvmArn } from "./arn.ts"
 import { claimClientToken } from "./client-token.ts"
 import { refuseLostDisk, type Places } from "./disks.ts"
@@ -31,6 +32,9 @@ export interface MicrovmsOptions {
   readonly logs: Logs
 }
 
+const terminated = (id: string) =>
+  validationError(`The MicroVM microvm-${id} has been terminated and its state cannot be changed.`)
+
 /** MicroVMs over a database, a registry of their actors and the ledger of this host. */
 export const createMicrovms = ({ db, hostId, places, registry, ledger, logs }: MicrovmsOptions): Microvms => {
   const find = async (id: string, scope: Scope): Promise<MicrovmRow> => {
@@ -48,7 +52,7 @@ export const createMicrovms = ({ db, hostId, places, registry, ledger, logs }: M
     const over = snapshot === undefined || snapshot.hasTag("over")
     if (over || row.state === "TERMINATED") {
       if (event.type === "TERMINATE") return
-      throw validationError(`The MicroVM microvm-${id} has been terminated and its state cannot be changed.`)
+      throw terminated(id)
     }
     if (!snapshot.can(event)) {
       if (event.type === "TERMINATE") return
@@ -58,6 +62,7 @@ export const createMicrovms = ({ db, hostId, places, registry, ledger, logs }: M
     await registry.stored(id)
   }
 
+  const recordAccess = createAccessRecord(db)
   const by = ({ accessKeyId, requestId }: Caller) => ({ accessKeyId, requestId })
 
   return {
@@ -96,6 +101,12 @@ export const createMicrovms = ({ db, hostId, places, registry, ledger, logs }: M
         .orderBy(orderBy)
         .limit(page.limit + 1)
       return toPage(rows, page, (row) => ({ time: row.startedAt, id: row.id }), toMicrovm)
+    },
+    async letIn(id, access, caller) {
+      const row = await find(id, caller)
+      if (row.state === "TERMINATED") throw terminated(id)
+      await recordAccess(id, access, caller)
+      return toMicrovm(row)
     },
     log: async (id, scope) => logs.reader((await find(id, scope)).vmId),
     suspend: (id, caller) => wish(id, caller, { type: "SUSPEND", cause: "api", by: by(caller) }, "suspended"),

@@ -67,6 +67,14 @@ export interface Microvm {
   readonly terminatedAt: Date | null
 }
 
+/** What lets somebody in who has it. */
+export interface Access {
+  readonly kind: "token" | "link"
+  /** Both ends included. */
+  readonly ports: readonly { readonly from: number; readonly to: number }[]
+  readonly expirationSeconds: number
+}
+
 export interface Microvms {
   run(request: RunRequest, caller: Caller): Promise<Microvm>
   get(id: string, scope: Scope): Promise<Microvm>
@@ -76,6 +84,8 @@ export interface Microvms {
     page: PageRequest,
     scope: Scope,
   ): Promise<Page<Microvm>>
+  /** Notes who lets somebody in, and to what. Throws AWS's refusal when it is over. */
+  letIn(id: string, access: Access, caller: Caller): Promise<Microvm>
   /** What its application said, in every life of it; empty when no logs are kept of it. */
   log(id: string, scope: Scope): Promise<LogReader>
   suspend(id: string, caller: Caller): Promise<void>

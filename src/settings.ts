@@ -117,7 +117,7 @@ export const SettingsFile = z.strictObject({
       idleTimeoutSeconds: z.number().int().min(1).max(3600).default(65),
     })
     .prefault({}),
-  /** What an account may have of functions in a region. */
+  /** What an account may have of functions, in all regions. */
   functions: z
     .strictObject({
       /** Events being handled at once. */
@@ -248,7 +248,7 @@ export const SettingsFile = z.strictObject({
   /** MicroVM images, and base images from registries. */
   images: z
     .strictObject({
-      /** Of an account in a region. */
+      /** Of an account, in all regions. */
       maxImages: z.number().int().min(1).default(1000),
       /** Of one image, those that failed too. */
       maxVersions: z.number().int().min(1).default(1000),

@@ -10,7 +10,7 @@ import type { Readiness } from "./code/readiness.ts"
 import type { Settling } from "./code/settling.ts"
 import type { CheckDestination } from "./events/destinations/destinations.ts"
 
-/** What an account may have in a region. */
+/** What an account may have, in all regions: a caller names those. */
 export interface FunctionLimits {
   /** Zips of all versions of functions and layers together, each counted. */
   readonly codeBytes: number

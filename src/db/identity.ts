@@ -2,6 +2,7 @@
 import { desc, eq, inArray, isNull, sql } from "drizzle-orm"
 import type { PostgresJsDatabase } from "drizzle-orm/postgres-js"
 import type { Secrets } from "../secrets.ts"
+import { writeAudit, type Asker } from "./audit.ts"
 import { accessKeys, hosts, signingKeys } from "./schema.ts"
 
 /** Notes that this host is here. */
@@ -52,9 +53,17 @@ export const createKeyStore = (db: PostgresJsDatabase, secrets: Secrets) => ({
       privateJwk: JSON.parse(secrets.open(sealedPrivateJwk)) as object,
     }))
   },
-  async insert({ kid, createdAt, publicJwk, privateJwk }: SigningKey): Promise<void> {
+  async insert(
+    { kid, createdAt, publicJwk, privateJwk }: SigningKey,
+    by?: Asker & { readonly account: string; readonly region: string },
+  ): Promise<void> {
     const sealedPrivateJwk = secrets.seal(JSON.stringify(privateJwk))
-    await db.insert(signingKeys).values({ kid, createdAt, publicJwk: { ...publicJwk }, sealedPrivateJwk })
+    await db.transaction(async (tx) => {
+      await tx.insert(signingKeys).values({ kid, createdAt, publicJwk: { ...publicJwk }, sealedPrivateJwk })
+      if (by === undefined) return
+      const resource = `arn:aws:torpor:::signing-key/${kid}`
+      await writeAudit(tx, { scope: by, resource, type: "signing-key.created", cause: "api", by })
+    })
   },
   async remove(kids: readonly string[]): Promise<void> {
     await db.delete(signingKeys).where(inArray(signingKeys.kid, [...kids]))

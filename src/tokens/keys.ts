@@ -4,6 +4,7 @@
  */
 import { randomUUID } from "node:crypto"
 import { exportJWK, generateKeyPair, importJWK, type CryptoKey, type JWK } from "jose"
+import type { Asker } from "../db/audit.ts"
 import { conflict } from "../errors.ts"
 
 export const ALGORITHM = "EdDSA"
@@ -15,11 +16,18 @@ export interface StoredKey {
   readonly privateJwk: JWK
 }
 
+/** Who wants another key. */
+export interface Rotator extends Asker {
+  readonly account: string
+  readonly region: string
+}
+
 /** Where keys are kept; the private half sealed. */
 export interface KeyStore {
   /** Newest first; those that still verify. */
   load(): Promise<StoredKey[]>
-  insert(key: StoredKey): Promise<void>
+  /** With a row of the audit log when somebody asked for it. */
+  insert(key: StoredKey, by?: Rotator): Promise<void>
   /** Forgets keys under which nothing can be good any more. */
   remove(kids: readonly string[]): Promise<void>
 }
@@ -37,7 +45,7 @@ export interface TokenKeys {
   /** The JWKS document, of all that verify: an edge elsewhere needs nothing else. */
   jwks(): Promise<{ readonly keys: JWK[] }>
   /** Makes the next key now, and resolves with its `kid`; a conflict when too many old ones are still in use. */
-  rotate(): Promise<string>
+  rotate(by?: Rotator): Promise<string>
 }
 
 /** AWS's limit of a token's life, and so of our own: what a key must outlive its successor's beginning by. */
@@ -86,14 +94,14 @@ export const openTokenKeys = async (store: KeyStore, now: () => number = Date.no
       if (mayAsk()) await refresh()
       return { keys: loaded.stored.map(({ kid, publicJwk }) => ({ ...publicJwk, kid, use: "sig", alg: ALGORITHM })) }
     },
-    async rotate() {
+    async rotate(by) {
       await refresh()
       if (loaded.stored.length >= MAX_KEYS)
         throw conflict(
           `There are ${MAX_KEYS} signing keys that tokens may still be good under: rotate again when the oldest are ${MAX_TOKEN_SECONDS / 60} minutes out of use.`,
         )
       const key = await makeKey(now())
-      await store.insert(key)
+      await store.insert(key, by)
       // One that was begun before may not have it.
       await loading
       await refresh()

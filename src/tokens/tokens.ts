@@ -6,6 +6,7 @@ import type { TokenKeys } from "./keys.ts"
 import { createLinks, type Links } from "./links.ts"
 import { signClaims, verifyClaims } from "./signing.ts"
 
+/** Both ends included. */
 export interface PortRange {
   readonly from: number
   readonly to: number
@@ -36,13 +37,15 @@ export interface Tokens {
 export type Verdict = Grant | "expired" | undefined
 
 const CACHED_TOKENS = 10_000
+/** More than these would not fit into a header beside an application's own. */
+export const MAX_PORT_RANGES = 64
 
 const Port = z.number().int().min(1).max(65535)
 const Claims = z.object({
   sub: z.string().max(64),
   exp: z.number(),
   purpose: z.enum(["proxy", "cookie"]),
-  ports: z.array(z.tuple([Port, Port])).max(64),
+  ports: z.array(z.tuple([Port, Port])).max(MAX_PORT_RANGES),
 })
 
 interface Verified {

@@ -7,12 +7,12 @@ import { S3, type S3ClientConfig } from "@aws-sdk/client-s3"
 import { pino } from "pino"
 import { Registry } from "prom-client"
 import { createApi, type ApiParts } from "../../src/api/app.ts"
-import type { PortRange } from "../../src/api/aws/microvms/microvm-operations.ts"
 import type { AccessKeys } from "../../src/api/aws/sigv4.ts"
 import { serveApi } from "../../src/api/server.ts"
 import { openArtifactStore, type ArtifactStoreLimits } from "../../src/store/artifact-store.ts"
 import { openTokenKeys } from "../../src/tokens/keys.ts"
 import { createLinks } from "../../src/tokens/links.ts"
+import type { PortRange } from "../../src/tokens/tokens.ts"
 import { createMemoryKeyStore } from "../tokens/memory-key-store.ts"
 import {
   createMemoryArchive,

@@ -164,6 +164,11 @@ export const createMemoryMicrovms = (images: Images): Microvms => {
       return microvm
     },
     get: async (id, scope) => find(id, scope),
+    letIn: async (id, _access, scope) => {
+      const found = find(id, scope)
+      if (found.state !== "TERMINATED") return found
+      throw validationError(`The MicroVM microvm-${id} has been terminated and its state cannot be changed.`)
+    },
     list: async ({ imageName, imageVersion }, page, scope) =>
       toPage(
         [...stored.values()]

@@ -79,14 +79,19 @@ describe("The MicroVMs API", () => {
       const { authToken } = await client.createMicrovmAuthToken({
         microvmIdentifier: microvmId,
         expirationInMinutes: 60,
-        allowedPorts: [{ port: 80 }, { range: { startPort: 3000, endPort: 3010 } }, { allPorts: {} }],
+        allowedPorts: [
+          { port: 80 },
+          { range: { startPort: 3000, endPort: 3010 } },
+          { port: 3005 },
+          { port: 81 },
+          { range: { startPort: 3008, endPort: 3020 } },
+        ],
       })
       expect(JSON.parse(authToken?.["X-aws-proxy-auth"] ?? "")).toEqual({
         vmId: microvmId?.replace("microvm-", ""),
         ports: [
-          { from: 80, to: 80 },
-          { from: 3000, to: 3010 },
-          { from: 1, to: 65_535 },
+          { from: 80, to: 81 },
+          { from: 3000, to: 3020 },
         ],
         expirationSeconds: 3600,
       })
@@ -190,6 +195,22 @@ describe("The MicroVMs API", () => {
         allowedPorts: [{ range: { startPort: 9, endPort: 8 } }],
       }
       expect(await refusalOf(client.createMicrovmAuthToken(asked))).toMatchObject({ status: 400 })
+    })
+
+    it("refuses more ports apart from each other than a token holds, which would be good for nothing", async () => {
+      const { microvmId: microvmIdentifier } = await client.runMicrovm({ imageIdentifier: arnOf("app") })
+      const ask = (step: number) =>
+        client.createMicrovmAuthToken({
+          microvmIdentifier,
+          expirationInMinutes: 1,
+          allowedPorts: Array.from({ length: 65 }, (_, index) => ({ port: 8000 + index * step })),
+        })
+      expect(await refusalOf(ask(2))).toMatchObject({
+        status: 400,
+        message: expect.stringContaining("allowedPorts has 65 ranges") as string,
+      })
+      const { authToken } = await ask(1)
+      expect(JSON.parse(authToken?.["X-aws-proxy-auth"] ?? "")).toMatchObject({ ports: [{ from: 8000, to: 8064 }] })
     })
   })
 

@@ -207,6 +207,35 @@ describe("The audit log", () => {
     expect(await eventsOf(arn(`microvm:microvm-${id}`))).toEqual(rows.map(({ action, cause }) => ({ action, cause })))
   })
 
+  test("tells who lets somebody into a MicroVM and to what, once a minute, and no event of it", async () => {
+    const [first, second] = [caller(), { ...caller(), accessKeyId: "AKIAOTHER" }]
+    const { id } = await microvms.run(runRequest(), first)
+    const web = {
+      kind: "token",
+      ports: [
+        { from: 80, to: 81 },
+        { from: 8080, to: 8080 },
+      ],
+      expirationSeconds: 60,
+    } as const
+    for (let times = 0; times < 3; times++) await microvms.letIn(id, web, first)
+    await microvms.letIn(id, web, second)
+    await microvms.letIn(id, { ...web, kind: "link" }, first)
+    await untilMicrovm(id, "RUNNING")
+    await microvms.terminate(id, caller())
+    await untilMicrovm(id, "TERMINATED")
+    await expect(microvms.letIn(id, web, first)).rejects.toThrow("has been terminated")
+    const isOfAccess = ({ action }: { action: string }) => action.endsWith("-created")
+    const rows = (await auditOf(arn(`microvm:microvm-${id}`))).filter(isOfAccess)
+    const details = { ports: "80-81, 8080", expirationSeconds: 60 }
+    expect(rows).toMatchObject([
+      { action: "microvm.token-created", actor: "AKIATEST", requestId: first.requestId, details },
+      { action: "microvm.token-created", actor: "AKIAOTHER", requestId: second.requestId, details },
+      { action: "microvm.link-created", actor: "AKIATEST", details },
+    ])
+    expect((await eventsOf(arn(`microvm:microvm-${id}`))).filter(isOfAccess)).toEqual([])
+  })
+
   test("tells why a MicroVM ended that nobody ended", async () => {
     const { id } = await microvms.run(runRequest(), caller())
     await untilMicrovm(id, "RUNNING")

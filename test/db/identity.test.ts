@@ -2,7 +2,7 @@ import { randomBytes, randomUUID } from "node:crypto"
 import { eq } from "drizzle-orm"
 import { afterAll, beforeAll, describe, expect, test } from "vitest"
 import { createAccessKeys, createKeyStore, registerHost } from "../../src/db/identity.ts"
-import { accessKeys, hosts, signingKeys } from "../../src/db/schema.ts"
+import { accessKeys, audit, hosts, signingKeys } from "../../src/db/schema.ts"
 import { createSecrets } from "../../src/secrets.ts"
 import { openTokenKeys } from "../../src/tokens/keys.ts"
 import { openTestDatabase, type TestDatabase } from "./database.ts"
@@ -73,7 +73,17 @@ describe("A signing key", () => {
   test("that is newer signs, and one that was retired or removed does nothing any more", async () => {
     const store = createKeyStore(database.db, secrets)
     const [old] = await store.load()
-    const kid = await (await openTokenKeys(store)).rotate()
+    const by = { account: "000000000000", region: "us-east-1", accessKeyId: "AKIAONE", requestId: "request" }
+    const kid = await (await openTokenKeys(store)).rotate(by)
+    const { accessKeyId: actor, ...asked } = by
+    const [said] = await database.db.select().from(audit)
+    expect(said).toMatchObject({
+      ...asked,
+      actor,
+      action: "signing-key.created",
+      resource: `arn:aws:torpor:::signing-key/${kid}`,
+      details: {},
+    })
     const keys = await openTokenKeys(store)
     expect((await keys.jwks()).keys.map((key) => key.kid)).toEqual([kid, old?.kid])
     expect((await keys.signing()).kid).toBe(kid)

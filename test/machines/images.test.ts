@@ -288,8 +288,8 @@ describe("One too many", () => {
     expect(await images.get("versions", caller)).toMatchObject({ state: "UPDATED", latestActiveVersion: "3.0" })
   })
 
-  test("of an account's images in a region is refused, not of another's, and not a version of one that is there", async () => {
-    const scoped = { ...caller, region: "eu-central-1" }
+  test("of an account's images is refused, whichever region they are in, but not a version of one that is there", async () => {
+    const scoped = { ...caller, account: "111111111111", region: "eu-central-1" }
     const create = async (name: string, by = scoped) => {
       begin().resolve()
       await images.create({ ...recipe, name, tags: {} }, by)
@@ -299,9 +299,11 @@ describe("One too many", () => {
     const others = Array.from({ length: 19 }, (_, n) => ({ id: randomUUID(), account, region, name: `other-${n}` }))
     await database.db.insert(imageRows).values(others.map((image) => ({ ...image, state: "CREATED" as const })))
     await create("image-1")
-    await expect(create("image-2")).rejects.toMatchObject(refusal("20 MicroVM images in this region"))
+    await expect(create("image-2")).rejects.toMatchObject(refusal("20 MicroVM images, which is the limit"))
     await expect(images.get("image-2", scoped)).rejects.toThrow("not found")
-    await create("image-2", { ...scoped, region: "eu-west-1" })
+    await expect(create("image-2", { ...scoped, region: "eu-west-1" })).rejects.toMatchObject(
+      refusal("20 MicroVM images"),
+    )
     begin().resolve()
     await images.update("image-1", recipe, scoped)
     await untilState("image-1", "UPDATED", scoped)

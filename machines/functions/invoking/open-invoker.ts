@@ -22,7 +22,7 @@ import { createRates } from "./throttles/rates.ts"
 import { createShares } from "./throttles/shares.ts"
 
 export interface InvokingLimits {
-  /** Of each account in a region. */
+  /** Of each account. */
   readonly concurrentExecutions: number
   /** Of environments of one function that are started in ten seconds. */
   readonly startsPerTenSeconds: number
@@ -90,7 +90,7 @@ export const openInvoker = async (options: InvokerOptions): Promise<OpenInvoker>
     outdated(functionId)
 
   const checkRate = ({ definition: { scope, functionId }, reserved }: Resolved) => {
-    const name = reserved === null ? `${scope.account} ${scope.region}` : functionId
+    const name = reserved === null ? scope.account : functionId
     const perSecond = (reserved ?? limits.concurrentExecutions) * REQUESTS_PER_EXECUTION
     // A share of zero is refused under its own name.
     const seconds = perSecond === 0 ? 0 : rates.take(name, perSecond, perSecond)

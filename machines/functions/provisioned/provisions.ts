@@ -84,16 +84,16 @@ export const createProvisions = (
         )
       return
     }
-    const ofScope = and(eq(functions.account, scope.account), eq(functions.region, scope.region))
+    const ofAccount = eq(functions.account, scope.account)
     const [reserved] = await tx
       .select({ sum: sql<number>`coalesce(sum(${functions.reservedConcurrency}), 0)::int` })
       .from(functions)
-      .where(ofScope)
+      .where(ofAccount)
     const [others] = await tx
       .select({ sum })
       .from(functionProvisions)
       .innerJoin(functions, eq(functions.id, functionProvisions.functionId))
-      .where(and(ofScope, isNull(functions.reservedConcurrency), ne(functions.id, owner.id)))
+      .where(and(ofAccount, isNull(functions.reservedConcurrency), ne(functions.id, owner.id)))
     const left = limits.concurrentExecutions - (reserved?.sum ?? 0) - (others?.sum ?? 0) - total
     if (left < limits.unreservedExecutions)
       throw invalid(

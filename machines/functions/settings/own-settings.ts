@@ -36,7 +36,6 @@ export const createOwnSettingVerbs = ({ db, changes, limits }: Pick<FunctionsGro
     await recordChange(tx, { scope: caller, resource: functionArn(caller, name), type, cause: "api", by: caller })
     return id
   }
-  const ofAccount = (scope: Scope) => and(eq(functions.account, scope.account), eq(functions.region, scope.region))
   const provisionedOf = async (tx: Database, functionId: string): Promise<number> => {
     const [row] = await tx
       .select({ sum: sql<number>`coalesce(sum(${functionProvisions.requested}), 0)::int` })
@@ -77,7 +76,7 @@ export const createOwnSettingVerbs = ({ db, changes, limits }: Pick<FunctionsGro
         const [others] = await tx
           .select({ reserved })
           .from(functions)
-          .where(and(ofAccount(caller), ne(functions.name, name)))
+          .where(and(eq(functions.account, caller.account), ne(functions.id, id)))
         const left = limits.concurrentExecutions - (others?.reserved ?? 0) - (executions ?? 0)
         if (executions !== null && left < limits.unreservedExecutions)
           throw new ServiceError(
@@ -126,12 +125,13 @@ export const createOwnSettingVerbs = ({ db, changes, limits }: Pick<FunctionsGro
           })
       }),
 
+    /** In all regions, as its limits are. */
     async account(scope: Scope): Promise<AccountUse> {
       const { bytes } = await codeUse(db, scope)
       const [counted] = await db
         .select({ functions: sql<number>`count(*)::int`, reserved })
         .from(functions)
-        .where(ofAccount(scope))
+        .where(eq(functions.account, scope.account))
       return {
         codeBytes: bytes,
         functions: counted?.functions ?? 0,

@@ -1,4 +1,5 @@
 import type { Context } from "hono"
+import type { TokenKeys } from "../../tokens/keys.ts"
 import { openSignedCall, type ServiceContext } from "../aws/json-service.ts"
 import { microvmsDialect } from "../aws/microvms/service.ts"
 import type { ApiEnv } from "../aws/request-body.ts"
@@ -9,11 +10,11 @@ import { toErrorAnswer } from "../aws/wire.ts"
  * 409 when it was done so often that too many old keys are still in use.
  */
 export const createRotateRoute =
-  (keys: { rotate(): Promise<string> }, context: ServiceContext) =>
+  (keys: Pick<TokenKeys, "rotate">, context: ServiceContext) =>
   async (c: Context<ApiEnv>, requestId: string): Promise<Response> => {
     try {
       const { caller } = await openSignedCall(c, context, ["torpor", "lambda"], requestId)
-      const keyId = await keys.rotate()
+      const keyId = await keys.rotate(caller)
       context.log.info({ requestId, accessKeyId: caller.accessKeyId, keyId }, "Tokens are signed with another key")
       return c.json({ keyId }, 200, { "x-amzn-requestid": requestId })
     } catch (error) {

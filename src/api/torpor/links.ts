@@ -1,8 +1,7 @@
 import type { Microvms } from "../../../machines/resources.ts"
-import { validationError } from "../../errors.ts"
 import { LOCAL_PATH, type Links } from "../../tokens/links.ts"
 import { createJsonService, type ServiceContext } from "../aws/json-service.ts"
-import { parseMicrovmId, toMicrovmId } from "../aws/microvms/identifiers.ts"
+import { parseMicrovmId } from "../aws/microvms/identifiers.ts"
 import { microvmsDialect } from "../aws/microvms/service.ts"
 import { operation } from "../aws/operation.ts"
 import { integer, optional, required, string, structure } from "../aws/shape.ts"
@@ -27,7 +26,7 @@ export interface LinksConfig {
  * pages of two ports are two sites, each with its cookie.
  */
 export const createLinksRoute = (
-  microvms: Pick<Microvms, "get">,
+  microvms: Pick<Microvms, "letIn">,
   links: Pick<Links, "mint">,
   { endpointSuffix }: LinksConfig,
   context: ServiceContext,
@@ -37,13 +36,10 @@ export const createLinksRoute = (
     { method: "POST", path: "/torpor/v1/microvms/{microvmIdentifier}/links", status: 200 },
     linkInput,
     async ({ microvmIdentifier, port = DEFAULT_PORT, path = "/", expirationInMinutes }, { caller }) => {
-      const microvm = await microvms.get(parseMicrovmId(microvmIdentifier), caller)
-      if (microvm.state === "TERMINATED")
-        throw validationError(
-          `The MicroVM ${toMicrovmId(microvm.id)} has been terminated and its state cannot be changed.`,
-        )
-      const to = { vmId: microvm.id, port, path, expirationSeconds: expirationInMinutes * 60 }
-      const { token, expiresAt } = await links.mint(to)
+      const expirationSeconds = expirationInMinutes * 60
+      const access = { kind: "link", ports: [{ from: port, to: port }], expirationSeconds } as const
+      const microvm = await microvms.letIn(parseMicrovmId(microvmIdentifier), access, caller)
+      const { token, expiresAt } = await links.mint({ vmId: microvm.id, port, path, expirationSeconds })
       const prefix = port === DEFAULT_PORT ? "" : `${port}-`
       return {
         url: `https://${prefix}${microvm.endpointId}.${endpointSuffix}/.torpor/enter?link=${token}`,

@@ -190,7 +190,13 @@ describe("What a function has beside its code", () => {
     expect(await says(lambda.putFunctionConcurrency({ FunctionName: "other", ReservedConcurrentExecutions: 1 }))).toBe(
       "400 InvalidParameterValueException: Specified ReservedConcurrentExecutions for function decreases account's UnreservedConcurrentExecution below its minimum value of [20].",
     )
-    const { AccountLimit, AccountUsage } = await lambda.getAccountSettings({})
+    // A caller names the region: another one has no share of its own.
+    const elsewhere = under.client({ region: "us-west-2" })
+    await elsewhere.createFunction(await functionInput(FunctionName))
+    expect(await says(elsewhere.putFunctionConcurrency({ FunctionName, ReservedConcurrentExecutions: 1 }))).toContain(
+      "UnreservedConcurrentExecution below its minimum value of [20]",
+    )
+    const { AccountLimit, AccountUsage } = await elsewhere.getAccountSettings({})
     expect(AccountLimit).toEqual({
       TotalCodeSize: 80_530_636_800,
       CodeSizeUnzipped: 262_144_000,
@@ -199,8 +205,8 @@ describe("What a function has beside its code", () => {
       UnreservedConcurrentExecutions: 20,
     })
     const { CodeSize = 0 } = await lambda.getFunctionConfiguration({ FunctionName })
-    // Three versions of the same zip: each counts.
-    expect(AccountUsage).toEqual({ TotalCodeSize: 3 * CodeSize, FunctionCount: 2 })
+    // Four versions of the same zip: each counts.
+    expect(AccountUsage).toEqual({ TotalCodeSize: 4 * CodeSize, FunctionCount: 3 })
     expect(
       await says(lambda.putFunctionConcurrency({ FunctionName: "app:live", ReservedConcurrentExecutions: 1 })),
     ).toContain("400 InvalidParameterValueException: This operation is permitted on Lambda functions only.")

@@ -1,4 +1,4 @@
-/** How many events are at work, of each function and of each account in a region. */
+/** How many events are at work, of each function and of each account in all regions. */
 import type { ServiceError } from "../../../../src/errors.ts"
 import type { Scope } from "../../../resources.ts"
 import { throttled } from "../refusals.ts"
@@ -43,7 +43,7 @@ interface Own {
 
 type Active = ReadonlyMap<string, Own>
 
-/** `limit` is each account's in a region. */
+/** `limit` is each account's. */
 export const createConcurrency = (limit: number): Concurrency => {
   const accounts = new Map<string, Map<string, Own>>()
   let count = 0
@@ -70,11 +70,10 @@ export const createConcurrency = (limit: number): Concurrency => {
   }
 
   const begin = ({ scope, functionId, reserved }: ConcurrencyRequest, active: Map<string, Own>, own: Own): Permit => {
-    const account = `${scope.account} ${scope.region}`
     own.count += 1
     own.isReserved = reserved !== null
     active.set(functionId, own)
-    accounts.set(account, active)
+    accounts.set(scope.account, active)
     count += 1
     let isAnswered = false
     return {
@@ -88,14 +87,14 @@ export const createConcurrency = (limit: number): Concurrency => {
         if (isAnswered) own.settling -= 1
         for (const take of own.waiting) if (take()) break
         if (own.count === 0) active.delete(functionId)
-        if (active.size === 0) accounts.delete(account)
+        if (active.size === 0) accounts.delete(scope.account)
       },
     }
   }
 
   return {
     async enter(request, signal) {
-      const active = accounts.get(`${request.scope.account} ${request.scope.region}`) ?? new Map<string, Own>()
+      const active = accounts.get(request.scope.account) ?? new Map<string, Own>()
       const own = active.get(request.functionId) ?? { count: 0, isReserved: false, settling: 0, waiting: new Set() }
       const refusal = refusalOf(request, active, own)
       if (refusal === undefined) return begin(request, active, own)

@@ -1,5 +1,5 @@
 /** What functions have of their account's concurrency for themselves. */
-import { and, eq, sql } from "drizzle-orm"
+import { eq, sql } from "drizzle-orm"
 import { LRUCache } from "lru-cache"
 import { functions, functionProvisions } from "../../../../src/db/functions.ts"
 import type { Scope } from "../../../resources.ts"
@@ -15,37 +15,36 @@ export interface Shares {
 
 /** Another daemon's change of the same database is seen after this time at most; this one's own at once. */
 const STALE_MS = 10_000
-const MAX_SCOPES = 1000
+const MAX_ACCOUNTS = 1000
 
-/** Shares by account and region, read when they have changed. */
+/** Shares by account, in all regions, read when they have changed. */
 export const createShares = (db: Database, changes: Pick<FunctionChanges, "listen">) => {
-  const load = async (scope: Scope): Promise<Shares> => {
-    const ofScope = and(eq(functions.account, scope.account), eq(functions.region, scope.region))
+  const load = async (account: string): Promise<Shares> => {
+    const ofAccount = eq(functions.account, account)
     const [sum] = await db
       .select({ reserved: sql<number>`coalesce(sum(${functions.reservedConcurrency}), 0)::int` })
       .from(functions)
-      .where(ofScope)
+      .where(ofAccount)
     const rows = await db
       .select({ id: functions.id, count: sql<number>`sum(${functionProvisions.requested})::int` })
       .from(functionProvisions)
       .innerJoin(functions, eq(functions.id, functionProvisions.functionId))
-      .where(ofScope)
+      .where(ofAccount)
       .groupBy(functions.id)
     return { reserved: sum?.reserved ?? 0, provisioned: new Map(rows.map(({ id, count }) => [id, count])) }
   }
   // A promise: who comes while they are read waits for the same.
-  const read = new LRUCache<string, Promise<Shares>>({ max: MAX_SCOPES, ttl: STALE_MS })
+  const read = new LRUCache<string, Promise<Shares>>({ max: MAX_ACCOUNTS, ttl: STALE_MS })
   const unlisten = changes.listen(() => read.clear())
 
   return {
-    of(scope: Scope): Promise<Shares> {
-      const key = `${scope.account} ${scope.region}`
-      const found = read.get(key)
+    of({ account }: Pick<Scope, "account">): Promise<Shares> {
+      const found = read.get(account)
       if (found !== undefined) return found
-      const loading = load(scope)
-      read.set(key, loading)
+      const loading = load(account)
+      read.set(account, loading)
       loading.catch(() => {
-        if (read.peek(key) === loading) read.delete(key)
+        if (read.peek(account) === loading) read.delete(account)
       })
       return loading
     },

@@ -1,5 +1,6 @@
 import type { Microvm, Microvms, RunRequest, Scope } from "../../../../machines/resources.ts"
 import { validationError } from "../../../errors.ts"
+import { MAX_PORT_RANGES, type PortRange } from "../../../tokens/tokens.ts"
 import { operation, type Operation } from "../operation.ts"
 import { parsePage, toPageToken } from "../page-token.ts"
 import type { ValueOf } from "../shape.ts"
@@ -8,12 +9,6 @@ import { parseConnectors, toConnectorArn } from "./connectors.ts"
 import { parseImageIdentifier, parseMicrovmId, toImageArn, toMicrovmId } from "./identifiers.ts"
 import { parseLogging } from "./settings.ts"
 import { authTokenInput, listMicrovmsInput, microvmInput, runInput } from "./shapes.ts"
-
-/** Ports that a token opens, both ends included. */
-export interface PortRange {
-  readonly from: number
-  readonly to: number
-}
 
 /** Makes the token that a MicroVM's endpoint asks for. */
 export interface TokenMint {
@@ -90,6 +85,20 @@ const toPortRange = (allowed: ValueOf<typeof authTokenInput>["allowedPorts"][num
   return { from: startPort, to: endPort }
 }
 
+/** What is allowed, without what is allowed twice. */
+const toPortRanges = (allowed: ValueOf<typeof authTokenInput>["allowedPorts"]): PortRange[] => {
+  const ranges: PortRange[] = []
+  for (const next of allowed.map(toPortRange).toSorted((a, b) => a.from - b.from)) {
+    const last = ranges.at(-1)
+    if (last === undefined || next.from > last.to + 1) ranges.push(next)
+    else ranges[ranges.length - 1] = { from: last.from, to: Math.max(last.to, next.to) }
+  }
+  if (ranges.length <= MAX_PORT_RANGES) return ranges
+  throw validationError(
+    `allowedPorts has ${ranges.length} ranges of ports with others between them, and a token holds ${MAX_PORT_RANGES}: allow fewer, or wider ones.`,
+  )
+}
+
 /** The operations on MicroVMs. */
 export const createMicrovmOperations = (
   microvms: Microvms,
@@ -156,14 +165,14 @@ export const createMicrovmOperations = (
       { method: "POST", path: `${one}/auth-token`, status: 200 },
       authTokenInput,
       async (input, { caller }) => {
-        const ports = input.allowedPorts.map(toPortRange)
-        const microvm = await microvms.get(parseMicrovmId(input.microvmIdentifier), caller)
-        if (microvm.state === "TERMINATED") {
-          throw validationError(
-            `The MicroVM ${toMicrovmId(microvm.id)} has been terminated and its state cannot be changed.`,
-          )
-        }
-        const token = await mint.mint({ vmId: microvm.id, ports, expirationSeconds: input.expirationInMinutes * 60 })
+        const ports = toPortRanges(input.allowedPorts)
+        const grant = { ports, expirationSeconds: input.expirationInMinutes * 60 }
+        const { id } = await microvms.letIn(
+          parseMicrovmId(input.microvmIdentifier),
+          { kind: "token", ...grant },
+          caller,
+        )
+        const token = await mint.mint({ vmId: id, ...grant })
         return { authToken: { "X-aws-proxy-auth": token } }
       },
     ),

@@ -8,7 +8,7 @@ import type { ChecksumAlgorithm } from "./checksum.ts"
 import { createQuota, type Quota } from "./quota.ts"
 import { createSerial } from "./serial.ts"
 import type { Expected, StoredObject } from "./stored-object.ts"
-import { createUploads, type NamedPart, type Uploads, type UploadTarget } from "./uploads.ts"
+import { createUploads, type NamedPart, type Uploads, type WholeObject, type UploadTarget } from "./uploads.ts"
 
 export interface ArtifactStoreLimits {
   readonly maxObjectBytes: number
@@ -68,7 +68,7 @@ export interface ArtifactStore {
     at: Pick<UploadTarget, "account" | "bucket" | "key">,
     uploadId: string,
     named: readonly NamedPart[],
-    ifAbsent: boolean,
+    asked: { readonly ifAbsent: boolean; readonly whole: WholeObject },
     signal: AbortSignal,
   ): Promise<StoredObject>
 }
@@ -196,11 +196,11 @@ export const openArtifactStore = async (
       bucketOf(target.account, target.bucket)
       return uploads.start(target, accountOf(target.account).quota)
     },
-    completeUpload: async ({ account, bucket: bucketName, key }, uploadId, named, ifAbsent, signal) => {
+    completeUpload: async ({ account, bucket: bucketName, key }, uploadId, named, { ifAbsent, whole }, signal) => {
       const bucket = bucketOf(account, bucketName)
       const { quota } = accountOf(account)
       const { headers } = uploads.find(uploadId, account, bucketName, key)
-      const { blob, etag, checksum, unused } = await uploads.assemble(uploadId, named, signal)
+      const { blob, etag, checksum, unused } = await uploads.assemble(uploadId, named, whole, signal)
       quota.give(unused.files, unused.bytes)
       const object = { key, bytes: blob.bytes, etag, modifiedAt: new Date(), headers, checksum }
       await commit(bucket, object, blob.path, ifAbsent, quota)

@@ -2,6 +2,7 @@ import { createHash, randomUUID } from "node:crypto"
 import { mkdir, open, readdir, readFile, rename, rm, type FileHandle } from "node:fs/promises"
 import { join } from "node:path"
 import { messageOf, OperatorError, ServiceError } from "../errors.ts"
+import { compareKeys, placeOfKey } from "./key-order.ts"
 import { createSerial } from "./serial.ts"
 import type { StoredObject } from "./stored-object.ts"
 
@@ -99,14 +100,19 @@ export const openBucket = async (name: string, directory: string, temporary: str
     }
     const record: ObjectRecord = { ...object, blob: randomUUID() }
     const draft = join(temporary, randomUUID())
-    await rename(from, blobPath(record))
-    await syncDirectory(join(directory, "blobs"))
-    await writeSynced(draft, JSON.stringify(record))
-    await rename(draft, join(directory, "objects", fileNameOf(object.key)))
+    try {
+      await rename(from, blobPath(record))
+      await syncDirectory(join(directory, "blobs"))
+      await writeSynced(draft, JSON.stringify(record))
+      await rename(draft, join(directory, "objects", fileNameOf(object.key)))
+    } catch (error) {
+      await Promise.all([blobPath(record), draft].map((path) => rm(path, { force: true })))
+      throw error
+    }
     await syncDirectory(join(directory, "objects"))
     records.set(object.key, record)
+    if (replaced === undefined) sorted?.splice(placeOfKey(sorted, object.key), 0, object.key)
     if (replaced) await rm(blobPath(replaced), { force: true })
-    else sorted = undefined
     return replaced
   }
 
@@ -115,7 +121,7 @@ export const openBucket = async (name: string, directory: string, temporary: str
     if (!record) return undefined
     await rm(join(directory, "objects", fileNameOf(key)))
     records.delete(key)
-    sorted = undefined
+    sorted?.splice(placeOfKey(sorted, key), 1)
     await rm(blobPath(record), { force: true })
     return record
   }
@@ -132,8 +138,7 @@ export const openBucket = async (name: string, directory: string, temporary: str
     name,
     createdAt: new Date(createdAt),
     objects: records,
-    sortedKeys: () =>
-      (sorted ??= [...records.keys()].toSorted((a, b) => Buffer.compare(Buffer.from(a), Buffer.from(b)))),
+    sortedKeys: () => (sorted ??= [...records.keys()].toSorted(compareKeys)),
     commit: (object, from, ifAbsent) => serially(() => commit(object, from, ifAbsent)),
     remove: (key) => serially(() => remove(key)),
     destroy: () => serially(destroy),

@@ -24,6 +24,12 @@ export interface NamedPart {
   readonly checksum: string | undefined
 }
 
+/** What the client says that the parts together are; a checksum in base64. */
+export interface WholeObject {
+  readonly bytes: number | undefined
+  readonly checksum: string | undefined
+}
+
 /** An object made of parts, as one file. */
 export interface AssembledUpload {
   readonly blob: Blob
@@ -44,6 +50,7 @@ interface Upload {
   readonly quota: Quota
   readonly startedMs: number
   readonly parts: Map<number, Blob>
+  expiry: NodeJS.Timeout | undefined
 }
 
 /**
@@ -61,8 +68,13 @@ export interface Uploads {
     check: PartCheck,
     signal: AbortSignal,
   ): Promise<Blob>
-  /** Puts the parts together. The upload is over, and its parts are gone, once it has succeeded. */
-  assemble(uploadId: string, named: readonly NamedPart[], signal: AbortSignal): Promise<AssembledUpload>
+  /** Puts the parts together. The upload is over, and its parts are gone, once it has succeeded; it goes on when they are not the `whole`. */
+  assemble(
+    uploadId: string,
+    named: readonly NamedPart[],
+    whole: WholeObject,
+    signal: AbortSignal,
+  ): Promise<AssembledUpload>
   abort(uploadId: string): Promise<void>
 }
 
@@ -101,6 +113,16 @@ const choose = (upload: Upload, named: readonly NamedPart[]): Blob[] => {
   })
 }
 
+const checkSize = (parts: readonly Blob[], whole: WholeObject) => {
+  const bytes = parts.reduce((sum, part) => sum + part.bytes, 0)
+  if (whole.bytes !== undefined && whole.bytes !== bytes)
+    throw new ServiceError(
+      "InvalidRequest",
+      400,
+      `The provided 'x-amz-mp-object-size' header does not match what was computed: ${bytes}.`,
+    )
+}
+
 async function* readAll(parts: readonly Blob[]): AsyncGenerator<Uint8Array> {
   for (const { path } of parts)
     yield* createReadStream(path, { highWaterMark: 1024 * 1024 }) as AsyncIterable<Uint8Array>
@@ -117,14 +139,16 @@ export const createUploads = (temporary: string, { maxObjectBytes, uploadMs }: U
   const uploads = new Map<string, Upload>()
 
   const keep = (uploadId: string, upload: Upload) => {
+    const expire = () => void abort(uploadId).catch(() => {})
+    upload.expiry = setTimeout(expire, Math.max(0, upload.startedMs + uploadMs - Date.now())).unref()
     uploads.set(uploadId, upload)
-    const expire = () => {
-      if (uploads.get(uploadId) === upload) abort(uploadId).catch(() => {})
-    }
-    setTimeout(expire, Math.max(0, upload.startedMs + uploadMs - Date.now())).unref()
   }
-  const forget = async (uploadId: string, upload: Upload) => {
+  /** Nobody else may change it from here on. */
+  const take = (uploadId: string, upload: Upload) => {
+    clearTimeout(upload.expiry)
     uploads.delete(uploadId)
+  }
+  const forget = async (upload: Upload) => {
     await Promise.all([...upload.parts.values()].map(({ path }) => rm(path, { force: true })))
   }
   const chargedBytes = (upload: Upload) => [...upload.parts.values()].reduce((sum, { bytes }) => sum + bytes, 0)
@@ -133,14 +157,15 @@ export const createUploads = (temporary: string, { maxObjectBytes, uploadMs }: U
     const upload = uploads.get(uploadId)
     if (!upload) throw noSuchUpload()
     upload.quota.give(1 + upload.parts.size, chargedBytes(upload))
-    await forget(uploadId, upload)
+    take(uploadId, upload)
+    await forget(upload)
   }
 
   return {
     start: (target, quota) => {
       quota.takeFile()
       const uploadId = randomUUID()
-      keep(uploadId, { target, quota, startedMs: Date.now(), parts: new Map() })
+      keep(uploadId, { target, quota, startedMs: Date.now(), parts: new Map(), expiry: undefined })
       return uploadId
     },
 
@@ -181,14 +206,24 @@ export const createUploads = (temporary: string, { maxObjectBytes, uploadMs }: U
       return part
     },
 
-    assemble: async (uploadId, named, signal) => {
+    assemble: async (uploadId, named, whole, signal) => {
       const upload = uploads.get(uploadId)
       if (!upload) throw noSuchUpload()
       const { target } = upload
       const parts = choose(upload, named)
-      // From here on nobody else may change the parts.
-      uploads.delete(uploadId)
+      checkSize(parts, whole)
+      const { algorithm } = target
       const full = target.checksumType === "FULL_OBJECT"
+      const digests = parts.map(({ checksum }) => checksum ?? Buffer.alloc(0))
+      const ofParts = algorithm && !full ? await composite(algorithm, digests) : undefined
+      if (ofParts !== undefined && whole.checksum !== undefined && whole.checksum !== ofParts)
+        throw new ServiceError(
+          "BadDigest",
+          400,
+          `The ${algorithm} you specified did not match the calculated checksum.`,
+        )
+      if (uploads.get(uploadId) !== upload) throw noSuchUpload()
+      take(uploadId, upload)
       try {
         const blob = await writeBlob(
           join(temporary, randomUUID()),
@@ -196,18 +231,16 @@ export const createUploads = (temporary: string, { maxObjectBytes, uploadMs }: U
           {
             maxBytes: maxObjectBytes,
             algorithm: full ? target.algorithm : undefined,
-            expected: () => ({ md5: undefined, checksum: undefined }),
+            expected: () => ({ md5: undefined, checksum: full ? whole.checksum : undefined }),
             quota: undefined,
           },
           signal,
         )
-        const { algorithm } = target
-        const digests = parts.map(({ checksum }) => checksum ?? Buffer.alloc(0))
-        const value = algorithm && (full ? blob.checksum?.toString("base64") : await composite(algorithm, digests))
+        const value = full ? blob.checksum?.toString("base64") : ofParts
         const md5s = createHash("md5")
           .update(Buffer.concat(parts.map(({ md5 }) => md5)))
           .digest("hex")
-        await forget(uploadId, upload)
+        await forget(upload)
         return {
           blob,
           etag: `${md5s}-${parts.length}`,

@@ -150,11 +150,11 @@ describe("Hostile input", () => {
           { maxLength: 30 },
         ),
         (words) => {
-          for (const record of parseRecords(words.join(""), "Part")) expect(record).toBeInstanceOf(Map)
+          for (const record of parseRecords(words.join(""), "Part", 100)) expect(record).toBeInstanceOf(Map)
         },
       ),
     )
-    expect(parseRecords("<Part><ETag>&quot;a&amp;&#x62;&quot;</ETag></Part>", "Part")).toEqual([
+    expect(parseRecords("<Part><ETag>&quot;a&amp;&#x62;&quot;</ETag></Part>", "Part", 100)).toEqual([
       new Map([["ETag", '"a&b"']]),
     ])
   })

@@ -76,6 +76,61 @@ describe("The artifact store refuses", () => {
     expect(await kept.Body?.transformToString()).toBe("another")
   })
 
+  it.each<[string, () => Promise<unknown>]>([
+    [
+      "a key of the client's own",
+      () =>
+        s3.putObject({
+          Bucket,
+          Key: "app.zip",
+          Body: "x",
+          SSECustomerAlgorithm: "AES256",
+          SSECustomerKey: "k".repeat(32),
+        }),
+    ],
+    ["encryption", () => s3.putObject({ Bucket, Key: "app.zip", Body: "x", ServerSideEncryption: "aws:kms" })],
+    ["tags", () => s3.putObject({ Bucket, Key: "app.zip", Body: "x", Tagging: "a=b" })],
+    ["a lock", () => s3.putObject({ Bucket, Key: "app.zip", Body: "x", ObjectLockMode: "COMPLIANCE" })],
+    ["being public", () => s3.putObject({ Bucket, Key: "app.zip", Body: "x", ACL: "public-read" })],
+    ["another storage class", () => s3.putObject({ Bucket, Key: "app.zip", Body: "x", StorageClass: "GLACIER" })],
+    ["removing under a condition", () => s3.deleteObject({ Bucket, Key: "app.zip", IfMatch: '"other"' })],
+  ])("%s, which it would not do", async (_what, ask) => {
+    expect(await refusalOf(ask())).toMatchObject({ name: "NotImplemented", status: 501 })
+    const kept = await s3.getObject({ Bucket, Key: "app.zip" })
+    expect(await kept.Body?.transformToString()).toBe("another")
+  })
+
+  it("a bucket that is to be somebody else's, and headers that would fill its memory", async () => {
+    expect(
+      await refusalOf(s3.deleteObject({ Bucket, Key: "app.zip", ExpectedBucketOwner: "111111111111" })),
+    ).toMatchObject({ status: 403 })
+    await s3.headObject({ Bucket, Key: "app.zip", ExpectedBucketOwner: "000000000000" })
+    const long = s3.putObject({ Bucket, Key: "long", Body: "x", ContentDisposition: "x".repeat(2049) })
+    expect(await refusalOf(long)).toMatchObject({ name: "MetadataTooLarge", status: 400 })
+  })
+
+  it("parts that are not together what the client says, and goes on with them", async () => {
+    const upload = async (more: { ChecksumType?: "FULL_OBJECT" }) => {
+      const at = { Bucket, Key: "parts" }
+      const { UploadId } = await s3.createMultipartUpload({ ...at, ChecksumAlgorithm: "CRC32", ...more })
+      const { ETag } = await s3.uploadPart({ ...at, UploadId, PartNumber: 1, Body: "bytes" })
+      return { ...at, UploadId, MultipartUpload: { Parts: [{ PartNumber: 1, ETag }] } }
+    }
+    for (const more of [{}, { ChecksumType: "FULL_OBJECT" }] as const) {
+      const named = await upload(more)
+      const wrong = [{ ChecksumCRC32: "AAAAAA==" }, { MpuObjectSize: 6 }]
+      expect(await refusalOf(s3.completeMultipartUpload({ ...named, ...wrong[0] }))).toMatchObject({
+        name: "BadDigest",
+      })
+      expect(await refusalOf(s3.completeMultipartUpload({ ...named, ...wrong[1] }))).toMatchObject({
+        name: "InvalidRequest",
+      })
+      const { ChecksumCRC32 } = await s3.completeMultipartUpload({ ...named, MpuObjectSize: 5 })
+      await s3.completeMultipartUpload({ ...(await upload(more)), ChecksumCRC32 })
+    }
+    await eventually(async () => expect(await temporaryFiles()).toEqual([]))
+  })
+
   it("a wrong Content-MD5", async () => {
     const md5 = createHash("md5").update("other").digest("base64")
     expect(codeOf(await signedSend(api.port, { ...put, headers: { "content-md5": md5 } }))).toEqual([400, "BadDigest"])

@@ -237,6 +237,12 @@ describe("The artifact store over S3", () => {
     const under = await s3.listObjectsV2({ Bucket: "listed", Prefix: "a/", Delimiter: "/" })
     expect(under.Contents?.map(({ Key }) => Key)).toEqual(["a/b"])
     expect(under.CommonPrefixes).toEqual([{ Prefix: "a/c/" }])
+    await s3.putObject({ Bucket: "listed", Key: "a/a", Body: "between" })
+    await s3.deleteObject({ Bucket: "listed", Key: "a/b" })
+    const changed = await s3.listObjectsV2({ Bucket: "listed", Prefix: "a/", StartAfter: "a" })
+    expect(changed.Contents?.map(({ Key }) => Key)).toEqual(["a/a", "a/c/d"])
+    const behind = await s3.listObjectsV2({ Bucket: "listed", Prefix: "a/", StartAfter: "b" })
+    expect(behind.Contents).toBeUndefined()
     const after = await s3.listObjectsV2({ Bucket: "listed", StartAfter: "b" })
     expect(after.Contents?.[0]?.Key).toBe("b/x")
     expect(await refusalOf(s3.listObjectsV2({ Bucket: "listed", ContinuationToken: "!" }))).toMatchObject({
@@ -260,6 +266,12 @@ describe("The artifact store over S3", () => {
     await stranger.deleteObject({ Bucket, Key: "app.zip" })
     await stranger.deleteBucket({ Bucket })
     expect((await stranger.listBuckets({})).Buckets).toEqual([])
+    for (const name of ["one-a", "one-b", "two-a"]) await stranger.createBucket({ Bucket: name })
+    const first = await stranger.listBuckets({ MaxBuckets: 1, Prefix: "one-" })
+    const { ContinuationToken } = first
+    const second = await stranger.listBuckets({ MaxBuckets: 1, Prefix: "one-", ContinuationToken })
+    expect([first, second].map(({ Buckets }) => Buckets?.map(({ Name }) => Name))).toEqual([["one-a"], ["one-b"]])
+    expect(second.ContinuationToken).toBeUndefined()
     expect(await refusalOf(s3.createBucket({ Bucket }))).toMatchObject({ name: "BucketAlreadyOwnedByYou", status: 409 })
     expect(await s3.headBucket({ Bucket })).toMatchObject({ BucketRegion: region })
     for (const name of ["..", "Upper", "a", "a..b", "x".repeat(64)]) {
@@ -277,6 +289,15 @@ describe("The artifact store over S3", () => {
     const { ETag } = await s3.headObject({ Bucket, Key: "once" })
     expect(await refusalOf(s3.getObject({ Bucket, Key: "once", IfNoneMatch: ETag }))).toMatchObject({ status: 304 })
     expect(await refusalOf(s3.getObject({ Bucket, Key: "once", IfMatch: '"other"' }))).toMatchObject({ status: 412 })
+    const [before, later] = [new Date(0), new Date(Date.now() + 60_000)]
+    const old = s3.getObject({ Bucket, Key: "once", IfUnmodifiedSince: before })
+    expect(await refusalOf(old)).toMatchObject({ status: 412 })
+    expect(await refusalOf(s3.headObject({ Bucket, Key: "once", IfModifiedSince: later }))).toMatchObject({
+      status: 304,
+    })
+    await s3.headObject({ Bucket, Key: "once", IfModifiedSince: before, IfUnmodifiedSince: later })
+    const named = await s3.getObject({ Bucket, Key: "once", ResponseContentDisposition: "attachment", IfMatch: ETag })
+    expect(named.ContentDisposition).toBe("attachment")
     expect(await temporaryFiles()).toEqual([])
   })
 

@@ -25,6 +25,7 @@ const target = {
   checksumType: "COMPOSITE" as const,
 }
 const check = { algorithm: undefined, expected: unchecked }
+const whatever = { ifAbsent: false, whole: { bytes: undefined, checksum: undefined } }
 const plain = { headers: {}, algorithm: undefined, expected: unchecked, ifAbsent: false }
 
 async function* bodyOf(...pieces: (Uint8Array | Error)[]): AsyncGenerator<Uint8Array> {
@@ -138,7 +139,7 @@ describe("The artifact store", () => {
     await expect(put("x", Buffer.alloc(501))).rejects.toMatchObject({ code: "QuotaExceeded" })
     await store.uploads.abort(aborted.uploadId)
     const { uploadId, etag } = await start()
-    await store.completeUpload(target, uploadId, [{ number: 1, etag, checksum: undefined }], false, never)
+    await store.completeUpload(target, uploadId, [{ number: 1, etag, checksum: undefined }], whatever, never)
     await put("x", Buffer.alloc(1000))
     await put("y", Buffer.alloc(500))
     await expect(put("z", Buffer.alloc(1))).rejects.toMatchObject({ code: "QuotaExceeded" })
@@ -163,7 +164,7 @@ describe("The artifact store", () => {
     await putPart(kept, 4)
     await expect(putPart(kept, 5)).rejects.toMatchObject(full)
     const named = [{ number: 1, etag: md5.toString("hex"), checksum: undefined }]
-    await store.completeUpload(target, kept, named, false, never)
+    await store.completeUpload(target, kept, named, whatever, never)
     for (const key of ["d", "e", "f", "g"]) await put(key)
     await expect(put("h")).rejects.toMatchObject(full)
     await store.delete(account, bucket, "g")

@@ -1,4 +1,5 @@
 import { ServiceError } from "../../../errors.ts"
+import { compareKeys, placeOfKey } from "../../../store/key-order.ts"
 import type { StoredObject } from "../../../store/stored-object.ts"
 import { awsEncode } from "../canonical.ts"
 import { asks, query, type S3Request, type S3Route } from "./request.ts"
@@ -10,17 +11,32 @@ const maxKeysPerPage = 1000
 /** Buckets of the account. */
 export const serviceRoute: S3Route = (request) => (request.method === "GET" ? listBuckets(request) : undefined)
 
-const listBuckets = async ({ store, account }: S3Request) => {
-  const buckets = store
-    .buckets(account)
+/** All of them, as clients that know no pages expect; or as many as are asked for. */
+const listBuckets = async (request: S3Request) => {
+  const { store, account } = request
+  const [prefix = "", token] = [query(request, "prefix"), query(request, "continuation-token")]
+  const limit = parseMaxBuckets(query(request, "max-buckets"))
+  const after = parseToken(token) ?? ""
+  const all = store.buckets(account).filter(({ name }) => name.startsWith(prefix) && name > after)
+  const next = all.length > limit ? all[limit - 1]?.name : undefined
+  const buckets = all
+    .slice(0, limit)
     .map(({ name, createdAt }) => element("Bucket", [element("Name", name), element("CreationDate", createdAt)]))
   const body = toXml(
     element("ListAllMyBucketsResult", [
       element("Owner", [element("ID", account), element("DisplayName", account)]),
       element("Buckets", buckets),
+      prefix === "" ? undefined : element("Prefix", prefix),
+      next === undefined ? undefined : element("ContinuationToken", toToken(next)),
     ]),
   )
   return new Response(body, { headers: xmlHeaders })
+}
+
+const parseMaxBuckets = (text: string | undefined) => {
+  if (text === undefined) return Infinity
+  if (/^[1-9]\d{0,4}$/.test(text) && Number(text) <= 10_000) return Number(text)
+  throw new ServiceError("InvalidArgument", 400, "max-buckets must be an integer between 1 and 10000")
 }
 
 const parseMaxKeys = (text: string | undefined) => {
@@ -29,6 +45,8 @@ const parseMaxKeys = (text: string | undefined) => {
     throw new ServiceError("InvalidArgument", 400, "max-keys must be an integer between 0 and 2147483647")
   return Math.min(Number(text), maxKeysPerPage)
 }
+
+const toToken = (after: string) => Buffer.from(after).toString("base64url")
 
 const parseToken = (token: string | undefined) => {
   if (token === undefined) return undefined
@@ -39,10 +57,10 @@ const parseToken = (token: string | undefined) => {
   return after.toString("utf8")
 }
 
-const startOfPage = (keys: readonly string[], after: string) => {
-  const wanted = Buffer.from(after)
-  const index = keys.findIndex((key) => Buffer.compare(Buffer.from(key), wanted) > 0)
-  return index === -1 ? keys.length : index
+const startOfPage = (keys: readonly string[], prefix: string, after: string) => {
+  if (after === "" || compareKeys(after, prefix) < 0) return placeOfKey(keys, prefix)
+  const place = placeOfKey(keys, after)
+  return keys[place] === after ? place + 1 : place
 }
 
 /** A page of keys and of the prefixes that a delimiter rolls them up to; a rolled-up prefix counts as one. */
@@ -53,9 +71,9 @@ const choosePage = (
   const chosen: string[] = []
   const prefixes = new Set<string>()
   let last = after
-  for (let index = after === "" ? 0 : startOfPage(keys, after); index < keys.length; index++) {
+  for (let index = startOfPage(keys, prefix, after); index < keys.length; index++) {
     const key = keys[index] ?? ""
-    if (!key.startsWith(prefix)) continue
+    if (!key.startsWith(prefix)) break
     const cut = delimiter === "" ? -1 : key.indexOf(delimiter, prefix.length)
     const rolled = cut === -1 ? undefined : key.slice(0, cut + delimiter.length)
     // The page before ended in this very prefix.
@@ -102,7 +120,7 @@ const listObjects = async (request: S3Request) => {
       delimiter === "" ? undefined : element("Delimiter", encode(delimiter)),
       startAfter === undefined ? undefined : element("StartAfter", encode(startAfter)),
       token === undefined ? undefined : element("ContinuationToken", token),
-      next === undefined ? undefined : element("NextContinuationToken", Buffer.from(next).toString("base64url")),
+      next === undefined ? undefined : element("NextContinuationToken", toToken(next)),
       encodingType === undefined ? undefined : element("EncodingType", encodingType),
       element("KeyCount", chosen.length + prefixes.length),
       element("MaxKeys", limit),

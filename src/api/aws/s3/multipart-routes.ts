@@ -5,6 +5,7 @@ import { isIfAbsent } from "./object-routes.ts"
 import { asks, placeOf, query, type S3Request, type S3Route } from "./request.ts"
 import { element, parseRecords, toXml } from "./xml.ts"
 
+const MAX_PARTS = 10_000
 const xmlHeaders = { "content-type": "application/xml" }
 
 const parseAlgorithm = (headers: Headers): ChecksumAlgorithm | undefined => {
@@ -47,12 +48,10 @@ const create = async (request: S3Request) => {
 
 const putPart = async (request: S3Request, uploadId: string) => {
   const number = Number(query(request, "partNumber"))
-  if (!Number.isInteger(number) || number < 1 || number > 10_000) {
+  if (!Number.isInteger(number) || number < 1 || number > MAX_PARTS) {
     throw new ServiceError("InvalidArgument", 400, "Part number must be an integer between 1 and 10000, inclusive")
   }
-  const { store, payload, headers, signal } = request
-  if (headers.has("x-amz-copy-source"))
-    throw new ServiceError("NotImplemented", 501, "UploadPartCopy is not supported.")
+  const { store, payload, signal } = request
   const target = store.uploads.find(uploadId, ...placeOf(request))
   const part = await store.uploads.putPart(uploadId, number, payload.body, payload, signal)
   const algorithm = payload.algorithm ?? target.algorithm
@@ -66,19 +65,26 @@ const putPart = async (request: S3Request, uploadId: string) => {
 const complete = async (request: S3Request, uploadId: string) => {
   const { store, account, bucket, key, headers, signal } = request
   const { algorithm } = store.uploads.find(uploadId, account, bucket, key)
-  const named = parseRecords(await request.readAll(), "Part").map((part) => ({
+  const named = parseRecords(await request.readAll(), "Part", MAX_PARTS + 1).map((part) => ({
     number: Number(part.get("PartNumber")),
     etag: (part.get("ETag") ?? "").replaceAll('"', ""),
     checksum: algorithm && part.get(`Checksum${algorithm}`),
   }))
-  if (named.length === 0) {
+  if (named.length === 0 || named.length > MAX_PARTS) {
     throw new ServiceError(
       "MalformedXML",
       400,
       "The XML you provided was not well-formed or did not validate against our published schema",
     )
   }
-  const object = await store.completeUpload({ account, bucket, key }, uploadId, named, isIfAbsent(headers), signal)
+  const whole = parseWhole(headers, algorithm)
+  const object = await store.completeUpload(
+    { account, bucket, key },
+    uploadId,
+    named,
+    { ifAbsent: isIfAbsent(headers), whole },
+    signal,
+  )
   const body = toXml(
     element("CompleteMultipartUploadResult", [
       element("Location", `http://${headers.get("host") ?? ""}${request.target.path}`),
@@ -90,6 +96,17 @@ const complete = async (request: S3Request, uploadId: string) => {
     ]),
   )
   return new Response(body, { headers: xmlHeaders })
+}
+
+/** What the client says that the parts together are. */
+const parseWhole = (headers: Headers, algorithm: ChecksumAlgorithm | undefined) => {
+  const bytes = headers.get("x-amz-mp-object-size")
+  if (bytes !== null && !/^\d{1,15}$/.test(bytes))
+    throw new ServiceError("InvalidArgument", 400, "x-amz-mp-object-size must be a number of bytes.")
+  return {
+    bytes: bytes === null ? undefined : Number(bytes),
+    checksum: (algorithm && headers.get(`x-amz-checksum-${algorithm.toLowerCase()}`)) ?? undefined,
+  }
 }
 
 const abort = async (request: S3Request, uploadId: string) => {

@@ -2,18 +2,20 @@ import { ServiceError } from "../../../errors.ts"
 import type { StoredObject } from "../../../store/stored-object.ts"
 
 const kept = ["content-type", "cache-control", "content-disposition", "content-language", "expires"]
+/** Of all `x-amz-meta-*`, and of the other headers that are kept: they are in memory for as long as their object is there. */
 const maxMetadataBytes = 2 * 1024
 
 /** The headers of an upload that belong to the object and come back with it. */
 export const parseObjectHeaders = (headers: Headers): Record<string, string> => {
   const own: Record<string, string> = {}
-  let metadataBytes = 0
+  let [metadataBytes, otherBytes] = [0, (headers.get("content-encoding") ?? "").length]
   for (const [name, value] of headers) {
     if (name.startsWith("x-amz-meta-")) metadataBytes += name.length + value.length
-    else if (!kept.includes(name)) continue
+    else if (kept.includes(name)) otherBytes += value.length
+    else continue
     own[name] = value
   }
-  if (metadataBytes > maxMetadataBytes) {
+  if (metadataBytes > maxMetadataBytes || otherBytes > maxMetadataBytes) {
     throw new ServiceError("MetadataTooLarge", 400, "Your metadata headers exceed the maximum allowed metadata size")
   }
   // `aws-chunked` is how it travelled, not what it is.
@@ -53,14 +55,20 @@ export const parseRange = (range: string | null, bytes: number): { start: number
   return { start, end }
 }
 
-/** Refuses what `If-Match` and `If-None-Match` rule out: 412, or 304 for what the client has already. */
+/** Refuses what `If-Match`, `If-None-Match` and their likes of times rule out: 412, or 304 for what the client has already. */
 export const checkConditions = (headers: Headers, object: StoredObject): void => {
   const names = (header: string) => {
     const text = headers.get(header)
     return text?.split(",").some((tag) => ["*", object.etag].includes(tag.trim().replace(/^(?:W\/)?"(.*)"$/, "$1")))
   }
-  if (names("if-match") === false) {
+  // To the second, as its own Last-Modified says it; what is no date asks for nothing.
+  const modified = Math.floor(object.modifiedAt.getTime() / 1000) * 1000
+  const since = (header: string) => Date.parse(headers.get(header) ?? "")
+  const [matches, unmodifiedSince] = [names("if-match"), since("if-unmodified-since")]
+  if (matches === false || (matches === undefined && modified > unmodifiedSince)) {
     throw new ServiceError("PreconditionFailed", 412, "At least one of the pre-conditions you specified did not hold")
   }
-  if (names("if-none-match") === true) throw new ServiceError("NotModified", 304, "Not Modified")
+  const [isSame, modifiedSince] = [names("if-none-match"), since("if-modified-since")]
+  if (isSame === true || (isSame === undefined && modified <= modifiedSince))
+    throw new ServiceError("NotModified", 304, "Not Modified")
 }

@@ -7,7 +7,16 @@ import {
   toChecksumHeaders,
   toObjectHeaders,
 } from "./object-headers.ts"
-import { placeOf, type S3Request, type S3Route } from "./request.ts"
+import { placeOf, query, type S3Request, type S3Route } from "./request.ts"
+
+const OVERRIDABLE = [
+  "cache-control",
+  "content-disposition",
+  "content-encoding",
+  "content-language",
+  "content-type",
+  "expires",
+]
 
 /** Whether an upload may only make what isn't there yet. */
 export const isIfAbsent = (headers: Headers): boolean => {
@@ -20,7 +29,6 @@ export const isIfAbsent = (headers: Headers): boolean => {
 
 const put = async (request: S3Request) => {
   const { headers, payload, store, signal } = request
-  if (headers.has("x-amz-copy-source")) throw new ServiceError("NotImplemented", 501, "CopyObject is not supported.")
   const object = await store.put(
     ...placeOf(request),
     payload.body,
@@ -46,6 +54,7 @@ const get = async (request: S3Request) => {
     const { start, end } = range ?? { start: 0, end: object.bytes - 1 }
     const shown = {
       ...toObjectHeaders(object, wantsChecksum(headers) && range === undefined),
+      ...parseOverrides(request),
       "content-length": String(end - start + 1),
       ...(range ? { "content-range": `bytes ${start}-${end}/${object.bytes}` } : {}),
     }
@@ -62,12 +71,26 @@ const get = async (request: S3Request) => {
   }
 }
 
+/** What a request wants said of an object instead of what was given with it: `response-content-type` and its like. */
+const parseOverrides = (request: S3Request): Record<string, string> => {
+  const said: Record<string, string> = {}
+  for (const name of OVERRIDABLE) {
+    const value = query(request, `response-${name}`)
+    if (value === undefined) continue
+    if (!/^[\x20-\x7e]*$/.test(value))
+      throw new ServiceError("InvalidArgument", 400, `response-${name} must be printable ASCII.`)
+    said[name] = value
+  }
+  return said
+}
+
 const head = async (request: S3Request) => {
   const object = request.store.head(...placeOf(request))
   checkConditions(request.headers, object)
   const range = parseRange(request.headers.get("range"), object.bytes)
   const headers = {
     ...toObjectHeaders(object, wantsChecksum(request.headers) && range === undefined),
+    ...parseOverrides(request),
     "content-length": String(range ? range.end - range.start + 1 : object.bytes),
     ...(range ? { "content-range": `bytes ${range.start}-${range.end}/${object.bytes}` } : {}),
   }

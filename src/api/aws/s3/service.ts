@@ -10,6 +10,7 @@ import { toS3ErrorAnswer } from "./errors.ts"
 import { multipartRoute } from "./multipart-routes.ts"
 import { objectRoute } from "./object-routes.ts"
 import { claimedPayloadHash, openPayload, type Payload } from "./payload.ts"
+import { refuseHeaders } from "./refused-headers.ts"
 import { asks, parsePlace, type S3Request } from "./request.ts"
 
 /** Query members that would make another operation of a request; one of them that no route takes is refused, never ignored. */
@@ -89,6 +90,7 @@ export const createS3Service =
       const candidate = await verifier.open({ method, target, headers }, ["s3"])
       const claimed = claimedPayloadHash(headers, presigned)
       const identity = candidate.confirm(claimed)
+      refuseHeaders(method, headers, identity.account)
       // Only a route that wants the body touches the stream: asking for it is what lets a waiting client send.
       let opened: Payload | undefined
       const open = () => (opened ??= openPayload(bodyStream(c), headers, claimed, identity))

@@ -39,12 +39,12 @@ const unescapeText = (text: string) =>
   )
 
 /**
- * Takes the flat records `<name><a>…</a><b>…</b></name>` out of a small document: all that S3 requests need.
+ * Takes the first so many flat records `<name><a>…</a><b>…</b></name>` out of a small document: all that S3 requests need.
  * There are no entities, declarations or nesting to be attacked by, because none is understood.
  */
-export const parseRecords = (xml: string, name: string): Map<string, string>[] =>
+export const parseRecords = (xml: string, name: string, most: number): Map<string, string>[] =>
   xml
-    .split(`<${name}>`)
+    .split(`<${name}>`, most + 1)
     .slice(1)
     .map((piece) => {
       const end = piece.indexOf(`</${name}>`)

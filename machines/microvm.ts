@@ -77,9 +77,9 @@ export type MicrovmEvent =
 export interface VmVerbs {
   /** A fresh launch from the base; an earlier try is thrown away. */
   launch(vmId: string, signal: AbortSignal): Promise<void>
-  /** Snapshot to disk and no process. Resolves `false` when that failed and the VM runs on. */
+  /** Snapshot to disk, and no process that runs. Resolves `false` when that failed and the VM runs on. */
   sleep(vmId: string, signal: AbortSignal): Promise<boolean>
-  /** From disk to running. Resolves `false` when that failed before the snapshot was used up: it still sleeps. */
+  /** From asleep to running. Resolves `false` when that failed before the snapshot was used up: it still sleeps. */
   wake(vmId: string, signal: AbortSignal): Promise<boolean>
   /** Takes over a running VM after a restart, then resolves with how it ended: a fact to send on. */
   watch(vmId: string, signal: AbortSignal): Promise<{ cause: Cause; reason: string }>

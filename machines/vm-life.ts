@@ -12,12 +12,15 @@ import type { ThawInput } from "../src/agent/thaw.ts"
 import type { DeltaPaths } from "../src/vmm/vmm.ts"
 import { vmFiles } from "./disks.ts"
 import { createLoad, type Loaded, type LoadingOptions } from "./loading.ts"
+import type { LightSleep } from "./light-sleep.ts"
 import type { VmVerbs } from "./microvm.ts"
 import type { Base } from "./spares.ts"
 import { makeVmDirectory, type LiveVm, type VmHost } from "./vm.ts"
-import { findVm, processOf, recordProcess, recordSnapshot, type VmRow } from "./vm-row.ts"
+import { findVm, processOf, recordProcess, recordSnapshot, reviveIncarnation, type VmRow } from "./vm-row.ts"
 
 export interface VmLifeOptions extends LoadingOptions {
+  /** Where processes of VMs that sleep are kept; without it none is. */
+  readonly lightSleep?: LightSleep
   /** The name that a VM's guest has. */
   readonly hostnameOf?: (vmId: string) => string
   /** Resolves when the owner's row says what is being done. */
@@ -38,7 +41,7 @@ export interface LoadingVerbs extends VmVerbs {
 
 /** The verbs of a statechart over this host. */
 export const createVmVerbs = (options: VmLifeOptions): LoadingVerbs => {
-  const { host, spares, hostnameOf = (vmId) => `microvm-${vmId.slice(0, 8)}`, stored } = options
+  const { host, spares, lightSleep, hostnameOf = (vmId) => `microvm-${vmId.slice(0, 8)}`, stored } = options
   const { db, ledger, log } = host
   const load = createLoad(options)
 
@@ -52,6 +55,20 @@ export const createVmVerbs = (options: VmLifeOptions): LoadingVerbs => {
   const run = async (live: LiveVm, row: VmRow, signal: AbortSignal) => {
     // What it is told meanwhile is the first that it does.
     await Promise.all([live.vm.continue(), live.guest.thaw(toThawInput(host, live, hostnameOf(row.id)), signal)])
+  }
+
+  /** A kept process in the next life of its VM, past the point of no return and still stopped. Nothing, and its snapshot is as it was, where it is of no use. */
+  const revive = async (kept: LiveVm, { id }: VmRow, storing: Promise<void>): Promise<LiveVm | undefined> => {
+    try {
+      if ((await kept.vm.status()) !== "paused") throw new Error("It runs")
+      failpoint("wake: loaded")
+      await storing
+      const { incarnation } = await reviveIncarnation(db, id, kept.slot.index, kept.vm.process)
+      return host.renew(kept, incarnation)
+    } catch (error) {
+      log.warn({ vmId: id, err: error }, "A sleeping VM's process is of no use; it is woken from disk")
+      return undefined
+    }
   }
 
   return {
@@ -97,9 +114,10 @@ export const createVmVerbs = (options: VmLifeOptions): LoadingVerbs => {
           await run(live, row, signal)
           return false
         }
-        await recordSnapshot(db, vmId, row.incarnation)
+        await Promise.all([recordSnapshot(db, vmId, row.incarnation), live.words.flush()])
+        failpoint("sleep: delta stored")
+        if (lightSleep?.keep(live)) return true
       }
-      failpoint("sleep: delta stored")
       await host.stop(row)
       return true
     },
@@ -118,10 +136,20 @@ export const createVmVerbs = (options: VmLifeOptions): LoadingVerbs => {
       }
       if (row.snapshot !== "ready" || row.snapshotIncarnation === null)
         throw new Error("it has no snapshot to wake up from")
-      await host.stop(row)
-      if (!ledger.reserve(vmId, row.memoryMiB)) return false
       const files = vmFiles(host.directoryOf(vmId))
       const delta = files.delta(row.snapshotIncarnation)
+      // Consumed, it is of no use to anybody.
+      const removeSnapshot = () => Promise.all([delta.file, delta.state].map((file) => rm(file, { force: true })))
+      const kept = lightSleep?.take(vmId)
+      const revived = kept && (await revive(kept, row, storing))
+      if (revived !== undefined) {
+        failpoint("wake: consumed")
+        await Promise.all([run(revived, row, signal), removeSnapshot()])
+        lightSleep?.woken("memory")
+        return true
+      }
+      await host.stop(row)
+      if (!ledger.reserve(vmId, row.memoryMiB)) return false
       let loaded: Loaded | undefined
       let base: Base
       try {
@@ -137,8 +165,8 @@ export const createVmVerbs = (options: VmLifeOptions): LoadingVerbs => {
       }
       const { live } = loaded
       failpoint("wake: consumed")
-      // Consumed, it is of no use to anybody.
-      await Promise.all([run(live, row, signal), ...[delta.file, delta.state].map((file) => rm(file, { force: true }))])
+      await Promise.all([run(live, row, signal), removeSnapshot()])
+      lightSleep?.woken("disk")
       spares?.fillBehind(live, base, loaded.drives)
       return true
     },
@@ -150,11 +178,13 @@ export const createVmVerbs = (options: VmLifeOptions): LoadingVerbs => {
       return unlessAborted(live.ended, signal)
     },
 
-    end: (vmId) =>
-      host.end(vmId).catch((error: unknown) => {
+    async end(vmId) {
+      lightSleep?.take(vmId)
+      await host.end(vmId).catch((error: unknown) => {
         log.error({ vmId, err: error }, "Not all of a VM could be removed; the next start does it")
         throw error
-      }),
+      })
+    },
   }
 }
 

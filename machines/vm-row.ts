@@ -44,6 +44,15 @@ export const beginIncarnation = (db: Database, vmId: string, slot: number, proce
     ...(process === undefined ? NO_PROCESS : toColumns(process)),
   })
 
+/** The same of one whose process was kept while it slept: the point of no return of its wake. */
+export const reviveIncarnation = (db: Database, vmId: string, slot: number, process: VmProcess): Promise<VmRow> =>
+  change(db, vmId, {
+    slot,
+    incarnation: sql`${vms.incarnation} + 1`,
+    ...toColumns(process),
+    snapshot: "consumed",
+  })
+
 /** The process is loaded. With `snapshotConsumed` this is the point of no return of a wake. */
 export const recordProcess = (
   db: Database,
@@ -56,9 +65,9 @@ export const recordProcess = (
     ...(snapshotConsumed ? { snapshot: "consumed" as const } : {}),
   })
 
-/** Delta and state of this incarnation are on disk, verified and synced; the process may go. */
+/** Delta and state of this incarnation are on disk, verified and synced; its process and slot are no VM's any more. */
 export const recordSnapshot = (db: Database, vmId: string, incarnation: number): Promise<VmRow> =>
-  change(db, vmId, { snapshot: "ready", snapshotIncarnation: incarnation })
+  change(db, vmId, { ...NO_PROCESS, slot: null, snapshot: "ready", snapshotIncarnation: incarnation })
 
 /** No process and no slot any more; nothing happens to a VM that is over. */
 export const recordStopped = async (db: Database, vmId: string): Promise<void> => {
@@ -83,7 +92,7 @@ export const recordEnd = async (db: Database, vmId: string): Promise<void> => {
 }
 
 /** The process that a row knows, if it knows one. */
-export const processOf = (row: VmRow): VmProcess | undefined =>
+export const processOf = (row: Pick<VmRow, "processId" | "pid" | "processStartTime">): VmProcess | undefined =>
   row.processId === null || row.pid === null || row.processStartTime === null
     ? undefined
     : { id: row.processId, pid: row.pid, startTime: row.processStartTime }

@@ -45,6 +45,9 @@ export interface Ending {
   readonly reason: string
 }
 
+/** What a VM has on its host while it runs, as its row says. */
+export type Standing = Pick<VmRow, "id" | "slot" | "processId" | "pid" | "processStartTime">
+
 export interface VmHostOptions {
   readonly db: Database
   readonly hostId: string
@@ -67,12 +70,14 @@ export interface VmHost extends VmHostOptions {
   hold(vm: Vm, slot: Slot, incarnation: number, signal: AbortSignal, hasRun?: boolean): Promise<LiveVm>
   /** The live VM of a row, taken over from an earlier daemon when this one doesn't hold it yet; `undefined` when its process is gone. */
   find(row: VmRow, signal: AbortSignal): Promise<LiveVm | undefined>
+  /** The same process in another life of its VM. */
+  renew(live: LiveVm, incarnation: number): LiveVm
   /** Lets go of the process without ending it. */
   forget(vmId: string): void
   /** Ends a process, if it still lives; what else of it cannot be removed is logged. */
   destroy(process: VmProcess): Promise<void>
-  /** No process and no slot when it resolves; files stay. Idempotent. */
-  stop(row: VmRow): Promise<void>
+  /** No process and no slot when it resolves; files stay. Idempotent: who comes while a VM is being stopped waits for that. */
+  stop(row: Standing): Promise<void>
   /** Nothing of the VM is left on this host when it resolves. Idempotent. */
   end(vmId: string): Promise<void>
 }
@@ -84,6 +89,25 @@ const LAST_WORDS_MS = 5000
 export const createVmHost = (options: VmHostOptions): VmHost => {
   const { db, dataDirectory, vmm, slots, ledger, logs, log } = options
   const held = new Map<string, LiveVm>()
+  const stopping = new Map<string, Promise<void>>()
+
+  const stop = async (row: Standing) => {
+    const live = held.get(row.id)
+    host.forget(row.id)
+    const process = processOf(row)
+    try {
+      if (live !== undefined) await Promise.all([live.vm.kill(), live.words.close()])
+      if (process !== undefined) await host.destroy(process)
+      for (const id of new Set([live?.vm.process.id, process?.id]))
+        if (id !== undefined && id !== row.id) await host.removeDirectoryOf(id)
+    } finally {
+      if (live !== undefined) slots.retire(live.slot)
+      else if (row.slot !== null) slots.retire(await slots.adopt(row.slot))
+      ledger.release(row.id)
+    }
+    // A row that names a slot keeps it from the sweep: from here on it may be another VM's.
+    if (live !== undefined || process !== undefined || row.slot !== null) await recordStopped(db, row.id)
+  }
 
   const host: VmHost = {
     ...options,
@@ -139,6 +163,11 @@ export const createVmHost = (options: VmHostOptions): VmHost => {
       log.info({ vmId: row.id, pid: process.pid }, "Took over a running VM")
       return host.hold(vm, slot, row.incarnation, signal, true)
     },
+    renew(live, incarnation) {
+      const renewed = { ...live, incarnation }
+      held.set(live.vm.spec.vmId, renewed)
+      return renewed
+    },
     forget(vmId) {
       held.get(vmId)?.guest.close()
       held.delete(vmId)
@@ -148,19 +177,15 @@ export const createVmHost = (options: VmHostOptions): VmHost => {
         log.warn({ processId: process.id, err: error }, "Not all of a VM's process could be removed")
       })
     },
-    async stop(row) {
-      const live = held.get(row.id)
-      host.forget(row.id)
-      if (live !== undefined) await Promise.all([live.vm.kill(), live.words.close()])
-      const process: VmProcess | undefined = processOf(row)
-      if (process !== undefined) await host.destroy(process)
-      for (const id of new Set([live?.vm.process.id, process?.id]))
-        if (id !== undefined && id !== row.id) await host.removeDirectoryOf(id)
-      if (live !== undefined) slots.retire(live.slot)
-      else if (row.slot !== null) slots.retire(await slots.adopt(row.slot))
-      ledger.release(row.id)
-      // A row that names a slot keeps it from the sweep: from here on it may be another VM's.
-      if (live !== undefined || process !== undefined || row.slot !== null) await recordStopped(db, row.id)
+    stop(row) {
+      const earlier = stopping.get(row.id)?.catch(() => {}) ?? Promise.resolve()
+      const stopped = earlier
+        .then(() => stop(row))
+        .finally(() => {
+          if (stopping.get(row.id) === stopped) stopping.delete(row.id)
+        })
+      stopping.set(row.id, stopped)
+      return stopped
     },
     async end(vmId) {
       await hearLastWords(host, vmId)

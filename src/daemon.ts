@@ -150,6 +150,7 @@ export const startDaemon = async (
         spares,
         createOverlay,
         work,
+        metrics,
         resumes,
         onDisconnected: (id) => dropConnections(id),
         onOver: edgeMetrics.forget,

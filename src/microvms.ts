@@ -1,6 +1,7 @@
 /** Lambda MicroVMs of a daemon, put together: the lives of MicroVMs and of image versions, and the way to those that run. */
 import { readFileSync } from "node:fs"
 import { join } from "node:path"
+import type { Registry as Metrics } from "prom-client"
 import type { Artifacts as BaseArtifacts } from "../images/artifacts.ts"
 import type { OpenRegistry } from "../images/registry/open-registry.ts"
 import { createBootSnapshots, type BootSnapshots } from "../machines/building/boot-snapshots.ts"
@@ -10,6 +11,7 @@ import { createTurns } from "../machines/building/turns.ts"
 import type { Places } from "../machines/disks.ts"
 import { saveImageVersion } from "../machines/image-row.ts"
 import { createImageVersionMachine, type ImageVersionMachine } from "../machines/image-version.ts"
+import { createLightSleep } from "../machines/light-sleep.ts"
 import { createMicrovmMachine, toMicrovmState, type MicrovmMachine } from "../machines/microvm.ts"
 import { saveMicrovm } from "../machines/microvm-row.ts"
 import { restoreBuilds, restoreMicrovms } from "../machines/recovery.ts"
@@ -40,6 +42,7 @@ export interface MicrovmRoomsOptions {
   readonly spares: Spares
   readonly createOverlay: (path: string) => Promise<void>
   readonly work: Work
+  readonly metrics: Metrics
   /** Whether builds that are not over are taken up. */
   readonly resumes: boolean
   /** Told which MicroVM can be reached no longer, and which is over. */
@@ -55,7 +58,7 @@ export interface MicrovmRooms extends AsyncDisposable {
   readonly snapshots: BootSnapshots
 }
 
-/** Opens them, after the sweep of this host; MicroVMs that run can be reached when it resolves. Disposing leaves them as they are. */
+/** Opens them, after the sweep of this host; MicroVMs that run can be reached when it resolves. Disposing leaves them as they are, but that those that sleep have no process. */
 export const openMicrovmRooms = async (options: MicrovmRoomsOptions, signal: AbortSignal): Promise<MicrovmRooms> => {
   const { config, db, host, places, base, spares, createOverlay, work, logs, resumes } = options
   const { hostId, log } = host
@@ -70,11 +73,21 @@ export const openMicrovmRooms = async (options: MicrovmRoomsOptions, signal: Abo
     registry: () => registries.microvms,
     refuse: (why) => new RouteError(why),
   })
+  const lightSleep = opened.use(
+    createLightSleep({
+      host,
+      max: config.lightSleep.max,
+      maxMemoryShare: config.lightSleep.maxMemoryShare,
+      keptMs: config.lightSleep.seconds * 1000,
+      metrics: options.metrics,
+    }),
+  )
   const verbs = createVmVerbs({
     host,
     places,
     createOverlay,
     spares,
+    lightSleep,
     stored: (vmId) => registries.microvms.stored(vmOwner.get(vmId) ?? vmId),
   })
   const layers = createLayerCache(db, hostId, places.dataDirectory, config.layers.maxMiB * 1024 ** 2)

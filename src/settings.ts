@@ -90,6 +90,16 @@ export const SettingsFile = z.strictObject({
       idleSeconds: z.number().int().min(1).max(28_800).default(600),
     })
     .prefault({}),
+  /** Processes of suspended MicroVMs, kept in memory beside their snapshots for a faster wake; the longest asleep are ended when somebody else needs memory. */
+  lightSleep: z
+    .strictObject({
+      max: z.number().int().min(0).max(10_000).default(100),
+      /** Of the memory that VMs may have, all of them together. */
+      maxMemoryShare: z.number().min(0).max(1).default(0.5),
+      /** How long one is kept. */
+      seconds: z.number().int().min(1).max(28_800).default(600),
+    })
+    .prefault({}),
   maxRequestsPerVm: z.number().int().min(1).max(100_000).default(512),
   /** What strangers may take of the edge, and users of each other. */
   edge: z

@@ -9,6 +9,8 @@ export interface LogWriter {
   add(stream: LogStream, text: string): void
   /** Whether anything of it is kept. */
   isKept(): Promise<boolean>
+  /** Resolves when all of it until now is in Postgres, lines without an end too. */
+  flush(): Promise<void>
   /** Resolves when all of it is in Postgres, lines without an end too, and takes no more. */
   close(): Promise<void>
 }
@@ -105,7 +107,15 @@ export const createLogWriter = (
     return writing
   }
 
+  const flush = async () => {
+    for (const lines of streams.values()) lines.end()
+    clearTimeout(timer)
+    if (pending.length > 0) void write()
+    await writing
+  }
+
   return {
+    flush,
     add(stream, text) {
       if (closed) return
       const lines = streams.get(stream) ?? createLines((line) => push(stream, line))
@@ -114,11 +124,8 @@ export const createLogWriter = (
     },
     isKept: async () => (await open()) !== undefined,
     async close() {
-      if (!closed) for (const lines of streams.values()) lines.end()
       closed = true
-      clearTimeout(timer)
-      if (pending.length > 0) void write()
-      await writing
+      await flush()
       on.closed()
     },
   }

@@ -35,6 +35,11 @@ export interface Slots {
   release(slot: Slot): Promise<void>
   /** As {@link release}, for who has nothing to wait for: the slot stays claimed until all of it is gone, and `close` waits for that. */
   retire(slot: Slot): void
+  /**
+   * Whoever needs it may have the slot: where all are taken, that which was offered longest goes first. `giveUp` resolves when it has been
+   * retired. Answers what takes the offer back.
+   */
+  offer(slot: Slot, giveUp: () => Promise<void>): () => void
   /** Removes every namespace, link and claim of this host id that is not to be kept; for the start of a daemon. */
   sweep(keep: ReadonlySet<number>): Promise<void>
   /** Removes what nobody uses; slots in use stay as they are, and so do the host's rules while there is one, known to this daemon or not. */
@@ -60,6 +65,9 @@ export const openSlots = async (options: SlotsOptions, signal: AbortSignal): Pro
   let filling: Promise<void> | undefined
   let pause: NodeJS.Timeout | undefined
   let sweeping = false
+  const offered = new Map<number, () => Promise<void>>()
+  /** Those who wait for a slot that is given up for them: it is not for the pool. */
+  let short = 0
 
   const claims = await openClaims(hostId, size)
   await writeFile("/proc/sys/net/ipv4/ip_forward", "1")
@@ -82,10 +90,31 @@ export const openSlots = async (options: SlotsOptions, signal: AbortSignal): Pro
     return toSlot(index)
   }
 
-  const make = async (): Promise<Slot> => {
+  const claimFree = () => {
     // Somebody with this network but another /run, in a container say, doesn't see our claims, nor we theirs.
     const taken = new Set(Object.values(networkInterfaces()).flatMap((all) => (all ?? []).map((one) => one.address)))
-    const index = await claims.claimFree((candidate) => !taken.has(slotAddresses(range, candidate).host))
+    return claims.claimFree((candidate) => !taken.has(slotAddresses(range, candidate).host))
+  }
+
+  /** As {@link claimFree}, and what is offered is taken where there is no other. */
+  const claimAny = async (): Promise<number | undefined> => {
+    short++
+    try {
+      for (;;) {
+        const index = await claimFree()
+        const [next] = offered
+        if (index !== undefined || next === undefined) return index
+        offered.delete(next[0])
+        await next[1]()
+        await Promise.all(leaving)
+      }
+    } finally {
+      short--
+    }
+  }
+
+  const make = async (claim: () => Promise<number | undefined>): Promise<Slot> => {
+    const index = await claim()
     if (index === undefined) throw new OperatorError(`All ${size} slots of ${options.addressRange} are taken.`)
     try {
       await makeNamespace({ ...namesOf(index), uid: uidOf(index), ...slotAddresses(range, index) }, policy)
@@ -105,7 +134,7 @@ export const openSlots = async (options: SlotsOptions, signal: AbortSignal): Pro
 
   /** A slot for one who may have stopped waiting by the time it is there. */
   const makeFor = async (takeSignal: AbortSignal): Promise<Slot> => {
-    const slot = await make()
+    const slot = await make(claimAny)
     if (!takeSignal.aborted && !stop.signal.aborted) return slot
     await remove(slot.index)
     takeSignal.throwIfAborted()
@@ -115,10 +144,10 @@ export const openSlots = async (options: SlotsOptions, signal: AbortSignal): Pro
   /** One at a time, in the background: a launch must not wait for its successors. */
   const fill = () => {
     // With nothing to do it would be over before it is noted, and noted as under way for good.
-    if (filling !== undefined || sweeping || stop.signal.aborted || ready.length >= options.ready) return
+    if (filling !== undefined || sweeping || short > 0 || stop.signal.aborted || ready.length >= options.ready) return
     filling = (async () => {
       try {
-        while (ready.length < options.ready && !stop.signal.aborted) ready.push(await make())
+        while (ready.length < options.ready && short === 0 && !stop.signal.aborted) ready.push(await make(claimFree))
       } catch (error) {
         if (!stop.signal.aborted) log.warn({ err: error }, "A slot could not be prepared")
       } finally {
@@ -154,6 +183,7 @@ export const openSlots = async (options: SlotsOptions, signal: AbortSignal): Pro
     // Given back already: by now it may be another VM's, under the same index.
     if (used.get(slot.index) !== slot) return
     used.delete(slot.index)
+    offered.delete(slot.index)
     await remove(slot.index)
     fill()
   }
@@ -193,6 +223,12 @@ export const openSlots = async (options: SlotsOptions, signal: AbortSignal): Pro
         .catch((error: unknown) => log.warn({ err: error, index: slot.index }, "A slot is left to the next sweep"))
         .finally(() => leaving.delete(left))
       leaving.add(left)
+    },
+    offer({ index }, giveUp) {
+      offered.set(index, giveUp)
+      return () => {
+        if (offered.get(index) === giveUp) offered.delete(index)
+      }
     },
     async sweep(keep) {
       // A slot that is being made is claimed, and in no list yet: it would be swept away.

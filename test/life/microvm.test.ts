@@ -30,7 +30,11 @@ let idle: readonly TestVm[]
 let brief: TestVm
 beforeAll(async () => {
   nameServer = await openNames()
-  daemon = await startTestDaemon(ON_EVERY_ADDRESS, { nameServers: [`${nameServer.address}:${nameServer.port}`] })
+  daemon = await startTestDaemon(ON_EVERY_ADDRESS, {
+    nameServers: [`${nameServer.address}:${nameServer.port}`],
+    // What is on disk is what its tests look at.
+    lightSleep: { max: 0 },
+  })
   await daemon.build("inspector", inspectorApp)
   const policy = { maxIdleDurationSeconds: 60, suspendedDurationSeconds: 3600 }
   idle = await Promise.all(

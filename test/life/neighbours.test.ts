@@ -60,10 +60,10 @@ const nameOf = (refused: Promise<unknown>) =>
 
 /** Lets one act while the other's VM is asked on and on: nothing of the other's changes, and none of its answers is missing. */
 const untouchedBy = async (act: () => Promise<unknown>, { daemon, awake }: Neighbour = other) => {
-  // Its pool of two is filled again in the background.
+  // Beside those of the VM that runs and the one that sleeps, its pool of two is filled again in the background.
   await eventually(() => {
-    expect(slotsOf(daemon.hostId)).toHaveLength(2 + 1)
-    expect(namespacesOf(daemon.hostId)).toHaveLength(2 + 1)
+    expect(slotsOf(daemon.hostId)).toHaveLength(2 + 2)
+    expect(namespacesOf(daemon.hostId)).toHaveLength(2 + 2)
   })
   const before = await tracesOf(daemon)
   const first = await count(awake)

@@ -122,6 +122,8 @@ describe("A daemon that is killed", () => {
     await suspend(vm)
     await daemon.restart("SIGKILL")
     expect((await daemon.client.send(new GetMicrovmCommand({ microvmIdentifier: vm.id }))).state).toBe("SUSPENDED")
+    // What slept in memory sleeps on disk alone.
+    expect(processesOf(daemon.hostId.slice(0, 8))).toEqual([])
     expect(await count(vm)).toBe(4)
     await vm.get("/exit").catch(() => {})
     expect(await daemon.untilState(vm.id, "TERMINATED")).toEqual({ stateReason: "The application exited with code 3." })
@@ -148,6 +150,32 @@ describe("A daemon that is killed", () => {
     await sleep((startedAt?.getTime() ?? 0) + 15_000 - Date.now())
     await daemon.restart("SIGKILL")
     expect(await daemon.untilState(vm.id, "TERMINATED")).toEqual({ stateReason: "MicroVM exceeded maximum lifetime." })
+  })
+})
+
+describe("A MicroVM that sleeps in memory", () => {
+  test("wakes in its process, a daemon's death beside that or not, and from disk where that was killed", async () => {
+    const pids = () => processesOf(daemon.hostId.slice(0, 8))
+    const vm = await started()
+    expect(await count(vm)).toBe(1)
+    const before = pids()
+    await suspend(vm)
+    expect(pids()).toEqual(before)
+    expect(await count(vm)).toBe(2)
+    await dieAt("wake: consumed", async () => {
+      await suspend(vm)
+      await daemon.client.send(new ResumeMicrovmCommand({ microvmIdentifier: vm.id }))
+    })
+    await daemon.restart("SIGKILL")
+    await daemon.untilState(vm.id, "RUNNING")
+    expect(await count(vm)).toBe(3)
+    expect(pids()).toEqual(before)
+    await suspend(vm)
+    for (const pid of before) process.kill(pid, "SIGKILL")
+    expect(await count(vm)).toBe(4)
+    expect(pids()).toHaveLength(1)
+    // It ends asleep.
+    await suspend(vm)
   })
 })
 

@@ -115,6 +115,20 @@ describe("The pool", () => {
     await slots.close()
   })
 
+  test("that has no other slot asks for those that were offered, the longest offered first", async () => {
+    await using host = openHost()
+    const slots = await host.open({ addressRange: "100.126.0.0/32" })
+    const given: number[] = []
+    const offer = (index: number) => slots.offer({ index } as Slot, async () => void given.push(index))
+    const withdrawals = [1, 2, 3].map(offer)
+    withdrawals[0]?.()
+    offer(1)
+    withdrawals[2]?.()
+    await expect(slots.take(never)).rejects.toThrow("All 0 slots of 100.126.0.0/32 are taken.")
+    expect(given).toEqual([2, 1])
+    await slots.close()
+  })
+
   test.for([
     [{ addressRange: "100.127.0.1/16" }, "'100.127.0.1/16' has bits set behind its prefix."],
     [{ nameServers: ["192.0.2.1", "dns.example"] }, "'dns.example' is no name server"],

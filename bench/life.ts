@@ -1,4 +1,5 @@
 /** What a user waits for, side by side with the same application booted cold and started by runc. */
+import { setTimeout as sleep } from "node:timers/promises"
 import {
   CreateMicrovmAuthTokenCommand,
   RunMicrovmCommand,
@@ -12,12 +13,16 @@ import { openColdBoots } from "./cold-boot.ts"
 import { openRunc } from "./runc.ts"
 import { timed } from "./samples.ts"
 
+/** Between two looks at the log. */
+const PAUSE_MS = 20
+
 export const life: Bench = {
   summary: "launch, suspend and wake through the SDK and the edge, beside a cold boot and runc",
   claims: [
     { of: "launch to first answer", by: "runc to first answer", most: 1.3 },
     { of: "launch to first answer", by: "cold boot to first answer", most: 1 / 15 },
     { of: "wake to answer", by: "runc to first answer", most: 1.3 },
+    { of: "wake from disk to answer", by: "runc to first answer", most: 1.3 },
     { of: "suspend", by: "cold boot to first answer", most: 1 / 40 },
   ],
   async run({ daemon, rounds, progress, opened }) {
@@ -30,6 +35,7 @@ export const life: Bench = {
       "answer while awake": [] as number[],
       suspend: [] as number[],
       "wake to answer": [] as number[],
+      "wake from disk to answer": [] as number[],
     }
     for (let round = 1; round <= rounds; round++) {
       found["cold boot to first answer"].push(await boots.boot())
@@ -53,8 +59,12 @@ const oneLife = async (daemon: TestDaemon) => {
     if (status !== 200 || (JSON.parse(body) as { count: number }).count !== ++count)
       throw new Error(`The MicroVM answered ${status}: ${body}`)
   }
+  const suspend = async () => {
+    await client.send(new SuspendMicrovmCommand({ microvmIdentifier }))
+    await daemon.untilState(microvmIdentifier, "SUSPENDED")
+  }
   try {
-    return {
+    const found = {
       "launch to first answer": await timed(async () => {
         const vm = await client.send(new RunMicrovmCommand({ imageIdentifier: arnOf("bench") }))
         microvmIdentifier = vm.microvmId ?? ""
@@ -69,15 +79,29 @@ const oneLife = async (daemon: TestDaemon) => {
         await answer()
       }),
       "answer while awake": await timed(answer),
-      suspend: await timed(async () => {
-        await client.send(new SuspendMicrovmCommand({ microvmIdentifier }))
-        await daemon.untilState(microvmIdentifier, "SUSPENDED")
-      }),
+      suspend: await timed(suspend),
       "wake to answer": await timed(answer),
     }
+    const since = daemon.lines.length
+    await suspend()
+    await sleepOnDisk(daemon, since)
+    return { ...found, "wake from disk to answer": await timed(answer) }
   } finally {
     endpoint?.close()
     await client.send(new TerminateMicrovmCommand({ microvmIdentifier }))
     await daemon.untilState(microvmIdentifier, "TERMINATED")
   }
+}
+
+/** Ends the process that was kept of the MicroVM that fell asleep behind so many lines of the log. */
+const sleepOnDisk = async ({ lines }: TestDaemon, since: number) => {
+  const said = async (message: string) => {
+    for (;;) {
+      const line = lines.slice(since).find((one) => one.includes(message))
+      if (line !== undefined) return JSON.parse(line) as { pid: number }
+      await sleep(PAUSE_MS)
+    }
+  }
+  process.kill((await said("A sleeping VM's process is kept")).pid, "SIGKILL")
+  await said("A sleeping VM's process is gone")
 }

@@ -6,6 +6,7 @@ import type { Artifacts as BaseArtifacts } from "../images/artifacts.ts"
 import type { OpenRegistry } from "../images/registry/open-registry.ts"
 import { createBootSnapshots, type BootSnapshots } from "../machines/building/boot-snapshots.ts"
 import { createBuildVerbs } from "../machines/building/build.ts"
+import { createKeptCaches } from "../machines/building/kept-caches.ts"
 import { createLayerCache, type LayerCache } from "../machines/building/layer-cache.ts"
 import { createTurns } from "../machines/building/turns.ts"
 import type { Places } from "../machines/disks.ts"
@@ -106,6 +107,11 @@ export const openMicrovmRooms = async (options: MicrovmRoomsOptions, signal: Abo
     registry: options.registry,
     snapshots,
     layers,
+    caches: createKeptCaches({
+      directory: join(places.dataDirectory, "caches"),
+      blankDisk: base.blankDisk,
+      maxBytes: config.layers.maxCachesMiB * 1024 ** 2,
+    }),
     logs,
     secrets: options.secrets,
     createOverlay,

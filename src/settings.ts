@@ -253,6 +253,8 @@ export const SettingsFile = z.strictObject({
     .strictObject({
       /** Of all together; the least recently used go first, and none that a base or a running build needs. */
       maxMiB: z.number().int().min(0).default(20_480),
+      /** Of what `RUN --mount=type=cache` keeps, of all images together; the least recently used go first. */
+      maxCachesMiB: z.number().int().min(0).default(20_480),
     })
     .prefault({}),
   /** MicroVM images, and base images from registries. */

@@ -12,7 +12,7 @@ import type { SecretBox } from "../images.ts"
 import type { Database } from "../vm-row.ts"
 import { createBuildLog, type BuildLog } from "./build-log.ts"
 import type { BuildLife, BuildVm } from "./build-vm.ts"
-import type { KeptDrive } from "./drives.ts"
+import type { KeptDrive } from "./kept-caches.ts"
 import type { LayerCache, LayerLease } from "./layer-cache.ts"
 
 export interface Build {

@@ -19,8 +19,9 @@ import { beginBuild, environmentOf, running, type Build } from "./build-at-work.
 import type { BootSnapshots } from "./boot-snapshots.ts"
 import { createBuildVm, died, type BuildVm } from "./build-vm.ts"
 import { captureBase } from "./capture.ts"
-import { makeFilesDrive, takeCaches, toFileDrive } from "./drives.ts"
+import { makeFilesDrive, toFileDrive } from "./drives.ts"
 import { keepBase } from "./kept-base.ts"
+import type { KeptCaches } from "./kept-caches.ts"
 import { buildChain } from "./stages.ts"
 import { toPlace, type Places } from "../disks.ts"
 import { MAIN_PROCESS } from "../guest.ts"
@@ -43,6 +44,7 @@ export interface BuildOptions extends BaseQuota {
   /** Where other base images come from. */
   readonly registry: Registry
   readonly layers: LayerCache
+  readonly caches: KeptCaches
   readonly logs: Logs
   readonly secrets: SecretBox
   readonly turns: Turns
@@ -160,9 +162,8 @@ export const createBuildVerbs = (options: BuildOptions): BuildVerbs => {
           },
           layersDrive: (digest, within) => layersDrive(build, vm, digest, within),
           async cachesDrive() {
-            const { account, region } = build.scope
-            const kept = join(places.dataDirectory, "caches", account, region, `${build.imageName}.raw`)
-            build.caches ??= await takeCaches(kept, join(vm.directory, "caches.raw"), base.blankDisk, signal)
+            const own = join(vm.directory, "caches.raw")
+            build.caches ??= await options.caches.take(build.scope, build.imageName, own, signal)
             return build.caches.drive
           },
         },
@@ -256,7 +257,10 @@ export const createBuildVerbs = (options: BuildOptions): BuildVerbs => {
         builds.delete(id)
         if (build !== undefined) ledger.release(build.vmId)
       }
-      await layers.trim().catch((error: unknown) => host.log.warn({ err: error }, "Layers could not be removed"))
+      for (const kept of [layers, options.caches])
+        await kept
+          .trim()
+          .catch((error: unknown) => host.log.warn({ err: error }, "Layers or caches could not be removed"))
     },
   }
 

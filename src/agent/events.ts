@@ -1,5 +1,5 @@
-import { EventEmitter, once } from "node:events"
-import { connect } from "node:net"
+import { EventEmitter } from "node:events"
+import { openSocket } from "../unix-socket.ts"
 import { AgentEvent } from "./protocol.ts"
 import { EVENT_LINE_MAX } from "./version.ts"
 
@@ -15,14 +15,7 @@ const [BURST_CHARACTERS, CHARACTERS_PER_SECOND] = [1024 * 1024, 128 * 1024]
 
 /** Connects to a VM's agent port; the caller closes it. Lines that are too long, malformed or too many end the connection; one that says much is read slowly. */
 export const openAgentEvents = async (path: string, signal: AbortSignal): Promise<AgentEvents> => {
-  const socket = connect(path)
-  socket.on("error", () => {})
-  try {
-    await once(socket, "connect", { signal })
-  } catch (error) {
-    socket.destroy()
-    throw error
-  }
+  const socket = await openSocket(path, signal)
   const emitter = new EventEmitter() as AgentEvents
   let reason: string | undefined
   let pending = ""

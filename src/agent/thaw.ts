@@ -1,6 +1,5 @@
-import { connect } from "node:net"
-import { once } from "node:events"
 import { randomBytes } from "node:crypto"
+import { openSocket } from "../unix-socket.ts"
 import { wordsOf } from "../words.ts"
 
 export interface Identity {
@@ -38,14 +37,7 @@ const NUMBER_BYTES = 8
 
 /** Connects to a VM's thaw port; the caller closes it. Best before the guest runs, so that it finds somebody there. */
 export const openThawPort = async (path: string, signal: AbortSignal): Promise<ThawPort> => {
-  const socket = connect(path)
-  socket.on("error", () => {})
-  try {
-    await once(socket, "connect", { signal })
-  } catch (error) {
-    socket.destroy()
-    throw error
-  }
+  const socket = await openSocket(path, signal)
   /** What was asked and not answered yet, also what was given up, by its number; no other connection has the same ones. */
   const asked = new Map<string, { resolve(answer: string): void; reject(error: Error): void }>()
   let pending = ""

@@ -2,7 +2,9 @@
 import { and, eq, sql } from "drizzle-orm"
 import type { EventDestinations } from "../../../src/db/function-values.ts"
 import { functionEventConfigs } from "../../../src/db/functions.ts"
+import { recordChange } from "../../history.ts"
 import type { Caller, Page, PageRequest, Scope } from "../../resources.ts"
+import type { Database } from "../../vm-row.ts"
 import type { FunctionsGround } from "../ground.ts"
 import { functionArn, LATEST, type FunctionReference } from "../names.ts"
 import { invalid, notFound } from "../refusals.ts"
@@ -34,6 +36,14 @@ export const createEventConfigVerbs = ({ db, checkDestination }: Pick<FunctionsG
     notFound(`The function ${functionArn(scope, asked.name, qualifierOf(asked))} doesn't have an EventInvokeConfig`)
   const at = (functionId: string, asked: FunctionReference) =>
     and(eq(functionEventConfigs.functionId, functionId), eq(functionEventConfigs.qualifier, qualifierOf(asked)))
+  const record = (tx: Database, asked: FunctionReference, verb: string, caller: Caller) =>
+    recordChange(tx, {
+      scope: caller,
+      resource: functionArn(caller, asked.name, asked.qualifier),
+      type: `function.event-config-${verb}`,
+      cause: "api",
+      by: caller,
+    })
   const toConfig = (functionName: string, row: typeof functionEventConfigs.$inferSelect): EventConfig => ({
     ...row,
     functionName,
@@ -78,6 +88,7 @@ export const createEventConfigVerbs = ({ db, checkDestination }: Pick<FunctionsG
           })
           .returning()
         if (row === undefined) throw new Error("The configuration's row was not returned")
+        await record(tx, asked, "changed", caller)
         return toConfig(asked.name, row)
       }),
 
@@ -88,14 +99,16 @@ export const createEventConfigVerbs = ({ db, checkDestination }: Pick<FunctionsG
       return toConfig(asked.name, row)
     },
 
-    async remove(asked: FunctionReference, caller: Caller): Promise<void> {
-      const { owner } = await findVersion(db, asked, caller)
-      const gone = await db
-        .delete(functionEventConfigs)
-        .where(at(owner.id, asked))
-        .returning({ qualifier: functionEventConfigs.qualifier })
-      if (gone.length === 0) throw missing(asked, caller)
-    },
+    remove: (asked: FunctionReference, caller: Caller): Promise<void> =>
+      db.transaction(async (tx) => {
+        const { owner } = await findVersion(tx, asked, caller)
+        const gone = await tx
+          .delete(functionEventConfigs)
+          .where(at(owner.id, asked))
+          .returning({ qualifier: functionEventConfigs.qualifier })
+        if (gone.length === 0) throw missing(asked, caller)
+        await record(tx, asked, "deleted", caller)
+      }),
 
     /** By qualifier. */
     async list(name: string, page: PageRequest, scope: Scope): Promise<Page<EventConfig>> {

@@ -123,6 +123,14 @@ export const createOwnSettingVerbs = ({ db, changes, limits }: Pick<FunctionsGro
             target: [functionRuntimeConfigs.functionId, functionRuntimeConfigs.qualifier],
             set: config,
           })
+        await recordChange(tx, {
+          scope: caller,
+          resource: functionArn(caller, asked.name, asked.qualifier),
+          type: "function.runtime-config-changed",
+          cause: "api",
+          by: caller,
+          details: config,
+        })
       }),
 
     /** In all regions, as its limits are. */

@@ -1,5 +1,6 @@
 import type { Lambda } from "@aws-sdk/client-lambda"
 import { afterAll, beforeAll, describe, expect, it } from "vitest"
+import { audit } from "../../../src/db/schema.ts"
 import { account, refusalOf, region } from "../api-under-test.ts"
 import { functionInput, startFunctions, type FunctionsUnderTest } from "./functions-under-test.ts"
 
@@ -196,6 +197,8 @@ describe("What a function has beside its code", () => {
     expect(await says(elsewhere.putFunctionConcurrency({ FunctionName, ReservedConcurrentExecutions: 1 }))).toContain(
       "UnreservedConcurrentExecution below its minimum value of [20]",
     )
+    const replicas = await lambda.listFunctions({ MasterRegion: "us-west-2" })
+    expect([replicas.Functions, replicas.NextMarker]).toEqual([[], undefined])
     const { AccountLimit, AccountUsage } = await elsewhere.getAccountSettings({})
     expect(AccountLimit).toEqual({
       TotalCodeSize: 80_530_636_800,
@@ -249,6 +252,22 @@ describe("What a function has beside its code", () => {
     ).toContain("is not one of nodejs24.x's")
     expect((await lambda.listCodeSigningConfigs({})).CodeSigningConfigs).toEqual([])
     expect(await lambda.getFunctionCodeSigningConfig({ FunctionName })).toMatchObject({ FunctionName })
+  })
+
+  it("is in the audit log whenever it was changed", async () => {
+    const rows = await under.db.select({ action: audit.action }).from(audit)
+    const actions = new Set(rows.map(({ action }) => action))
+    for (const verb of [
+      "permission-added",
+      "event-config-changed",
+      "event-config-deleted",
+      "runtime-config-changed",
+      "url-created",
+      "concurrency-changed",
+      "tagged",
+      "recursion-changed",
+    ])
+      expect(actions).toContain(`function.${verb}`)
   })
 
   it("is gone with it, whatever it was", async () => {

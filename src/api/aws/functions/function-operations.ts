@@ -71,6 +71,8 @@ export const createFunctionOperations = ({ functions, updates }: Functions, link
   ),
 
   operation("ListFunctions", { method: "GET", path: base, status: 200 }, listFunctionsInput, async (input, call) => {
+    // Of a region are those that were replicated from it to the edge: none is.
+    if (input.MasterRegion !== undefined && input.MasterRegion !== "ALL") return { Functions: [] }
     const { caller } = call
     const all = input.FunctionVersion === "ALL"
     const list = all ? "versions of all functions" : "functions"

@@ -69,9 +69,9 @@ const recipe = {
   description: optional(string({ max: 2048 })),
   logging: optional(logging),
   egressNetworkConnectors: optional(connectors(1)),
-  cpuConfigurations: optional(list(structure({ architecture: required(architecture) }))),
+  cpuConfigurations: optional(list(structure({ architecture: required(architecture) }), { min: 0, max: 1 })),
   resources: optional(list(structure({ minimumMemoryInMiB: required(integer()) }), { min: 0, max: 1 })),
-  additionalOsCapabilities: optional(list(oneOf("ALL"))),
+  additionalOsCapabilities: optional(list(oneOf("ALL"), { min: 0, max: 1 })),
   hooks: optional(hooks),
   environmentVariables: optional(
     map(text(256, "[^\\s]+"), string({ min: 0, max: 4096, sensitive: true }), { min: 0, max: 50 }),
@@ -82,7 +82,7 @@ export const createImageInput = structure({
   ...neededRecipe,
   name: required(text(64, "[a-zA-Z0-9-_]+")),
   ...recipe,
-  tags: optional(map(text(128, tagText), string({ min: 0, max: 256, pattern: tagText }))),
+  tags: optional(map(text(128, tagText), string({ min: 0, max: 256, pattern: tagText }), { min: 0, max: 50 })),
   clientToken: optional(clientToken),
 })
 export const updateImageInput = structure({ ...image, ...neededRecipe, ...recipe, clientToken: optional(clientToken) })

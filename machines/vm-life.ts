@@ -11,6 +11,7 @@ import { bases } from "../src/db/schema.ts"
 import type { ThawInput } from "../src/agent/thaw.ts"
 import type { DeltaPaths } from "../src/vmm/vmm.ts"
 import { vmFiles } from "./disks.ts"
+import { endLast } from "./end-last.ts"
 import { createLoad, type Loaded, type LoadingOptions } from "./loading.ts"
 import type { LightSleep } from "./light-sleep.ts"
 import type { VmVerbs } from "./microvm.ts"
@@ -71,7 +72,7 @@ export const createVmVerbs = (options: VmLifeOptions): LoadingVerbs => {
     }
   }
 
-  return {
+  return endLast({
     async launch(vmId, signal, remains) {
       failpoint("launch: row stored")
       // The row has said since before the actor began that the VM starts; its latest step is waited for where the guest is let go.
@@ -185,7 +186,7 @@ export const createVmVerbs = (options: VmLifeOptions): LoadingVerbs => {
         throw error
       })
     },
-  }
+  })
 }
 
 /** Freezes, stops and writes delta and state. `false`: that failed, and the VM may run on. */

@@ -3,6 +3,7 @@
  * the other for the steps, and the last for the application, which so starts in a memory that no step has ever seen.
  */
 import { randomBytes } from "node:crypto"
+import { rm } from "node:fs/promises"
 import { join } from "node:path"
 import type { Artifacts } from "../../images/artifacts.ts"
 import { createAgentClient, type AgentClient } from "../../src/agent/client.ts"
@@ -62,10 +63,11 @@ export const createBuildVm = async (
     return path
   }
 
-  /** A boot of nothing but the system disk, up to where its agent waits to be asked. */
+  /** A boot of nothing but the system disk, up to where its agent waits to be asked. Before each life there may be none again: nothing of it stays here. */
   const makeSnapshot = async (slot: Slot, signal: AbortSignal): Promise<string> => {
     const to = join(directory, "boot")
-    const drives = await makeEmptyDrives(join(directory, "boot-drives"), DRIVES)
+    const [drivesDirectory, memoryFile] = [join(directory, "boot-drives"), join(directory, "boot-memory")]
+    const drives = await makeEmptyDrives(drivesDirectory, DRIVES)
     const vm = await vmm.boot(
       {
         vmId,
@@ -77,7 +79,7 @@ export const createBuildVm = async (
         systemDisk: artifacts.systemDisk,
         rootDisk: [toDriveFile(await newOverlay())],
         extraDrives: drives,
-        memoryFile: join(directory, "boot-memory"),
+        memoryFile,
       },
       signal,
     )
@@ -96,6 +98,7 @@ export const createBuildVm = async (
       return to
     } finally {
       await vm.kill()
+      await Promise.all([drivesDirectory, memoryFile].map((path) => rm(path, { recursive: true, force: true })))
     }
   }
 

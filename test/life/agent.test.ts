@@ -36,12 +36,13 @@ const FILES = {
   "server.js": SERVER,
 }
 
+const opened = new AsyncDisposableStack()
 let daemon: TestDaemon
 beforeAll(async () => {
-  daemon = await startTestDaemon()
+  daemon = opened.use(await startTestDaemon())
   await daemon.build("talker", FILES)
 })
-afterAll(() => daemon[Symbol.asyncDispose]())
+afterAll(() => opened.disposeAsync())
 
 /** The log of a MicroVM or a build, line by line as it comes. */
 async function* linesOf(resource: string, query: string): AsyncGenerator<LogEntry> {

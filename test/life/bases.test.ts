@@ -9,24 +9,22 @@ import { buildOf } from "./build-result.ts"
 import { makeMuslTree, toLayer } from "./musl-image.ts"
 import { readerOf } from "./reader.ts"
 
+const opened = new AsyncDisposableStack()
 let registry: RegistryServer
 let daemon: TestDaemon
 let musl: Buffer
 let scratch: string
 beforeAll(async () => {
-  registry = await startRegistry({ tls: true, login: true })
+  registry = opened.use(await startRegistry({ tls: true, login: true }))
   scratch = await mkdtemp(join(tmpdir(), "torpor-bases-"))
+  opened.defer(() => rm(scratch, { recursive: true, force: true }))
   const images = { registries: { [registry.host]: { ...LOGIN, caFile: registry.caFile } } }
-  daemon = await startTestDaemon({}, { images })
+  daemon = opened.use(await startTestDaemon({}, { images }))
   const tree = await makeMuslTree()
   musl = await toLayer(tree)
   await rm(tree, { recursive: true })
 })
-afterAll(async () => {
-  await daemon[Symbol.asyncDispose]()
-  await registry[Symbol.asyncDispose]()
-  await rm(scratch, { recursive: true, force: true })
-})
+afterAll(() => opened.disposeAsync())
 
 /** With TORPOR_TEST_ALL=1 twenty thousand files, and more bytes than the guest has memory (512 MiB): minutes of an emulated core. */
 const [perFolder, bytes] = process.env["TORPOR_TEST_ALL"] === "1" ? [200, 600 * 1024 ** 2] : [20, 32 * 1024 ** 2]

@@ -1,5 +1,6 @@
 import { TerminateMicrovmCommand } from "@aws-sdk/client-lambda-microvms"
 import { afterAll, beforeAll, describe, expect, test } from "vitest"
+import { bodyOf } from "../fixtures/answers.ts"
 import { startTestDaemon, type TestDaemon } from "../fixtures/daemon.ts"
 import { buildOf, type BuildResult } from "./build-result.ts"
 
@@ -13,16 +14,17 @@ RUN curl --silent --fail --max-time 60 http://deb.debian.org/debian/dists/trixie
 CMD ["sleep", "1000"]
 `
 
+const opened = new AsyncDisposableStack()
 let daemon: TestDaemon
 /** It mostly waits: others are built beside it. */
 let managed: Promise<BuildResult>
 beforeAll(async () => {
-  daemon = await startTestDaemon()
+  daemon = opened.use(await startTestDaemon())
   managed = build("managed", { Dockerfile: MANAGED })
   // Its test is the last.
   managed.catch(() => {})
 })
-afterAll(() => daemon[Symbol.asyncDispose]())
+afterAll(() => opened.disposeAsync())
 const build = (name: string, files: Record<string, string>) => buildOf(daemon, name, files)
 
 /** It answers with what the application finds around itself. */
@@ -250,10 +252,9 @@ describe("The managed image", () => {
 const running = async (image: string, port: number) => {
   const vm = await daemon.run({ image })
   const token = await daemon.token(vm.id, [{ port }])
-  const { status, body } = await vm.get("/", { "x-aws-proxy-port": String(port), "x-aws-proxy-auth": token })
-  expect(status, body).toBe(200)
+  const reach = { "x-aws-proxy-port": String(port), "x-aws-proxy-auth": token }
   return {
-    body,
+    body: await bodyOf(daemon, vm, "/", reach),
     async [Symbol.asyncDispose]() {
       vm.close()
       await daemon.client.send(new TerminateMicrovmCommand({ microvmIdentifier: vm.id }))

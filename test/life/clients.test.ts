@@ -4,6 +4,7 @@ import { readFile } from "node:fs/promises"
 import { join } from "node:path"
 import { afterAll, beforeAll, expect } from "vitest"
 import { PLAIN, runToEnd, torpor } from "../cli/torpor.ts"
+import { bodyOf } from "../fixtures/answers.ts"
 import { ports } from "../fixtures/clients-app/ports.ts"
 import { selfSigned } from "../fixtures/clients-app/self-signed.ts"
 import { startTestDaemon, type TestDaemon } from "../fixtures/daemon.ts"
@@ -19,15 +20,16 @@ import { UNUSED_PORT, type Ground } from "./clients/ground.ts"
 import { describeUndici } from "./clients/undici.ts"
 import { describeWebSockets } from "./clients/websockets.ts"
 
+const opened = new AsyncDisposableStack()
 let daemon: TestDaemon
 let ground: Ground
 beforeAll(async () => {
   // All the clients' servers are a megabyte of JavaScript, which an emulated guest on a busy machine takes a minute to read.
-  daemon = await startTestDaemon({}, { readyTimeoutSeconds: 300 })
+  daemon = opened.use(await startTestDaemon({}, { readyTimeoutSeconds: 300 }))
   await daemon.build("clients", await toGuestApp("clients-app/main.ts", { "tls.pem": await selfSigned() }))
   const run = async () => {
     const vm = await daemon.run({ image: "clients" })
-    expect((await vm.get("/empty")).status).toBe(200)
+    await bodyOf(daemon, vm, "/empty")
     vm.close()
     return {
       id: vm.id,
@@ -59,7 +61,7 @@ beforeAll(async () => {
     memory: async () => watchMemory(Number(await readFile(join(daemon.directory, "daemon.pid"), "utf8"))),
   }
 })
-afterAll(() => daemon[Symbol.asyncDispose]())
+afterAll(() => opened.disposeAsync())
 
 for (const describeClient of [
   // First: a body is dearest to a daemon that has held nothing yet.

@@ -9,17 +9,17 @@ import { afterAll, beforeAll, expect, test } from "vitest"
 import { PLAIN, runToEnd, torpor } from "../cli/torpor.ts"
 import { startTestDaemon, type TestDaemon } from "../fixtures/daemon.ts"
 
+const opened = new AsyncDisposableStack()
 let daemon: TestDaemon
 let directory: string
 beforeAll(async () => {
-  daemon = await startTestDaemon({}, { buildArguments: { GREETING: "hello", HTTP_PROXY: "http://proxy.invalid" } })
+  const buildArguments = { GREETING: "hello", HTTP_PROXY: "http://proxy.invalid" }
+  daemon = opened.use(await startTestDaemon({}, { buildArguments }))
   directory = await mkdtemp(join(tmpdir(), "torpor-commands-"))
+  opened.defer(() => rm(directory, { recursive: true }))
   await mkdir(join(directory, "hello"))
 })
-afterAll(async () => {
-  await daemon[Symbol.asyncDispose]()
-  await rm(directory, { recursive: true })
-})
+afterAll(() => opened.disposeAsync())
 
 const environment = () => ({
   ...PLAIN,

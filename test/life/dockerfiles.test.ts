@@ -8,10 +8,11 @@ import { pushImages } from "./dockerfiles/images.ts"
 
 const all = process.env["TORPOR_TEST_ALL"] === "1"
 
+const opened = new AsyncDisposableStack()
 let registry: RegistryServer
 let daemon: TestDaemon
 beforeAll(async () => {
-  registry = await startRegistry()
+  registry = opened.use(await startRegistry())
   await pushImages(registry, all ? ["more", "go"] : ["few"])
   const mirrored = { mirrors: [registry.host] }
   const registries = {
@@ -20,12 +21,9 @@ beforeAll(async () => {
     "mcr.microsoft.com": mirrored,
     "quay.io": mirrored,
   }
-  daemon = await startTestDaemon({}, { images: { registries }, readyTimeoutSeconds: 120 })
+  daemon = opened.use(await startTestDaemon({}, { images: { registries }, readyTimeoutSeconds: 120 }))
 })
-afterAll(async () => {
-  await daemon[Symbol.asyncDispose]()
-  await registry[Symbol.asyncDispose]()
-})
+afterAll(() => opened.disposeAsync())
 
 describe("A Dockerfile as people have it", () => {
   test("of Flask, with pip, a cache, a user of its own and CMD in shell form, builds and answers", async () => {

@@ -2,14 +2,16 @@ import { ListMicrovmImageBuildsCommand, TerminateMicrovmCommand } from "@aws-sdk
 import { networkInterfaces } from "node:os"
 import { afterAll, beforeAll, describe, expect, test } from "vitest"
 import { signedSend } from "../api/signed-fetch.ts"
+import { bodyOf } from "../fixtures/answers.ts"
 import { arnOf, processesOf, REGION, startTestDaemon, type TestDaemon } from "../fixtures/daemon.ts"
 import { eventually } from "../fixtures/eventually.ts"
 import { rawZip } from "../images/raw-zip.ts"
 import { buildOf } from "./build-result.ts"
 
+const opened = new AsyncDisposableStack()
 let daemon: TestDaemon
-beforeAll(async () => void (daemon = await startTestDaemon()))
-afterAll(() => daemon[Symbol.asyncDispose]())
+beforeAll(async () => void (daemon = opened.use(await startTestDaemon())))
+afterAll(() => opened.disposeAsync())
 
 const SERVER = `import http.server, os, subprocess
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -36,7 +38,7 @@ describe("A build step", () => {
     expect(reason, log.join("\n")).toBeUndefined()
     const vm = await daemon.run({ image: "nodes" })
     try {
-      const { body } = await vm.get("/")
+      const body = await bodyOf(daemon, vm, "/")
       expect(body).toContain("cannot open '/disk' for reading: Operation not permitted")
       expect(body).toContain("cannot open '/memory' for reading: Operation not permitted")
       expect(body.split("\n")[0]).toBe("0")

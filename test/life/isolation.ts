@@ -4,6 +4,7 @@ import { SuspendMicrovmCommand, TerminateMicrovmCommand } from "@aws-sdk/client-
 import { networkInterfaces } from "node:os"
 import { afterAll, beforeAll, describe, expect, test } from "vitest"
 import { linkPrefix } from "../../src/net/policy.ts"
+import { jsonOf } from "../fixtures/answers.ts"
 import { eventually } from "../fixtures/eventually.ts"
 import { processesOf, type TestDaemon, type TestVm } from "../fixtures/daemon.ts"
 import { toAnswer } from "../net/dns-messages.ts"
@@ -30,27 +31,25 @@ export const describeIsolation = (
   ground: () => { readonly daemon: TestDaemon; readonly nameServer: TestNameServer },
 ) => {
   describe("Isolation", () => {
+    const opened = new AsyncDisposableStack()
     let daemon: TestDaemon
     let vm: TestVm
     let host: Endpoints
     beforeAll(async () => {
       ;({ daemon } = ground())
       host = createEndpoints()
+      opened.defer(() => host.close())
       // But for the two that are ready: links of VMs that end would go while their addresses are tried.
       await eventually(() => expect(slotsOf(daemon.hostId)).toHaveLength(2))
       vm = await daemon.run({ image: "inspector" })
+      opened.defer(async () => {
+        vm.close()
+        await daemon.client.send(new TerminateMicrovmCommand({ microvmIdentifier: vm.id }))
+      })
     })
-    afterAll(async () => {
-      vm.close()
-      await daemon.client.send(new TerminateMicrovmCommand({ microvmIdentifier: vm.id }))
-      await host.close()
-    })
+    afterAll(() => opened.disposeAsync())
 
-    const ask = async (path: string): Promise<unknown> => {
-      const { status, body } = await vm.get(path)
-      expect(status, body).toBe(200)
-      return (JSON.parse(body) as { result: unknown }).result
-    }
+    const ask = async (path: string) => (await jsonOf<{ result: unknown }>(daemon, vm, path)).result
     const addressesOf = (family: "IPv4" | "IPv6") =>
       Object.entries(networkInterfaces())
         // Other daemons' links come and go.

@@ -12,6 +12,7 @@ import { readdir, rename } from "node:fs/promises"
 import { join } from "node:path"
 import { afterAll, beforeAll, describe, expect, test } from "vitest"
 import { createEndpoint } from "../../src/cli/endpoint.ts"
+import { jsonOf } from "../fixtures/answers.ts"
 import { inspectorApp } from "../fixtures/app.ts"
 import { arnOf, startTestDaemon, type TestDaemon, type TestVm } from "../fixtures/daemon.ts"
 import type { TestNameServer } from "../net/name-server.ts"
@@ -22,6 +23,7 @@ import { describeSpoiledSnapshots } from "./spoiled-snapshots.ts"
 /** What two clocks may differ by. */
 const CLOCK_MS = 5000
 
+const opened = new AsyncDisposableStack()
 let nameServer: TestNameServer
 let daemon: TestDaemon
 /** Nobody uses them until their test comes: a minute is the least that a policy may say. */
@@ -29,12 +31,13 @@ let idle: readonly TestVm[]
 /** Its time runs out while it sleeps, before its test comes or soon after. */
 let brief: TestVm
 beforeAll(async () => {
-  nameServer = await openNames()
-  daemon = await startTestDaemon(ON_EVERY_ADDRESS, {
+  nameServer = opened.use(await openNames())
+  const settings = {
     nameServers: [`${nameServer.address}:${nameServer.port}`],
     // What is on disk is what its tests look at.
     lightSleep: { max: 0 },
-  })
+  }
+  daemon = opened.use(await startTestDaemon(ON_EVERY_ADDRESS, settings))
   await daemon.build("inspector", inspectorApp)
   const policy = { maxIdleDurationSeconds: 60, suspendedDurationSeconds: 3600 }
   idle = await Promise.all(
@@ -48,16 +51,9 @@ beforeAll(async () => {
   await daemon.client.send(new SuspendMicrovmCommand({ microvmIdentifier: brief.id }))
   await daemon.untilState(brief.id, "SUSPENDED")
 })
-afterAll(async () => {
-  await daemon[Symbol.asyncDispose]()
-  await nameServer[Symbol.asyncDispose]()
-})
+afterAll(() => opened.disposeAsync())
 
-const json = async <Body>(vm: TestVm, path: string): Promise<Body> => {
-  const { status, body } = await vm.get(path)
-  expect(status, body).toBe(200)
-  return JSON.parse(body) as Body
-}
+const json = <Body>(vm: TestVm, path: string): Promise<Body> => jsonOf(daemon, vm, path)
 const end = async (vm: TestVm) => {
   vm.close()
   await daemon.client.send(new TerminateMicrovmCommand({ microvmIdentifier: vm.id }))

@@ -13,6 +13,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest"
 import { eventually } from "../fixtures/eventually.ts"
 import { createEndpoint } from "../../src/cli/endpoint.ts"
 import { parseRange, slotAddresses } from "../../src/net/address.ts"
+import { jsonOf } from "../fixtures/answers.ts"
 import { inspectorApp } from "../fixtures/app.ts"
 import { arnOf, REGION, startTestDaemon, whatIsLeft, type TestDaemon, type TestVm } from "../fixtures/daemon.ts"
 import { namespacesOf, slotsOf, tracesOf } from "./traces.ts"
@@ -34,7 +35,7 @@ beforeAll(async () => {
     await daemon.build(image, inspectorApp)
     const [awake, asleep] = await Promise.all([daemon.run({ image }), daemon.run({ image })])
     for (const vm of [awake, asleep]) opened.defer(() => vm.close())
-    expect(await Promise.all([awake, asleep].map(count))).toEqual([1, 1])
+    expect(await counts({ daemon, awake, asleep })).toEqual([1, 1])
     await suspend(daemon, asleep)
     return { daemon, image, awake, asleep }
   }
@@ -43,11 +44,9 @@ beforeAll(async () => {
 }, 600_000)
 afterAll(() => opened.disposeAsync())
 
-const count = async (vm: TestVm): Promise<number> => {
-  const { status, body } = await vm.get("/count")
-  expect(status, body).toBe(200)
-  return (JSON.parse(body) as { count: number }).count
-}
+const count = async (daemon: TestDaemon, vm: TestVm) => (await jsonOf<{ count: number }>(daemon, vm, "/count")).count
+const counts = ({ daemon, awake, asleep }: Omit<Neighbour, "image">) =>
+  Promise.all([awake, asleep].map((vm) => count(daemon, vm)))
 const suspend = async (daemon: TestDaemon, { id }: TestVm) => {
   await daemon.client.send(new SuspendMicrovmCommand({ microvmIdentifier: id }))
   await daemon.untilState(id, "SUSPENDED")
@@ -66,12 +65,12 @@ const untouchedBy = async (act: () => Promise<unknown>, { daemon, awake }: Neigh
     expect(namespacesOf(daemon.hostId)).toHaveLength(2 + 2)
   })
   const before = await tracesOf(daemon)
-  const first = await count(awake)
+  const first = await count(daemon, awake)
   let acts = true
   const acted = act().finally(() => (acts = false))
   let asked = 0
   try {
-    while (acts) expect(await count(awake)).toBe(first + ++asked)
+    while (acts) expect(await count(daemon, awake)).toBe(first + ++asked)
   } finally {
     await acted
   }
@@ -128,9 +127,9 @@ describe("Two daemons on one machine", { timeout: 300_000 }, () => {
     await untouchedBy(async () => {
       await daemon.build("another", { ...inspectorApp, Dockerfile: `${inspectorApp.Dockerfile}RUN true\n` })
       const vm = await daemon.run({ image })
-      expect(await count(vm)).toBe(1)
+      expect(await count(daemon, vm)).toBe(1)
       await suspend(daemon, vm)
-      expect(await count(vm)).toBe(2)
+      expect(await count(daemon, vm)).toBe(2)
       vm.close()
       await daemon.client.send(new TerminateMicrovmCommand({ microvmIdentifier: vm.id }))
       await daemon.untilState(vm.id, "TERMINATED")
@@ -139,7 +138,7 @@ describe("Two daemons on one machine", { timeout: 300_000 }, () => {
 
   test("aren't touched when one is killed and starts again", async () => {
     await untouchedBy(() => one.daemon.restart("SIGKILL"))
-    expect(await Promise.all([one.awake, one.asleep].map(count))).toEqual([2, 2])
+    expect(await counts(one)).toEqual([2, 2])
     await suspend(one.daemon, one.asleep)
   })
 
@@ -148,10 +147,10 @@ describe("Two daemons on one machine", { timeout: 300_000 }, () => {
     expect(whatIsLeft(one.daemon.hostId)).toEqual([])
     expect([slotsOf(one.daemon.hostId), namespacesOf(one.daemon.hostId)]).toEqual([[], []])
     // The other can still do all that it could.
-    expect(await count(other.asleep)).toBe(2)
+    expect(await count(other.daemon, other.asleep)).toBe(2)
     await suspend(other.daemon, other.asleep)
 
     await untouchedBy(() => one.daemon.restart("SIGKILL"))
-    expect(await Promise.all([one.awake, one.asleep].map(count))).toEqual([3, 3])
+    expect(await counts(one)).toEqual([3, 3])
   })
 })

@@ -11,15 +11,17 @@ import { join } from "node:path"
 import { setTimeout as sleep } from "node:timers/promises"
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest"
 import type { Failpoint } from "../../src/failpoint.ts"
+import { jsonOf } from "../fixtures/answers.ts"
 import { inspectorApp } from "../fixtures/app.ts"
 import { arnOf, processesOf, startTestDaemon, type TestDaemon, type TestVm } from "../fixtures/daemon.ts"
 
+const opened = new AsyncDisposableStack()
 let daemon: TestDaemon
 beforeAll(async () => {
-  daemon = await startTestDaemon()
+  daemon = opened.use(await startTestDaemon())
   await daemon.build("inspector", inspectorApp)
 })
-afterAll(() => daemon[Symbol.asyncDispose]())
+afterAll(() => opened.disposeAsync())
 
 const vms: TestVm[] = []
 /** After each crash and its restart this host has what its rows say, and nothing else. */
@@ -40,11 +42,7 @@ const started = async (): Promise<TestVm> => {
   vms.push(vm)
   return vm
 }
-const count = async (vm: TestVm): Promise<number> => {
-  const { status, body } = await vm.get("/count")
-  expect(status, body).toBe(200)
-  return (JSON.parse(body) as { count: number }).count
-}
+const count = async (vm: TestVm) => (await jsonOf<{ count: number }>(daemon, vm, "/count")).count
 const suspend = async (vm: TestVm) => {
   await daemon.client.send(new SuspendMicrovmCommand({ microvmIdentifier: vm.id }))
   await daemon.untilState(vm.id, "SUSPENDED")

@@ -10,6 +10,7 @@ import {
 import { readdir, readFile, writeFile } from "node:fs/promises"
 import { join } from "node:path"
 import { beforeAll, describe, expect, test } from "vitest"
+import { jsonOf } from "../fixtures/answers.ts"
 import { arnOf, processesOf, type TestDaemon, type TestVm } from "../fixtures/daemon.ts"
 import { eventually } from "../fixtures/eventually.ts"
 
@@ -31,10 +32,7 @@ export const describeSpares = (ground: () => TestDaemon): void => {
 
     const pids = () => processesOf(daemon.hostId.slice(0, 8))
     const directories = () => readdir(join(daemon.directory, "vms"))
-    const count = async (vm: TestVm) => {
-      const { body } = await vm.get("/count")
-      return (JSON.parse(body) as { count: number }).count
-    }
+    const count = async (vm: TestVm) => (await jsonOf<{ count: number }>(daemon, vm, "/count")).count
     const suspend = async (vm: TestVm) => {
       await daemon.client.send(new SuspendMicrovmCommand({ microvmIdentifier: vm.id }))
       await daemon.untilState(vm.id, "SUSPENDED")

@@ -3,13 +3,14 @@ import { GetMicrovmCommand, SuspendMicrovmCommand, TerminateMicrovmCommand } fro
 import { copyFile, open, readdir, rename, stat, truncate } from "node:fs/promises"
 import { join } from "node:path"
 import { describe, expect, test } from "vitest"
+import { jsonOf } from "../fixtures/answers.ts"
 import type { TestDaemon, TestVm } from "../fixtures/daemon.ts"
 
 /** A MicroVM that counted to 1 and sleeps, with the directory of its files. */
 const sleeper = async (daemon: TestDaemon): Promise<{ vm: TestVm; directory: string }> => {
   const before = new Set(await readdir(join(daemon.directory, "vms")).catch(() => []))
   const vm = await daemon.run({ image: "inspector" })
-  expect((await vm.get("/count")).body).toBe('{"count":1}')
+  expect(await jsonOf(daemon, vm, "/count")).toEqual({ count: 1 })
   const [fresh = ""] = (await readdir(join(daemon.directory, "vms"))).filter((name) => !before.has(name))
   await daemon.client.send(new SuspendMicrovmCommand({ microvmIdentifier: vm.id }))
   await daemon.untilState(vm.id, "SUSPENDED")
@@ -20,7 +21,7 @@ const refused = async (daemon: TestDaemon, { id, get }: TestVm) => {
   expect((await daemon.client.send(new GetMicrovmCommand({ microvmIdentifier: id }))).state).toBe("SUSPENDED")
 }
 const goesOn = async (daemon: TestDaemon, vm: TestVm) => {
-  expect((await vm.get("/count")).body).toBe('{"count":2}')
+  expect(await jsonOf(daemon, vm, "/count")).toEqual({ count: 2 })
   vm.close()
   await daemon.client.send(new TerminateMicrovmCommand({ microvmIdentifier: vm.id }))
   await daemon.untilState(vm.id, "TERMINATED")

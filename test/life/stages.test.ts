@@ -8,6 +8,7 @@ import { compile } from "./functions/code.ts"
 import { readerOf } from "./reader.ts"
 import { SERVER_C } from "./static-server.ts"
 
+const opened = new AsyncDisposableStack()
 let daemon: TestDaemon
 let directory: string
 /** Compiled here: in an emulated guest that takes long, and gcc is in the test of the managed image. */
@@ -15,13 +16,11 @@ let server: Buffer
 beforeAll(async () => {
   server = await compile(SERVER_C)
   directory = await mkdtemp(join(tmpdir(), "torpor-secrets-"))
+  opened.defer(() => rm(directory, { recursive: true }))
   await writeFile(join(directory, "token"), "nobody knows")
-  daemon = await startTestDaemon({}, { secrets: { token: join(directory, "token") } })
+  daemon = opened.use(await startTestDaemon({}, { secrets: { token: join(directory, "token") } }))
 })
-afterAll(async () => {
-  await daemon[Symbol.asyncDispose]()
-  await rm(directory, { recursive: true })
-})
+afterAll(() => opened.disposeAsync())
 const build = (name: string, files: Record<string, string | Buffer>) => buildOf(daemon, name, files)
 
 const DOCKERFILE = `# syntax=docker/dockerfile:1

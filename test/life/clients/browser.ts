@@ -36,10 +36,11 @@ const TRY = `async (to) => {
 
 export const describeBrowser = (ground: () => Ground): void => {
   describe.skipIf(!isInstalled)("A browser", () => {
+    const opened = new AsyncDisposableStack()
     let browser: Browser
     let network: OwnNetwork
     beforeAll(async () => {
-      network = await openOwnNetwork(Number(new URL(url("vm")).port))
+      network = opened.use(await openOwnNetwork(Number(new URL(url("vm")).port)))
       const spki = new X509Certificate(ground().ca).publicKey.export({ type: "spki", format: "der" })
       const pin = createHash("sha256").update(spki).digest("base64")
       browser = await launch({
@@ -50,11 +51,9 @@ export const describeBrowser = (ground: () => Ground): void => {
         // Its sandbox refuses root. The installation's own CA alone is trusted, by its key: any other certificate is refused as ever.
         args: ["--no-sandbox", `--ignore-certificate-errors-spki-list=${pin}`],
       })
+      opened.defer(() => browser.close())
     })
-    afterAll(async () => {
-      await browser.close()
-      await network[Symbol.asyncDispose]()
-    })
+    afterAll(() => opened.disposeAsync())
 
     const inContext = async (use: (context: BrowserContext) => Promise<void>) => {
       const context = await browser.createBrowserContext()

@@ -3,6 +3,7 @@ import { TerminateMicrovmCommand } from "@aws-sdk/client-lambda-microvms"
 import { expect } from "vitest"
 import { WebSocket } from "ws"
 import type { EndpointAnswer } from "../../../src/cli/endpoint.ts"
+import { jsonOf } from "../../fixtures/answers.ts"
 import type { TestDaemon } from "../../fixtures/daemon.ts"
 import { buildOf } from "../build-result.ts"
 import { contextOf } from "./context.ts"
@@ -34,11 +35,7 @@ export const startApplication = async (
   return {
     log,
     get,
-    async json(path) {
-      const { status, body } = await get(path)
-      expect(status, body).toBe(200)
-      return JSON.parse(body)
-    },
+    json: (path) => jsonOf(daemon, vm, path, reach),
     async openWebSocket(path) {
       const socket = new WebSocket(`wss://${vm.name}${path}`, { ca: daemon.ca, headers: reach })
       await once(socket, "open")

@@ -25,12 +25,14 @@ import { C_BOOTSTRAP, EXTENSION, NODE, PYTHON, SHELL_BOOTSTRAP, STREAM, UNRULY }
 
 const all = process.env["TORPOR_TEST_ALL"] === "1"
 
+const opened = new AsyncDisposableStack()
 let daemon: TestDaemon
 let lambda: LambdaClient
 beforeAll(async () => {
   // AWS's ten seconds are too few for a guest that is emulated on a busy machine.
-  daemon = await startTestDaemon({}, { environments: { initSeconds: 120 } })
+  daemon = opened.use(await startTestDaemon({}, { environments: { initSeconds: 120 } }))
   lambda = await openLambda(daemon)
+  opened.defer(() => lambda.destroy())
   const layers = await Promise.all([
     publishLayer(lambda, "words", { "python/words.py": 'GREETING = "first"\nNAME = "layer"\n' }),
     publishLayer(lambda, "better-words", { "python/words.py": 'GREETING = "hello"\nNAME = "layer"\n' }),
@@ -55,10 +57,7 @@ beforeAll(async () => {
     ...(all ? [deploy(lambda, "ric", "provided.al2023", await ricFiles(), more)] : []),
   ])
 })
-afterAll(async () => {
-  lambda.destroy()
-  await daemon[Symbol.asyncDispose]()
-})
+afterAll(() => opened.disposeAsync())
 
 describe("A function of", () => {
   test("Node has its event, context and variables, and its memory from one event to the next", async () => {

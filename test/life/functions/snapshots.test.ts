@@ -46,13 +46,16 @@ interface Said {
 
 const TORPOR = new URL("../../../src/cli/torpor", import.meta.url).pathname
 
+const opened = new AsyncDisposableStack()
 let daemon: TestDaemon
 /** Of environments of `slow`, by their Inits. */
 const born: string[] = []
 let lambda: LambdaClient
 beforeAll(async () => {
-  daemon = await startTestDaemon({}, { environments: { maxWarmVms: 0, initSeconds: 120, versionSnapshots: {} } })
+  const environments = { maxWarmVms: 0, initSeconds: 120, versionSnapshots: {} }
+  daemon = opened.use(await startTestDaemon({}, { environments }))
   lambda = await openLambda(daemon)
+  opened.defer(() => lambda.destroy())
   const more = { Handler: "app.handler", Timeout: 300 }
   await deploy(lambda, "slow", "python3.13", { "app.py": CODE }, more)
   await deploy(
@@ -63,10 +66,7 @@ beforeAll(async () => {
     { ...more, Environment: { Variables: { TORPOR_SNAPSHOTS: "off" } } },
   )
 })
-afterAll(async () => {
-  lambda.destroy()
-  await daemon[Symbol.asyncDispose]()
-})
+afterAll(() => opened.disposeAsync())
 
 const directory = () => join(daemon.directory, "functions/snapshots")
 const snapshots = () => readdirSync(directory())
@@ -77,16 +77,22 @@ const said = async (event: object): Promise<Said & { log: string }> => {
   return { ...(payload as Said), log }
 }
 
-/** What so many environments say beside those of `busy`, of which `kept` are kept at their events. */
+/** What so many fresh environments say beside those of `busy`, of which `kept` are kept at their events. */
 const others = async (busy: string[], kept: number, count: number): Promise<(Said & { log: string })[]> => {
   const answers: (Said & { log: string })[] = []
   const enough = Promise.withResolvers<void>()
-  const take = (answer: Said & { log: string }) => {
-    answers.push(answer)
-    if (answers.length === count) enough.resolve()
+  const ask = async (holdSeconds: number): Promise<void> => {
+    const answer = await said({ n: 0, busy, hold: holdSeconds })
+    if (answers.length === count) return
+    if (answer.events.length === 1 && !busy.includes(answer.born)) {
+      if (answers.push(answer) === count) enough.resolve()
+      return
+    }
+    // Of one that was free again before all had begun: on a slow machine they are to be held for longer.
+    await Promise.all([ask(2 * holdSeconds), ask(2 * holdSeconds)])
   }
   // Those that are kept are cut off at the end.
-  for (let n = 0; n < count + kept; n++) said({ n, busy, hold: 8 }).then(take, () => {})
+  for (let asked = 0; asked < count + kept; asked++) ask(8).catch(enough.reject)
   await enough.promise
   return answers
 }

@@ -9,6 +9,7 @@ import { drivesOf, FUNCTION_HOSTNAME } from "../functions/function-spec.ts"
 import type { Spares } from "../spares.ts"
 import type { VmHost } from "../vm.ts"
 import { makeVmDirectory } from "../vm.ts"
+import { endLast } from "../end-last.ts"
 import { createVmVerbs, toThawInput } from "../vm-life.ts"
 import { findVm } from "../vm-row.ts"
 import { takeGiven } from "./desk.ts"
@@ -100,20 +101,29 @@ export const createEnvironmentVerbs = (options: EnvironmentLifeOptions): Environ
   }
 
   return {
-    async launch(vmId, signal) {
-      const snapshot = options.snapshotOf(vmId)
-      if (snapshot !== undefined && (await launchFrom(snapshot, vmId, signal))) return
-      const taken = options.warmOf(vmId)
-      if (taken === undefined) await layDrives(await makeVmDirectory(host, vmId), disksOf(vmId), createOverlay)
-      const warm = await taken
-      if (warm === undefined) await vm.launch(vmId, signal)
-      else await runWarm(warm, signal)
-      connect(vmId, warm?.agent)
-      const session = sessionOf(vmId)
-      session.unmounted = drivesOf(session.definition).filter(
-        ({ drive }) => warm === undefined || drive !== FUNCTION_DRIVES.temporary,
-      )
-    },
+    ...endLast({
+      async launch(vmId: string, signal: AbortSignal) {
+        const snapshot = options.snapshotOf(vmId)
+        if (snapshot !== undefined && (await launchFrom(snapshot, vmId, signal))) return
+        const taken = options.warmOf(vmId)
+        if (taken === undefined) await layDrives(await makeVmDirectory(host, vmId), disksOf(vmId), createOverlay)
+        const warm = await taken
+        if (warm === undefined) await vm.launch(vmId, signal)
+        else await runWarm(warm, signal)
+        connect(vmId, warm?.agent)
+        const session = sessionOf(vmId)
+        session.unmounted = drivesOf(session.definition).filter(
+          ({ drive }) => warm === undefined || drive !== FUNCTION_DRIVES.temporary,
+        )
+      },
+      async end(vmId: string) {
+        const session = sessionOf(vmId)
+        restoring.delete(vmId)
+        takeGiven(session.desk)?.answer.refuse(new Error("The environment is over."))
+        disconnectSession(session)
+        await vm.end(vmId)
+      },
+    }),
 
     async initialise(vmId, signal) {
       const session = sessionOf(vmId)
@@ -206,14 +216,6 @@ export const createEnvironmentVerbs = (options: EnvironmentLifeOptions): Environ
       const signal = AbortSignal.timeout(SHUTDOWN_MS)
       await thawSession(session, signal)
       await endPrograms(session, "SPINDOWN", signal)
-    },
-
-    async end(vmId) {
-      const session = sessionOf(vmId)
-      restoring.delete(vmId)
-      takeGiven(session.desk)?.answer.refuse(new Error("The environment is over."))
-      disconnectSession(session)
-      await vm.end(vmId)
     },
   }
 }

@@ -10,6 +10,7 @@ import {
 } from "@aws-sdk/client-lambda-microvms"
 import { readdir, rename } from "node:fs/promises"
 import { join } from "node:path"
+import { setTimeout as sleep } from "node:timers/promises"
 import { afterAll, beforeAll, describe, expect, test } from "vitest"
 import { createEndpoint } from "../../src/cli/endpoint.ts"
 import { jsonOf } from "../fixtures/answers.ts"
@@ -151,6 +152,24 @@ describe("A MicroVM of an image from a Dockerfile", () => {
       daemon.client.send(new RunMicrovmCommand({ ...input, maximumDurationInSeconds: 60 })),
     ).rejects.toMatchObject({ name: "ConflictException" })
     await daemon.client.send(new TerminateMicrovmCommand({ microvmIdentifier: first.microvmId }))
+  })
+
+  test("that ends in the midst of its launch gives back what it took, and nothing of anybody else's", async () => {
+    const files = () => readdir(join(daemon.directory, "vms"))
+    const before = new Set(await files())
+    // Wherever each is by then.
+    const ended = [0, 100, 200, 400].map(async (ms) => {
+      const { microvmId = "" } = await daemon.client.send(
+        new RunMicrovmCommand({ imageIdentifier: arnOf("inspector") }),
+      )
+      await sleep(ms)
+      await daemon.client.send(new TerminateMicrovmCommand({ microvmIdentifier: microvmId }))
+      await daemon.untilState(microvmId, "TERMINATED")
+    })
+    await Promise.all(ended)
+    expect((await files()).filter((name) => !before.has(name))).toEqual([])
+    // It says so of one that is given back twice.
+    expect(daemon.lines.filter((line) => line.includes("A slot is not as it was left"))).toEqual([])
   })
 
   test("differs from its siblings in randomness, hostname, machine and boot id, and agrees with them on the time", async () => {

@@ -3,6 +3,7 @@ import { existsSync, readdirSync } from "node:fs"
 import { join } from "node:path"
 import { text } from "node:stream/consumers"
 import { and, eq, isNull } from "drizzle-orm"
+import { pino } from "pino"
 import { expect, test } from "vitest"
 import { ensureRuntime } from "../../images/runtimes/runtime-disks.ts"
 import { takeRuntimeBase } from "../../machines/environments/base-making.ts"
@@ -47,7 +48,11 @@ const open = async (under: VmHostUnderTest) => {
   const { emptyDrive } = artifacts
   const limits = { maxVms: 1, maxBookedShare: 1, idleMs: 600_000 }
   const ground = { host, places, emptyDrive, createOverlay }
-  const spares = opened.use(createSpares({ ...ground, max: 1, maxPerBase: 1, maxBookedShare: 1, idleMs: 600_000 }))
+  const told: string[] = []
+  const log = pino({ level: "info" }, { write: (line: string) => void told.push(line) })
+  const spares = opened.use(
+    createSpares({ ...ground, host: { ...host, log }, max: 1, maxPerBase: 1, maxBookedShare: 1, idleMs: 600_000 }),
+  )
   const pool = opened.use(createWarmPool({ ...ground, ...limits }))
   const disks = { ...(await makeFunctionDisks(join(places.dataDirectory, "function"), CODE)), layers: null }
   const work = createWork()
@@ -69,10 +74,11 @@ const open = async (under: VmHostUnderTest) => {
     ),
   )
   const held = opened.move()
-  return { environments, pool, spares, bases, [Symbol.asyncDispose]: () => held.disposeAsync() }
+  const standsReady = () => told.some((line) => line.includes("A process stands ready"))
+  return { environments, pool, spares, standsReady, bases, [Symbol.asyncDispose]: () => held.disposeAsync() }
 }
 
-/** The processes that stand ready, by their ids. */
+/** The processes that stand ready, or will, by their ids. */
 const spareIds = ({ places }: VmHostUnderTest): string[] => {
   const directory = join(places.dataDirectory, "vms")
   return readdirSync(directory).filter((id) => existsSync(join(directory, id, "disk/spare.qcow2")))
@@ -90,7 +96,7 @@ test("A VM that was kept warm becomes an environment, once, and lives as any oth
   await using under = await openVmHostUnderTest()
   const { db, vmm } = under.host
   await using opened = await open(under)
-  const { environments, pool, spares, bases } = opened
+  const { environments, pool, spares, standsReady, bases } = opened
   const start = (own: string) => environments.start(definitionOf("nodejs24.x", { OWN: own }), "on-demand", signal)
   const loaded = await start("loaded")
   const first = await answerOf(loaded)
@@ -116,8 +122,9 @@ test("A VM that was kept warm becomes an environment, once, and lives as any oth
     return (await db.select().from(rows).where(eq(rows.id, warm.id)))[0]?.state
   }
   await expect.poll(asleep).toBe("SUSPENDED")
-  await expect.poll(() => spareIds(under), { timeout: 60_000 }).toHaveLength(1)
-  const [spare] = spareIds(under)
+  await expect.poll(standsReady, { timeout: 60_000 }).toBe(true)
+  const [spare, ...others] = spareIds(under)
+  expect(others).toEqual([])
   expect(await answerOf(warm)).toMatchObject({ events: 2, own: "warm", file: "xx" })
   const [woken] = await db
     .select({ processId: vms.processId })

@@ -140,12 +140,16 @@ describe("A daemon that is killed", () => {
   })
 
   test("ends a MicroVM whose time ran out while it was down", async () => {
-    const vm = await daemon.run({ image: "inspector", maximumDurationInSeconds: 15 })
+    // Long enough to begin in, as long as that takes here.
+    const begun = Date.now()
+    await daemon.untilState((await started()).id, "RUNNING")
+    const seconds = 5 + Math.ceil((2 * (Date.now() - begun)) / 1000)
+    const vm = await daemon.run({ image: "inspector", maximumDurationInSeconds: seconds })
     vms.push(vm)
     const { startedAt } = await daemon.client.send(new GetMicrovmCommand({ microvmIdentifier: vm.id }))
     await daemon.untilState(vm.id, "RUNNING")
     await daemon.stop("SIGKILL")
-    await sleep((startedAt?.getTime() ?? 0) + 15_000 - Date.now())
+    await sleep((startedAt?.getTime() ?? 0) + seconds * 1000 - Date.now())
     await daemon.restart("SIGKILL")
     expect(await daemon.untilState(vm.id, "TERMINATED")).toEqual({ stateReason: "MicroVM exceeded maximum lifetime." })
   })

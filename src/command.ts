@@ -1,4 +1,7 @@
 import { spawn, type ChildProcess } from "node:child_process"
+import { constants } from "node:fs"
+import { access } from "node:fs/promises"
+import { join } from "node:path"
 import { OperatorError } from "./errors.ts"
 
 /** How much of a command's words is kept for its error. */
@@ -89,6 +92,19 @@ export const runCommand = async (
     signal.removeEventListener("abort", end)
     clearTimeout(grace)
   }
+}
+
+/** The file that {@link runCommand} runs by this name. */
+export const findProgram = async (name: string): Promise<string> => {
+  for (const directory of ENVIRONMENT.PATH.split(":")) {
+    const path = join(directory, name)
+    const isThere = await access(path, constants.X_OK).then(
+      () => true,
+      () => false,
+    )
+    if (isThere) return path
+  }
+  throw new NotInstalledError(name)
 }
 
 /** A group whose last process has just ended is nothing to kill. */

@@ -10,7 +10,7 @@ import { mknod } from "./device-node.ts"
 import type { Log } from "./log.ts"
 import { openSlots } from "./net/slots.ts"
 import { probeAccelerator, TCG_WARNING, type Verdict } from "./vmm/accelerator.ts"
-import { qemuVersion, tscKHz } from "./vmm/host-facts.ts"
+import { keptQemuVersion, keptTscKHz } from "./vmm/host-facts.ts"
 import { prepareOverlays } from "./vmm/overlay.ts"
 import { createQemuVmm } from "./vmm/qemu.ts"
 import type { Accelerator } from "./vmm/vmm.ts"
@@ -43,7 +43,7 @@ export const openVmGround = async (options: VmGroundOptions, signal: AbortSignal
     (whole) => [
       judge(options, whole),
       opening(whole),
-      tscKHz(whole),
+      keptTscKHz(dataDirectory, whole),
       prepareOverlays(dataDirectory, whole),
       mknod(tunDevice, whole),
     ],
@@ -66,7 +66,7 @@ export const openVmGround = async (options: VmGroundOptions, signal: AbortSignal
 }
 
 const judge = async ({ base, dataDirectory, log }: VmGroundOptions, signal: AbortSignal): Promise<Verdict> => {
-  const version = await qemuVersion(signal)
+  const version = await keptQemuVersion(dataDirectory, signal)
   const verdict = await probeAccelerator({ ...base, qemuVersion: version, directory: dataDirectory }, signal)
   log.info({ accelerator: verdict.accelerator, reason: verdict.reason }, "Accelerator")
   if (verdict.accelerator === "tcg") log.warn(TCG_WARNING)

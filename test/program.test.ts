@@ -13,7 +13,7 @@ const MAIN = `
 import { readFileSync } from "node:fs"
 const { whereFrom } = await import("./where.ts")
 const name: string = JSON.parse(readFileSync(new URL("../package.json", import.meta.url), "utf8")).name
-console.log(JSON.stringify({ name, says: "first", main: process.argv[1], ...whereFrom() }))
+console.log(JSON.stringify({ name, says: "first", main: import.meta.filename, url: "import.meta.url", ...whereFrom() }))
 `
 const WHERE = `
 interface Where { readonly at: string }
@@ -22,10 +22,10 @@ export const whereFrom = (): Where => ({ at: new Error("here").stack ?? "" })
 `
 
 beforeAll(async () => {
-  for (const folder of ["src/cli", "machines", "images", "proxy", "node_modules"])
+  for (const folder of ["src/cli", "images/system", "images/agent", "node_modules"])
     await mkdir(join(root, folder), { recursive: true })
   await cp(join(REAL, "src/program"), join(root, "src/program"), { recursive: true })
-  for (const file of ["src/cli/torpor", "src/command.ts", "src/errors.ts", "src/file-lock.ts"])
+  for (const file of ["src/cli/torpor", "src/errors.ts", "src/file-lock.ts", "images/system/agent-bundle.ts"])
     await copyFile(join(REAL, file), join(root, file))
   for (const installed of [".bin", "esbuild"])
     await symlink(join(REAL, "node_modules", installed), join(root, "node_modules", installed))
@@ -33,12 +33,19 @@ beforeAll(async () => {
   await writeFile(join(root, "package.json"), '{"name":"small","type":"module"}')
   await writeFile(join(root, "src/main.ts"), MAIN)
   await writeFile(join(root, "src/where.ts"), WHERE)
+  await writeFile(join(root, "images/agent/main.ts"), "console.log('agent')")
 })
 
 const start = async () => {
   const { code, stdout, stderr } = await runToEnd([join(root, "src/cli/torpor")], PLAIN)
   if (code !== 0) throw new Error(stderr)
-  return JSON.parse(stdout) as { name: string; says: string; main: string; at: string }
+  return JSON.parse(stdout) as {
+    name: string
+    says: string
+    main: string
+    url: string
+    at: string
+  }
 }
 
 const make = async () => {
@@ -52,9 +59,10 @@ const programs = async () =>
 test("Torpor starts from its sources until it is put together in one piece, which finds what lay beside them and names their lines in its errors", async () => {
   expect((await start()).main).toBe(join(root, "src/main.ts"))
   await make()
-  const { name, main, at } = await start()
+  const { name, main, url, at } = await start()
   expect(main).toMatch(/\/node_modules\/\.cache\/torpor\/[0-9a-f-]{36}\/main\.mjs$/)
   expect(name).toBe("small")
+  expect(url).toBe("import.meta.url")
   expect(at).toContain(`${join(root, "src/where.ts")}:4:`)
   const [before] = await programs()
   await make()
@@ -71,6 +79,29 @@ test("What has changed since is started from its sources, whatever time its file
   const { says, main } = await start()
   expect(says).toBe("second")
   expect(main).toContain("/.cache/torpor/")
+})
+
+test("The agent that lies beside it is what its sources are: it is put together anew when one of them has changed", async () => {
+  const agent = () => readFile(join(root, "node_modules/.cache/torpor/current/agent.mjs"), "utf8")
+  await make()
+  expect(await agent()).toContain("agent")
+  await writeFile(join(root, "images/agent/main.ts"), "console.log('another')")
+  expect((await start()).main).toBe(join(root, "src/main.ts"))
+  await make()
+  expect(await agent()).toContain("another")
+})
+
+test("A copy of a checkout runs its own program, not that of the one it was copied from", async () => {
+  await make()
+  const copy = `${root}-copy`
+  await cp(root, copy, { recursive: true, verbatimSymlinks: true, preserveTimestamps: true })
+  try {
+    const { code, stdout, stderr } = await runToEnd([join(copy, "src/cli/torpor")], PLAIN)
+    expect(code, stderr).toBe(0)
+    expect(JSON.parse(stdout)).toMatchObject({ main: join(copy, "src/main.ts") })
+  } finally {
+    await rm(copy, { recursive: true })
+  }
 })
 
 test("Of those that were put together the last few are kept, and nothing that was not finished", async () => {

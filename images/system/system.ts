@@ -1,13 +1,12 @@
 import { chmod, cp, mkdir, readFile, rm, symlink, writeFile } from "node:fs/promises"
 import { join } from "node:path"
-import { fileURLToPath } from "node:url"
-import { build } from "esbuild"
 import { GUEST } from "../../src/net/slot.ts"
 import { readSources, type Recipe } from "../artifact.ts"
 import { compileC } from "../compile-c.ts"
 import { makeExt4 } from "../ext4.ts"
 import { nodeBinary } from "../node-binary.ts"
 import { installPackages, type Debian } from "../packages.ts"
+import { bundleAgent } from "./agent-bundle.ts"
 
 /**
  * What the agent needs beside Node: a container runtime, an unpacker that knows what archives try, mkfs, and busybox for the rest;
@@ -26,7 +25,6 @@ const PACKAGES = [
 const INIT = new URL("init", import.meta.url)
 const THAW = new URL("../thaw/thaw.c", import.meta.url)
 const MOUNT = new URL("mount.c", import.meta.url)
-const AGENT = new URL("../agent/main.ts", import.meta.url)
 /** Where busybox's tools are linked, since nothing of a package runs here. */
 const TOOLS = [
   "sh",
@@ -48,7 +46,7 @@ const TOOLS = [
 
 /** `disk`: the read-only file system that the guest starts from, with the agent, the thaw helper and what they need. */
 export const systemRecipe = async (debian: Debian): Promise<Recipe> => {
-  const agent = await bundleAgent()
+  const { content: agent } = await bundleAgent()
   const node = nodeBinary()
   return {
     kind: "system",
@@ -100,21 +98,6 @@ const fillIn = (text: string) =>
     .replaceAll("@GATEWAY@", GUEST.gateway)
     .replaceAll("@GATEWAY_MAC@", GUEST.gatewayMac)
     .replaceAll("@RESOLVER@", GUEST.resolver)
-
-const bundleAgent = async (): Promise<Buffer> => {
-  const { outputFiles } = await build({
-    entryPoints: [fileURLToPath(AGENT)],
-    bundle: true,
-    write: false,
-    platform: "node",
-    target: "node24",
-    format: "esm",
-    minify: true,
-  })
-  const [file] = outputFiles
-  if (file === undefined) throw new Error("The agent was not bundled")
-  return Buffer.from(file.contents)
-}
 
 const ignoreExisting = (error: NodeJS.ErrnoException) => {
   if (error.code !== "EEXIST") throw error

@@ -46,7 +46,7 @@ export interface Slots {
   close(): Promise<void>
 }
 
-/** About as long as a VM that was given one has much to do. */
+/** About as long as a VM that was given one has much to do, or a daemon that has just been started. */
 const FILL_PAUSE_MS = 1000
 
 /** Opens the pool and writes the host's rules. */
@@ -159,6 +159,10 @@ export const openSlots = async (options: SlotsOptions, signal: AbortSignal): Pro
   /** As {@link fill}; while there is one left, whoever has just taken one has the processors first. */
   const fillBehind = () => {
     if (ready.length === 0) return fill()
+    fillLater()
+  }
+
+  const fillLater = () => {
     pause ??= setTimeout(() => {
       pause = undefined
       fill()
@@ -240,7 +244,7 @@ export const openSlots = async (options: SlotsOptions, signal: AbortSignal): Pro
       } finally {
         sweeping = false
       }
-      fill()
+      fillLater()
     },
     async close() {
       stop.abort(new Error("The slots are closed"))

@@ -1,7 +1,7 @@
+import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { runCommand } from "../command.ts"
-
-const fileOf = (name: string) => fileURLToPath(new URL(name, import.meta.url))
+import { isCurrent, PROGRAMS } from "./current.ts"
 
 /**
  * Puts the program together in one piece (make.ts), if that isn't there already: the next start reads a dozen files instead of a thousand.
@@ -9,6 +9,7 @@ const fileOf = (name: string) => fileURLToPath(new URL(name, import.meta.url))
  * more than slow.
  */
 export const keepProgram = async (signal: AbortSignal): Promise<void> => {
-  if ((await runCommand(fileOf("current"), [], { signal })) !== "") return
-  await runCommand("nice", ["-n", "19", process.execPath, fileOf("make.ts")], { signal })
+  const root = fileURLToPath(new URL("../../", import.meta.url))
+  if (isCurrent(root, join(root, PROGRAMS, "current"))) return
+  await runCommand("nice", ["-n", "19", process.execPath, join(root, "src/program/make.ts")], { signal })
 }

@@ -1,81 +1,127 @@
 /**
  * Puts the program together in one piece, of the sources and of all that they import, in a directory of its own below
- * `node_modules/.cache/torpor`; then `current` leads to it. `begun` is older than anything that was read, so that what changes while it
- * is read is noticed at the next start (see `current` beside this).
+ * `node_modules/.cache/torpor`; then `current` leads to it. Beside its files are the agent that its system disk holds, the list of its
+ * `sources`, and `begun`, which is older than anything that was read: what changes while it is read is noticed at the next start.
  */
 import { randomUUID } from "node:crypto"
 import { mkdir, readdir, readFile, rename, rm, stat, symlink, writeFile } from "node:fs/promises"
+import { isBuiltin } from "node:module"
 import { join, relative, sep } from "node:path"
 import { fileURLToPath } from "node:url"
 import { build, type Loader, type Plugin } from "esbuild"
-import { runCommand } from "../command.ts"
+import { bundleAgent } from "../../images/system/agent-bundle.ts"
 import { lock } from "../file-lock.ts"
+import { isCurrent, PROGRAMS } from "./current.ts"
 
 const ROOT = fileURLToPath(new URL("../../", import.meta.url))
-const PROGRAMS = join(ROOT, "node_modules/.cache/torpor")
+const DIRECTORY = join(ROOT, PROGRAMS)
+const CURRENT = join(DIRECTORY, "current")
 /** With the current one. What runs from an older one may have more of it to load. */
 const KEPT = 4
 const PATIENCE_MS = 120_000
+const AGENT = "agent.mjs"
+/** What packages are is said there. */
+const INSTALLED = ["package.json", "node_modules/.package-lock.json"]
 
-/** A map that leads nowhere: of packages it would take ten times the memory of our own. */
+/** A map that leads nowhere: of packages it would take ten times the room of our own. */
 const NO_MAP = `\n//# sourceMappingURL=data:application/json;base64,${Buffer.from('{"version":3,"sources":[""],"mappings":"AAAA"}').toString("base64")}`
 
-/** Sources find what lies beside them, wherever they are put together. */
+/** In every file of the program: what CommonJS among what is imported asks for Node's own modules by, and where the file is. */
+const BANNER =
+  'import{createRequire as requireOf}from"node:module";const programUrl=import.meta.url,require=requireOf(programUrl);'
+
+/** Modules that are others here. */
+const REPLACED: Readonly<Record<string, string>> = {
+  // What it mends takes no time here.
+  [join(ROOT, "src/resolve-drizzle.ts")]: "",
+  [join(ROOT, "images/system/agent-bundle.ts")]: `
+    import { readFile } from "node:fs/promises"
+    export const bundleAgent = async () => ({ content: await readFile(new URL(${JSON.stringify(AGENT)}, programUrl)), sources: [] })`,
+  // Of what zod says in forty languages, nothing is ever said in another.
+  [join(ROOT, "node_modules/zod/v4/locales/index.js")]: 'export { default as en } from "./en.js"',
+}
+
+/** Sources find what lies beside them, wherever they are put together: `import.meta.url` is `sourceUrl` in all of them. */
 const inPlace = (directory: string): Plugin => ({
   name: "in-place",
   setup({ onLoad }) {
     onLoad({ filter: /\.[cm]?[jt]s$/ }, async ({ path }) => {
-      const contents = await readFile(path, "utf8")
-      if (path.includes(`${sep}node_modules${sep}`)) return { contents: contents + NO_MAP, loader: "js" as Loader }
-      // What it mends takes no time here.
-      if (path === join(ROOT, "src/resolve-drizzle.ts")) return { contents: "" }
-      const url = `new URL(${JSON.stringify(relative(directory, path))}, import.meta.url).href`
-      return { contents: contents.replaceAll("import.meta.url", url), loader: "ts" as Loader }
+      const replaced = REPLACED[path]
+      if (replaced !== undefined) return { contents: replaced, loader: "js" as Loader }
+      const text = await readFile(path, "utf8")
+      // On its first line: the map counts lines.
+      const contents = text.includes("import.meta.url")
+        ? `const sourceUrl = new URL(${JSON.stringify(relative(directory, path))}, programUrl).href;${text}`
+        : text
+      return path.includes(`${sep}node_modules${sep}`)
+        ? { contents: contents + NO_MAP, loader: "js" as Loader }
+        : { contents, loader: "ts" as Loader }
     })
   },
 })
 
+/** Node's own modules as CommonJS has them: for an `import` Node makes all that one exports, and `node:http` exports a second client. */
+const asRequired: Plugin = {
+  name: "as-required",
+  setup({ onResolve, onLoad }) {
+    const namespace = "built-in"
+    onResolve({ filter: /./ }, ({ path, kind }) =>
+      kind === "import-statement" && isBuiltin(path) ? { path, namespace } : undefined,
+    )
+    onLoad({ filter: /./, namespace }, ({ path }) => ({
+      contents: `module.exports = process.getBuiltinModule(${JSON.stringify(path)})`,
+    }))
+  },
+}
+
 const makeProgram = async (directory: string) => {
   await mkdir(directory)
   await writeFile(join(directory, "begun"), "")
-  await build({
-    absWorkingDir: ROOT,
-    entryPoints: ["src/main.ts"],
-    outdir: directory,
-    // Below node_modules no package.json says what they are, and Node would read each to find out.
-    outExtension: { ".js": ".mjs" },
-    bundle: true,
-    splitting: true,
-    format: "esm",
-    platform: "node",
-    target: "node24",
-    sourcemap: true,
-    sourcesContent: false,
-    minifyWhitespace: true,
-    // It brings a program that lies beside it.
-    external: ["esbuild"],
-    // CommonJS among what is imported asks for Node's own modules by it.
-    banner: { js: 'import{createRequire as requireOf}from"node:module";const require=requireOf(import.meta.url);' },
-    logLevel: "error",
-    plugins: [inPlace(directory)],
-  })
+  const [agent, { metafile }] = await Promise.all([
+    bundleAgent(),
+    build({
+      absWorkingDir: ROOT,
+      entryPoints: { main: "src/main.ts", start: "src/program/start.ts" },
+      outdir: directory,
+      // Below node_modules no package.json says what they are, and Node would read each to find out.
+      outExtension: { ".js": ".mjs" },
+      bundle: true,
+      splitting: true,
+      format: "esm",
+      platform: "node",
+      target: "node24",
+      sourcemap: true,
+      sourcesContent: false,
+      minifyWhitespace: true,
+      metafile: true,
+      // It brings a program that lies beside it.
+      external: ["esbuild"],
+      define: { "import.meta.url": "sourceUrl" },
+      banner: { js: BANNER },
+      logLevel: "error",
+      plugins: [asRequired, inPlace(directory)],
+    }),
+  ])
+  await writeFile(join(directory, AGENT), agent.content)
+  const inputs = [...agent.sources.map((path) => relative(ROOT, path)), ...Object.keys(metafile.inputs)]
+  const own = inputs.filter((path) => !path.startsWith("node_modules/") && !path.startsWith("built-in:"))
+  await writeFile(join(directory, "sources"), [...new Set([...own, ...INSTALLED])].join("\n"))
 }
 
 /** By its name in one step: it is all of one, or all of the other. */
-const makeCurrent = async (directory: string) => {
-  const link = join(PROGRAMS, "current")
-  await rm(`${link}.new`, { force: true })
-  await symlink(directory, `${link}.new`)
-  await rename(`${link}.new`, link)
+const makeCurrent = async (name: string) => {
+  await rm(`${CURRENT}.new`, { force: true })
+  await symlink(name, `${CURRENT}.new`)
+  await rename(`${CURRENT}.new`, CURRENT)
 }
 
 /** Those that are older, and what was not finished. */
 const removeOthers = async () => {
-  const programs = (await readdir(PROGRAMS, { withFileTypes: true })).filter((entry) => entry.isDirectory())
+  const programs = (await readdir(DIRECTORY, { withFileTypes: true })).filter((entry) => entry.isDirectory())
   const aged = await Promise.all(
     programs.map(async ({ name }) => ({
-      path: join(PROGRAMS, name),
-      madeAt: await stat(join(PROGRAMS, name, "main.mjs")).then(
+      path: join(DIRECTORY, name),
+      madeAt: await stat(join(DIRECTORY, name, "sources")).then(
         ({ mtimeMs }) => mtimeMs,
         () => 0,
       ),
@@ -86,12 +132,11 @@ const removeOthers = async () => {
     if (index >= KEPT || madeAt === 0) await rm(path, { recursive: true, force: true })
 }
 
-await mkdir(PROGRAMS, { recursive: true })
-const signal = AbortSignal.timeout(PATIENCE_MS)
-await using _ = await lock(join(PROGRAMS, "lock"), signal)
-if ((await runCommand(join(ROOT, "src/program/current"), [], { signal })) === "") {
-  const directory = join(PROGRAMS, randomUUID())
-  await makeProgram(directory)
-  await makeCurrent(directory)
+await mkdir(DIRECTORY, { recursive: true })
+await using _ = await lock(join(DIRECTORY, "lock"), AbortSignal.timeout(PATIENCE_MS))
+if (!isCurrent(ROOT, CURRENT)) {
+  const name = randomUUID()
+  await makeProgram(join(DIRECTORY, name))
+  await makeCurrent(name)
   await removeOthers()
 }

@@ -6,6 +6,7 @@ import { join } from "node:path"
 import { z } from "zod"
 import { messageOf } from "../errors.ts"
 import { QEMU } from "./command-line.ts"
+import { bootId } from "./host-facts.ts"
 import type { Accelerator } from "./vmm.ts"
 
 const Verdict = z.object({
@@ -29,8 +30,7 @@ export const probeAccelerator = async (
   options: { kernel: string; initramfs: string; kernelHash: string; qemuVersion: string; directory: string },
   signal: AbortSignal,
 ): Promise<Verdict> => {
-  const boot = (await readFile("/proc/sys/kernel/random/boot_id", "utf8")).trim()
-  const about = [boot, options.qemuVersion, options.kernelHash].join()
+  const about = [await bootId(), options.qemuVersion, options.kernelHash].join()
   const file = join(options.directory, "accelerator.json")
   const kept = await readVerdict(file)
   if (kept?.about === about) return kept

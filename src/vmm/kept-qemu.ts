@@ -11,7 +11,7 @@
 import { createHash, randomUUID } from "node:crypto"
 import { chmod, constants, copyFile, mkdir, open, readdir, rename, rm, stat } from "node:fs/promises"
 import { basename, dirname, join } from "node:path"
-import { runCommand } from "../command.ts"
+import { findProgram, runCommand } from "../command.ts"
 import { messageOf, OperatorError } from "../errors.ts"
 import { linkOrCopy } from "../link-or-copy.ts"
 import { QEMU } from "./command-line.ts"
@@ -47,7 +47,7 @@ export const openInstalledQemu = (
   let current: { readonly sources: readonly string[]; readonly seen: string; readonly build: QemuBuild } | undefined
   const keepNow = async (signal: AbortSignal): Promise<QemuBuild> => {
     if (current !== undefined && (await keysOf(current.sources).catch(() => "")) === current.seen) return current.build
-    const sources = await sourcesOf(executable ?? (await findQemu(signal)), signal)
+    const sources = await sourcesOf(executable ?? (await findProgram(QEMU)), signal)
     const seen = await keysOf(sources)
     const files = await digestsOf(sources)
     const id = createHash("sha256").update(JSON.stringify(files)).digest("hex").slice(0, 16)
@@ -97,12 +97,6 @@ export const toStartFailure = ({ version }: KeptQemu, failure: unknown): unknown
         { cause: failure },
       )
     : failure
-
-const findQemu = async (signal: AbortSignal): Promise<string> => {
-  const path = await runCommand("sh", ["-c", 'command -v "$1" || :', "sh", QEMU], { signal })
-  if (path === "") throw new OperatorError(`${QEMU} is not installed: run \`torpor setup\`.`)
-  return path.trim()
-}
 
 /** The files of a build, where they are installed. */
 const sourcesOf = async (executable: string, signal: AbortSignal): Promise<string[]> => {

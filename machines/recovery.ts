@@ -19,7 +19,7 @@ import { liveVms, processOf, recordStopped } from "./vm-row.ts"
 
 /** Ends processes, slots and files that no row accounts for. Before any actor starts: what it finds is nobody's. */
 export const sweepHost = async (host: VmHost): Promise<void> => {
-  const { db, hostId, dataDirectory, vmm, slots, log } = host
+  const { db, hostId, dataDirectory, vmm, slots, ledger, log } = host
   await endOrphans(host)
   const rows = await liveVms(db, hostId)
   const known = new Map(rows.flatMap((row) => processOf(row) ?? []).map((process) => [process.id, process]))
@@ -32,6 +32,12 @@ export const sweepHost = async (host: VmHost): Promise<void> => {
   await slots.sweep(new Set(rows.flatMap(({ slot, pid }) => (slot === null || pid === null ? [] : [slot]))))
   for (const { id, slot, pid } of rows) if (slot !== null && pid === null) await recordStopped(db, id)
   await removeOthers(join(dataDirectory, "vms"), new Set([...rows.map(({ id }) => id), ...known.keys()]))
+  // Nobody who comes before a VM has been taken over is given what that has.
+  for (const { id, pid, memoryMiB } of rows) if (pid !== null) ledger.reserve(id, memoryMiB)
+}
+
+/** Removes bases that no row needs, and files of those that no row knows. Before any build starts. */
+export const sweepBases = async ({ db, hostId, dataDirectory }: VmHost): Promise<void> => {
   await removeUnusedBases(db, hostId)
   const keptBases = await db.select({ id: bases.id }).from(bases).where(eq(bases.hostId, hostId))
   await removeOthers(join(dataDirectory, "bases"), new Set(keptBases.map(({ id }) => id)))

@@ -4,11 +4,9 @@ import { mkdir } from "node:fs/promises"
 import { join } from "node:path"
 import { Registry as Metrics, collectDefaultMetrics } from "prom-client"
 import { dropStaleBases } from "../machines/environments/runtime-bases.ts"
-import { createImages } from "../machines/images.ts"
-import { createMicrovms } from "../machines/microvms.ts"
+import { toUrlRouter, type UrlRouter } from "../machines/functions/urls/router.ts"
 import { openOldRows } from "../machines/old-rows.ts"
-import { sweepHost } from "../machines/recovery.ts"
-import { createImageStorage } from "../machines/storage.ts"
+import { restoreBuilds, sweepBases, sweepHost } from "../machines/recovery.ts"
 import { suspendAll } from "../machines/suspend-all.ts"
 import { createWork } from "../machines/work.ts"
 import { createSpares } from "../machines/spares.ts"
@@ -16,12 +14,8 @@ import { createVmHost } from "../machines/vm.ts"
 import { liveVms } from "../machines/vm-row.ts"
 import { createEdgeMetrics } from "../proxy/metrics.ts"
 import { openEdge } from "../proxy/server.ts"
-import { createApi } from "./api/app.ts"
 import { createUrlSignatures } from "./api/aws/functions/url-signatures.ts"
 import { createVerifier } from "./api/aws/sigv4.ts"
-import { createCodeLinks } from "./api/aws/functions/code/code-links.ts"
-import { serveApi } from "./api/server.ts"
-import { openFunctionRooms } from "./functions.ts"
 import type { Config } from "./config.ts"
 import { createAnswering } from "./db/answering.ts"
 import { createKeyStore } from "./db/identity.ts"
@@ -48,8 +42,6 @@ export interface Daemon {
   close(): Promise<void>
 }
 
-/** What a build is made on, as the API shows it. */
-const MACHINE = { architecture: "X86_64", chipset: "QEMU_MICROVM", chipsetGeneration: "1" }
 const GRACE_MS = 10_000
 
 /**
@@ -131,7 +123,6 @@ export const startDaemon = async (
     if (left > 0) log.warn({ left }, "Closing while statecharts' work is not at its end; the next start looks after it")
   }
   opened.defer(settle)
-  await dropStaleBases(host, places, base.systemDisk, signal)
   await sweepHost(host)
   opened.use(openOldRows({ db, hostId, remembered: config.history, log }))
   let dropConnections = (_id: string): void => {}
@@ -151,14 +142,42 @@ export const startDaemon = async (
         createOverlay,
         work,
         metrics,
-        resumes,
         onDisconnected: (id) => dropConnections(id),
         onOver: edgeMetrics.forget,
       },
       signal,
     ),
   )
-  const { functions, serving, urls } = opened.use(
+  const tokenKeys = await openTokenKeys(createKeyStore(db, secrets))
+  const tokens = createTokens(tokenKeys)
+  /** Opened when the edge is, and closed after it. */
+  const rooms = opened.use(new AsyncDisposableStack())
+  const front = opened.use(new AsyncDisposableStack())
+  const urlRouter = Promise.withResolvers<UrlRouter>()
+  const edge = await openEdge({
+    router,
+    functionUrls: {
+      router: toUrlRouter(urlRouter.promise, `lambda-url.${config.domain}`),
+      signatures: createUrlSignatures(createVerifier(keys)),
+    },
+    tokens,
+    ...certificates,
+    ...config.edge,
+    maxRequestsPerVm: config.maxRequestsPerVm,
+    metrics: edgeMetrics,
+    log,
+  })
+  front.defer(() => edge.close(GRACE_MS))
+  dropConnections = edge.drop
+  // VMs that run can be reached; what of this start the way to them needs no part of comes after it.
+  front.defer(() => urlRouter.reject(new Error("The daemon is closing")))
+
+  await dropStaleBases(host, places, base.systemDisk, signal)
+  await sweepBases(host)
+  await layers.trim()
+  if (resumes) await restoreBuilds(host, imageVersions)
+  const { openFunctionRooms } = await import("./functions.ts")
+  const { functions, serving, urls } = rooms.use(
     await openFunctionRooms(
       {
         config,
@@ -180,72 +199,36 @@ export const startDaemon = async (
       signal,
     ),
   )
+  urlRouter.resolve(urls)
 
-  const tokenKeys = await openTokenKeys(createKeyStore(db, secrets))
-  const tokens = createTokens(tokenKeys)
-  const front = opened.use(new AsyncDisposableStack())
-  const edge = await openEdge({
-    router,
-    functionUrls: { router: urls, signatures: createUrlSignatures(createVerifier(keys)) },
-    tokens,
-    ...certificates,
-    ...config.edge,
-    maxRequestsPerVm: config.maxRequestsPerVm,
-    metrics: edgeMetrics,
-    log,
-  })
-  front.defer(() => edge.close(GRACE_MS))
-  dropConnections = edge.drop
-
-  const closing = new AbortController()
-  const api = await serveApi(
-    createApi({
-      microvms: createMicrovms({ db, hostId, places, registry: microvms, ledger: host.ledger, logs }),
-      images: createImages({
-        db,
-        hostId,
-        architecture: "x86_64",
-        registry: imageVersions,
-        quota: {
-          maxUnfinished: config.maxConcurrentBuilds + config.maxQueuedBuilds,
-          maxImages: config.images.maxImages,
-          maxVersions: config.images.maxVersions,
-          maxBasesBytes: config.images.maxBasesMiB * 1024 ** 2,
-        },
-        secrets,
-        logs,
-      }),
+  const { openApi } = await import("./open-api.ts")
+  const api = front.use(
+    await openApi({
+      config,
+      db,
+      host,
+      places,
+      secrets,
       keys,
-      mint: tokens,
-      links: tokens.links,
-      store,
-      functions: {
-        functions: functions.verbs,
-        links: createCodeLinks(secrets.derive("function-code-links").toString("hex"), functions.codes.keyOf),
-        invoking: { ...serving, invoker: serving.invoking.invoker },
-        urlSuffix: `lambda-url.${config.domain}${edge.port === 443 ? "" : `:${edge.port}`}`,
-      },
-      archive: logs.archive,
-      storage: createImageStorage({ host, dataDirectory: data.path, layers, registry, snapshots, store }),
+      tokens,
       tokenKeys,
+      store,
+      logs,
+      registry,
+      microvms,
+      imageVersions,
+      layers,
+      snapshots,
+      functions,
+      serving,
+      metrics,
+      edgePort: edge.port,
       async health() {
         const ok = await isDatabaseAnswering()
         return { ok, accelerator, database: ok ? "up" : "away" }
       },
-      metrics,
-      maxBodiesBytes: config.maxApiBodiesMiB * 1024 ** 2,
-      config: {
-        lenient: config.lenient,
-        endpointSuffix: `vm.${config.domain}${edge.port === 443 ? "" : `:${edge.port}`}`,
-        machine: MACHINE,
-      },
-      log,
-      closing: closing.signal,
     }),
-    config.api,
   )
-  front.defer(() => api.close(GRACE_MS))
-  front.defer(() => closing.abort())
   log.info({ api: api.url, edgePort: edge.port, dataDirectory: data.path }, "Torpor serves")
 
   const held = opened.move()

@@ -15,7 +15,7 @@ import { createImageVersionMachine, type ImageVersionMachine } from "../machines
 import { createLightSleep } from "../machines/light-sleep.ts"
 import { createMicrovmMachine, toMicrovmState, type MicrovmMachine } from "../machines/microvm.ts"
 import { saveMicrovm } from "../machines/microvm-row.ts"
-import { restoreBuilds, restoreMicrovms } from "../machines/recovery.ts"
+import { restoreMicrovms } from "../machines/recovery.ts"
 import { createRegistry, type Registry } from "../machines/registry.ts"
 import { createMicrovmRouter, type MicrovmRouter } from "../machines/router.ts"
 import type { Spares } from "../machines/spares.ts"
@@ -44,8 +44,6 @@ export interface MicrovmRoomsOptions {
   readonly createOverlay: (path: string) => Promise<void>
   readonly work: Work
   readonly metrics: Metrics
-  /** Whether builds that are not over are taken up. */
-  readonly resumes: boolean
   /** Told which MicroVM can be reached no longer, and which is over. */
   readonly onDisconnected: (id: string) => void
   readonly onOver: (id: string) => void
@@ -59,9 +57,12 @@ export interface MicrovmRooms extends AsyncDisposable {
   readonly snapshots: BootSnapshots
 }
 
-/** Opens them, after the sweep of this host; MicroVMs that run can be reached when it resolves. Disposing leaves them as they are, but that those that sleep have no process. */
+/**
+ * Opens them, after the sweep of this host; MicroVMs that run can be reached when it resolves, and builds are left to be taken up.
+ * Disposing leaves them as they are, but that those that sleep have no process.
+ */
 export const openMicrovmRooms = async (options: MicrovmRoomsOptions, signal: AbortSignal): Promise<MicrovmRooms> => {
-  const { config, db, host, places, base, spares, createOverlay, work, logs, resumes } = options
+  const { config, db, host, places, base, spares, createOverlay, work, logs } = options
   const { hostId, log } = host
   await using opened = new AsyncDisposableStack()
   // Statecharts wait for their own rows, by way of the registry that will own them.
@@ -159,9 +160,7 @@ export const openMicrovmRooms = async (options: MicrovmRoomsOptions, signal: Abo
   )
   opened.defer(() => registries.microvms.close())
   opened.defer(() => registries.imageVersions.close())
-  await layers.trim()
   await restoreMicrovms(host, registries.microvms, signal)
-  if (resumes) await restoreBuilds(host, registries.imageVersions)
   const held = opened.move()
   return { ...registries, router, layers, snapshots, [Symbol.asyncDispose]: () => held.disposeAsync() }
 }

@@ -57,11 +57,9 @@ export const writeDelta = async (
   await writeAll(file, encodeDelta(header, extents), 0)
   await file.truncate(position)
   await using state = await open(target.state, "r")
-  await Promise.all([file.sync(), state.sync()])
   await using directory = await open(dirname(target.file), "r")
-  await directory.sync()
   await using delta = await openDelta(target)
-  await delta.verify()
+  await Promise.all([file.sync(), state.sync(), directory.sync(), delta.verify()])
   return { pages: (position - dataOffset) / PAGE_BYTES, bytes: (await file.stat()).blocks * 512 }
 }
 

@@ -12,8 +12,13 @@ import { BODY, LARGE_MIB, startNginxProxy, startUpstream } from "./nginx.ts"
 
 export const [PROXY_CORE, LOAD_CORE] = [0, 1]
 
-/** Node's, as src/cli/torpor starts the daemon. */
-const FLAGS = ["--max-semi-space-size=8"]
+/** As src/cli/torpor starts the daemon. */
+const OURS = {
+  flags: ["--max-semi-space-size=8"],
+  environment: {
+    GLIBC_TUNABLES: "glibc.malloc.mmap_threshold=65536:glibc.malloc.top_pad=16384:glibc.malloc.trim_threshold=8388608",
+  },
+}
 
 /** The same request to everyone, token and all; only the edge looks at it. */
 export interface Arena {
@@ -50,7 +55,7 @@ export const openArena = async (opened: AsyncDisposableStack): Promise<Arena> =>
   // Where a proxy would be: a client on the application's own core would be answered without another core's waking up.
   const near = opened.use(await startEcho(PROXY_CORE, tls))
   const ports = { app: upstream.ports["plain"] ?? 0, echo: echo.ports.plain }
-  const startAlone = (kind: Kind) => startContestant(kind, PROXY_CORE, tls, ports, kind === "edge" ? FLAGS : [])
+  const startAlone = (kind: Kind) => startContestant(kind, PROXY_CORE, tls, ports, kind === "edge" ? OURS : {})
   const nginx = opened.use(await startNginxProxy(PROXY_CORE, tls, ports.app, ports.echo))
   const node = opened.use(await startAlone("node"))
   const edge = opened.use(await startAlone("edge"))

@@ -39,13 +39,20 @@ export interface Ports {
   readonly echo: number
 }
 
-/** Starts one; `flags` are Node's. */
+/** Besides what every process is started with. */
+export interface Start {
+  /** Node's. */
+  readonly flags?: readonly string[]
+  readonly environment?: Readonly<Record<string, string>>
+}
+
+/** Starts one. */
 export const startContestant = async (
   kind: Kind,
   core: number,
   tls: TlsFiles,
   ports: Ports,
-  flags: readonly string[] = [],
+  { flags = [], environment = {} }: Start = {},
 ): Promise<Contestant> => {
   const child = spawn(
     "taskset",
@@ -60,7 +67,7 @@ export const startContestant = async (
       kind,
       JSON.stringify({ tls, ports }),
     ],
-    { stdio: ["ignore", "inherit", "inherit", "ipc"] },
+    { env: { ...process.env, ...environment }, stdio: ["ignore", "inherit", "inherit", "ipc"] },
   )
   const exit = once(child, "exit") as Promise<[number | null]>
   const first = await Promise.race([once(child, "message"), exit.then(() => [])])

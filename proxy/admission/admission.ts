@@ -43,7 +43,7 @@ export const admit = (
           ? (host.port ?? (isByCookie ? portOf(grant) : undefined) ?? DEFAULT_PORT)
           : parsePort(claim.port)
       if (!target.isOpen || !allowsPort(grant, port)) throw new EdgeError("PORT_DENIED")
-      return { target, port, token }
+      return { target, port, token: grant.token }
     })
   })
 }

@@ -16,6 +16,8 @@ export interface PortRange {
 export type Purpose = "proxy" | "cookie"
 
 export interface Grant {
+  /** What it was read from: one text, however often it was sent. */
+  readonly token: string
   readonly vmId: string
   readonly ports: readonly PortRange[]
   /** Seconds since the epoch. */
@@ -63,7 +65,7 @@ export const createTokens = (keys: TokenKeys, now: () => number = Date.now): Tok
   const look = async (token: string): Promise<Verified | "expired" | undefined> => {
     try {
       const { sub, ports, exp, purpose } = Claims.parse(await verifyClaims(token, keys, now))
-      const grant = { vmId: sub, ports: ports.map(([from, to]) => ({ from, to })), expiresAt: exp }
+      const grant = { token, vmId: sub, ports: ports.map(([from, to]) => ({ from, to })), expiresAt: exp }
       verified.set(token, { grant, purpose })
       return { grant, purpose }
     } catch (error) {

@@ -43,30 +43,26 @@ export interface ConnectionOptions {
   readonly address: string
   readonly port: number
   readonly isTls: boolean
-  /** It may become a WebSocket, which is read as a stream; others are not, since a stream takes a new buffer for each read. */
-  readonly isForUpgrade: boolean
   readonly onConnect: (ms: number) => void
   /** Its request is answered, and the application takes another one, for so long at most. */
   readonly onIdle: (keepAliveMs: number | undefined) => void
   readonly onOver: () => void
 }
 
-/** What every connection reads into: it is looked at, or copied, before the next one reads. */
-const READ = Buffer.allocUnsafeSlow(64 * 1024)
+/**
+ * What every connection reads into: it is looked at, or copied, before the next one reads. Three records of TLS; a copy is less than
+ * what malloc maps anew each time (see src/cli/torpor).
+ */
+const READ = Buffer.allocUnsafeSlow(48 * 1024)
 
 /** What Node's client says of a connection that ends without an answer. */
 const hungUp = () => Object.assign(new Error("The application closed the connection"), { code: "ECONNRESET" })
 
 export const openConnection = (options: ConnectionOptions): Connection => {
-  const { address: host, port, isTls, isForUpgrade, onConnect, onIdle, onOver } = options
+  const { address: host, port, isTls, onConnect, onIdle, onOver } = options
   const startedAt = performance.now()
-  const onRead = (length: number) => {
-    const bytes = Buffer.allocUnsafe(length)
-    READ.copy(bytes, 0, 0, length)
-    onData(bytes)
-    return true
-  }
-  const place = { host, port, noDelay: true, ...(isForUpgrade ? {} : { onread: { buffer: READ, callback: onRead } }) }
+  const reading: Reading = { take: (bytes) => onData(bytes) }
+  const place = { host, port, noDelay: true, onread: toOnRead(reading) }
   const socket: Socket = isTls
     ? // A guest has no name that anybody vouches for: TLS is what it speaks, not what protects it.
       connectTls({ ...place, rejectUnauthorized: false, ALPNProtocols: ["http/1.1"] })
@@ -108,7 +104,8 @@ export const openConnection = (options: ConnectionOptions): Connection => {
     },
     onUpgrade(head, rest) {
       clearTimeout(connecting)
-      socket.off("data", onData).off("end", onFin).off("error", onError).off("close", onClose).pause()
+      socket.off("end", onFin).off("error", onError).off("close", onClose).pause()
+      reading.take = pushTo(socket)
       if (rest.length > 0) socket.unshift(rest)
       isOver = true
       const left = leave()
@@ -128,6 +125,7 @@ export const openConnection = (options: ConnectionOptions): Connection => {
     } catch (error) {
       fail(error)
     }
+    return true
   }
   const onFin = () => {
     try {
@@ -155,7 +153,6 @@ export const openConnection = (options: ConnectionOptions): Connection => {
     .on("end", onFin)
     .on("error", onError)
     .on("close", onClose)
-  if (isForUpgrade) socket.on("data", onData)
 
   return {
     send(head, method, next) {
@@ -192,3 +189,22 @@ export const openConnection = (options: ConnectionOptions): Connection => {
     },
   }
 }
+
+/** Who takes what is read; false when it can take no more. */
+interface Reading {
+  take: (bytes: Buffer) => boolean
+}
+
+// Made out here: a WebSocket would keep what they see as long as it lives.
+
+const toOnRead = (reading: Reading) => ({
+  buffer: READ,
+  callback(length: number) {
+    const bytes = Buffer.allocUnsafe(length)
+    READ.copy(bytes, 0, 0, length)
+    return reading.take(bytes)
+  },
+})
+
+/** As a stream is read. */
+const pushTo = (socket: Socket) => (bytes: Buffer) => socket.push(bytes)

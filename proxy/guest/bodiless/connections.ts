@@ -97,7 +97,6 @@ export const createConnections = (): Connections => {
         address,
         port,
         isTls,
-        isForUpgrade,
         onConnect,
         onIdle: (keepAliveMs) => keep(key, connection, keepAliveMs),
         onOver: () => forget(key, connection),

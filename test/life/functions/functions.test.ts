@@ -50,7 +50,7 @@ beforeAll(async () => {
     deploy(lambda, "node", "nodejs24.x", inNode, { ...more, Handler: "node.handler" }),
     deploy(lambda, "outside", "nodejs24.x", inNode, { ...more, Handler: "outside.handler" }),
     deploy(lambda, "stream", "nodejs24.x", inNode, { ...more, Timeout: 30, Handler: "stream.handler" }),
-    deploy(lambda, "unruly", "nodejs24.x", inNode, { ...more, Timeout: 30, Handler: "unruly.handler" }),
+    deploy(lambda, "unruly", "nodejs24.x", inNode, { ...more, Timeout: 120, Handler: "unruly.handler" }),
     deploy(lambda, "python", "python3.13", { "app.py": PYTHON }, { ...more, Handler: "app.handler", Layers: layers }),
     deploy(lambda, "shell", "provided.al2023", { bootstrap: SHELL_BOOTSTRAP }, { ...more, Layers: [watching] }),
     deploy(lambda, "compiled", "provided.al2023", { bootstrap: await compile(C_BOOTSTRAP) }, more),
@@ -270,7 +270,7 @@ describe("Provisioned concurrency", () => {
     const version = { FunctionName: "node", Qualifier }
     await lambda.send(new PutProvisionedConcurrencyConfigCommand({ ...version, ProvisionedConcurrentExecutions: 1 }))
     await expect
-      .poll(() => lambda.send(new GetProvisionedConcurrencyConfigCommand(version)), { timeout: 60_000 })
+      .poll(() => lambda.send(new GetProvisionedConcurrencyConfigCommand(version)), { timeout: 300_000 })
       .toMatchObject({
         Status: "READY",
         AllocatedProvisionedConcurrentExecutions: 1,
@@ -322,7 +322,7 @@ describe("A crash", () => {
     process.kill(Number((await readFile(file, "utf8")).split("\n")[0]), "SIGKILL")
     expect(await end).toBeUndefined()
     const next = () => streamOf({ bytes: 3 }).then(({ body }) => body.toString())
-    await expect.poll(() => next().catch((error: Error) => error.message), { timeout: 30_000 }).toBe("xxx")
+    await expect.poll(() => next().catch((error: Error) => error.message), { timeout: 300_000 }).toBe("xxx")
   })
 
   test("of the daemon ends what was at an event, with its caller; what was frozen goes on, and no accepted event is lost", async () => {
@@ -341,13 +341,14 @@ describe("A crash", () => {
     expect(seen(after).count).toBeGreaterThan(seen(before).count)
     const logs = new CloudWatchLogsClient(await connectionOf(daemon))
     try {
+      const seenEvents = async () => {
+        const { events } = await logs.send(
+          new FilterLogEventsCommand({ logGroupName: "/aws/lambda/outside", filterPattern: "asynchronous" }),
+        )
+        return new Set(events?.map(({ message }) => /asynchronous \d/.exec(message ?? "")?.[0]))
+      }
       await expect
-        .poll(async () => {
-          const { events } = await logs.send(
-            new FilterLogEventsCommand({ logGroupName: "/aws/lambda/outside", filterPattern: "asynchronous" }),
-          )
-          return new Set(events?.map(({ message }) => /asynchronous \d/.exec(message ?? "")?.[0]))
-        })
+        .poll(seenEvents, { timeout: 300_000 })
         .toEqual(new Set(["asynchronous 1", "asynchronous 2", "asynchronous 3"]))
     } finally {
       logs.destroy()

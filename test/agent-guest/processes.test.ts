@@ -6,7 +6,7 @@ import { bootGuest, type BootedGuest } from "../fixtures/booted-guest.ts"
 /** One guest for all of them: none may harm the next. As small as may be: one of them takes all of its memory. */
 let booted: BootedGuest
 beforeAll(async () => void (booted = await bootGuest(320)))
-afterAll(() => booted[Symbol.asyncDispose]())
+afterAll(() => booted?.[Symbol.asyncDispose]())
 
 const { signal } = new AbortController()
 let count = 0

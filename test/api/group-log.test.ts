@@ -24,7 +24,7 @@ beforeAll(async () => {
   await archive.say(two, "second")
   await archive.say(one, "third")
 })
-afterAll(() => archive[Symbol.asyncDispose]())
+afterAll(() => archive?.[Symbol.asyncDispose]())
 
 const pathOf = (query: Record<string, string>) => `/torpor/v1/logs?${new URLSearchParams(query).toString()}`
 const read = async (query: Record<string, string>, over: object = {}) => {

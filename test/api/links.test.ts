@@ -21,7 +21,7 @@ beforeAll(async () => {
   const { microvmId = "", endpoint = "" } = await client.runMicrovm({ imageIdentifier })
   vm = { microvmId, endpoint }
 })
-afterAll(() => api[Symbol.asyncDispose]())
+afterAll(() => api?.[Symbol.asyncDispose]())
 
 const ask = async (body: unknown, more: Partial<SignedRequest> = {}) => {
   const path = `/torpor/v1/microvms/${vm.microvmId}/links`

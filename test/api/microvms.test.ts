@@ -14,7 +14,7 @@ describe("The MicroVMs API", () => {
     client = api.client()
     await client.createMicrovmImage(imageInput("app"))
   })
-  afterAll(() => api[Symbol.asyncDispose]())
+  afterAll(() => api?.[Symbol.asyncDispose]())
 
   const raw = (method: string, path: string, body?: unknown) => signedJson(api.port, method, path, body)
 

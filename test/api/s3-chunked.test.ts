@@ -20,7 +20,7 @@ describe("An upload in aws-chunked", () => {
     s3 = api.s3()
     await s3.createBucket({ Bucket })
   })
-  afterAll(() => api[Symbol.asyncDispose]())
+  afterAll(() => api?.[Symbol.asyncDispose]())
 
   const temporaryFiles = () => readdir(join(api.directory, "store", "tmp"))
 

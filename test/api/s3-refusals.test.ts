@@ -23,7 +23,7 @@ describe("The artifact store refuses", () => {
     await s3.createBucket({ Bucket })
     await s3.putObject({ Bucket, Key: "app.zip", Body: "another" })
   })
-  afterAll(() => api[Symbol.asyncDispose]())
+  afterAll(() => api?.[Symbol.asyncDispose]())
 
   const temporaryFiles = () => readdir(join(api.directory, "store", "tmp"))
 

@@ -39,7 +39,7 @@ describe("The artifact store over S3", () => {
     s3 = api.s3()
     await s3.createBucket({ Bucket })
   })
-  afterAll(() => api[Symbol.asyncDispose]())
+  afterAll(() => api?.[Symbol.asyncDispose]())
 
   const bytesOf = async (Key: string, client = s3) => {
     const { Body } = await client.getObject({ Bucket, Key })

@@ -9,7 +9,7 @@ describe("A signature", () => {
   beforeAll(async () => {
     api = await startApi()
   })
-  afterAll(() => api[Symbol.asyncDispose]())
+  afterAll(() => api?.[Symbol.asyncDispose]())
 
   const path = "/2025-09-09/microvms"
   const body = JSON.stringify({ imageIdentifier: "nothing" })

@@ -24,7 +24,7 @@ beforeAll(async () => {
     TORPOR_SECRET_ACCESS_KEY: credentials.secretAccessKey,
   }
 })
-afterAll(() => under[Symbol.asyncDispose]())
+afterAll(() => under?.[Symbol.asyncDispose]())
 
 describe("torpor functions ls", () => {
   test("shows each function of the account and the region, however many pages there are", async () => {

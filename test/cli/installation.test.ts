@@ -51,7 +51,7 @@ beforeAll(async () => {
     )
   }
 })
-afterAll(() => root[Symbol.asyncDispose]())
+afterAll(() => root?.[Symbol.asyncDispose]())
 
 /** Shell for: a machine of Debian 12 that lacks some packages, and has these lines for sources. */
 const bare = (lacking: readonly string[], sources: string, system = "ID=debian\\nVERSION_CODENAME=bookworm") => `

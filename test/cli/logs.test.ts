@@ -24,7 +24,7 @@ beforeAll(async () => {
   id = await archive.begin("/aws/lambda-microvms/app", "2026/01/31[1.0]microvm-1", { region })
   await archive.say(id, "one \u001b[31mred", "two")
 })
-afterAll(() => archive[Symbol.asyncDispose]())
+afterAll(() => archive?.[Symbol.asyncDispose]())
 const run = (...words: string[]) => runToEnd(torpor("logs", ...words), environment)
 
 describe("torpor logs", () => {

@@ -14,7 +14,7 @@ let database: TestDatabase
 beforeAll(async () => {
   database = await openTestDatabase()
 })
-afterAll(() => database[Symbol.asyncDispose]())
+afterAll(() => database?.[Symbol.asyncDispose]())
 
 test("A host is noted once, under its newest name, and seen again", async () => {
   const { db } = database

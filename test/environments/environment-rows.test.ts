@@ -26,7 +26,7 @@ beforeAll(async () => {
   database = await openTestDatabase()
   await registerHost(database.db, database.hostId, "test")
 })
-afterAll(() => database[Symbol.asyncDispose]())
+afterAll(() => database?.[Symbol.asyncDispose]())
 
 const secrets = createSecrets(Buffer.alloc(32, 1))
 const complaints: string[] = []

@@ -20,7 +20,7 @@ beforeAll(async () => {
   directory = join(under.places.dataDirectory, "zips")
   await mkdir(directory)
 })
-afterAll(() => under[Symbol.asyncDispose]())
+afterAll(() => under?.[Symbol.asyncDispose]())
 
 const { signal } = new AbortController()
 const log = pino({ level: "silent" })

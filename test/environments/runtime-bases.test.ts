@@ -45,7 +45,7 @@ beforeAll(async () => {
     signal,
   )
 })
-afterAll(() => under[Symbol.asyncDispose]())
+afterAll(() => under?.[Symbol.asyncDispose]())
 const { signal } = new AbortController()
 
 /** The base of Node's functions, as it was made. */

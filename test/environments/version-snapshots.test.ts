@@ -34,7 +34,7 @@ beforeAll(async () => {
     .insert(bases)
     .values({ id: baseId, hostId, architecture: "x86_64", ...size, systemDisk: "cache:system", rootDisk: [] })
 })
-afterAll(() => database[Symbol.asyncDispose]())
+afterAll(() => database?.[Symbol.asyncDispose]())
 beforeEach(async () => {
   await database.db.delete(versionSnapshots)
   dataDirectory = await mkdtemp(join(tmpdir(), "torpor-snapshots-"))

@@ -15,7 +15,7 @@ beforeAll(async () => {
   database = await openTestDatabase()
   await registerHost(database.db, database.hostId, "test")
 })
-afterAll(() => database[Symbol.asyncDispose]())
+afterAll(() => database?.[Symbol.asyncDispose]())
 
 const limits: LogLimits = { bytesPerLog: 8 * 1024 ** 2, bytesPerGroup: 1024 ** 3, bytesPerHost: 1024 ** 3, days: 7 }
 const warnings: string[] = []

@@ -19,7 +19,7 @@ let hostId: string
 beforeAll(async () => {
   database = await openTestDatabase()
 })
-afterAll(() => database[Symbol.asyncDispose]())
+afterAll(() => database?.[Symbol.asyncDispose]())
 beforeEach(async () => {
   directory = await mkdtemp(join(tmpdir(), "torpor-layers-"))
   hostId = randomUUID()

@@ -28,7 +28,7 @@ const signal = AbortSignal.timeout(300_000)
 
 let database: TestDatabase
 beforeAll(async () => void (database = await openTestDatabase()))
-afterAll(() => database[Symbol.asyncDispose]())
+afterAll(() => database?.[Symbol.asyncDispose]())
 
 /** A guest that does all it is asked on its thaw port, until that is closed. */
 const obey = async ({ host, lines }: GuestPort, asked: (command: string) => void) => {

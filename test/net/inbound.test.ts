@@ -10,7 +10,7 @@ let play: Playground
 beforeAll(async () => {
   play = await openPlayground({ newConnectionsPerSecond: 10_000 })
 })
-afterAll(() => play[Symbol.asyncDispose]())
+afterAll(() => play?.[Symbol.asyncDispose]())
 
 const guestRecorder = () => openRecorder(play.guest.run, "eth0")
 const QUESTION = toQuery(1, "www.example.org", TYPES.A).toString("hex")

@@ -20,7 +20,7 @@ let play: Playground
 beforeAll(async () => {
   play = await openPlayground({ allow, newConnectionsPerSecond: 10_000 })
 })
-afterAll(() => play[Symbol.asyncDispose]())
+afterAll(() => play?.[Symbol.asyncDispose]())
 
 const tryBoth = async (host: string, port: number) => ({
   tcp: await play.guest.tcp({ host, port }),

@@ -8,7 +8,7 @@ import { openTestEdge, type TestEdge } from "./test-edge.ts"
 
 let edge: TestEdge
 beforeAll(async () => void (edge = await openTestEdge()))
-afterAll(() => edge[Symbol.asyncDispose]())
+afterAll(() => edge?.[Symbol.asyncDispose]())
 
 const OK = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 const noneOpen = () => eventually(() => expect(edge.vm.activity.open).toBe(0))

@@ -21,7 +21,7 @@ beforeAll(async () => {
   await writeBody(request, 64 * MIB)
   expect(await answerOf(request)).toBe(String(64 * MIB))
 })
-afterAll(() => edge[Symbol.asyncDispose]())
+afterAll(() => edge?.[Symbol.asyncDispose]())
 
 /** An application that answers with text, or writes its answer itself. */
 const openApp = async (answer: (request: IncomingMessage, response: ServerResponse) => Promise<string | undefined>) => {

@@ -20,7 +20,7 @@ const hostId = randomUUID()
 let cache: string
 let server: RegistryServer
 beforeAll(async () => void (server = await startRegistry()))
-afterAll(() => server[Symbol.asyncDispose]())
+afterAll(() => server?.[Symbol.asyncDispose]())
 beforeEach(async () => void (cache = await mkdtemp(join(tmpdir(), "torpor-cache-"))))
 afterEach(() => rm(cache, { recursive: true, force: true }))
 

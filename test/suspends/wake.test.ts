@@ -8,7 +8,7 @@ import { openSleepers, type Sleeper, type Sleepers } from "./sleepers.ts"
 
 let sleepers: Sleepers
 beforeAll(async () => void (sleepers = await openSleepers()))
-afterAll(() => sleepers[Symbol.asyncDispose]())
+afterAll(() => sleepers?.[Symbol.asyncDispose]())
 
 const ask = ({ name, token }: Sleeper, id: string) =>
   send(`https://${name}/once/${id}`, { ca: sleepers.ca, headers: { "x-aws-proxy-auth": token } }).on("error", () => {})

@@ -27,7 +27,7 @@ export const describeVmm = (name: string, createVmm: CreateVmm, module: string) 
       guests = await createGuests(host)
     })
     afterEach(() => guests.endAll())
-    afterAll(() => host[Symbol.asyncDispose]())
+    afterAll(() => host?.[Symbol.asyncDispose]())
 
     describe("A guest that is booted", () => {
       test("says hello, stands still while it is paused, seals its disk, and is known to have reset itself", async () => {

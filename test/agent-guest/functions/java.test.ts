@@ -149,7 +149,7 @@ describe.skipIf(!all)(`A Java function ${all ? "" : MISSING}`, () => {
     disks = await ensureRuntime("java21", parseConfig(process.env), () => {}, AbortSignal.timeout(600_000))
     classes = await compileJava(disks, CLASSES)
   }, 600_000)
-  afterAll(() => classes[Symbol.asyncDispose]())
+  afterAll(() => classes?.[Symbol.asyncDispose]())
 
   const start = (handler: string, more: Partial<JavaFunctionOptions> = {}) =>
     startJava(`example.${handler}`, { disks, code: classes.path, ...more })

@@ -44,7 +44,7 @@ beforeAll(async () => {
     (one, other) => one.at - other.at || (one.id < other.id ? -1 : one.id > other.id ? 1 : one.line - other.line),
   )
 })
-afterAll(() => archive[Symbol.asyncDispose]())
+afterAll(() => archive?.[Symbol.asyncDispose]())
 
 const lines = (round: number, stream: string, id: string, count: number) =>
   Array.from(

@@ -24,7 +24,7 @@ beforeAll(async () => {
   await archive.begin("/theirs", "s", { account: "111111111111" })
   await archive.begin("/elsewhere", "s", { region: "us-east-1" })
 })
-afterAll(() => archive[Symbol.asyncDispose]())
+afterAll(() => archive?.[Symbol.asyncDispose]())
 
 const namesOf = async (input: Parameters<CloudWatchLogs["describeLogGroups"]>[0] = {}) =>
   ((await client.describeLogGroups(input)).logGroups ?? []).map(({ logGroupName }) => logGroupName)

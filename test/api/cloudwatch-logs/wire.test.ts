@@ -15,7 +15,7 @@ let api: ApiUnderTest
 beforeAll(async () => {
   api = await startApi()
 })
-afterAll(() => api[Symbol.asyncDispose]())
+afterAll(() => api?.[Symbol.asyncDispose]())
 
 describe("An input of CloudWatch Logs", () => {
   test.each<[StructureShape, unknown]>([

@@ -14,7 +14,7 @@ describe("A value that the database cannot hold, or HTTP cannot carry", () => {
     await lambda.createFunction(await functionInput(FunctionName, { Publish: true }))
     await under.settling.settled()
   })
-  afterAll(() => under[Symbol.asyncDispose]())
+  afterAll(() => under?.[Symbol.asyncDispose]())
 
   const says = async (call: Promise<unknown>) => {
     const { name, status } = await refusalOf(call)

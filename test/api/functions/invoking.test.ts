@@ -20,7 +20,7 @@ describe("Invoking", () => {
     await functions.settling.settled()
     await lambda.createAlias({ FunctionName: "hello", Name: "prod", FunctionVersion: "1" })
   })
-  afterAll(() => functions[Symbol.asyncDispose]())
+  afterAll(() => functions?.[Symbol.asyncDispose]())
   beforeEach(() => {
     functions.memory.handler = echo
     functions.accepted.length = 0

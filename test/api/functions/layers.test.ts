@@ -17,7 +17,7 @@ describe("A layer", () => {
     under = await startFunctions({ versions: 12, codeBytes: 100_000 })
     lambda = under.client()
   })
-  afterAll(() => under[Symbol.asyncDispose]())
+  afterAll(() => under?.[Symbol.asyncDispose]())
 
   const says = async (call: Promise<unknown>) => {
     const { name, status, message } = await refusalOf(call)

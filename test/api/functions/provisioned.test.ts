@@ -12,7 +12,7 @@ describe("Provisioned concurrency", () => {
     functions = await startFunctions()
     lambda = functions.client()
   })
-  afterAll(() => functions[Symbol.asyncDispose]())
+  afterAll(() => functions?.[Symbol.asyncDispose]())
 
   /** A function with two versions, and an alias of the first. */
   const create = async () => {

@@ -15,7 +15,7 @@ describe("A function's versions and aliases", () => {
     under = await startFunctions()
     lambda = under.client()
   })
-  afterAll(() => under[Symbol.asyncDispose]())
+  afterAll(() => under?.[Symbol.asyncDispose]())
 
   const made = async (name: string, more = {}) => {
     const answer = await lambda.createFunction(await functionInput(name, more))

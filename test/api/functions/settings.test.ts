@@ -17,7 +17,7 @@ describe("What a function has beside its code", () => {
     await under.settling.settled()
     await lambda.createAlias({ FunctionName, Name: "live", FunctionVersion: "1" })
   })
-  afterAll(() => under[Symbol.asyncDispose]())
+  afterAll(() => under?.[Symbol.asyncDispose]())
 
   const says = async (call: Promise<unknown>) => {
     const { name, status, message } = await refusalOf(call)

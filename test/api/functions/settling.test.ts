@@ -24,7 +24,7 @@ beforeAll(async () => {
     if (broken.has(owner.code)) throw new NotReady("InvalidZipFileException", "It is no zip after all.")
   })
 })
-afterAll(() => under[Symbol.asyncDispose]())
+afterAll(() => under?.[Symbol.asyncDispose]())
 
 const hashOf = (zip: Buffer) => createHash("sha256").update(zip).digest("base64")
 const secrets = createSecrets(Buffer.alloc(32, 7))

@@ -35,7 +35,7 @@ describe("The invoker", () => {
   beforeAll(async () => {
     functions = await startFunctions()
   })
-  afterAll(() => functions[Symbol.asyncDispose]())
+  afterAll(() => functions?.[Symbol.asyncDispose]())
 
   const create = async (more: object = {}) => {
     const name = `f${names++}`

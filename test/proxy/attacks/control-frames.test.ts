@@ -29,7 +29,7 @@ const ENHANCE_YOUR_CALM = 11
 
 let edge: TestEdge
 beforeAll(async () => void (edge = await openTestEdge()))
-afterAll(() => edge[Symbol.asyncDispose]())
+afterAll(() => edge?.[Symbol.asyncDispose]())
 
 const isOver = ({ destroyed, frames }: Http2Connection) => destroyed || frames.some(({ type }) => type === GOAWAY)
 /** Sends a hundred and waits for their answers, again and again; how many of 20,000 were answered. */

@@ -18,7 +18,7 @@ import { openNaiveProxy, type NaiveProxy } from "./naive-proxy.ts"
 
 let edge: TestEdge
 beforeAll(async () => void (edge = await openTestEdge()))
-afterAll(() => edge[Symbol.asyncDispose]())
+afterAll(() => edge?.[Symbol.asyncDispose]())
 
 const HEAD = "HTTP/1.1 200 OK\r\n"
 const MIB = 1024 * 1024

@@ -12,7 +12,7 @@ import { openNaiveProxy } from "./naive-proxy.ts"
 
 let edge: TestEdge
 beforeAll(async () => void (edge = await openTestEdge()))
-afterAll(() => edge[Symbol.asyncDispose]())
+afterAll(() => edge?.[Symbol.asyncDispose]())
 afterEach(() => eventually(() => expect(edge.vm.activity.open).toBe(0)))
 
 const SMUGGLED = "GET /smuggled HTTP/1.1\r\nHost: x\r\n\r\n"

@@ -31,7 +31,7 @@ const ENHANCE_YOUR_CALM = 11
 
 let edge: TestEdge
 beforeAll(async () => void (edge = await openTestEdge()))
-afterAll(() => edge[Symbol.asyncDispose]())
+afterAll(() => edge?.[Symbol.asyncDispose]())
 
 /** A server that takes whatever it is sent; what it got for headers. */
 const openCareless = async (options: ServerOptions & { maxDeflateDynamicTableSize?: number }) => {

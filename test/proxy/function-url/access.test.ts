@@ -15,7 +15,7 @@ const FORBIDDEN = JSON.stringify({
 let edge: UrlEdge
 let event: UrlEvent | undefined
 beforeAll(async () => void (edge = await openUrlEdge()))
-afterAll(() => edge[Symbol.asyncDispose]())
+afterAll(() => edge?.[Symbol.asyncDispose]())
 beforeEach(() => {
   event = undefined
   edge.answers((given) => {

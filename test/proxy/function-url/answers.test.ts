@@ -4,7 +4,7 @@ import { openUrlEdge, protocols, type UrlEdge } from "./url-edge.ts"
 
 let edge: UrlEdge
 beforeAll(async () => void (edge = await openUrlEdge()))
-afterAll(() => edge[Symbol.asyncDispose]())
+afterAll(() => edge?.[Symbol.asyncDispose]())
 beforeEach(() => void Object.assign(edge.settings, { isStreamed: false, cors: null }))
 
 describe.each(protocols)("What a function returns, over %s,", (protocol) => {

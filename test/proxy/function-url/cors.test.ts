@@ -5,7 +5,7 @@ const [PAGE, OTHER] = ["https://app.example", "https://evil.example"]
 
 let edge: UrlEdge
 beforeAll(async () => void (edge = await openUrlEdge()))
-afterAll(() => edge[Symbol.asyncDispose]())
+afterAll(() => edge?.[Symbol.asyncDispose]())
 beforeEach(() => {
   edge.answers(() => ({
     statusCode: 200,

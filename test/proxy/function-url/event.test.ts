@@ -6,7 +6,7 @@ import { openUrlEdge, protocols, type Ask, type UrlEdge } from "./url-edge.ts"
 let edge: UrlEdge
 let events: UrlEvent[]
 beforeAll(async () => void (edge = await openUrlEdge()))
-afterAll(() => edge[Symbol.asyncDispose]())
+afterAll(() => edge?.[Symbol.asyncDispose]())
 beforeEach(() => {
   events = []
   edge.answers((event) => {

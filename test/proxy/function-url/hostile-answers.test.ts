@@ -5,7 +5,7 @@ import { openUrlEdge, protocols, type UrlEdge } from "./url-edge.ts"
 
 let edge: UrlEdge
 beforeAll(async () => void (edge = await openUrlEdge()))
-afterAll(() => edge[Symbol.asyncDispose]())
+afterAll(() => edge?.[Symbol.asyncDispose]())
 
 const NAMES = ["content-length", "Transfer-Encoding", "connection", "upgrade", "trailer", "te", "date", "__proto__"]
 const name = fc.oneof(fc.constantFrom(...NAMES, "set-cookie", "content-type", "x-a"), fc.string({ unit: "binary" }))

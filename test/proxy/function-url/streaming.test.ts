@@ -11,7 +11,7 @@ const NUL = Buffer.alloc(8)
 
 let edge: UrlEdge
 beforeAll(async () => void (edge = await openUrlEdge({ idleTimeoutSeconds: 1 })))
-afterAll(() => edge[Symbol.asyncDispose]())
+afterAll(() => edge?.[Symbol.asyncDispose]())
 beforeEach(() => void (edge.settings.isStreamed = true))
 
 describe.each(protocols)("What a function streams, over %s,", (protocol) => {

@@ -12,7 +12,7 @@ import { thrown, type Script } from "./scripted-invoker.ts"
 
 let host: HostUnderTest
 beforeAll(async () => void (host = await openHost()))
-afterAll(() => host[Symbol.asyncDispose]())
+afterAll(() => host?.[Symbol.asyncDispose]())
 
 const MiB = 1024 ** 2
 const done: Script = () => Promise.resolve(Buffer.from("null"))

@@ -74,6 +74,16 @@ export const createEnvironmentVerbs = (options: EnvironmentLifeOptions): Environ
   /** Restores that have begun, until their hooks have been run. */
   const restoring = new Map<string, { snapshot: VersionSnapshot; beganAt: number }>()
 
+  /** Those that were launched from their runtime's base, and have not answered yet. */
+  const fresh = new Set<string>()
+
+  /** Another of its base will do as it has done. */
+  const noteBeginning = async (vmId: string) => {
+    if (!fresh.delete(vmId)) return
+    const noted = host.live(vmId)?.vm.noteTouched()
+    await noted?.catch((error: unknown) => host.log.warn({ vmId, err: error }, "What a VM touches first was not noted"))
+  }
+
   /** It goes on where the VM was that the snapshot was taken of. Answers `false` when that is not to be had, and nothing is left of it. */
   const launchFrom = async (snapshot: VersionSnapshot, vmId: string, signal: AbortSignal): Promise<boolean> => {
     const beganAt = performance.now()
@@ -108,8 +118,11 @@ export const createEnvironmentVerbs = (options: EnvironmentLifeOptions): Environ
         const taken = options.warmOf(vmId)
         if (taken === undefined) await layDrives(await makeVmDirectory(host, vmId), disksOf(vmId), createOverlay)
         const warm = await taken
-        if (warm === undefined) await vm.launch(vmId, signal)
-        else await runWarm(warm, signal)
+        if (warm !== undefined) await runWarm(warm, signal)
+        else {
+          await vm.launch(vmId, signal)
+          fresh.add(vmId)
+        }
         connect(vmId, warm?.agent)
         const session = sessionOf(vmId)
         session.unmounted = drivesOf(session.definition).filter(
@@ -119,6 +132,7 @@ export const createEnvironmentVerbs = (options: EnvironmentLifeOptions): Environ
       async end(vmId: string) {
         const session = sessionOf(vmId)
         restoring.delete(vmId)
+        fresh.delete(vmId)
         takeGiven(session.desk)?.answer.refuse(new Error("The environment is over."))
         disconnectSession(session)
         await vm.end(vmId)
@@ -167,6 +181,7 @@ export const createEnvironmentVerbs = (options: EnvironmentLifeOptions): Environ
           await turn()
           if (session.desk.given !== undefined) continue
           await freezeSession(session)
+          await noteBeginning(vmId)
           if (session.desk.given === undefined) return null
           continue
         }

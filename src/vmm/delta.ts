@@ -1,4 +1,4 @@
-/** A sleeping VM's memory on disk: written from a paused process, verified and synced; checked whole before a byte of it is loaded. */
+/** A sleeping VM's memory on disk: written from a paused process, verified and synced; checked as it is loaded, so that who loads it begins nothing before the end. */
 import { open, type FileHandle } from "node:fs/promises"
 import { dirname } from "node:path"
 import { crc32 } from "node:zlib"
@@ -20,11 +20,12 @@ import type { DeltaPaths, DeltaSizes } from "./vmm.ts"
 const ZERO_PAGE = Buffer.alloc(PAGE_BYTES)
 
 /**
- * Writes what a paused VM has changed. Resolves when file and directory are on disk and the file, read back, is what was meant.
+ * Writes what a paused VM has changed of its base: pages that hold what they held there are none of it. Resolves when file and directory are on disk and the file, read back, is what was meant.
  * The device state is there already.
  */
 export const writeDelta = async (
   memory: MemoryMap,
+  base: Pick<MemoryMap, "read">,
   target: DeltaPaths,
   identity: Omit<DeltaHeader, "stateSha256" | "dataOffset">,
 ): Promise<DeltaSizes> => {
@@ -33,17 +34,20 @@ export const writeDelta = async (
   const dataOffset = roomFor(runs.reduce((sum, { count }) => sum + count, 0))
   await using file = await open(target.file, "w", 0o600)
   const buffer = Buffer.allocUnsafe(MAX_EXTENT_PAGES * PAGE_BYTES)
+  const before = Buffer.allocUnsafe(MAX_EXTENT_PAGES * PAGE_BYTES)
   const extents: Extent[] = []
   let position = dataOffset
   for (const batch of toBatches(runs)) {
     let filled = 0
     for (const run of batch) {
       const pages = buffer.subarray(filled, filled + run.count * PAGE_BYTES)
+      const old = before.subarray(0, pages.length)
       memory.read(pages, run.start)
-      for (const extent of toExtents(run, pages)) {
+      base.read(old, run.start)
+      for (const extent of toExtents(run, pages, old)) {
         extents.push(extent)
         if (extent.kind === "zero") continue
-        // Together, over what was zero: a batch is written in one go.
+        // Together, over what is not data: a batch is written in one go.
         const from = (extent.start - run.start) * PAGE_BYTES
         pages.copy(buffer, filled, from, from + extent.count * PAGE_BYTES)
         filled += extent.count * PAGE_BYTES
@@ -71,17 +75,22 @@ const splitRuns = (runs: PageRun[]): PageRun[] =>
     })),
   )
 
-/** Parts a run's pages into data and zero, each with as many pages as follow one another. */
-function* toExtents(run: PageRun, pages: Buffer): Generator<Extent> {
-  const isZero = (page: number) => ZERO_PAGE.equals(pages.subarray(page * PAGE_BYTES, (page + 1) * PAGE_BYTES))
+/** Parts a run's pages into data and zero, each with as many pages as follow one another; those that are what they were are left out. */
+function* toExtents(run: PageRun, pages: Buffer, before: Buffer): Generator<Extent> {
+  const kindOf = (page: number): Extent["kind"] | "same" => {
+    const [from, to] = [page * PAGE_BYTES, (page + 1) * PAGE_BYTES]
+    const content = pages.subarray(from, to)
+    if (content.equals(before.subarray(from, to))) return "same"
+    return content.equals(ZERO_PAGE) ? "zero" : "data"
+  }
   for (let first = 0; first < run.count;) {
-    const zero = isZero(first)
+    const kind = kindOf(first)
     let next = first + 1
-    while (next < run.count && isZero(next) === zero) next++
+    while (next < run.count && kindOf(next) === kind) next++
     const place = { start: run.start + first, count: next - first }
-    yield zero
-      ? { kind: "zero", ...place }
-      : { kind: "data", ...place, crc32: crc32(pages.subarray(first * PAGE_BYTES, next * PAGE_BYTES)) }
+    if (kind === "zero") yield { kind, ...place }
+    else if (kind === "data")
+      yield { kind, ...place, crc32: crc32(pages.subarray(first * PAGE_BYTES, next * PAGE_BYTES)) }
     first = next
   }
 }
@@ -111,8 +120,8 @@ export interface Delta extends AsyncDisposable {
   readonly header: DeltaHeader
   /** Reads all of it and compares every checksum, the device state's too; throws {@link SnapshotRefused}. */
   verify(): Promise<void>
-  /** Puts the pages into a process that has loaded nothing yet. */
-  load(memory: MemoryMap): Promise<void>
+  /** The same, and puts the pages into a process that has loaded nothing yet, and is of no use where this throws. */
+  load(memory: Pick<MemoryMap, "write">): Promise<void>
 }
 
 /** Opens a delta and checks header, table and length; throws {@link SnapshotRefused}. The caller disposes it. */
@@ -126,7 +135,9 @@ export const openDelta = async ({ file: path, state }: DeltaPaths): Promise<Delt
     if ((await file.stat()).size !== header.dataOffset + pages * PAGE_BYTES)
       throw new SnapshotRefused("The delta is truncated")
 
-    const eachData = async (use: (extent: Extent & { kind: "data" }, bytes: Buffer) => void) => {
+    const checkEach = async (use: (extent: Extent & { kind: "data" }, bytes: Buffer) => void) => {
+      if ((await digestOf(state).catch(() => "")) !== header.stateSha256)
+        throw new SnapshotRefused("The device state is missing, altered, or another snapshot's")
       const buffer = Buffer.allocUnsafe(Math.min(pages, MAX_EXTENT_PAGES) * PAGE_BYTES)
       let position = header.dataOffset
       for (const batch of toBatches(extents.filter((extent) => extent.kind === "data"))) {
@@ -134,24 +145,22 @@ export const openDelta = async ({ file: path, state }: DeltaPaths): Promise<Delt
         await readAll(file, bytes, position)
         position += bytes.length
         let from = 0
-        for (const extent of batch) use(extent, bytes.subarray(from, (from += extent.count * PAGE_BYTES)))
+        for (const extent of batch) {
+          const data = bytes.subarray(from, (from += extent.count * PAGE_BYTES))
+          if (crc32(data) !== extent.crc32)
+            throw new SnapshotRefused(`The delta's pages from ${extent.start} on are altered`)
+          use(extent, data)
+        }
       }
     }
 
     return {
       header,
-      async verify() {
-        if ((await digestOf(state).catch(() => "")) !== header.stateSha256)
-          throw new SnapshotRefused("The device state is missing, altered, or another snapshot's")
-        await eachData((extent, bytes) => {
-          if (crc32(bytes) !== extent.crc32)
-            throw new SnapshotRefused(`The delta's pages from ${extent.start} on are altered`)
-        })
-      },
+      verify: () => checkEach(() => {}),
       async load(memory) {
+        await checkEach(({ start }, bytes) => memory.write(bytes, start))
         for (const { kind, start, count } of extents)
           if (kind === "zero") memory.write(Buffer.alloc(count * PAGE_BYTES), start)
-        await eachData((extent, bytes) => memory.write(bytes, extent.start))
       },
       [Symbol.asyncDispose]: () => file.close(),
     }

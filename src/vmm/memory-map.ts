@@ -26,6 +26,23 @@ export interface MemoryMap extends AsyncDisposable {
   write(buffer: Buffer, page: number): void
 }
 
+/** Opens the file behind a base's guests to be read as their memory. The caller disposes it. */
+export const openBaseMemory = async (ramPath: string): Promise<Pick<MemoryMap, "read"> & AsyncDisposable> => {
+  const file = await open(ramPath, "r")
+  return {
+    read: (buffer, page) => readWhole(file, buffer, page * PAGE_BYTES),
+    [Symbol.asyncDispose]: () => file.close(),
+  }
+}
+
+const readWhole = ({ fd }: FileHandle, buffer: Buffer, position: number) => {
+  for (let done = 0; done < buffer.length;) {
+    const bytesRead = readSync(fd, buffer, done, buffer.length - done, position + done)
+    if (bytesRead === 0) throw new Error("The guest's memory could not be read")
+    done += bytesRead
+  }
+}
+
 /** A guest's memory in its process. */
 export interface ProcessMemory extends MemoryMap {
   /** The pages that are mapped. */
@@ -48,13 +65,7 @@ export const openMemoryMap = async (
   return {
     changed: async () => changedRuns(await entries()),
     touched: async () => touchedPages(await entries()),
-    read(buffer, page) {
-      for (let done = 0; done < buffer.length;) {
-        const bytesRead = readSync(memory.fd, buffer, done, buffer.length - done, base + page * PAGE_BYTES + done)
-        if (bytesRead === 0) throw new Error("The guest's memory could not be read")
-        done += bytesRead
-      }
-    },
+    read: (buffer, page) => readWhole(memory, buffer, base + page * PAGE_BYTES),
     write(buffer, page) {
       for (let done = 0; done < buffer.length;) {
         const bytesWritten = writeSync(memory.fd, buffer, done, buffer.length - done, base + page * PAGE_BYTES + done)

@@ -8,7 +8,7 @@ import { changeDrives, lowestChange } from "./drive-change.ts"
 import type { Jailed } from "./jail.ts"
 import { baseFiles, MANIFEST_FORMAT, digestOf, trustRam, type Machine, type Manifest } from "./manifest.ts"
 import { linkQemu, type QemuBuild } from "./kept-qemu.ts"
-import { openMemoryMap, PAGE_BYTES } from "./memory-map.ts"
+import { openBaseMemory, openMemoryMap, PAGE_BYTES } from "./memory-map.ts"
 import { killProcess } from "./process.ts"
 import { runJob } from "./job.ts"
 import type { Qmp } from "./qmp.ts"
@@ -36,6 +36,9 @@ export interface QemuVmParts {
 
 /** Two gigabytes take a second. */
 const DIG_TIMEOUT_MS = 300_000
+
+/** What a guest has written that sleeps soon after its beginning. */
+const EARLY_PAGES = 1024
 
 interface Own {
   readonly qemu: QemuBuild
@@ -116,13 +119,23 @@ export const createQemuVm = (parts: QemuVmParts): Vm => {
       await saveDevices(baseFiles(base).state)
       return sealBase(base, id, parts, own)
     },
+    async noteTouched() {
+      if (ram.base === undefined) throw new Error("Nobody begins as a guest without a base has begun")
+      const touched = async () => {
+        await using memory = await openMemoryMap(process.pid, ram.path, spec.memoryMiB * 1024 ** 2, false)
+        return await memory.touched()
+      }
+      await parts.workingSets.learn(ram.base, { touched }, Infinity)
+    },
     async saveDelta(target) {
       if (ram.base === undefined) throw new Error("A guest without a base has no delta")
       await saveDevices(target.state)
       const memoryBytes = spec.memoryMiB * 1024 ** 2
       await using memory = await openMemoryMap(process.pid, ram.path, memoryBytes, false)
-      await parts.workingSets.learn(ram.base, memory)
-      return await writeDelta(memory, target, {
+      // Of one that has done more an answer is the smaller part.
+      await parts.workingSets.learn(ram.base, memory, EARLY_PAGES)
+      await using before = await openBaseMemory(ram.path)
+      return await writeDelta(memory, before, target, {
         vmId: spec.vmId,
         baseId: ram.base.id,
         incarnation: target.incarnation,

@@ -139,11 +139,7 @@ export const createQemuVmm = async (options: QemuOptions): Promise<Vmm> => {
         },
         signal,
       )
-    const started = await startBeside(
-      (spec.spare === undefined ? start() : spares.take(spec.spare, spec)).catch(failure(manifest)),
-      delta?.verify(),
-      ({ jailed, process }) => processes.abandon(process.id, jailed),
-    )
+    const started = await (spec.spare === undefined ? start() : spares.take(spec.spare, spec)).catch(failure(manifest))
     try {
       await loadGuest(
         {
@@ -279,16 +275,3 @@ const failure =
   (error: unknown): never => {
     throw toStartFailure(qemu, error)
   }
-
-/** Resolves with the process when both went well; a process that came up beside a failure is ended before this rejects. */
-const startBeside = async (
-  start: Promise<Started>,
-  beside: Promise<void> | undefined,
-  end: (started: Started) => Promise<void>,
-): Promise<Started> => {
-  const [started, other] = await Promise.allSettled([start, beside])
-  if (started.status === "rejected") throw started.reason
-  if (other.status === "fulfilled") return started.value
-  await end(started.value)
-  throw other.reason
-}

@@ -158,6 +158,11 @@ export interface Vm {
    * knows nothing of what was there, and finds no other size.
    */
   swapDrive(drive: number, path: string): Promise<void>
+  /**
+   * Paused, and without a memory file only: keeps what its guest has come to since it was launched, for all that are launched from its
+   * base: that is what they touch first. Nothing when it is known, or is very much.
+   */
+  noteTouched(): Promise<void>
   /** Paused, and with a memory file only: writes state and manifest beside the RAM, makes all of it read-only. */
   saveBase(base: BasePaths, id: string): Promise<BaseSizes>
   /** Paused, and without a memory file only: writes delta and state, verified and synced when it resolves. The process still lives. */

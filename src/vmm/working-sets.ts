@@ -1,5 +1,5 @@
 /**
- * What the guests of a base touch first, learned from the first of them that sleeps early, and kept beside the base. A page that is there
+ * What the guests of a base touch first, learned from one that has just begun, and kept beside the base. A page that is there
  * already costs no fault while the guest answers for the first time; a fault is some ten times what it takes to ask for the page from here.
  */
 import { randomUUID } from "node:crypto"
@@ -12,15 +12,15 @@ import type { MemoryMap, ProcessMemory, Touched } from "./memory-map.ts"
 import type { BasePaths } from "./vmm.ts"
 
 export interface WorkingSets {
-  /** Learns that of a base from a paused guest, unless it is known, or this one has been everywhere already. */
-  learn(base: BasePaths, memory: Pick<ProcessMemory, "touched">): Promise<void>
+  /** Learns that of a base from a paused guest, unless it is known, or this one has written more pages already. */
+  learn(base: BasePaths, memory: Pick<ProcessMemory, "touched">, maxWritten: number): Promise<void>
   /** `memoryPages`: of its guests. */
   of(base: BasePaths, memoryPages: number): Promise<Touched | undefined>
 }
 
 const KNOWN_BASES = 64
-/** Beyond them it takes longer to ask for the pages than an answer takes that touches them, and a VM begins with more memory of its own. */
-const MAX_WRITTEN_PAGES = 1024
+/** A VM begins with so much memory of its own. */
+const MAX_WRITTEN_PAGES = 4096
 const MAX_READ_BLOCKS = 2048
 /** Pages at a time, in a fraction of a millisecond. */
 const PIECE = 64
@@ -43,10 +43,10 @@ export const createWorkingSets = (): WorkingSets => {
   }
 
   return {
-    async learn(base, memory) {
+    async learn(base, memory, maxWritten) {
       if ((await find(base)) !== undefined) return
       const touched = await memory.touched()
-      if (!Kept.safeParse(touched).success) return
+      if (touched.written.length > maxWritten || !Kept.safeParse(touched).success) return
       known.set(base.directory, touched)
       await keep(fileOf(base), touched)
     },

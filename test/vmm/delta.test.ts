@@ -6,7 +6,7 @@ import fc from "fast-check"
 import { afterEach, beforeEach, describe, expect, test } from "vitest"
 import { openDelta, writeDelta } from "../../src/vmm/delta.ts"
 import { SnapshotRefused } from "../../src/vmm/manifest.ts"
-import { PAGE_BYTES } from "../../src/vmm/memory-map.ts"
+import { openBaseMemory, PAGE_BYTES } from "../../src/vmm/memory-map.ts"
 import { openFileMemory } from "./file-memory.ts"
 
 const identity = {
@@ -29,13 +29,13 @@ afterEach(() => rm(directory, { recursive: true, force: true }))
 const save = async (memory: Buffer, touched?: ReadonlySet<number>) => {
   await writeFile(files.ram, memory)
   await using map = await openFileMemory(files.ram, files.base, touched)
-  return await writeDelta(map, target, { ...identity, memoryPages: memory.length / PAGE_BYTES })
+  await using base = await openBaseMemory(files.base)
+  return await writeDelta(map, base, target, { ...identity, memoryPages: memory.length / PAGE_BYTES })
 }
 /** The base's memory with the delta in it. */
 const load = async () => {
   await copyFile(files.base, files.copy)
   await using delta = await openDelta(target)
-  await delta.verify()
   await using map = await openFileMemory(files.copy, files.base)
   await delta.load(map)
   return await readFile(files.copy)

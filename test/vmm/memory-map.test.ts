@@ -225,7 +225,7 @@ describe("What the guests of a base touch first", () => {
     for (const page of READ) await first.say("read", page)
     await first.say("write", 7, ...WRITTEN)
     await using map = await openMap(first)
-    await sets.learn(base, map)
+    await sets.learn(base, map, 10)
     return sets
   }
 
@@ -258,12 +258,14 @@ describe("What the guests of a base touch first", () => {
     const sets = await learn(base)
     const touched = await sets.of(base, PAGES)
     for (const again of [sets, createWorkingSets()])
-      await again.learn(base, { touched: async () => ({ written: [1], read: [] }) })
+      await again.learn(base, { touched: async () => ({ written: [1], read: [] }) }, 10)
     expect(await createWorkingSets().of(base, PAGES)).toEqual(touched)
     await using other = await openBase()
-    await sets.learn(baseOf(other), {
-      touched: async () => ({ written: Array.from({ length: 5000 }, (_, n) => n), read: [] }),
+    const written = (count: number) => ({
+      touched: async () => ({ written: Array.from({ length: count }, (_, n) => n), read: [] }),
     })
+    await sets.learn(baseOf(other), written(11), 10)
+    await sets.learn(baseOf(other), written(5000), Infinity)
     expect(await readdir(other.path)).toEqual([])
     expect(await sets.of(baseOf(other), PAGES)).toBeUndefined()
   })

@@ -1,7 +1,7 @@
 /** Rows, policy, throttles, the invoker and the edge are real; environments are this process's. */
 import { afterAll, beforeAll, beforeEach, expect, test } from "vitest"
 import type { InvokeMode, Lambda } from "@aws-sdk/client-lambda"
-import { createUrlRouter, type UrlRouter } from "../../../machines/functions/urls/router.ts"
+import { createUrlRouter, toUrlRouter, type UrlRouter } from "../../../machines/functions/urls/router.ts"
 import { account, region } from "../../api/api-under-test.ts"
 import { functionInput, startFunctions, type FunctionsUnderTest } from "../../api/functions/functions-under-test.ts"
 import { createFakeInvoker } from "./fake-invoker.ts"
@@ -175,4 +175,17 @@ test("A function streams through its URL, with a prelude and without one", async
   })
   const described = await edge.ask("h2", { host })
   expect([described.status, described.body]).toEqual([201, "described"])
+})
+
+test("Who asks before there is a router waits for it, and is told when it never comes", async () => {
+  const opening = Promise.withResolvers<UrlRouter>()
+  const early = toUrlRouter(opening.promise, "lambda-url.localhost")
+  const host = await create("early")
+  expect([host, "a.vm.localhost", "lambda-url.localhost"].map(early.owns)).toEqual([true, false, false])
+  const waits = early.find(host)
+  opening.resolve(router)
+  expect(await waits).toMatchObject({ kind: "function-url", id: host.split(".")[0] })
+  expect(await early.find(host)).toBe(await router.find(host))
+  const never = toUrlRouter(Promise.reject(new Error("it is closing")), "lambda-url.localhost")
+  await expect(never.find(host)).rejects.toThrow("it is closing")
 })

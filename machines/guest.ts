@@ -11,7 +11,7 @@ import type { Vm } from "../src/vmm/vmm.ts"
 export const MAIN_PROCESS = "main"
 
 /** What can be asked of and heard from a guest on its serial ports. */
-export interface Guest extends Pick<ThawPort, "freeze" | "thaw" | "setClock"> {
+export interface Guest extends Pick<ThawPort, "freeze" | "thaw" | "rehearse" | "setClock"> {
   /** Resolves when the agent has started; only a cold boot has that. */
   readonly ready: Promise<void>
   /** Resolves when the application has ended by itself. */
@@ -69,6 +69,7 @@ export const openGuest = async (
   return {
     freeze: thawPort.freeze,
     thaw: thawPort.thaw,
+    rehearse: thawPort.rehearse,
     setClock: thawPort.setClock,
     ready: ready.promise,
     mainExited: mainExited.promise,

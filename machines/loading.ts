@@ -145,7 +145,7 @@ export const createLoad = ({
 
   return async (row, base, files, signal) => {
     refuseLostDisk(places, base)
-    const spare = spares?.take(base.id)
+    const spare = spares?.take(base.id, files.delta === undefined ? "launch" : "wake")
     if (spare === undefined) return loadIn(row, base, files, spare, signal)
     try {
       return await loadIn(row, base, files, spare, signal)

@@ -1,22 +1,30 @@
 /**
- * Processes that stand ready for VMs of bases in recent use: started, with their slot, and loaded with nothing. A VM that is launched or
- * woken takes one of its base, and begins where the others only get to after most of their wait. They are this daemon's alone: the next
- * one's sweep ends what it left. (VMs that have run already, and need only to be continued, would stand here, too.)
+ * Processes that stand ready for VMs of bases in recent use, with their slot. Some have rehearsed: their guest is loaded, and has been
+ * thawed once while its application stayed frozen; a VM that is launched is thawed again, as itself. Others have started and loaded
+ * nothing, which is what a VM that is woken needs. Either begins where the rest only get to after most of their wait. They are this
+ * daemon's alone: the next one's sweep ends what it left.
  */
 import { randomUUID } from "node:crypto"
 import { join } from "node:path"
 import type { bases } from "../src/db/schema.ts"
 import type { Drive, DriveFile, Spare } from "../src/vmm/vmm.ts"
 import { fromPlace, isIn, refuseLostDisk, toDriveFile, type Places } from "./disks.ts"
+import { rehearse } from "./rehearsal.ts"
 import { makeVmDirectory, type LiveVm, type VmHost } from "./vm.ts"
 
 export type Base = typeof bases.$inferSelect
 
+/** What a VM does with one. */
+export type Purpose = "launch" | "wake"
+
 export interface Spares extends AsyncDisposable {
-  /** One of this base, the caller's from here on, its slot and its directory too; nothing when there is none. */
-  take(baseId: string): Spare | undefined
-  /** Has more made, once a VM of the base, which has these further drives, is at rest; others go first. Returns at once. */
-  fillBehind(live: Pick<LiveVm, "vm">, base: Base, drives: readonly Drive[]): void
+  /** One of this base, the caller's from here on, its slot and its directory too; nothing when there is none that is of use for it. */
+  take(baseId: string, purpose: Purpose): Spare | undefined
+  /**
+   * Has more made, once a VM of the base, which has these further drives, is at rest: first for what it did, one for the other, and then
+   * for what it did. Others go first. Returns at once.
+   */
+  fillBehind(live: Pick<LiveVm, "vm">, base: Base, drives: readonly Drive[], purpose: Purpose): void
   /** Ends all that wait: their memory is wanted. */
   clear(): Promise<void>
 }
@@ -36,10 +44,11 @@ export interface SparesOptions {
   readonly idleMs: number
 }
 
-/** The further drives of a VM, and where it has files of its own. */
+/** What a VM had: its further drives, where it has files of its own, and what it did. */
 interface Pattern {
   readonly drives: readonly Drive[]
   readonly directory: string
+  readonly purpose: Purpose
 }
 
 const PREPARE_TIMEOUT_MS = 60_000
@@ -70,23 +79,28 @@ export const createSpares = (options: SparesOptions): Spares => {
     await end(host, spare).catch((error: unknown) => log.warn({ err: error }, "What stood ready could not be ended"))
   }
 
-  const hasRoom = async (baseId: string): Promise<boolean> => {
-    if (closing.signal.aborted || (waiting.get(baseId)?.length ?? 0) >= maxPerBase) return false
-    if (ledger.reservedMiB > ledger.capacityMiB * maxBookedShare) return false
-    if (count() < max) return true
+  /** Whether there is room for one more of a base, of which one that is of less use may go. */
+  const hasRoom = async (baseId: string, surplus: Spare | undefined): Promise<boolean> => {
+    if (closing.signal.aborted || ledger.reservedMiB > ledger.capacityMiB * maxBookedShare) return false
+    const own = waiting.get(baseId)?.length ?? 0
+    if (own < maxPerBase && count() < max) return true
     const [longest] = waiting
-    const spare = longest?.[1][0]
-    if (longest === undefined || spare === undefined || longest[0] === baseId) return false
-    await remove(longest[0], spare)
+    if (own < maxPerBase && longest !== undefined && longest[0] !== baseId && longest[1][0] !== undefined)
+      await remove(longest[0], longest[1][0])
+    else if (surplus !== undefined) await remove(baseId, surplus)
+    else return false
     return true
   }
 
   const fill = async (base: Base, pattern: Pattern) => {
-    while (await hasRoom(base.id)) {
+    for (;;) {
+      const { missing, surplus } = compare(waiting.get(base.id) ?? [], toWanted(pattern, maxPerBase))
+      if (missing === undefined || !(await hasRoom(base.id, surplus))) return
       const signal = AbortSignal.any([closing.signal, AbortSignal.timeout(PREPARE_TIMEOUT_MS)])
-      const spare = await prepare(options, base, pattern, signal)
+      const spare = await prepare(options, base, pattern, missing === "rehearsed", signal)
       put(base.id, [...(waiting.get(base.id) ?? []), spare])
-      log.info({ base: base.id, pid: spare.process.pid }, "A process stands ready")
+      log.info({ base: base.id, pid: spare.process.pid, kind: missing }, "A process stands ready")
+      ledger.offer(spare.process.id, () => void remove(base.id, spare))
       setTimeout(() => void remove(base.id, spare), idleMs).unref()
       void spare.exited.then(() => remove(base.id, spare))
     }
@@ -97,17 +111,22 @@ export const createSpares = (options: SparesOptions): Spares => {
   }
 
   return {
-    take(baseId) {
-      const [spare, ...others] = waiting.get(baseId) ?? []
-      put(baseId, others)
+    take(baseId, purpose) {
+      const spares = waiting.get(baseId) ?? []
+      const loaded = purpose === "launch" ? spares.find(({ isLoaded }) => isLoaded) : undefined
+      const spare = loaded ?? spares.find(({ isLoaded }) => !isLoaded)
+      put(
+        baseId,
+        spares.filter((other) => other !== spare),
+      )
       if (spare !== undefined) ledger.release(spare.process.id)
       return spare
     },
-    fillBehind({ vm }, base, drives) {
+    fillBehind({ vm }, base, drives, purpose) {
       if (max === 0 || filling.has(base.id)) return
       const filled = vm
         .untilQuiet(closing.signal)
-        .then(() => fill(base, { drives, directory: vm.spec.directory }))
+        .then(() => fill(base, { drives, directory: vm.spec.directory, purpose }))
         .catch((error: unknown) => {
           if (!closing.signal.aborted) log.warn({ err: error, base: base.id }, "No process could be made ready")
         })
@@ -121,6 +140,29 @@ export const createSpares = (options: SparesOptions): Spares => {
       await clear()
     },
   }
+}
+
+type Kind = "rehearsed" | "started"
+
+const kindOf = ({ isLoaded }: Spare): Kind => (isLoaded ? "rehearsed" : "started")
+
+/** The kinds that are to stand ready, the most urgent first. What has further drives is given their files before it is loaded. */
+const toWanted = ({ drives, purpose }: Pattern, count: number): Kind[] => {
+  if (drives.length > 0) return Array<Kind>(count).fill("started")
+  const [first, other] =
+    purpose === "launch" ? (["rehearsed", "started"] as const) : (["started", "rehearsed"] as const)
+  return Array.from({ length: count }, (_, index) => (index === 1 ? other : first))
+}
+
+/** The first kind that is missing, and one that is there and not wanted. */
+const compare = (spares: readonly Spare[], wanted: readonly Kind[]): { missing?: Kind; surplus?: Spare } => {
+  const left = [...spares]
+  const missing = wanted.filter((kind) => {
+    const at = left.findIndex((spare) => kindOf(spare) === kind)
+    if (at >= 0) left.splice(at, 1)
+    return at < 0
+  })
+  return { ...(missing[0] && { missing: missing[0] }), ...(left[0] && { surplus: left[0] }) }
 }
 
 const end = async ({ ledger, slots, removeDirectoryOf }: VmHost, { process, spec, kill }: Spare) => {
@@ -151,8 +193,14 @@ const toReady = (
   )
 }
 
-/** Starts one; what fails leaves nothing. */
-const prepare = async (options: SparesOptions, base: Base, pattern: Pattern, signal: AbortSignal): Promise<Spare> => {
+/** Starts one, and has it rehearse where that is asked; what fails leaves nothing. */
+const prepare = async (
+  options: SparesOptions,
+  base: Base,
+  pattern: Pattern,
+  rehearses: boolean,
+  signal: AbortSignal,
+): Promise<Spare> => {
   const { host, places, createOverlay } = options
   const { vmm, slots, ledger } = host
   const id = randomUUID()
@@ -166,7 +214,7 @@ const prepare = async (options: SparesOptions, base: Base, pattern: Pattern, sig
     const extraDrives = await toReady(options, pattern, directory)
     const slot = await slots.take(signal)
     try {
-      return await vmm.prepare(
+      const spare = await vmm.prepare(
         {
           id,
           slot,
@@ -181,6 +229,8 @@ const prepare = async (options: SparesOptions, base: Base, pattern: Pattern, sig
         },
         signal,
       )
+      if (rehearses) await rehearseIn(host, spare, signal)
+      return spare
     } catch (error) {
       await slots.release(slot)
       throw error
@@ -188,6 +238,28 @@ const prepare = async (options: SparesOptions, base: Base, pattern: Pattern, sig
   } catch (error) {
     await host.removeDirectoryOf(id)
     ledger.release(id)
+    throw error
+  }
+}
+
+/** All of a guest's memory is booked, as long as nobody else needs it; then what it has come to, as it is stopped. What fails ends it. */
+const rehearseIn = async (host: VmHost, spare: Spare, wanted: AbortSignal): Promise<void> => {
+  const { vmm, ledger } = host
+  const { process, spec } = spare
+  const book = (memoryMiB: number) => {
+    ledger.release(process.id)
+    if (!ledger.reserve(process.id, memoryMiB)) throw new Error("There is no room for it")
+  }
+  const unneeded = new AbortController()
+  const signal = AbortSignal.any([wanted, unneeded.signal])
+  try {
+    book(spec.memoryMiB)
+    ledger.offer(process.id, () => unneeded.abort(new Error("Its memory is needed")))
+    const ownMiB = await vmm.rehearse(spare, (vm) => rehearse(host, vm, spec.slot, signal), signal)
+    signal.throwIfAborted()
+    book(ownMiB)
+  } catch (error) {
+    await spare.kill()
     throw error
   }
 }

@@ -97,7 +97,7 @@ export const createVmVerbs = (options: VmLifeOptions): LoadingVerbs => {
         await storing
         if (processOf(row) === undefined) row = await recordProcess(db, vmId, live.vm.process, false)
         await run(live, row, signal)
-        spares?.fillBehind(live, base, loaded.drives)
+        spares?.fillBehind(live, base, loaded.drives, delta === undefined ? "launch" : "wake")
       } catch (error) {
         await loaded.abandon()
         throw error
@@ -168,7 +168,7 @@ export const createVmVerbs = (options: VmLifeOptions): LoadingVerbs => {
       failpoint("wake: consumed")
       await Promise.all([run(live, row, signal), removeSnapshot()])
       lightSleep?.woken("disk")
-      spares?.fillBehind(live, base, loaded.drives)
+      spares?.fillBehind(live, base, loaded.drives, "wake")
       return true
     },
 

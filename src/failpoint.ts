@@ -9,6 +9,7 @@ export const failpoints = [
   "sleep: delta stored",
   "wake: loaded",
   "wake: consumed",
+  "rehearsal: thawed",
   "build: step begun",
   "snapshot: initialised",
   "snapshot: written",

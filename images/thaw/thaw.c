@@ -101,12 +101,13 @@ static const char *catch_up(const char *line) {
   return set_clock(ns) ? fail("clock") : "OK\n";
 }
 
+// All that a restored guest needs. In a rehearsal, of a process that stands ready, the application stays where it is.
 static const char *thaw(const char *line) {
   static char hostname[64], machine[34], entropy[2 * ENTROPY_BYTES + 1], secret[65];
   char boot[40];
   long long ns;
   unsigned incarnation;
-  if (sscanf(line, "T %lld %63s %32s %128s %64s %u", &ns, hostname, machine, entropy, secret, &incarnation) != 6 ||
+  if (sscanf(line + 1, " %lld %63s %32s %128s %64s %u", &ns, hostname, machine, entropy, secret, &incarnation) != 6 ||
       strlen(machine) != 32)
     return "ERR malformed line\n";
   if (set_clock(ns)) return fail("clock");
@@ -117,7 +118,7 @@ static const char *thaw(const char *line) {
   strcat(machine, "\n");
   if (put(MACHINE, machine) || put(BOOT, boot)) return fail("identity");
   if (rename_host(hostname)) return fail("hostname");
-  if (pwrite(freezer, "0", 1, 0) != 1) return fail("unfreeze");
+  if (*line == 'T' && pwrite(freezer, "0", 1, 0) != 1) return fail("unfreeze");
   return "OK\n";
 }
 
@@ -128,7 +129,7 @@ static void answer(const char *line) {
   int number = space ? space - line : 0;
   if (number < 1 || number > 16) return;
   const char *words = space[1] == 'F'   ? freeze()
-                      : space[1] == 'T' ? thaw(space + 1)
+                      : space[1] == 'T' || space[1] == 'R' ? thaw(space + 1)
                       : space[1] == 'C' ? catch_up(space + 1)
                                         : "ERR unknown command\n";
   snprintf(text, sizeof text, "%.*s %s", number, line, words);

@@ -211,7 +211,7 @@ const prepare = async (
     await vm.giveWay(true)
     await warmUp({ vm, agent, identity }, { runtime, memoryMiB }, signal)
     await vm.giveWay(false)
-    spares?.fillBehind({ vm }, base, drives)
+    spares?.fillBehind({ vm }, base, drives, "launch")
     return { vm, slot, incarnation, agent, temporary: kept }
   } catch (error) {
     await end(host, vmId)

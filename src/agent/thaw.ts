@@ -21,6 +21,8 @@ export interface ThawPort {
   freeze(signal: AbortSignal): Promise<void>
   /** Sets clock, identity, entropy and secret, then lets the application run. */
   thaw(input: ThawInput, signal: AbortSignal): Promise<void>
+  /** As {@link ThawPort.thaw}, but the application stays frozen: another thaw is to come. */
+  rehearse(input: ThawInput, signal: AbortSignal): Promise<void>
   /** Sets the clock of a guest that was stopped, and is the same as before in all else. */
   setClock(signal: AbortSignal): Promise<void>
   close(): void
@@ -83,12 +85,20 @@ export const openThawPort = async (path: string, signal: AbortSignal): Promise<T
     }
   }
 
+  const thawAs = (
+    command: "T" | "R",
+    { hostname, machineId, incarnation, secret }: ThawInput,
+    thawSignal: AbortSignal,
+  ) => {
+    const entropy = randomBytes(ENTROPY_BYTES).toString("hex")
+    const identity = `${hostname} ${machineId} ${entropy} ${secret.toString("hex")} ${incarnation}`
+    return ask(`${command} ${now()} ${identity}`, thawSignal)
+  }
+
   return {
     freeze: (freezeSignal) => ask("F", freezeSignal),
-    thaw: ({ hostname, machineId, incarnation, secret }, thawSignal) => {
-      const entropy = randomBytes(ENTROPY_BYTES).toString("hex")
-      return ask(`T ${now()} ${hostname} ${machineId} ${entropy} ${secret.toString("hex")} ${incarnation}`, thawSignal)
-    },
+    thaw: (input, thawSignal) => thawAs("T", input, thawSignal),
+    rehearse: (input, thawSignal) => thawAs("R", input, thawSignal),
     setClock: (clockSignal) => ask(`C ${now()}`, clockSignal),
     close: () => void socket.destroy(),
   }

@@ -141,17 +141,18 @@ export const createQemuVmm = async (options: QemuOptions): Promise<Vmm> => {
       )
     const started = await (spec.spare === undefined ? start() : spares.take(spec.spare, spec)).catch(failure(manifest))
     try {
-      await loadGuest(
-        {
-          qmp: started.qmp,
-          openMemory: () => memoryOf(started.process, files.ram, spec),
-          delta,
-          // What stood ready has it.
-          touched: (spec.memoryFile ?? spec.spare) ? undefined : await touchedOf(spec),
-          state: spec.delta?.state ?? files.state,
-        },
-        signal,
-      )
+      if (spec.spare?.isLoaded !== true)
+        await loadGuest(
+          {
+            qmp: started.qmp,
+            openMemory: () => memoryOf(started.process, files.ram, spec),
+            delta,
+            // What stood ready has it.
+            touched: (spec.memoryFile ?? spec.spare) ? undefined : await touchedOf(spec),
+            state: spec.delta?.state ?? files.state,
+          },
+          signal,
+        )
     } catch (error) {
       await processes.abandon(started.process.id, started.jailed)
       throw error
@@ -227,6 +228,19 @@ export const createQemuVmm = async (options: QemuOptions): Promise<Vmm> => {
         await processes.abandon(spec.id, started.jailed)
         throw error
       }
+    },
+
+    async rehearse(spare, run, signal) {
+      const { spec } = spare
+      const { manifest, files } = await verified(spec)
+      const { process, qmp, jailed } = spares.load(spare)
+      const openMemory = () => memoryOf(process, files.ram, spec)
+      await loadGuest({ qmp, openMemory, delta: undefined, touched: undefined, state: files.state }, signal)
+      const ram = { path: files.ram, base: { ...spec.base, id: manifest.id } }
+      await run(vmOf({ ...spec, vmId: spec.id }, { process, qmp, jailed }, ram))
+      await using memory = await openMemory()
+      const pages = (await memory.changed()).reduce((sum, { count }) => sum + count, 0)
+      return Math.ceil((pages * PAGE_BYTES) / 1024 ** 2)
     },
 
     async isCurrent(base, size, signal) {

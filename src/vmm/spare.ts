@@ -1,4 +1,4 @@
-/** Processes that stand ready: started, with the devices of their base, and loaded with nothing. */
+/** Processes that stand ready: started, with the devices of their base, and loaded with nothing, or with a guest that has run already. */
 import { rm } from "node:fs/promises"
 import { changeDrives, driveChanges, rootTopChange } from "./drive-change.ts"
 import { killProcess } from "./process.ts"
@@ -7,12 +7,21 @@ import type { LaunchSpec, Spare, SpareSpec } from "./vmm.ts"
 
 export interface Spares {
   hold(spec: SpareSpec, started: Started): Spare
+  /** What is held, and stays so: its base is loaded from here on. */
+  load(spare: Spare): Started
   /** What is held, with the VM's own files behind its drives; nobody holds it any more. */
-  take(spare: Spare, spec: Pick<LaunchSpec, "rootDisk" | "extraDrives">): Promise<Started>
+  take(spare: Spare, spec: Pick<LaunchSpec, "rootDisk" | "extraDrives" | "delta">): Promise<Started>
 }
 
 export const createSpares = (processes: Pick<QemuProcesses, "tidy">): Spares => {
   const held = new WeakMap<Spare, Started>()
+  const loaded = new WeakSet<Spare>()
+  const find = (spare: Spare): Started => {
+    const started = held.get(spare)
+    if (started === undefined) throw new Error("The process that stood ready is another VM's")
+    if (started.qmp.closed) throw new Error("The process that stood ready has ended")
+    return started
+  }
   return {
     hold(spec, started) {
       const { process, qmp, jailed } = started
@@ -24,6 +33,9 @@ export const createSpares = (processes: Pick<QemuProcesses, "tidy">): Spares => 
         process,
         spec,
         exited,
+        get isLoaded() {
+          return loaded.has(spare)
+        },
         async kill() {
           await killProcess(process)
           qmp.close()
@@ -34,15 +46,21 @@ export const createSpares = (processes: Pick<QemuProcesses, "tidy">): Spares => 
       held.set(spare, started)
       return spare
     },
-    async take(spare, { rootDisk, extraDrives }) {
-      const started = held.get(spare)
-      if (started === undefined) throw new Error("The process that stood ready is another VM's")
+    load(spare) {
+      const started = find(spare)
+      loaded.add(spare)
+      return started
+    },
+    async take(spare, { rootDisk, extraDrives, delta }) {
+      const started = find(spare)
       held.delete(spare)
       const { slot, rootDisk: read, overlay, extraDrives: ready } = spare.spec
       const changes = [
         ...rootTopChange(read.length, overlay, rootDisk.at(-1) ?? overlay),
         ...extraDrives.flatMap((wanted, drive) => driveChanges(drive, ready[drive], wanted)),
       ]
+      if (spare.isLoaded && (delta !== undefined || changes.length > 0))
+        throw new Error("The process that stood ready has loaded something else")
       const written = changes.flatMap((change) => change.written ?? [])
       await giveTo(
         slot.uid,

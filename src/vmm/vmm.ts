@@ -12,6 +12,12 @@ export interface Vmm {
   launch(spec: LaunchSpec, signal: AbortSignal): Promise<Vm>
   /** Starts a process for some VM of a base: most of what a launch waits for is done when it resolves. */
   prepare(spec: SpareSpec, signal: AbortSignal): Promise<Spare>
+  /**
+   * Loads the base into a process that stands ready and hands the guest to `run`, which lets it run as a VM of the process's own id and
+   * leaves it paused. A VM that has not slept begins where that guest is. Resolves with the memory that is the process's own, in MiB;
+   * where it rejects the process is of no use.
+   */
+  rehearse(spare: Spare, run: (vm: Vm) => Promise<void>, signal: AbortSignal): Promise<number>
   /** Whether a base of this size is there, unaltered, and what a boot would make it of now: this machine, kernel and installed QEMU. */
   isCurrent(base: BasePaths, size: VmSize, signal: AbortSignal): Promise<boolean>
   /** Takes over a process that another daemon started, or answers `undefined` when it is gone or is another's. */
@@ -81,6 +87,7 @@ export interface LaunchSpec extends VmSpec {
   /**
    * A process that stood ready for this base, whose slot and directory are the VM's: it is this VM's from here on, and ended where the
    * launch fails. The root disk's last file and those of the further drives, in that directory, take the place of its own.
+   * In one that is loaded they are its own, and there is no delta.
    */
   readonly spare?: Spare
 }
@@ -100,10 +107,12 @@ export interface SpareSpec extends VmSize {
   readonly extraDrives: readonly Drive[]
 }
 
-/** A process that has started and loaded nothing. Whoever has it ends it, or gives it to a launch. */
+/** A process that stands ready. Whoever has it ends it, or gives it to a launch. */
 export interface Spare {
   readonly process: VmProcess
   readonly spec: SpareSpec
+  /** Whether its base has been loaded, and its guest has run. */
+  readonly isLoaded: boolean
   /** Resolves when it has ended, whoever ended it. */
   readonly exited: Promise<void>
   kill(): Promise<void>

@@ -62,6 +62,12 @@ describe("The thaw port", () => {
     expect(entropies.size).toBe(2)
   })
 
+  test("says the same to a guest that only rehearses, in another command", async () => {
+    const rehearsed = port.rehearse(input, never)
+    expect(await answer("OK\n")).toMatch(/^R \d{19} vm-1 0123456789abcdef0123456789abcdef [0-9a-f]{128} (?:05){32} 7$/)
+    await rehearsed
+  })
+
   test("says only the time to a guest that was stopped", async () => {
     const set = port.setClock(never)
     expect(await answer("OK\n")).toMatch(/^C \d{19}$/)

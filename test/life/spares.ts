@@ -22,7 +22,7 @@ export const describeSpares = (ground: () => TestDaemon): void => {
       daemon = ground()
       const file = join(daemon.directory, "../settings.json")
       const settings = JSON.parse(await readFile(file, "utf8")) as object
-      await writeFile(file, JSON.stringify({ ...settings, spares: { max: 1 } }))
+      await writeFile(file, JSON.stringify({ ...settings, spares: { max: 2 } }))
       await daemon.restart("SIGTERM")
       for await (const { items = [] } of paginateListMicrovms({ client: daemon.client }, {}))
         for (const { microvmId } of items)
@@ -42,24 +42,33 @@ export const describeSpares = (ground: () => TestDaemon): void => {
       await Promise.all([act().catch(() => {}), daemon.ended])
       await daemon.restart("SIGKILL")
     }
-    /** Resolves with the process that stands ready, as the log says behind so many of its lines. */
-    const ready = (since: number): Promise<number> =>
+    /** Resolves with the process of a kind that stands ready, as the log says behind so many of its lines. */
+    const ready = (since: number, kind: "rehearsed" | "started"): Promise<number> =>
       eventually(() => {
-        const line = daemon.lines.slice(since).find((one) => one.includes('"msg":"A process stands ready"'))
+        const line = daemon.lines
+          .slice(since)
+          .find((one) => one.includes('"msg":"A process stands ready"') && one.includes(`"kind":"${kind}"`))
         return (JSON.parse(line ?? "none") as { pid: number }).pid
       })
+    const identity = async (vm: TestVm) => {
+      const { body } = await vm.get("/identity")
+      return JSON.parse(body) as { hostname: string; machineId: string; bootId: string }
+    }
 
     test("are what a MicroVM begins and wakes in, and a daemon that is killed leaves none behind", async () => {
       const first = await daemon.run({ image: "inspector" })
       expect(await count(first)).toBe(1)
-      const launching = await ready(0)
-      const own = pids().filter((pid) => pid !== launching)
+      const [launching, waking] = [await ready(0, "rehearsed"), await ready(0, "started")]
+      const own = pids().filter((pid) => pid !== launching && pid !== waking)
       let since = daemon.lines.length
 
       const second = await daemon.run({ image: "inspector" })
       expect(await count(second)).toBe(1)
       expect(pids()).toContain(launching)
-      const waking = await ready(since)
+      const [mine, other] = [await identity(first), await identity(second)]
+      expect(other.hostname).toMatch(/^microvm-[0-9a-f]{8}$/)
+      for (const key of ["hostname", "machineId", "bootId"] as const) expect(other[key]).not.toBe(mine[key])
+      await ready(since, "rehearsed")
       since = daemon.lines.length
       await suspend(first)
       expect(await count(first)).toBe(2)
@@ -67,7 +76,7 @@ export const describeSpares = (ground: () => TestDaemon): void => {
       for (const pid of own) expect(pids()).not.toContain(pid)
 
       // Killed with what stands ready, it takes over its VMs and no more.
-      await ready(since)
+      await ready(since, "started")
       await daemon.restart("SIGKILL")
       await expect.poll(() => new Set(pids())).toEqual(new Set([launching, waking]))
       expect(await count(first)).toBe(3)
@@ -86,7 +95,7 @@ export const describeSpares = (ground: () => TestDaemon): void => {
       await daemon.restart("SIGTERM", { TORPOR_FAIL_AT: "launch: loaded" })
       let since = daemon.lines.length
       expect(await count(vm)).toBe(2)
-      await ready(since)
+      await ready(since, "rehearsed")
       await dies(() => daemon.client.send(new RunMicrovmCommand({ imageIdentifier: arnOf("inspector") })))
       const { items } = await daemon.client.send(new ListMicrovmsCommand({ maxResults: 1 }))
       const launched = await daemon.adopt(items?.[0]?.microvmId ?? "")
@@ -97,11 +106,25 @@ export const describeSpares = (ground: () => TestDaemon): void => {
       const other = await daemon.run({ image: "inspector" })
       expect(await count(other)).toBe(1)
       await suspend(launched)
-      await ready(since)
+      await ready(since, "started")
       await dies(() => daemon.client.send(new ResumeMicrovmCommand({ microvmIdentifier: launched.id })))
       await daemon.untilState(launched.id, "RUNNING")
       expect(await count(launched)).toBe(2)
       expect(await count(vm)).toBe(3)
+    })
+
+    test("leave nothing of a rehearsal in which the daemon is killed", async () => {
+      await daemon.restart("SIGTERM", { TORPOR_FAIL_AT: "rehearsal: thawed" })
+      const before = new Set(pids())
+      let id = ""
+      await dies(async () => {
+        const vm = await daemon.run({ image: "inspector" })
+        ;({ id } = vm)
+        await count(vm)
+      })
+      await daemon.client.send(new TerminateMicrovmCommand({ microvmIdentifier: id }))
+      await daemon.untilState(id, "TERMINATED")
+      await eventually(() => expect(new Set(pids())).toEqual(before))
     })
   })
 }

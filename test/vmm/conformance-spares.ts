@@ -1,9 +1,10 @@
 /** Processes that stand ready before their VM is known: a part of what every {@link Vmm} must do. */
-import { randomUUID } from "node:crypto"
+import { randomBytes, randomUUID } from "node:crypto"
 import { link, readdir } from "node:fs/promises"
 import { join } from "node:path"
 import { describe, expect, test } from "vitest"
 import { openGuest } from "../../machines/guest.ts"
+import { rehearse } from "../../machines/rehearsal.ts"
 import { createAgentClient, type AgentClient } from "../../src/agent/client.ts"
 import { GUEST } from "../../src/net/slot.ts"
 import type { LaunchSpec, Spare, Vm } from "../../src/vmm/vmm.ts"
@@ -19,6 +20,18 @@ export const describeSpares = (of: () => { readonly host: VmmHost; readonly gues
     const overlay = rootDisk.at(-1)
     if (overlay === undefined) throw new Error("There is no disk to write to")
     return of().host.vmm.prepare({ ...spec, id: vmId, rootDisk: rootDisk.slice(0, -1), overlay }, signal)
+  }
+  const rehearsed = async (): Promise<Spare> => {
+    const spare = await prepared()
+    const secretOf = () => randomBytes(32)
+    const ownMiB = await of().host.vmm.rehearse(
+      spare,
+      (vm) => rehearse({ secretOf }, vm, spare.spec.slot, signal),
+      signal,
+    )
+    expect(ownMiB).toBeGreaterThan(0)
+    expect(ownMiB).toBeLessThan(spare.spec.memoryMiB / 4)
+    return spare
   }
   const specOf = (spare: Spare, vmId: string): LaunchSpec => {
     const { id: _, overlay, rootDisk, ...spec } = spare.spec
@@ -70,6 +83,48 @@ export const describeSpares = (of: () => { readonly host: VmmHost; readonly gues
       const { spare: _, ...without } = { ...spec, delta: await putToSleep(vm, 2) }
       await guests.wake(without, 3)
       expect(await ask(spec, "get")).toBe(held)
+    })
+
+    test("may have rehearsed: its VM is as any other, alike to no sibling and to nothing that it was before", async () => {
+      const { host, guests } = of()
+      const spares = [await rehearsed(), await rehearsed()]
+      expect(spares.map(({ isLoaded }) => isLoaded)).toEqual([true, true])
+      const lives = await Promise.all(
+        spares.map(async (spare) => {
+          const spec = specOf(spare, randomUUID())
+          const vm = await guests.launch(spec)
+          expect(vm.process).toEqual(spare.process)
+          const said = await asked(vm, (agent) =>
+            outputOf(agent, ["sh", "-c", "head -c 32 /dev/urandom | sha256sum; echo /kept > /kept; cat /kept"]),
+          )
+          expect(said.code).toBe(0)
+          return { vm, spec, said: said.text, held: await ask(spec, "get") }
+        }),
+      )
+      const [one, other] = lives as [(typeof lives)[0], (typeof lives)[0]]
+      expect(one.said).not.toBe(other.said)
+      // The application goes on where the base has it, and each by itself.
+      expect(one.held).toBe(other.held)
+      const held = await ask(one.spec, "put here")
+      expect(await ask(other.spec, "get")).toBe(one.held)
+
+      const { spare: _, ...without } = { ...one.spec, delta: await putToSleep(one.vm, 1) }
+      await guests.wake(without, 2)
+      expect(await ask(one.spec, "get")).toBe(held)
+    })
+
+    test("and has rehearsed is of no use to who has a disk of its own, and no process is when it has ended", async () => {
+      const { host } = of()
+      const [spent, ended] = [await rehearsed(), await prepared()]
+      const spec = specOf(spent, randomUUID())
+      const rootDisk = [...spent.spec.rootDisk, { path: join(spec.directory, "other"), format: "qcow2" } as const]
+      await expect(host.vmm.launch({ ...spec, rootDisk }, signal)).rejects.toThrow("has loaded something else")
+      await spent.exited
+      process.kill(ended.process.pid, "SIGKILL")
+      await ended.exited
+      await expect(host.vmm.launch(specOf(ended, randomUUID()), signal)).rejects.toThrow("has ended")
+      expect(await host.vmm.find()).toEqual([])
+      for (const { id } of [spent.process, ended.process]) expect(leftOf(id, host)).toEqual([])
     })
 
     test("is ended by who has it, and ends with a launch that fails; given away it is nobody else's", async () => {

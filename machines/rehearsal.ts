@@ -10,8 +10,8 @@ import type { VmHost } from "./vm.ts"
 const hostnameOf = (id: string) => `rehearse-${id.slice(0, 7)}`
 
 /**
- * Has a guest that is loaded and paused do what each does before its application goes on, which stays frozen: be thawed, and be spoken to
- * over the network. An emulator has then translated it, and its pages are there. The guest is paused again when this resolves, at rest
+ * Has a guest that is loaded and paused do what each does before its application goes on, which stays frozen: be thawed, be spoken to
+ * over the network, and what of the application's first answer its agent can do. An emulator has then translated it, and its pages are there. The guest is paused again when this resolves, at rest
  * and alone; what it was told of itself, the next thaw replaces.
  */
 export const rehearse = async (
@@ -27,6 +27,7 @@ export const rehearse = async (
     await vm.giveWay(true)
     await Promise.all([vm.continue(), guest.rehearse(identity, signal)])
     failpoint("rehearsal: thawed")
+    await agent.rehearse(signal)
     await guest.hearAll(agent, signal)
     agent.close()
     await vm.untilQuiet(signal)

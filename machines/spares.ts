@@ -51,7 +51,7 @@ interface Pattern {
   readonly purpose: Purpose
 }
 
-const PREPARE_TIMEOUT_MS = 60_000
+const PREPARE_TIMEOUT_MS = 300_000
 
 /** The spares of this host; disposing ends every one that waits. */
 export const createSpares = (options: SparesOptions): Spares => {

@@ -19,6 +19,7 @@ import { applyLayer, refuseDevices } from "./layer.ts"
 import { untilListening } from "./listening.ts"
 import { openPort } from "./port.ts"
 import { createProcessTable } from "./process-table.ts"
+import { prepareRehearsal, rehearse } from "./rehearsal.ts"
 import { createRouteServer, type Handler } from "./route-server.ts"
 import { run } from "./run.ts"
 import { findUser } from "./user.ts"
@@ -84,7 +85,9 @@ const handlers: CallHandlers = {
   mountDisk: () => run("mount", ["-t", "ext4", "-o", "nodev,noatime,noinit_itable", "/dev/torpor/root", IMAGE_ROOT]),
   freezeDisk: () => run("fsfreeze", ["--freeze", IMAGE_ROOT]),
   thawDisk: () => run("fsfreeze", ["--unfreeze", IMAGE_ROOT]),
+  rehearse,
   async settle() {
+    await prepareRehearsal()
     await run("sync", [])
     await writeFile("/proc/sys/vm/drop_caches", "3")
   },

@@ -25,6 +25,7 @@ const PACKAGES = [
 const INIT = new URL("init", import.meta.url)
 const THAW = new URL("../thaw/thaw.c", import.meta.url)
 const MOUNT = new URL("mount.c", import.meta.url)
+const CODE = new URL("code.c", import.meta.url)
 /** Where busybox's tools are linked, since nothing of a package runs here. */
 const TOOLS = [
   "sh",
@@ -57,7 +58,7 @@ export const systemRecipe = async (debian: Debian): Promise<Recipe> => {
       node.version,
       JSON.stringify(GUEST),
       agent,
-      ...(await readSources(INIT, THAW, MOUNT, new URL(import.meta.url))),
+      ...(await readSources(INIT, THAW, MOUNT, CODE, new URL(import.meta.url))),
     ],
     async build(directory, signal) {
       const tree = join(directory, "tree")
@@ -84,7 +85,11 @@ export const systemRecipe = async (debian: Debian): Promise<Recipe> => {
       await writeFile(join(tree, "init"), fillIn(await readFile(INIT, "utf8")))
       await chmod(join(tree, "init"), 0o755)
       await compileC(THAW, join(tree, "thaw"), ["-static"], signal)
-      await compileC(MOUNT, join(tree, "mount.node"), ["-shared", "-fPIC"], signal)
+      for (const [source, library] of [
+        [MOUNT, "mount.node"],
+        [CODE, "code.node"],
+      ] as const)
+        await compileC(source, join(tree, library), ["-shared", "-fPIC"], signal)
       await makeExt4(join(directory, "disk.raw"), { tree, sizeMiB: 512, label: "system" }, signal)
       await rm(tree, { recursive: true })
     },

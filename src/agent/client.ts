@@ -62,6 +62,7 @@ export interface AgentClient extends FunctionClient {
   freezeDisk(signal: AbortSignal): Promise<void>
   thawDisk(signal: AbortSignal): Promise<void>
   settle(signal: AbortSignal): Promise<void>
+  rehearse(signal: AbortSignal): Promise<void>
   /** Resolves when something accepts connections on the port. */
   untilListening(port: number, signal: AbortSignal): Promise<void>
   /** A file's bytes as they were when it was opened. Refused when there are more than `maxBytes`; the stream fails when they don't come, or when it isn't read before `signal`. */
@@ -155,6 +156,7 @@ export const createAgentClient = (address: string, port: number, secret: Buffer)
     freezeDisk: (signal) => ask("freezeDisk", {}, signal),
     thawDisk: (signal) => ask("thawDisk", {}, signal),
     settle: (signal) => ask("settle", {}, signal),
+    rehearse: (signal) => ask("rehearse", {}, signal),
     untilListening: (listenPort, signal) => ask("untilListening", { port: listenPort }, signal),
     async followOutput(name, onData, signal) {
       const { stream } = await open("GET", `/processes/${name}/output`, signal)

@@ -6,6 +6,7 @@
  *   Each line begins with a number of the host's choice, up to 16 characters, that the answer gives back:
  *     host:  `T <unixNanoseconds> <hostname> <machineId 32 hex> <entropy 128 hex> <secret 64 hex> <incarnation>`   set all, then unfreeze
  *     host:  `F`                                                                                                    freeze the application
+ *     host:  `R …`, as `T`                                                                                          set all, of a guest whose application stays frozen
  *     host:  `C <unixNanoseconds>`                                                                                  set the clock, of a guest that was only stopped
  *     guest: `OK` or `ERR <words>`
  * - `agent` port (virtio-serial 2): lines of JSON from the guest only ({@link AgentEvent}); a guest that says nothing costs nothing.
@@ -53,8 +54,10 @@ export interface Calls {
   /** The image's file system, around the sealing of a layer. */
   freezeDisk: Nothing
   thawDisk: Nothing
-  /** Nothing of the build is left in memory. */
+  /** Nothing of the build is left in memory, and its guests know how to rehearse. */
   settle: Nothing
+  /** While the application is frozen: what it will do for its first answer, where the agent can do the same. */
+  rehearse: Nothing
   /** Answered when something accepts connections there. */
   untilListening: { readonly port: number }
   /** Starts the extensions and the runtime, and what they are to find; one function at a time. */

@@ -44,12 +44,16 @@ export const describeSpares = (ground: () => TestDaemon): void => {
     }
     /** Resolves with the process of a kind that stands ready, as the log says behind so many of its lines. */
     const ready = (since: number, kind: "rehearsed" | "started"): Promise<number> =>
-      eventually(() => {
-        const line = daemon.lines
-          .slice(since)
-          .find((one) => one.includes('"msg":"A process stands ready"') && one.includes(`"kind":"${kind}"`))
-        return (JSON.parse(line ?? "none") as { pid: number }).pid
-      })
+      eventually(
+        () => {
+          const line = daemon.lines
+            .slice(since)
+            .find((one) => one.includes('"msg":"A process stands ready"') && one.includes(`"kind":"${kind}"`))
+          return (JSON.parse(line ?? "none") as { pid: number }).pid
+        },
+        // It makes way for all others.
+        { timeout: 240_000 },
+      )
     const identity = async (vm: TestVm) => {
       const { body } = await vm.get("/identity")
       return JSON.parse(body) as { hostname: string; machineId: string; bootId: string }

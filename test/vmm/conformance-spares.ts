@@ -86,7 +86,7 @@ export const describeSpares = (of: () => { readonly host: VmmHost; readonly gues
     })
 
     test("may have rehearsed: its VM is as any other, alike to no sibling and to nothing that it was before", async () => {
-      const { host, guests } = of()
+      const { guests } = of()
       const spares = [await rehearsed(), await rehearsed()]
       expect(spares.map(({ isLoaded }) => isLoaded)).toEqual([true, true])
       const lives = await Promise.all(

@@ -11,7 +11,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest"
 import { eventually } from "../fixtures/eventually.ts"
 import type { LogEntry } from "../../src/logs/entry.ts"
 import { sign } from "../api/signed-fetch.ts"
-import { arnOf, REGION, startTestDaemon, type TestDaemon, type TestVm } from "../fixtures/daemon.ts"
+import { arnOf, REGION, PATIENT, startTestDaemon, type TestDaemon, type TestVm } from "../fixtures/daemon.ts"
 
 /** It says what it is asked to say, and misbehaves when it is asked to. */
 const SERVER = `const { createServer } = require("node:http")
@@ -39,7 +39,7 @@ const FILES = {
 const opened = new AsyncDisposableStack()
 let daemon: TestDaemon
 beforeAll(async () => {
-  daemon = opened.use(await startTestDaemon())
+  daemon = opened.use(await startTestDaemon({}, PATIENT))
   await daemon.build("talker", FILES)
 })
 afterAll(() => opened.disposeAsync())

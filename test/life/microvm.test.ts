@@ -15,7 +15,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest"
 import { createEndpoint } from "../../src/cli/endpoint.ts"
 import { jsonOf } from "../fixtures/answers.ts"
 import { inspectorApp } from "../fixtures/app.ts"
-import { arnOf, startTestDaemon, type TestDaemon, type TestVm } from "../fixtures/daemon.ts"
+import { arnOf, PATIENT, startTestDaemon, type TestDaemon, type TestVm } from "../fixtures/daemon.ts"
 import type { TestNameServer } from "../net/name-server.ts"
 import { describeIsolation, ON_EVERY_ADDRESS, openNames } from "./isolation.ts"
 import { describeSpares } from "./spares.ts"
@@ -46,6 +46,7 @@ beforeAll(async () => {
     nameServers: [`${nameServer.address}:${nameServer.port}`],
     // What is on disk is what its tests look at.
     lightSleep: { max: 0 },
+    ...PATIENT,
   }
   daemon = opened.use(await startTestDaemon(ON_EVERY_ADDRESS, settings))
   await daemon.build("inspector", inspectorApp)

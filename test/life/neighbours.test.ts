@@ -15,7 +15,15 @@ import { createEndpoint } from "../../src/cli/endpoint.ts"
 import { parseRange, slotAddresses } from "../../src/net/address.ts"
 import { jsonOf } from "../fixtures/answers.ts"
 import { inspectorApp } from "../fixtures/app.ts"
-import { arnOf, REGION, startTestDaemon, whatIsLeft, type TestDaemon, type TestVm } from "../fixtures/daemon.ts"
+import {
+  arnOf,
+  REGION,
+  PATIENT,
+  startTestDaemon,
+  whatIsLeft,
+  type TestDaemon,
+  type TestVm,
+} from "../fixtures/daemon.ts"
 import { namespacesOf, slotsOf, tracesOf } from "./traces.ts"
 
 /** A daemon with a VM that runs and one that sleeps, each asked once. */
@@ -31,7 +39,7 @@ let one: Neighbour
 let other: Neighbour
 beforeAll(async () => {
   const open = async (image: string): Promise<Neighbour> => {
-    const daemon = opened.use(await startTestDaemon())
+    const daemon = opened.use(await startTestDaemon({}, PATIENT))
     await daemon.build(image, inspectorApp)
     const [awake, asleep] = await Promise.all([daemon.run({ image }), daemon.run({ image })])
     for (const vm of [awake, asleep]) opened.defer(() => vm.close())

@@ -13,12 +13,12 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest"
 import type { Failpoint } from "../../src/failpoint.ts"
 import { jsonOf } from "../fixtures/answers.ts"
 import { inspectorApp } from "../fixtures/app.ts"
-import { arnOf, processesOf, startTestDaemon, type TestDaemon, type TestVm } from "../fixtures/daemon.ts"
+import { arnOf, processesOf, PATIENT, startTestDaemon, type TestDaemon, type TestVm } from "../fixtures/daemon.ts"
 
 const opened = new AsyncDisposableStack()
 let daemon: TestDaemon
 beforeAll(async () => {
-  daemon = opened.use(await startTestDaemon())
+  daemon = opened.use(await startTestDaemon({}, PATIENT))
   await daemon.build("inspector", inspectorApp)
 })
 afterAll(() => opened.disposeAsync())

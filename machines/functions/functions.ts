@@ -47,12 +47,7 @@ export const createFunctionVerbs = (ground: FunctionsGround) => {
   const create = async (request: FunctionRequest, caller: Caller): Promise<FunctionVersion> => {
     const { name, settings, environment, tags } = request
     if (settings.deadLetterArn !== null) ground.checkDestination(settings.deadLetterArn, "deadLetter", caller)
-    await using code = await openCode(
-      request.code,
-      { ...ground, directory: ground.artifactDirectory },
-      caller,
-      ground.signal,
-    )
+    await using code = await openCode(request.code, ground, caller, ground.signal)
     const { made, begun } = await db.transaction(async (tx) => {
       const [owner] = await tx
         .insert(functions)

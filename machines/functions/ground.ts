@@ -2,6 +2,7 @@
 import type { Settings } from "../../src/settings.ts"
 import type { Log } from "../../src/log.ts"
 import type { Artifacts } from "../../src/store/artifact.ts"
+import type { Turns } from "../building/turns.ts"
 import type { SecretBox } from "../images.ts"
 import type { Database } from "../vm-row.ts"
 import type { FunctionChanges } from "./changes.ts"
@@ -42,8 +43,9 @@ export interface FunctionsGround {
   readonly secrets: SecretBox
   readonly codes: CodeStore
   readonly artifacts: Artifacts
-  /** Where zips are put down while they are looked through. */
+  /** Where zips are put down while they are looked through, so many at a time: each may be as large as any artifact. */
   readonly artifactDirectory: string
+  readonly codeTurns: Turns
   readonly settling: Settling
   readonly readiness: Readiness
   readonly changes: FunctionChanges

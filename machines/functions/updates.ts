@@ -128,12 +128,7 @@ export const createUpdateVerbs = (ground: FunctionsGround) => {
 
   return {
     async updateCode(name: string, asked: CodeUpdate, caller: Caller): Promise<FunctionVersion> {
-      await using code = await openCode(
-        asked.code,
-        { ...ground, directory: ground.artifactDirectory },
-        caller,
-        ground.signal,
-      )
+      await using code = await openCode(asked.code, ground, caller, ground.signal)
       const { made, begun, held } = await db.transaction((tx) => updateCodeIn(tx, name, asked, code, caller))
       for (const id of begun) settling.begin(id)
       await removeUnused(ground, held)

@@ -7,6 +7,7 @@ import { ArchiveError, ArchiveTooLargeError } from "../../../images/archive-erro
 import { ServiceError } from "../../../src/errors.ts"
 import { ArtifactError, keepArtifact, type Artifact, type Artifacts } from "../../../src/store/artifact.ts"
 import type { Scope } from "../../resources.ts"
+import type { FunctionsGround } from "../ground.ts"
 import { invalid } from "../refusals.ts"
 
 /** A zip in the request itself, or where one is. */
@@ -41,29 +42,31 @@ const s3Refusal = ([code, message]: readonly [string, string]) =>
 
 export const unpackedTooLarge = () => invalid(`Unzipped size must be smaller than ${CODE_LIMITS.unpackedBytes} bytes`)
 
-/** Fetches the code and looks through it; throws AWS's refusals. */
+/** Fetches the code and looks through it when it is its turn, which ends with the copy; throws AWS's refusals. */
 export const openCode = async (
   source: CodeSource,
-  { artifacts, directory }: { artifacts: Artifacts; directory: string },
+  { artifacts, artifactDirectory, codeTurns }: Pick<FunctionsGround, "artifacts" | "artifactDirectory" | "codeTurns">,
   scope: Scope,
   signal: AbortSignal,
 ): Promise<CheckedCode> => {
-  const artifact = await fetchCode(source, artifacts, directory, scope, signal)
+  await using held = new AsyncDisposableStack()
+  held.defer(await codeTurns.take(signal))
+  const artifact = held.use(await fetchCode(source, artifacts, artifactDirectory, scope, signal))
   try {
     if (artifact.bytes === 0) throw invalid("Uploaded file must be a non-empty zip")
     const { unpackedBytes } = await walkArchive(artifact.path, CODE_LIMITS.unpackedBytes, () => {})
     const hash = createHash("sha256")
     for await (const piece of createReadStream(artifact.path, { highWaterMark: 1024 * 1024, signal }))
       hash.update(piece as Buffer)
+    const kept = held.move()
     return {
       path: artifact.path,
       bytes: artifact.bytes,
       sha256: hash.digest("base64"),
       unpackedBytes,
-      [Symbol.asyncDispose]: () => artifact[Symbol.asyncDispose](),
+      [Symbol.asyncDispose]: () => kept.disposeAsync(),
     }
   } catch (error) {
-    await artifact[Symbol.asyncDispose]()
     if (error instanceof ArchiveTooLargeError) throw unpackedTooLarge()
     if (error instanceof ArchiveError)
       throw invalid("Could not unzip uploaded file. Please check your file, then try to upload again.")

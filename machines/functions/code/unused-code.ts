@@ -45,7 +45,7 @@ const unattached = (db: Database) =>
     ),
   )
 
-/** Layers without a version that an account is remembered to have had, so that their numbers go on. */
+/** Layers without a version that an account is remembered to have had in all regions, so that their numbers go on. */
 const MAX_EMPTY_LAYERS = 1000
 
 /** Forgets those beyond {@link MAX_EMPTY_LAYERS} that have had the fewest versions: their numbers would begin at 1 again. */
@@ -53,7 +53,7 @@ const forgetLayers = async (db: Database): Promise<void> => {
   await db.execute(sql`
     delete from ${functionLayers} where id in (
       select id from (
-        select id, row_number() over (partition by account, region order by last_version desc, id) as place
+        select id, row_number() over (partition by account order by last_version desc, id) as place
         from ${functionLayers} layer
         where not exists (select from ${functionLayerVersions} version where version.layer_id = layer.id)
       ) as empty where place > ${MAX_EMPTY_LAYERS})`)

@@ -91,8 +91,7 @@ export const createLayerVerbs = (ground: FunctionsGround) => {
 
   return {
     async publish(name: string, request: LayerRequest, caller: Caller): Promise<LayerVersion> {
-      const given = { ...ground, directory: ground.artifactDirectory }
-      await using code = await openCode(request.code, given, caller, ground.signal)
+      await using code = await openCode(request.code, ground, caller, ground.signal)
       return await db.transaction(async (tx) => {
         const key = { account: caller.account, region: caller.region, name }
         const [layer] = await tx

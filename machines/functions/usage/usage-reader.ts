@@ -1,4 +1,4 @@
-import { and, asc, eq, gte } from "drizzle-orm"
+import { and, asc, eq, gte, sql } from "drizzle-orm"
 import { functionUsage } from "../../../src/db/functions.ts"
 import type { Scope } from "../../resources.ts"
 import type { Database } from "../../vm-row.ts"
@@ -17,21 +17,25 @@ export interface HourlyUsage {
 }
 
 export interface UsageReader {
-  /** Of a function's versions since the hour of `since`, the oldest first. Throws AWS's 404. */
-  read(name: string, since: Date, scope: Scope): Promise<HourlyUsage[]>
+  /** Of a function's versions since the hour of `since`, the oldest first, behind the one that a page ended with. Throws AWS's 404. */
+  read(
+    name: string,
+    from: { readonly since: Date; readonly after: Pick<HourlyUsage, "hour" | "version"> | undefined },
+    scope: Scope,
+  ): Promise<{ readonly items: HourlyUsage[]; readonly isWhole: boolean }>
 }
 
 const HOUR_MS = 3_600_000
-/** What is beyond it is older than anybody asks for at once. */
+/** Of one page. */
 const MAX_ROWS = 10_000
 
 /** Reads what is counted, up to this moment. */
 export const createUsageReader = (db: Database, counts: Pick<UsageCounts, "flush">): UsageReader => ({
-  async read(name, since, scope) {
+  async read(name, { since, after }, scope) {
     const { id } = await findFunction(db, { name, qualifier: undefined }, scope)
     await counts.flush()
     const first = new Date(Math.floor(since.getTime() / HOUR_MS) * HOUR_MS)
-    return db
+    const rows = await db
       .select({
         version: functionUsage.version,
         hour: functionUsage.hour,
@@ -42,8 +46,16 @@ export const createUsageReader = (db: Database, counts: Pick<UsageCounts, "flush
         gbSeconds: functionUsage.gbSeconds,
       })
       .from(functionUsage)
-      .where(and(eq(functionUsage.functionId, id), gte(functionUsage.hour, first)))
+      .where(
+        and(
+          eq(functionUsage.functionId, id),
+          gte(functionUsage.hour, first),
+          after &&
+            sql`(${functionUsage.hour}, ${functionUsage.version}) > (${after.hour.toISOString()}::timestamptz, ${after.version})`,
+        ),
+      )
       .orderBy(asc(functionUsage.hour), asc(functionUsage.version))
-      .limit(MAX_ROWS)
+      .limit(MAX_ROWS + 1)
+    return { items: rows.slice(0, MAX_ROWS), isWhole: rows.length <= MAX_ROWS }
   },
 })

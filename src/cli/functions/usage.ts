@@ -7,13 +7,21 @@ import { parseSince } from "../logs.ts"
 
 const HEADINGS = ["VERSION", "INVOCATIONS", "ERRORS", "THROTTLES", "DURATION", "GB-SECONDS"]
 
+type Item = Omit<HourlyUsage, "hour"> & { readonly hour: string }
+
 /** `torpor functions usage NAME`: what each version of a function was used for. */
 export const usage = async ({ config, args, options, print, signal }: CommandInput): Promise<number> =>
   withClient(config, async (client) => {
     const since = parseSince(options.get("since")?.[0] ?? "1d", Date.now())
     const path = `/torpor/v1/functions/${encodeURIComponent(args["NAME"] ?? "")}/usage`
-    const answer = await client.send("GET", path, signal, { since: new Date(since).toISOString() })
-    const { items } = (await answer.json()) as { items: (Omit<HourlyUsage, "hour"> & { hour: string })[] }
+    const items: Item[] = []
+    for (let after: string | undefined = ""; after !== undefined;) {
+      const query = { since: new Date(since).toISOString(), ...(after === "" ? {} : { after }) }
+      const answer = await client.send("GET", path, signal, query)
+      const page = (await answer.json()) as { items: Item[]; next?: string }
+      items.push(...page.items)
+      after = page.next
+    }
     if (options.has("json")) {
       print(JSON.stringify(items))
       return 0

@@ -2,11 +2,12 @@ import { createHash } from "node:crypto"
 import { tmpdir } from "node:os"
 import { Readable } from "node:stream"
 import { waitUntilFunctionActiveV2, waitUntilFunctionUpdatedV2, type Lambda } from "@aws-sdk/client-lambda"
-import { eq } from "drizzle-orm"
+import { eq, sql } from "drizzle-orm"
 import { afterAll, beforeAll, describe, expect, it } from "vitest"
-import { openCode } from "../../../machines/functions/code/code-source.ts"
+import { createTurns } from "../../../machines/building/turns.ts"
+import { openCode, type CodeSource } from "../../../machines/functions/code/code-source.ts"
 import { CODE_PLACE } from "../../../machines/functions/code/code-store.ts"
-import { functions, functionVersions } from "../../../src/db/functions.ts"
+import { functions, functionUsage, functionVersions } from "../../../src/db/functions.ts"
 import { account, otherCredentials, refusalOf, region } from "../api-under-test.ts"
 import { signedJson, signedSend } from "../signed-fetch.ts"
 import { codeOf, functionInput, role, startFunctions, type FunctionsUnderTest } from "./functions-under-test.ts"
@@ -141,8 +142,32 @@ describe("A function", () => {
     await expect(lambda.getFunction({ FunctionName: "refused" })).rejects.toThrow("Function not found")
   })
 
+  it("tells what it was used for in pages, each hour of each version once", async () => {
+    await made("used")
+    const [owner] = await under.db.select({ id: functions.id }).from(functions).where(eq(functions.name, "used"))
+    await under.db.execute(sql`
+      insert into ${functionUsage} (function_id, version, hour, invocations, errors, throttles, duration_ms, gb_seconds)
+      select ${owner?.id}, (n % 500)::text, date_trunc('hour', now()) - make_interval(hours => n / 500), 1, 0, 0, 0, 0
+      from generate_series(0, 10001) n`)
+    const ask = async (query: string) => {
+      const { status, text } = await signedSend(under.api.port, { path: `/torpor/v1/functions/used/usage?${query}` })
+      return { status, ...(JSON.parse(text) as { items?: unknown[]; next?: string; message?: string }) }
+    }
+    const since = `since=${encodeURIComponent(new Date(Date.now() - 22 * 3_600_000).toISOString())}`
+    const first = await ask(since)
+    const second = await ask(`${since}&after=${encodeURIComponent(first.next ?? "")}`)
+    const seen = [...(first.items ?? []), ...(second.items ?? [])].map((item) => JSON.stringify(item))
+    expect([first.items?.length, new Set(seen).size, second.next]).toEqual([10_000, 10_002, undefined])
+    for (const query of ["since=%2B275760-09-13T00%3A00%3A00Z", "since=soon", `${since}&after=x`])
+      expect((await ask(query)).status).toBe(400)
+  })
+
   it("is refused when its zip is larger than AWS takes, in its words", async () => {
-    const given = { artifacts: { openArtifact: () => Promise.reject(new Error("not asked")) }, directory: tmpdir() }
+    const given = {
+      artifacts: { openArtifact: () => Promise.reject(new Error("not asked")) },
+      artifactDirectory: tmpdir(),
+      codeTurns: createTurns(1),
+    }
     const scope = { account, region }
     const opened = openCode(
       { kind: "inline", zip: Buffer.alloc(52_428_801) },
@@ -155,6 +180,23 @@ describe("A function", () => {
       message: "Zipped size must be smaller than 52428800 bytes",
       status: 413,
     })
+  })
+
+  it("is looked through when it is its turn: until then nothing is copied", async () => {
+    const codeTurns = createTurns(1)
+    const given = {
+      artifacts: { openArtifact: () => Promise.reject(new Error("asked")) },
+      artifactDirectory: tmpdir(),
+      codeTurns,
+    }
+    const open = (source: CodeSource) => openCode(source, given, { account, region }, AbortSignal.timeout(60_000))
+    const first = await open({ kind: "inline", zip: await codeOf() })
+    const second = open({ kind: "s3", bucket: "artifacts", key: "app.zip", version: undefined }).then(String, String)
+    expect(await Promise.race([second, new Promise((resolve) => setImmediate(resolve, "waiting"))])).toBe("waiting")
+    await first[Symbol.asyncDispose]()
+    expect(await second).toBe("Error: asked")
+    await expect(open({ kind: "inline", zip: Buffer.from("no zip") })).rejects.toMatchObject({ status: 400 })
+    await (await open({ kind: "inline", zip: await codeOf() }))[Symbol.asyncDispose]()
   })
 
   it("shares a zip with whoever has the same, which goes with the last of them", async () => {

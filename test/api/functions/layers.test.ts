@@ -31,9 +31,15 @@ describe("A layer", () => {
     await lambda.deleteLayerVersion({ LayerName: "gone", VersionNumber: 1 })
     expect(await publish("gone", "layer of one that goes")).toMatchObject({ Version: 2 })
     const names = Array.from({ length: 1100 }, (_, index) => `flood-${index}`)
-    await under.db
-      .insert(functionLayers)
-      .values(names.map((name) => ({ id: randomUUID(), account, region, name, lastVersion: 1 })))
+    await under.db.insert(functionLayers).values(
+      names.map((name, index) => ({
+        id: randomUUID(),
+        account,
+        region: index % 2 === 0 ? region : "us-west-2",
+        name,
+        lastVersion: 1,
+      })),
+    )
     await lambda.deleteLayerVersion({ LayerName: "gone", VersionNumber: 2 })
     await expect.poll(() => under.db.$count(functionLayers)).toBe(1000)
     expect(await publish("gone", "layer of one that goes")).toMatchObject({ Version: 3 })

@@ -1,4 +1,3 @@
-import { readFileSync } from "node:fs"
 import { setImmediate as turn } from "node:timers/promises"
 import type { FunctionSpec, FunctionStep, ProcessSpec } from "../../../src/agent/protocol.ts"
 import type { CallHandlers, CallServerOptions } from "../call-server.ts"
@@ -7,6 +6,7 @@ import { createEventServer } from "./events.ts"
 import { toFailure } from "./invocation.ts"
 import { startLife, type Life } from "./life/life.ts"
 import { createPrograms, findExtensions, RUNTIME, type Listening } from "./life/programs.ts"
+import { limitMemory, readMemoryPeak } from "./memory.ts"
 import { limitProcessor } from "./processor.ts"
 import { startWaiting, type WaitingRuntime } from "./waiting-runtime.ts"
 
@@ -54,6 +54,7 @@ export const createFunctionCalls = (
   const start = async ({ runtime, isTraining = false, processorShare, ...spec }: FunctionSpec) => {
     if (life !== undefined) throw new Error("There is a function already")
     limitProcessor(undefined)
+    limitMemory(runtime.memoryMaxMiB)
     const extensions = findExtensions(runtime)
     const taken = waiting
     if (!isTraining) waiting = undefined
@@ -113,13 +114,4 @@ export const createFunctionCalls = (
     }
   })
   return { handlers, serveEvents }
-}
-
-/** The most memory that a function's programs have had; 0 where no kernel counts it. */
-const readMemoryPeak = (): number => {
-  try {
-    return Number(readFileSync("/sys/fs/cgroup/torpor-app/memory.peak", "utf8"))
-  } catch {
-    return 0
-  }
 }

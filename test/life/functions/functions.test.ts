@@ -107,6 +107,12 @@ describe("A function of", () => {
     expect((await invoke(lambda, "shell", [2])).payload).toEqual([2])
   })
 
+  test("a runtime and an extension have the function's memory together", async () => {
+    const { payload, log } = await invoke(lambda, "shell", { do: "eat" })
+    expect(payload, log).toMatchObject({ errorType: "Runtime.ExitError" })
+    expect((await invoke(lambda, "shell", [3])).payload).toEqual([3])
+  })
+
   test("C, compiled to one static program, works as a runtime", async () => {
     const { payload, log } = await invoke(lambda, "compiled", { n: 1 })
     expect(payload, log).toEqual({ length: 7 })

@@ -45,21 +45,25 @@ def handler(event, context):
     }
 `
 
-/** As AWS's guide to custom runtimes has it. */
+/** As AWS's guide to custom runtimes has it; it takes a good part of its function's memory when it is asked to. */
 export const SHELL_BOOTSTRAP = `#!/bin/sh
 set -eu
 api="http://$AWS_LAMBDA_RUNTIME_API/2018-06-01/runtime/invocation"
 while true; do
   headers=$(mktemp)
   event=$(curl -sS -LD "$headers" "$api/next")
+  case "$event" in
+    *eat*) head -c 60000000 /dev/zero > /dev/shm/held; head -c 40000000 /dev/zero | tail -c 40000000 > /dev/null ;;
+  esac
   id=$(grep -Fi Lambda-Runtime-Aws-Request-Id "$headers" | tr -d '[:space:]' | cut -d: -f2)
   curl -sS "$api/$id/response" -d "$event" > /dev/null
 done
 `
 
-/** An external extension in a shell script: says what it is told. */
+/** An external extension in a shell script: says what it is told, and holds half of its function's memory. */
 export const EXTENSION = `#!/bin/sh
 set -eu
+head -c 60000000 /dev/zero > /dev/shm/held
 api="http://$AWS_LAMBDA_RUNTIME_API/2020-01-01/extension"
 headers=$(mktemp)
 curl -sS -D "$headers" -H "Lambda-Extension-Name: watcher" -d '{"events":["INVOKE","SHUTDOWN"]}' "$api/register" > /dev/null

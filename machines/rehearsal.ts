@@ -11,8 +11,8 @@ const hostnameOf = (id: string) => `rehearse-${id.slice(0, 7)}`
 
 /**
  * Has a guest that is loaded and paused do what each does before its application goes on, which stays frozen: be thawed, be spoken to
- * over the network, and what of the application's first answer its agent can do. An emulator has then translated it, and its pages are there. The guest is paused again when this resolves, at rest
- * and alone; what it was told of itself, the next thaw replaces.
+ * over the network, and what of the application's first answer its agent can do. An emulator has then translated it, and its pages are
+ * there. The guest is paused again when this resolves, at rest and alone; what it was told of itself, the next thaw replaces.
  */
 export const rehearse = async (
   host: Pick<VmHost, "secretOf">,

@@ -1,6 +1,6 @@
 /** Puts the rooms together: a data directory, its database, this host's VMs, and the two servers in front of them. */
 import { unlessAborted } from "./abort.ts"
-import { mkdir } from "node:fs/promises"
+import { mkdir, rm } from "node:fs/promises"
 import { join } from "node:path"
 import { Registry as Metrics, collectDefaultMetrics } from "prom-client"
 import { dropStaleBases } from "../machines/environments/runtime-bases.ts"
@@ -89,6 +89,8 @@ export const startDaemon = async (
     uploadMs: config.artifacts.uploadHours * 3600_000,
   })
   const artifactDirectory = join(data.path, "artifacts")
+  // What a killed daemon was fetching.
+  await rm(artifactDirectory, { recursive: true, force: true })
   await mkdir(artifactDirectory, { recursive: true, mode: 0o700 })
   const artifactLimits = { directory: artifactDirectory, maxBytes: config.maxArtifactMiB * 1024 ** 2 }
   const openRemoteArtifacts = async (endpoint: string) => {

@@ -1,3 +1,4 @@
+import { randomUUID } from "node:crypto"
 import { readFile, rename, writeFile } from "node:fs/promises"
 import { z } from "zod"
 
@@ -11,8 +12,10 @@ export const keptFact = async (file: string, about: string, find: () => Promise<
   const kept = await read(file)
   if (kept?.about === about) return kept.fact
   const fact = await find()
-  await writeFile(`${file}.new`, JSON.stringify({ about, fact }))
-  await rename(`${file}.new`, file)
+  // Another daemon of the same cache may do the same.
+  const fresh = `${file}.${randomUUID()}`
+  await writeFile(fresh, JSON.stringify({ about, fact }))
+  await rename(fresh, file)
   return fact
 }
 

@@ -1,6 +1,8 @@
 import { LRUCache } from "lru-cache"
 
 const MS_PER_SECOND = 1000
+/** What is summed up of fractions is not exact: nobody is refused for that. */
+const ROUNDING_MS = 0.001
 /** More than a host has VMs; what is forgotten was used longest ago, and is most likely full again. */
 const MAX_KEYS = 10_000
 
@@ -20,7 +22,7 @@ export const createRate = (perSecond: number, now: () => number = () => performa
     take(key) {
       const time = now()
       const next = Math.max(fullAt.get(key) ?? time, time) + intervalMs
-      if (next - time > Math.max(MS_PER_SECOND, intervalMs)) return false
+      if (next - time > Math.max(MS_PER_SECOND, intervalMs) + ROUNDING_MS) return false
       fullAt.set(key, next)
       return true
     },

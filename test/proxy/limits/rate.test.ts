@@ -29,6 +29,20 @@ test("Fewer than one in a second are let in one by one", () => {
   expect([rate.take("vm"), rate.take("vm")]).toEqual([true, false])
 })
 
+test("A second's worth is let in by a clock that counts in fractions", () => {
+  let now = 0
+  const rate = createRate(1, () => now)
+  const others = createRate(3, () => now)
+  for (let key = 0; key < 5000; key++) {
+    now += 12.3456789
+    expect(rate.take(String(key)), `at ${now}`).toBe(true)
+    expect(
+      [1, 2, 3].every(() => others.take(String(key))),
+      `at ${now}`,
+    ).toBe(true)
+  }
+})
+
 test("However they come, no second has more than two seconds' worth", () => {
   fc.assert(
     fc.property(

@@ -79,6 +79,7 @@ export const createFunctionCalls = (
     async endTraining() {
       await life?.release()
       life = undefined
+      limitMemory(null)
       forgetTraining()
       // What follows begins with nothing to tidy up.
       globalThis.gc?.({ type: "minor" })
@@ -96,6 +97,7 @@ export const createFunctionCalls = (
     async endFunction({ reason }) {
       await life?.end(reason)
       life = undefined
+      limitMemory(null)
       forgetTraining()
     },
   }

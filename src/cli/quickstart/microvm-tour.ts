@@ -60,7 +60,7 @@ export const microvmTour = async (
     print(`  https://${vm.endpoint}`)
     const first = await timed("its first answer, waited for while it starts", get)
     await timed("the next answer", get)
-    await timed("suspend: memory to disk, no process left", async () => {
+    await timed("suspend: stopped, its memory on disk", async () => {
       await client.send(new SuspendMicrovmCommand({ microvmIdentifier }))
       await untilState(client, microvmIdentifier, "SUSPENDED", signal)
     })

@@ -24,6 +24,7 @@ const PACKAGES = [
 ]
 const INIT = new URL("init", import.meta.url)
 const THAW = new URL("../thaw/thaw.c", import.meta.url)
+const NODE_API = new URL("node-api.h", import.meta.url)
 const MOUNT = new URL("mount.c", import.meta.url)
 const CODE = new URL("code.c", import.meta.url)
 /** Where busybox's tools are linked, since nothing of a package runs here. */
@@ -58,7 +59,7 @@ export const systemRecipe = async (debian: Debian): Promise<Recipe> => {
       node.version,
       JSON.stringify(GUEST),
       agent,
-      ...(await readSources(INIT, THAW, MOUNT, CODE, new URL(import.meta.url))),
+      ...(await readSources(INIT, THAW, NODE_API, MOUNT, CODE, new URL(import.meta.url))),
     ],
     async build(directory, signal) {
       const tree = join(directory, "tree")

@@ -12,7 +12,7 @@ import { busyPercent } from "./edge/quiet.ts"
 import { restartDaemon } from "./edge/restart.ts"
 import { summarise, type Unit } from "./samples.ts"
 
-/** Short turns, many of them: a machine's other work, which comes and goes, falls on everyone alike. Sixty-four handshakes are a part of three seconds that can be borne. */
+/** Short turns, taken often: what else a machine does falls on everyone alike. The handshakes of 64 connections are a small part of each. */
 const ROUNDS = 5
 const WARM_UP_SECONDS = 5
 const SECONDS = 3

@@ -1,13 +1,14 @@
 /**
- * Processes that stand ready for VMs of bases in recent use, with their slot. Some have rehearsed: their guest is loaded, and has been
- * thawed once while its application stayed frozen; a VM that is launched is thawed again, as itself. Others have started and loaded
- * nothing, which is what a VM that is woken needs. Either begins where the rest only get to after most of their wait. They are this
- * daemon's alone: the next one's sweep ends what it left.
+ * Processes that stand ready for VMs of bases in recent use, with their slot. Some have rehearsed: their guest is loaded, and has done
+ * what a launch does; a VM that is launched is thawed again, as itself. Others have started and loaded nothing, which is what a VM that is
+ * woken needs. Either begins where the rest only get to after most of their wait. They are this daemon's alone: the next one's sweep ends
+ * what it left.
  */
 import { randomUUID } from "node:crypto"
 import { join } from "node:path"
 import type { bases } from "../src/db/schema.ts"
-import type { Drive, DriveFile, Spare } from "../src/vmm/vmm.ts"
+import type { Slot } from "../src/net/slot.ts"
+import type { Drive, DriveFile, Spare, Vm } from "../src/vmm/vmm.ts"
 import { fromPlace, isIn, refuseLostDisk, toDriveFile, type Places } from "./disks.ts"
 import { rehearse } from "./rehearsal.ts"
 import { makeVmDirectory, type LiveVm, type VmHost } from "./vm.ts"
@@ -22,9 +23,15 @@ export interface Spares extends AsyncDisposable {
   take(baseId: string, purpose: Purpose): Spare | undefined
   /**
    * Has more made, once a VM of the base, which has these further drives, is at rest: first for what it did, one for the other, and then
-   * for what it did. Others go first. Returns at once.
+   * for what it did. Where it has drives, those for a launch rehearse only as they are told to. Others go first. Returns at once.
    */
-  fillBehind(live: Pick<LiveVm, "vm">, base: Base, drives: readonly Drive[], purpose: Purpose): void
+  fillBehind(
+    live: Pick<LiveVm, "vm">,
+    base: Base,
+    drives: readonly Drive[],
+    purpose: Purpose,
+    rehearsal?: Rehearsal,
+  ): void
   /** Ends all that wait: their memory is wanted. */
   clear(): Promise<void>
 }
@@ -44,11 +51,15 @@ export interface SparesOptions {
   readonly idleMs: number
 }
 
-/** What a VM had: its further drives, where it has files of its own, and what it did. */
+/** What a guest that is loaded and paused does before it is a VM's. Paused again, it knows nothing of what is behind drives that may be others then. */
+export type Rehearsal = (spare: { readonly vm: Vm; readonly slot: Slot }, signal: AbortSignal) => Promise<void>
+
+/** What a VM had: its further drives, where it has files of its own, and what it did; and how others get ready to do so. */
 interface Pattern {
   readonly drives: readonly Drive[]
   readonly directory: string
   readonly purpose: Purpose
+  readonly rehearsal: Rehearsal | undefined
 }
 
 const PREPARE_TIMEOUT_MS = 300_000
@@ -94,10 +105,10 @@ export const createSpares = (options: SparesOptions): Spares => {
 
   const fill = async (base: Base, pattern: Pattern) => {
     for (;;) {
-      const { missing, surplus } = compare(waiting.get(base.id) ?? [], toWanted(pattern, maxPerBase))
+      const { missing, surplus } = compare(waiting.get(base.id) ?? [], pattern, maxPerBase)
       if (missing === undefined || !(await hasRoom(base.id, surplus))) return
       const signal = AbortSignal.any([closing.signal, AbortSignal.timeout(PREPARE_TIMEOUT_MS)])
-      const spare = await prepare(options, base, pattern, missing === "rehearsed", signal)
+      const spare = await prepare(options, base, pattern, missing, signal)
       put(base.id, [...(waiting.get(base.id) ?? []), spare])
       log.info({ base: base.id, pid: spare.process.pid, kind: missing }, "A process stands ready")
       ledger.offer(spare.process.id, () => void remove(base.id, spare))
@@ -122,15 +133,20 @@ export const createSpares = (options: SparesOptions): Spares => {
       if (spare !== undefined) ledger.release(spare.process.id)
       return spare
     },
-    fillBehind({ vm }, base, drives, purpose) {
-      if (max === 0 || filling.has(base.id)) return
-      const filled = vm
-        .untilQuiet(closing.signal)
-        .then(() => fill(base, { drives, directory: vm.spec.directory, purpose }))
+    fillBehind({ vm }, base, drives, purpose, asked) {
+      const before = filling.get(base.id)
+      // Who knows how to rehearse has a turn of its own.
+      if (max === 0 || (before !== undefined && asked === undefined)) return
+      const rehearsal =
+        asked ?? (drives.length > 0 ? undefined : (spare, signal) => rehearse(host, spare.vm, spare.slot, signal))
+      const filled = Promise.all([vm.untilQuiet(closing.signal), before])
+        .then(() => fill(base, { drives, directory: vm.spec.directory, purpose, rehearsal }))
         .catch((error: unknown) => {
           if (!closing.signal.aborted) log.warn({ err: error, base: base.id }, "No process could be made ready")
         })
-        .finally(() => filling.delete(base.id))
+        .finally(() => {
+          if (filling.get(base.id) === filled) filling.delete(base.id)
+        })
       filling.set(base.id, filled)
     },
     clear,
@@ -146,17 +162,24 @@ type Kind = "rehearsed" | "started"
 
 const kindOf = ({ isLoaded }: Spare): Kind => (isLoaded ? "rehearsed" : "started")
 
-/** The kinds that are to stand ready, the most urgent first. What has further drives is given their files before it is loaded. */
-const toWanted = ({ drives, purpose }: Pattern, count: number): Kind[] => {
-  if (drives.length > 0) return Array<Kind>(count).fill("started")
+/** The kinds that are to stand ready, the most urgent first. */
+const toWanted = (purpose: Purpose, count: number): Kind[] => {
   const [first, other] =
     purpose === "launch" ? (["rehearsed", "started"] as const) : (["started", "rehearsed"] as const)
   return Array.from({ length: count }, (_, index) => (index === 1 ? other : first))
 }
 
-/** The first kind that is missing, and one that is there and not wanted. */
-const compare = (spares: readonly Spare[], wanted: readonly Kind[]): { missing?: Kind; surplus?: Spare } => {
-  const left = [...spares]
+/** The first kind that is missing, and one that is there and not wanted. What cannot be made here is left as others made it. */
+const compare = (
+  spares: readonly Spare[],
+  { purpose, rehearsal }: Pattern,
+  count: number,
+): { missing?: Kind; surplus?: Spare } => {
+  const left = rehearsal === undefined ? spares.filter(({ isLoaded }) => !isLoaded) : [...spares]
+  const wanted =
+    rehearsal === undefined
+      ? Array<Kind>(count - (spares.length - left.length)).fill("started")
+      : toWanted(purpose, count)
   const missing = wanted.filter((kind) => {
     const at = left.findIndex((spare) => kindOf(spare) === kind)
     if (at >= 0) left.splice(at, 1)
@@ -198,7 +221,7 @@ const prepare = async (
   options: SparesOptions,
   base: Base,
   pattern: Pattern,
-  rehearses: boolean,
+  kind: Kind,
   signal: AbortSignal,
 ): Promise<Spare> => {
   const { host, places, createOverlay } = options
@@ -229,7 +252,8 @@ const prepare = async (
         },
         signal,
       )
-      if (rehearses) await rehearseIn(host, spare, signal)
+      if (kind === "rehearsed" && pattern.rehearsal !== undefined)
+        await rehearseIn(host, spare, pattern.rehearsal, signal)
       return spare
     } catch (error) {
       await slots.release(slot)
@@ -243,7 +267,7 @@ const prepare = async (
 }
 
 /** All of a guest's memory is booked, as long as nobody else needs it; then what it has come to, as it is stopped. What fails ends it. */
-const rehearseIn = async (host: VmHost, spare: Spare, wanted: AbortSignal): Promise<void> => {
+const rehearseIn = async (host: VmHost, spare: Spare, rehearsal: Rehearsal, wanted: AbortSignal): Promise<void> => {
   const { vmm, ledger } = host
   const { process, spec } = spare
   const book = (memoryMiB: number) => {
@@ -255,7 +279,7 @@ const rehearseIn = async (host: VmHost, spare: Spare, wanted: AbortSignal): Prom
   try {
     book(spec.memoryMiB)
     ledger.offer(process.id, () => unneeded.abort(new Error("Its memory is needed")))
-    const ownMiB = await vmm.rehearse(spare, (vm) => rehearse(host, vm, spec.slot, signal), signal)
+    const ownMiB = await vmm.rehearse(spare, (vm) => rehearsal({ vm, slot: spec.slot }, signal), signal)
     signal.throwIfAborted()
     book(ownMiB)
   } catch (error) {

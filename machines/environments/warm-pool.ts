@@ -9,13 +9,11 @@ import { eq } from "drizzle-orm"
 import type { RuntimeName } from "../../images/runtimes/runtimes.ts"
 import { createAgentClient, type AgentClient } from "../../src/agent/client.ts"
 import { bases, vms } from "../../src/db/schema.ts"
-import type { ThawInput } from "../../src/agent/thaw.ts"
 import { GUEST, type Slot } from "../../src/net/slot.ts"
 import type { Vm } from "../../src/vmm/vmm.ts"
 import { fromPlace, toDriveFile, vmFiles, type Places } from "../disks.ts"
 import { FUNCTION_DRIVES } from "../functions/disks/function-disks.ts"
 import { FUNCTION_HOSTNAME } from "../functions/function-spec.ts"
-import { openGuest } from "../guest.ts"
 import type { Spares } from "../spares.ts"
 import { makeVmDirectory, type VmHost } from "../vm.ts"
 import { toThawInput } from "../vm-life.ts"
@@ -23,7 +21,7 @@ import { beginIncarnation, recordProcess } from "../vm-row.ts"
 import { VCPUS } from "./base-making.ts"
 import { keepDrive, layDrives, swapDrives, temporaryOverlay, type EnvironmentDisks } from "./drives.ts"
 import type { RuntimeBase } from "./runtime-bases.ts"
-import { trainAgain, type Trained } from "./training.ts"
+import { rehearseFunction, warmUp } from "./warming.ts"
 
 /** Stopped, its application frozen; its row is that of a VM which a build has, until it is an environment's. */
 export interface WarmVm {
@@ -67,8 +65,6 @@ export interface WarmPoolOptions {
   readonly idleMs: number
 }
 
-/** After so many events of training there is little that is not translated. */
-const EVENTS = 3
 /** Others go first. */
 const PREPARE_TIMEOUT_MS = 600_000
 
@@ -208,34 +204,14 @@ const prepare = async (
     const identity = toThawInput(host, { vm, incarnation }, FUNCTION_HOSTNAME)
     const agent = createAgentClient(slot.address, GUEST.agentPort, identity.secret)
     void vm.exited.then(() => agent.close())
-    await vm.giveWay(true)
-    await warmUp({ vm, agent, identity }, { runtime, memoryMiB }, signal)
-    await vm.giveWay(false)
-    spares?.fillBehind({ vm }, base, drives, "launch")
+    await warmUp({ vm, agent, identity }, runtime, signal)
+    drives[FUNCTION_DRIVES.temporary] = { chain: [temporary, written].map(toDriveFile), readOnly: false }
+    spares?.fillBehind({ vm }, base, drives, "launch", (spare, within) =>
+      rehearseFunction(host, spare, runtime, within),
+    )
     return { vm, slot, incarnation, agent, temporary: kept }
   } catch (error) {
     await end(host, vmId)
     throw error
-  }
-}
-
-/** Its function's thaw is of the same life, with the same secret: the agent goes on by the connections that it has. */
-const warmUp = async (
-  { vm, agent, identity }: Pick<WarmVm, "vm" | "agent"> & { readonly identity: ThawInput },
-  trained: Trained,
-  signal: AbortSignal,
-) => {
-  const guest = await openGuest(vm.ports, signal)
-  try {
-    await vm.continue()
-    await guest.thaw(identity, signal)
-    await agent.mountDrives([{ drive: FUNCTION_DRIVES.temporary, isReadOnly: false }], signal)
-    await trainAgain(agent, trained, EVENTS, signal)
-    // Then nothing is on its way on its connections either, and they may stand as long as they have to.
-    await vm.untilQuiet(signal)
-    await guest.freeze(signal)
-    await vm.pause()
-  } finally {
-    guest.close()
   }
 }

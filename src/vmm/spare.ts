@@ -55,12 +55,13 @@ export const createSpares = (processes: Pick<QemuProcesses, "tidy">): Spares => 
       const started = find(spare)
       held.delete(spare)
       const { slot, rootDisk: read, overlay, extraDrives: ready } = spare.spec
+      const rootChanges = rootTopChange(read.length, overlay, rootDisk.at(-1) ?? overlay)
+      if (spare.isLoaded && (delta !== undefined || rootChanges.length > 0))
+        throw new Error("The process that stood ready has loaded something else")
       const changes = [
-        ...rootTopChange(read.length, overlay, rootDisk.at(-1) ?? overlay),
+        ...rootChanges,
         ...extraDrives.flatMap((wanted, drive) => driveChanges(drive, ready[drive], wanted)),
       ]
-      if (spare.isLoaded && (delta !== undefined || changes.length > 0))
-        throw new Error("The process that stood ready has loaded something else")
       const written = changes.flatMap((change) => change.written ?? [])
       await giveTo(
         slot.uid,

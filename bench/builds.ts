@@ -4,13 +4,10 @@ import { randomUUID } from "node:crypto"
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
-import {
-  GetMicrovmImageBuildCommand,
-  ListMicrovmImageBuildsCommand,
-  TerminateMicrovmCommand,
-} from "@aws-sdk/client-lambda-microvms"
+import { TerminateMicrovmCommand } from "@aws-sdk/client-lambda-microvms"
 import { sampleFiles } from "../src/cli/sample.ts"
 import { arnOf, type TestDaemon } from "../test/fixtures/daemon.ts"
+import { firstBuildOf } from "../test/fixtures/image-builds.ts"
 import type { Bench } from "./bench.ts"
 import { buildApps } from "./build-apps.ts"
 import { openColdBoots } from "./cold-boot.ts"
@@ -118,17 +115,7 @@ const weigh = async (
 }
 
 const sizesOf = async (daemon: TestDaemon, image: string) => {
-  const of = { imageIdentifier: arnOf(image), imageVersion: "1.0" }
-  const { items } = await daemon.client.send(new ListMicrovmImageBuildsCommand(of))
-  const { snapshotBuild } = await daemon.client.send(
-    new GetMicrovmImageBuildCommand({
-      ...of,
-      buildId: items?.[0]?.buildId,
-      architecture: "ARM_64",
-      chipset: "GRAVITON",
-      chipsetGeneration: "4",
-    } as never),
-  )
+  const { snapshotBuild } = await firstBuildOf(daemon.client, arnOf(image))
   const toMiB = (bytes: number | undefined) => (bytes ?? Number.NaN) / 1024 ** 2
   return {
     memory: toMiB(snapshotBuild?.memorySnapshotSizeInBytes),

@@ -11,15 +11,12 @@ import { createAgentClient } from "../src/agent/client.ts"
 import { parseConfig } from "../src/config.ts"
 import { openDatabase } from "../src/db/open.ts"
 import { bases, imageVersions } from "../src/db/schema.ts"
-import { mknod } from "../src/device-node.ts"
 import { createLog } from "../src/log.ts"
 import { GUEST } from "../src/net/slot.ts"
 import { openSlots } from "../src/net/slots.ts"
-import { probeAccelerator } from "../src/vmm/accelerator.ts"
-import { qemuVersion, tscKHz } from "../src/vmm/host-facts.ts"
 import { prepareOverlays } from "../src/vmm/overlay.ts"
-import { createQemuVmm } from "../src/vmm/qemu.ts"
 import type { TestDaemon } from "../test/fixtures/daemon.ts"
+import { createVmm } from "../test/vmm/qemu-under-test.ts"
 import { untilAnswer } from "./http.ts"
 
 export interface ColdBoots extends AsyncDisposable {
@@ -47,20 +44,7 @@ export const openColdBoots = async (daemon: TestDaemon, slotsReady: number): Pro
     signal,
   )
   opened.defer(() => slots.close())
-  const tunDevice = join(directory, "tun")
-  await mknod(tunDevice, signal)
-  const version = await qemuVersion(signal)
-  const { accelerator } = await probeAccelerator({ ...artifacts, qemuVersion: version, directory }, signal)
-  const vmm = await createQemuVmm({
-    hostId,
-    accelerator,
-    qemuDirectory: join(directory, "qemu"),
-    tscKHz: await tscKHz(signal),
-    kernelHash: artifacts.kernelHash,
-    emptyDrive: artifacts.emptyDrive,
-    runDirectory: join("/run/torpor/vms", hostId.slice(0, 8)),
-    tunDevice,
-  })
+  const vmm = await createVmm({ hostId, directory, artifacts }, signal)
   opened.defer(() => vmm.close())
   // An interrupted boot is still there.
   opened.defer(async () => {

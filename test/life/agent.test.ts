@@ -1,6 +1,5 @@
 import {
   CreateMicrovmImageCommand,
-  ListMicrovmImageBuildsCommand,
   SuspendMicrovmCommand,
   TerminateMicrovmCommand,
 } from "@aws-sdk/client-lambda-microvms"
@@ -12,6 +11,7 @@ import { eventually } from "../fixtures/eventually.ts"
 import type { LogEntry } from "../../src/logs/entry.ts"
 import { sign } from "../api/signed-fetch.ts"
 import { arnOf, REGION, PATIENT, startTestDaemon, type TestDaemon, type TestVm } from "../fixtures/daemon.ts"
+import { firstBuildOf } from "../fixtures/image-builds.ts"
 
 /** It says what it is asked to say, and misbehaves when it is asked to. */
 const SERVER = `const { createServer } = require("node:http")
@@ -150,10 +150,9 @@ describe("The log of a MicroVM", () => {
       }),
     )
     await daemon.untilBuilt("quiet")
-    const ofImage = { imageIdentifier: arnOf("quiet"), imageVersion: "1.0" }
-    const { items } = await daemon.client.send(new ListMicrovmImageBuildsCommand(ofImage))
+    const { buildId } = await firstBuildOf(daemon.client, arnOf("quiet"))
     const told: object[] = []
-    for await (const line of linesOf(`builds/${items?.[0]?.buildId}`, "")) told.push(line)
+    for await (const line of linesOf(`builds/${buildId}`, "")) told.push(line)
     expect(told).toEqual([{ state: "SUCCESSFUL", reason: null }])
     const [quiet, loud] = [
       await daemon.run({ image: "quiet" }),

@@ -1,7 +1,7 @@
-import { GetMicrovmImageBuildCommand, ListMicrovmImageBuildsCommand } from "@aws-sdk/client-lambda-microvms"
 import { expect } from "vitest"
 import { signedSend } from "../api/signed-fetch.ts"
 import { arnOf, REGION, type TestDaemon } from "../fixtures/daemon.ts"
+import { firstBuildOf } from "../fixtures/image-builds.ts"
 
 export interface BuildResult {
   /** `undefined` when it succeeded. */
@@ -19,19 +19,8 @@ export const buildOf = async (
     () => undefined,
     (error: Error) => error.message,
   )
-  const of = { imageIdentifier: arnOf(name), imageVersion: "1.0" }
-  const { items } = await daemon.client.send(new ListMicrovmImageBuildsCommand(of))
-  const buildId = items?.[0]?.buildId
-  const build = await daemon.client.send(
-    new GetMicrovmImageBuildCommand({
-      ...of,
-      buildId,
-      architecture: "ARM_64",
-      chipset: "GRAVITON",
-      chipsetGeneration: "4",
-    } as never),
-  )
-  expect(build.buildState).toBe(reason === undefined ? "SUCCESSFUL" : "FAILED")
+  const { buildId, buildState } = await firstBuildOf(daemon.client, arnOf(name))
+  expect(buildState).toBe(reason === undefined ? "SUCCESSFUL" : "FAILED")
   const { accessKeyId, secretAccessKey } = await daemon.client.config.credentials()
   const { status, text } = await signedSend(daemon.apiPort, {
     path: `/torpor/v1/builds/${buildId}/logs`,

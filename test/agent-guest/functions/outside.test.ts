@@ -1,23 +1,14 @@
 import { cp, mkdir, writeFile } from "node:fs/promises"
 import { dirname, join } from "node:path"
 import { fileURLToPath } from "node:url"
-import { build } from "esbuild"
 import { expect, test } from "vitest"
+import { bundleOf } from "./bundle.ts"
 import { startFunction } from "./function.ts"
 import { CLIENT_OF_RIC, HANDLER_OF_RIC } from "./ric.ts"
 import { ARN, eventOf, openApi, openFiles, resultOf, startProgram } from "./program.ts"
 
 test("Middy's middleware and Powertools' logger work in a Node function as they are", async () => {
-  const { outputFiles } = await build({
-    entryPoints: [fileURLToPath(new URL("outside-function.ts", import.meta.url))],
-    bundle: true,
-    write: false,
-    platform: "node",
-    target: "node20",
-    format: "esm",
-    banner: { js: 'import { createRequire } from "node:module"; const require = createRequire(import.meta.url);' },
-  })
-  const code = { "index.mjs": outputFiles[0]?.text ?? "" }
+  const code = { "index.mjs": await bundleOf("outside-function.ts") }
   await using started = await startFunction({ language: "nodejs", handler: "index.handler", code })
   const { api, program } = started
   const well = api.invoke(eventOf({ name: "ada" }, { requestId: "first" }))

@@ -1,10 +1,9 @@
-import { pino } from "pino"
 import { Registry } from "prom-client"
 import { afterAll, beforeAll, describe, expect, it } from "vitest"
-import { openEvents, type OpenEvents } from "../../../machines/functions/events/open-events.ts"
+import type { OpenEvents } from "../../../machines/functions/events/open-events.ts"
 import { refusalOf } from "../api-under-test.ts"
 import { eventually } from "../../fixtures/eventually.ts"
-import { functionInput, startFunctions, type FunctionsUnderTest } from "./functions-under-test.ts"
+import { functionInput, openQueue, startFunctions, type FunctionsUnderTest } from "./functions-under-test.ts"
 
 const HOUR_MS = 3_600_000
 
@@ -17,21 +16,8 @@ describe("An event, from the SDK's call by way of the queue to the function", ()
   const given: { arn: string; requestId: string; payload: string }[] = []
   beforeAll(async () => {
     functions = await startFunctions()
-    const { db, hostId, changes, invoking } = functions
-    events = await openEvents({
-      resumes: true,
-      db,
-      hostId,
-      changes,
-      log: pino({ level: "silent" }),
-      invoker: invoking.invoker,
-      destinations: { webhooks: {} },
-      limits: { eventsPerFunction: 100, bytesPerFunction: 2 ** 24, events: 100, bytes: 2 ** 24 },
-      maxInFlight: 8,
-      metrics,
-      pace: { retryMs: [HOUR_MS], firstHoldMs: HOUR_MS, longestHoldMs: HOUR_MS },
-    })
-    functions.queue.intake = events.intake
+    const pace = { retryMs: [HOUR_MS], firstHoldMs: HOUR_MS, longestHoldMs: HOUR_MS }
+    events = await openQueue(functions, { metrics, pace })
     functions.memory.handler = ({ spec, payload }) => {
       given.push({ arn: spec.functionArn, requestId: spec.requestId, payload: payload.toString() })
       return { body: '"done"' }

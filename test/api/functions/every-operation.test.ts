@@ -7,13 +7,11 @@ import { readFileSync } from "node:fs"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 import type { Lambda } from "@aws-sdk/client-lambda"
-import { pino } from "pino"
-import { Registry } from "prom-client"
 import { afterAll, beforeAll, describe, expect, it } from "vitest"
-import { openEvents, type OpenEvents } from "../../../machines/functions/events/open-events.ts"
+import type { OpenEvents } from "../../../machines/functions/events/open-events.ts"
 import { zipOf } from "../../../src/cli/sample.ts"
 import { account, credentials, refusalOf, region } from "../api-under-test.ts"
-import { functionInput, startFunctions, type FunctionsUnderTest } from "./functions-under-test.ts"
+import { functionInput, openQueue, startFunctions, type FunctionsUnderTest } from "./functions-under-test.ts"
 import { operations } from "./operations.ts"
 import { modelOperations } from "./sdk-model.ts"
 
@@ -198,20 +196,7 @@ beforeAll(async () => {
   under = await startFunctions({ codeBytes: CODE_BYTES, aliases: 2 }, ({ settings, optimised }) =>
     settings.memoryMiB === 129 || optimised !== undefined ? holding.promise : Promise.resolve(),
   )
-  const { db, hostId, changes, invoking } = under
-  events = await openEvents({
-    db,
-    hostId,
-    changes,
-    log: pino({ level: "silent" }),
-    invoker: invoking.invoker,
-    destinations: { webhooks: {} },
-    limits: { eventsPerFunction: 10, bytesPerFunction: 2 ** 20, events: 10, bytes: 2 ** 20 },
-    maxInFlight: 2,
-    metrics: new Registry(),
-    resumes: true,
-  })
-  under.queue.intake = events.intake
+  events = await openQueue(under)
   lambda = under.client()
   stranger = under.client({ credentials: { ...credentials, secretAccessKey: "another" } })
   const publish = async (name: string) => lambda.createFunction(await functionInput(name, { Publish: true }))

@@ -3,6 +3,7 @@ import { mkdtemp, rm } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { pino } from "pino"
+import { Registry } from "prom-client"
 import { parseConfig } from "../../../src/config.ts"
 import { createCodeLinks } from "../../../src/api/aws/functions/code/code-links.ts"
 import { registerHost } from "../../../src/db/identity.ts"
@@ -16,6 +17,7 @@ import { createFunctionChanges } from "../../../machines/functions/changes.ts"
 import type { Readiness } from "../../../machines/functions/code/readiness.ts"
 import { openFunctions } from "../../../machines/functions/open-functions.ts"
 import type { AsyncIntake, AsyncRequest } from "../../../machines/functions/events/intake.ts"
+import { openEvents, type EventsOptions, type OpenEvents } from "../../../machines/functions/events/open-events.ts"
 import { openInvoker, type InvokingLimits } from "../../../machines/functions/invoking/open-invoker.ts"
 import { openKeeping } from "../../../machines/functions/provisioned/keeping.ts"
 import { createProvisions } from "../../../machines/functions/provisioned/provisions.ts"
@@ -146,6 +148,28 @@ export const startFunctions = async (
 }
 
 export type FunctionsUnderTest = Awaited<ReturnType<typeof startFunctions>>
+
+/** The queue that asynchronous events go on to from here on; whoever opens it closes it. */
+export const openQueue = async (
+  { db, hostId, changes, invoking, queue }: FunctionsUnderTest,
+  more: Partial<EventsOptions> = {},
+): Promise<OpenEvents> => {
+  const events = await openEvents({
+    db,
+    hostId,
+    changes,
+    log: pino({ level: "silent" }),
+    invoker: invoking.invoker,
+    destinations: { webhooks: {} },
+    limits: { eventsPerFunction: 100, bytesPerFunction: 2 ** 24, events: 100, bytes: 2 ** 24 },
+    maxInFlight: 8,
+    metrics: new Registry(),
+    resumes: true,
+    ...more,
+  })
+  queue.intake = events.intake
+  return events
+}
 
 /** A zip with one handler that says `text`. */
 export const codeOf = (text = "hello"): Promise<Buffer> =>

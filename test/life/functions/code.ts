@@ -1,10 +1,9 @@
-/** Code of functions that is made of programs: compiled, bundled, or taken from a package. */
+/** Code of functions that is made of programs: compiled, or taken from a package. */
 import { execFileSync } from "node:child_process"
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import { dirname, join } from "node:path"
 import { fileURLToPath } from "node:url"
-import { build } from "esbuild"
 import { CLIENT_OF_RIC, HANDLER_OF_RIC } from "../../agent-guest/functions/ric.ts"
 
 /** A static program, so that it is the same on whatever it runs on. */
@@ -18,20 +17,6 @@ export const compile = async (source: string): Promise<Buffer> => {
   } finally {
     await rm(directory, { recursive: true })
   }
-}
-
-/** A program of the tests of runtimes with all that it imports. */
-export const bundleOf = async (name: string): Promise<string> => {
-  const { outputFiles } = await build({
-    entryPoints: [fileURLToPath(new URL(`../../agent-guest/functions/${name}`, import.meta.url))],
-    bundle: true,
-    write: false,
-    platform: "node",
-    target: "node20",
-    format: "esm",
-    banner: { js: 'import { createRequire } from "node:module"; const require = createRequire(import.meta.url);' },
-  })
-  return outputFiles[0]?.text ?? ""
 }
 
 /** AWS's own client as a custom runtime, by the Node that the root file system has. */

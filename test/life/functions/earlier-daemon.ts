@@ -1,12 +1,10 @@
 /** A daemon that had environments and died: run as a program it starts two, gives each an event, and waits to be killed. */
-import { spawn } from "node:child_process"
-import { once } from "node:events"
-import { createInterface } from "node:readline"
 import { text } from "node:stream/consumers"
 import { setTimeout as sleep } from "node:timers/promises"
 import { eq } from "drizzle-orm"
 import { environments as rows } from "../../../src/db/environments.ts"
 import { openVmHostAt, type HostPlace } from "../../environments/vm-host-under-test.ts"
+import { saidBeforeKilled } from "../../fixtures/killed-program.ts"
 import { definitionOf, eventOf, openEnvironmentsUnderTest } from "./ground.ts"
 
 export interface LeftBehind {
@@ -17,19 +15,8 @@ export interface LeftBehind {
 }
 
 /** Resolves when it has been ended by SIGKILL. */
-export const leaveEnvironments = async (place: HostPlace): Promise<LeftBehind> => {
-  const child = spawn(process.execPath, [import.meta.filename, JSON.stringify(place)], {
-    stdio: ["ignore", "pipe", "inherit"],
-  })
-  const exit = once(child, "exit")
-  const [line] = (await Promise.race([
-    once(createInterface({ input: child.stdout }), "line"),
-    exit.then(() => Promise.reject(new Error("The earlier daemon ended before it had environments"))),
-  ])) as [string]
-  child.kill("SIGKILL")
-  await exit
-  return JSON.parse(line) as LeftBehind
-}
+export const leaveEnvironments = (place: HostPlace): Promise<LeftBehind> =>
+  saidBeforeKilled(import.meta.filename, place)
 
 if (import.meta.main) {
   const { signal } = new AbortController()

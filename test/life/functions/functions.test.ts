@@ -19,8 +19,9 @@ import {
 import { afterAll, beforeAll, describe, expect, test } from "vitest"
 import { createEndpoint } from "../../../src/cli/endpoint.ts"
 import { processesOf, startTestDaemon, type TestDaemon } from "../../fixtures/daemon.ts"
+import { bundleOf } from "../../agent-guest/functions/bundle.ts"
 import { connectionOf, deploy, invoke, openLambda, publishLayer, type Answer } from "../../fixtures/functions.ts"
-import { bundleOf, compile, ricFiles } from "./code.ts"
+import { compile, ricFiles } from "./code.ts"
 import { C_BOOTSTRAP, EXTENSION, NODE, PYTHON, SHELL_BOOTSTRAP, STREAM, UNRULY } from "./handlers.ts"
 
 const all = process.env["TORPOR_TEST_ALL"] === "1"

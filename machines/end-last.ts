@@ -1,6 +1,6 @@
 /**
  * A VM is ended when nothing is done to it any more. A launch that is given up takes its time: ended beside it, the VM would have a
- * directory and memory that are booked for it again, and its slot, given back twice, would be taken from whoever has it by then.
+ * directory, a slot and booked memory again that nobody gives back.
  */
 type Verb = (vmId: string, ...given: never[]) => Promise<unknown>
 

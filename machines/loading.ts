@@ -9,7 +9,7 @@ import type { DeltaPaths, Drive, DriveFile, LaunchSpec, Spare } from "../src/vmm
 import { fromPlace, isIn, refuseLostDisk, toDriveFile, vmFiles, type Places } from "./disks.ts"
 import type { Base, Spares } from "./spares.ts"
 import type { LiveVm, VmHost } from "./vm.ts"
-import { beginIncarnation, type VmRow } from "./vm-row.ts"
+import type { VmRow } from "./vm-row.ts"
 
 export interface LoadingOptions {
   readonly host: VmHost
@@ -55,7 +55,7 @@ export const createLoad = ({
   drivesOf = async () => [],
   spares,
 }: LoadingOptions): Load => {
-  const { db, vmm, slots, ledger, log } = host
+  const { vmm, slots, ledger, log } = host
 
   /** A slot and a directory for its process: those of one that stands ready, which gets links to the VM's files, or else the VM's own. */
   const settle = async (
@@ -90,7 +90,8 @@ export const createLoad = ({
   }
 
   const stop = async (row: VmRow, { slot, spare }: Pick<Ground, "slot" | "spare">) => {
-    await host.stop({ ...row, slot: slot.index })
+    await host.stop(row)
+    slots.retire(slot)
     if (spare !== undefined) await host.removeDirectoryOf(spare.process.id)
   }
 
@@ -114,7 +115,7 @@ export const createLoad = ({
     const [launched, begun] = await Promise.allSettled([
       vmm.launch(spec, signal),
       // Of one that sleeps the process is written when its snapshot is consumed: until then it is as asleep as it says.
-      beginIncarnation(db, row.id, slot.index, delta === undefined ? spare?.process : undefined),
+      host.begin(row.id, slot, delta === undefined ? spare?.process : undefined),
     ])
     if (launched.status === "rejected") throw launched.reason
     try {

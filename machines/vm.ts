@@ -18,7 +18,7 @@ import { GUEST, type Slot } from "../src/net/slot.ts"
 import type { Slots } from "../src/net/slots.ts"
 import type { Vm, VmProcess, Vmm } from "../src/vmm/vmm.ts"
 import { openGuest, type Guest } from "./guest.ts"
-import { findVm, processOf, recordEnd, recordStopped, type Database, type VmRow } from "./vm-row.ts"
+import { beginIncarnation, findVm, processOf, recordEnd, recordStopped, type Database, type VmRow } from "./vm-row.ts"
 
 /** A VM with a process, held by its owner's statechart. */
 export interface LiveVm {
@@ -66,14 +66,14 @@ export interface VmHost extends VmHostOptions {
   /** Of a VM, or of a process with an id of its own. */
   directoryOf(id: string): string
   removeDirectoryOf(id: string): Promise<void>
+  /** Begins another life of a VM in a slot, which is the VM's from here on, also where this rejects: {@link VmHost.stop} gives it back. */
+  begin(vmId: string, slot: Slot, process?: VmProcess): Promise<VmRow>
   /** Connects to the guest of a process and holds both from here on; `hasRun`: another daemon has thawed it. */
   hold(vm: Vm, slot: Slot, incarnation: number, signal: AbortSignal, hasRun?: boolean): Promise<LiveVm>
   /** The live VM of a row, taken over from an earlier daemon when this one doesn't hold it yet; `undefined` when its process is gone. */
   find(row: VmRow, signal: AbortSignal): Promise<LiveVm | undefined>
   /** The same process in another life of its VM. */
   renew(live: LiveVm, incarnation: number): LiveVm
-  /** Lets go of the process without ending it. */
-  forget(vmId: string): void
   /** Ends a process, if it still lives; what else of it cannot be removed is logged. */
   destroy(process: VmProcess): Promise<void>
   /** No process and no slot when it resolves; files stay. Idempotent: who comes while a VM is being stopped waits for that. */
@@ -89,24 +89,32 @@ const LAST_WORDS_MS = 5000
 export const createVmHost = (options: VmHostOptions): VmHost => {
   const { db, dataDirectory, vmm, slots, ledger, logs, log } = options
   const held = new Map<string, LiveVm>()
+  /** The slots of this daemon's VMs, from the beginning of a life to its end. */
+  const given = new Map<string, Slot>()
   const stopping = new Map<string, Promise<void>>()
+
+  const slotOf = async ({ id, slot }: Standing): Promise<Slot | undefined> =>
+    given.get(id) ?? (slot === null ? undefined : slots.adopt(slot))
 
   const stop = async (row: Standing) => {
     const live = held.get(row.id)
-    host.forget(row.id)
+    live?.guest.close()
+    held.delete(row.id)
     const process = processOf(row)
+    const stood = given.has(row.id)
     try {
       if (live !== undefined) await Promise.all([live.vm.kill(), live.words.close()])
       if (process !== undefined) await host.destroy(process)
       for (const id of new Set([live?.vm.process.id, process?.id]))
         if (id !== undefined && id !== row.id) await host.removeDirectoryOf(id)
     } finally {
-      if (live !== undefined) slots.retire(live.slot)
-      else if (row.slot !== null) slots.retire(await slots.adopt(row.slot))
+      const slot = await slotOf(row)
+      given.delete(row.id)
+      if (slot !== undefined) slots.retire(slot)
       ledger.release(row.id)
     }
     // A row that names a slot keeps it from the sweep: from here on it may be another VM's.
-    if (live !== undefined || process !== undefined || row.slot !== null) await recordStopped(db, row.id)
+    if (stood || process !== undefined || row.slot !== null) await recordStopped(db, row.id)
   }
 
   const host: VmHost = {
@@ -114,7 +122,12 @@ export const createVmHost = (options: VmHostOptions): VmHost => {
     live: (vmId) => held.get(vmId),
     directoryOf: (id) => join(dataDirectory, "vms", id),
     removeDirectoryOf: (id) => rm(host.directoryOf(id), { recursive: true, force: true }),
+    begin(vmId, slot, process) {
+      given.set(vmId, slot)
+      return beginIncarnation(db, vmId, slot.index, process)
+    },
     async hold(vm, slot, incarnation, signal, hasRun = false) {
+      given.set(vm.spec.vmId, slot)
       const words = logs.writer(vm.spec.vmId)
       const listeners: OnOutput[] = [words.add]
       const onOutput: OnOutput = (stream, text) => listeners.forEach((listener) => listener(stream, text))
@@ -149,8 +162,9 @@ export const createVmHost = (options: VmHostOptions): VmHost => {
       const known = held.get(row.id)
       if (known !== undefined) return known
       const process = processOf(row)
-      if (process === undefined || row.slot === null) return undefined
-      const slot = await slots.adopt(row.slot)
+      if (process === undefined) return undefined
+      const slot = await slotOf(row)
+      if (slot === undefined) return undefined
       const directory = host.directoryOf(process.id)
       const base = { directory: join(dataDirectory, "bases", row.baseId ?? "") }
       const vm = await vmm.adopt(
@@ -167,10 +181,6 @@ export const createVmHost = (options: VmHostOptions): VmHost => {
       const renewed = { ...live, incarnation }
       held.set(live.vm.spec.vmId, renewed)
       return renewed
-    },
-    forget(vmId) {
-      held.get(vmId)?.guest.close()
-      held.delete(vmId)
     },
     async destroy(process) {
       await vmm.destroy(process).catch((error: unknown) => {

@@ -12,7 +12,7 @@ import type { Drive, Vm } from "../../src/vmm/vmm.ts"
 import { toDriveFile, vmFiles } from "../disks.ts"
 import { openGuest } from "../guest.ts"
 import { makeVmDirectory, type LiveVm, type VmHost } from "../vm.ts"
-import { beginIncarnation, findVm, recordProcess } from "../vm-row.ts"
+import { findVm, recordProcess } from "../vm-row.ts"
 import type { BootSnapshots } from "./boot-snapshots.ts"
 import { makeEmptyDrives, untilBooted } from "./cold-boot.ts"
 
@@ -126,11 +126,7 @@ export const createBuildVm = async (
       if (!ledger.reserve(vmId, memoryMiB))
         throw new Error("There is not enough memory on this host for the build now.")
       const slot = await slots.take(signal)
-      // From here on the row names the slot, and whoever ends the VM gives it back.
-      const row = await beginIncarnation(db, vmId, slot.index).catch(async (error: unknown) => {
-        await slots.release(slot)
-        throw error
-      })
+      const row = await host.begin(vmId, slot)
       const base = await snapshots.of(size, () => makeSnapshot(slot, signal), signal)
       const vm = await vmm.launch(
         {

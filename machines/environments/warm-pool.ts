@@ -17,7 +17,7 @@ import { FUNCTION_HOSTNAME } from "../functions/function-spec.ts"
 import type { Spares } from "../spares.ts"
 import { makeVmDirectory, type VmHost } from "../vm.ts"
 import { toThawInput } from "../vm-life.ts"
-import { beginIncarnation, recordProcess } from "../vm-row.ts"
+import { recordProcess } from "../vm-row.ts"
 import { VCPUS } from "./base-making.ts"
 import { keepDrive, layDrives, swapDrives, temporaryOverlay, type EnvironmentDisks } from "./drives.ts"
 import type { RuntimeBase } from "./runtime-bases.ts"
@@ -177,10 +177,7 @@ const prepare = async (
       createOverlay(written),
     ])
     const slot = await slots.take(signal)
-    const { incarnation } = await beginIncarnation(db, vmId, slot.index).catch(async (error: unknown) => {
-      await slots.release(slot)
-      throw error
-    })
+    const { incarnation } = await host.begin(vmId, slot)
     const drives = Object.values(FUNCTION_DRIVES).map(() => ({ chain: [toDriveFile(emptyDrive)], readOnly: true }))
     // It has the functions of training, too.
     for (const drive of [FUNCTION_DRIVES.runtime, FUNCTION_DRIVES.code])

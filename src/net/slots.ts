@@ -29,9 +29,12 @@ export interface SlotsOptions {
 export interface Slots {
   /** A fresh slot; at once while the pool has one. */
   take(signal: AbortSignal): Promise<Slot>
-  /** The slot of a VM that an earlier daemon started: its namespace is there, and is ours again. */
-  adopt(index: number): Promise<Slot>
-  /** Ends the slot: its namespace goes with every connection in it. */
+  /**
+   * The slot of a VM that an earlier daemon started: its namespace is there, and is ours again. The same one whenever it is asked for;
+   * nothing where this daemon has made a slot of that number, which can be no earlier one's.
+   */
+  adopt(index: number): Promise<Slot | undefined>
+  /** Ends the slot: its namespace goes with every connection in it. Once: what has its number by the next time is another slot. */
   release(slot: Slot): Promise<void>
   /** As {@link release}, for who has nothing to wait for: the slot stays claimed until all of it is gone, and `close` waits for that. */
   retire(slot: Slot): void
@@ -58,6 +61,9 @@ export const openSlots = async (options: SlotsOptions, signal: AbortSignal): Pro
   for (const { cidr } of policy.allow) parseRange(cidr)
   const ready: Slot[] = []
   const used = new Map<number, Slot>()
+  const adopted = new Map<number, Promise<Slot>>()
+  /** The numbers of all that were made here, whatever has become of them. */
+  const made = new Set<number>()
   const resolvers = new Map<number, Resolver>()
   const stop = new AbortController()
   const making = new Set<Promise<unknown>>()
@@ -116,6 +122,7 @@ export const openSlots = async (options: SlotsOptions, signal: AbortSignal): Pro
   const make = async (claim: () => Promise<number | undefined>): Promise<Slot> => {
     const index = await claim()
     if (index === undefined) throw new OperatorError(`All ${size} slots of ${options.addressRange} are taken.`)
+    made.add(index)
     try {
       await makeNamespace({ ...namesOf(index), uid: uidOf(index), ...slotAddresses(range, index) }, policy)
       return await openSlot(index)
@@ -183,8 +190,21 @@ export const openSlots = async (options: SlotsOptions, signal: AbortSignal): Pro
     return [...new Set(found.flat())]
   }
 
+  const adopt = async (index: number): Promise<Slot> => {
+    let slot = toSlot(index)
+    try {
+      if (!(await claims.claim(index))) throw new Error(`Slot ${index} is another host id's by now`)
+      slot = await openSlot(index)
+    } catch (error) {
+      // The machine was started anew, say. Whoever has the VM will see that it is gone, and give the slot back.
+      log.warn({ err: error, index }, "A slot is not as it was left")
+    }
+    used.set(index, slot)
+    return slot
+  }
+
   const release = async (slot: Slot) => {
-    // Given back already: by now it may be another VM's, under the same index.
+    // Given back already: by now it may be another VM's, under the same number.
     if (used.get(slot.index) !== slot) return
     used.delete(slot.index)
     offered.delete(slot.index)
@@ -198,28 +218,19 @@ export const openSlots = async (options: SlotsOptions, signal: AbortSignal): Pro
       takeSignal.throwIfAborted()
       let slot = ready.shift()
       if (slot === undefined) {
-        const made = makeFor(takeSignal)
-        making.add(made)
-        slot = await made.finally(() => making.delete(made))
+        const fresh = makeFor(takeSignal)
+        making.add(fresh)
+        slot = await fresh.finally(() => making.delete(fresh))
       }
       used.set(slot.index, slot)
       fillBehind()
       return slot
     },
     async adopt(index) {
-      const known = used.get(index)
-      if (known !== undefined) return known
-      if (ready.some((slot) => slot.index === index)) throw new Error(`Slot ${index} is free: no VM has it`)
-      let slot = toSlot(index)
-      try {
-        if (!(await claims.claim(index))) throw new Error(`Slot ${index} is another host id's by now`)
-        slot = await openSlot(index)
-      } catch (error) {
-        // The machine was started anew, say. Whoever has the VM will see that it is gone, and give the slot back.
-        log.warn({ err: error, index }, "A slot is not as it was left")
-      }
-      used.set(index, slot)
-      return slot
+      if (made.has(index)) return undefined
+      const adopting = adopted.get(index) ?? adopt(index)
+      adopted.set(index, adopting)
+      return adopting
     },
     release,
     retire(slot) {

@@ -108,7 +108,7 @@ const openGround = async (limits: Partial<Omit<LightSleepOptions, "host" | "metr
         slotsOut.add(++slotCount)
         return { index: slotCount } as Slot
       },
-      adopt: (index: number) => Promise.resolve({ index } as Slot),
+      adopt: () => Promise.resolve(undefined),
       retire: ({ index }: Slot) => slotsOut.delete(index),
       offer({ index }: Slot, giveUp: () => Promise<void>) {
         offers.set(index, giveUp)

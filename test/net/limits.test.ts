@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest"
 import { RESOLVER_PORT } from "../../src/net/policy.ts"
-import { GUEST } from "../../src/net/slot.ts"
+import { GUEST, type Slot } from "../../src/net/slot.ts"
 import { eventually } from "../fixtures/eventually.ts"
 import { toQuery, TYPES } from "./dns-messages.ts"
 import { toFrame } from "./frames.ts"
@@ -65,7 +65,7 @@ test("While its daemon is down a guest keeps its connections and its limits; the
   expect(await guest.resolve({ server: GUEST.resolver, name: "www.example.org" })).toBe("ECONNREFUSED")
   const next = await other.reopen()
   await next.sweep(new Set([slot.index]))
-  const adopted = await next.adopt(slot.index)
+  const adopted = (await next.adopt(slot.index)) as Slot
   expect(await guest.resolve({ server: GUEST.resolver, name: "www.example.org" })).toBe("203.0.113.7")
   expect(await host.heard()).toEqual([])
   await guest.drop()

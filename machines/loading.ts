@@ -28,7 +28,7 @@ export interface OwnFiles {
 }
 
 /** What a life stands on: a slot, and files where its process finds them. */
-interface Ground extends OwnFiles {
+interface LifeGround extends OwnFiles {
   readonly slot: Slot
   readonly drives: readonly Drive[]
   readonly directory: string
@@ -63,7 +63,7 @@ export const createLoad = ({
     { overlay, delta }: OwnFiles,
     spare: Spare | undefined,
     signal: AbortSignal,
-  ): Promise<Ground> => {
+  ): Promise<LifeGround> => {
     if (spare === undefined) {
       if (delta === undefined) await createOverlay(overlay)
       const [drives, slot] = [await drivesOf(row.id), await slots.take(signal)]
@@ -89,14 +89,14 @@ export const createLoad = ({
     }
   }
 
-  const stop = async (row: VmRow, { slot, spare }: Pick<Ground, "slot" | "spare">) => {
+  const stop = async (row: VmRow, { slot, spare }: Pick<LifeGround, "slot" | "spare">) => {
     await host.stop(row)
     slots.retire(slot)
     if (spare !== undefined) await host.removeDirectoryOf(spare.process.id)
   }
 
   /** The row is written beside the start: a process or a slot that no row knows ends at the next start of the daemon. */
-  const start = async (row: VmRow, base: Base, ground: Ground, signal: AbortSignal): Promise<Loaded> => {
+  const start = async (row: VmRow, base: Base, ground: LifeGround, signal: AbortSignal): Promise<Loaded> => {
     const { slot, directory, overlay, delta, drives, spare } = ground
     const chain = [...base.rootDisk.map((place) => fromPlace(places, place)), overlay]
     const spec: LaunchSpec = {

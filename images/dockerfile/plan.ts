@@ -27,12 +27,12 @@ export interface Stage {
   readonly text: string
   /** In small letters. */
   readonly name: string | null
-  readonly ground: Ground
+  readonly ground: StageGround
   readonly steps: readonly Step[]
 }
 
 /** What a stage's disk begins with; another stage is told by its place in the plan. */
-export type Ground =
+export type StageGround =
   | { readonly kind: "scratch" }
   | { readonly kind: "managed" }
   | { readonly kind: "image"; readonly digest: string }

@@ -2,7 +2,7 @@
 import type { BaseConfig } from "./base-config.ts"
 import { fail } from "./error.ts"
 import { BARE, createImages, ownGround } from "./ground.ts"
-import type { Ground, PlanOptions, Stage } from "./plan.ts"
+import type { StageGround, PlanOptions, Stage } from "./plan.ts"
 import { parsePlatform } from "./platform.ts"
 import type { StageBuild } from "./stage/stage-build.ts"
 import { obey } from "./stage/obey.ts"
@@ -26,7 +26,7 @@ interface Planned {
 }
 
 interface Base {
-  readonly ground: Ground
+  readonly ground: StageGround
   readonly config: BaseConfig
   readonly arguments: Variables
   /** Its triggers' own. */

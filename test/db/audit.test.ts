@@ -17,11 +17,12 @@ import { createRegistry } from "../../machines/registry.ts"
 import type { Caller, ImageRequest, Images, Microvms, RunRequest } from "../../machines/resources.ts"
 import { createLedger } from "../../src/capacity/ledger.ts"
 import { registerHost } from "../../src/db/identity.ts"
-import { audit, bases, imageVersions, microvms as microvmRows, outbox } from "../../src/db/schema.ts"
+import { audit, imageVersions, microvms as microvmRows, outbox } from "../../src/db/schema.ts"
 import { createLogs } from "../../src/logs/logs.ts"
 import { createSecrets } from "../../src/secrets.ts"
 import { eventually } from "../fixtures/eventually.ts"
 import { createSimulatedHost } from "../machines/simulated-host.ts"
+import { insertBase } from "./base-row.ts"
 import { openTestDatabase, type TestDatabase } from "./database.ts"
 
 const scope = { account: "000000000000", region: "us-east-1" }
@@ -83,9 +84,8 @@ beforeAll(async () => {
     build: nothing,
     start: nothing,
     async capture(id) {
-      const base = { id: randomUUID(), hostId, architecture: "x86_64", memoryMiB: 512, vcpus: 1 }
-      await db.insert(bases).values({ ...base, systemDisk: "cache:system", rootDisk: ["cache:root"] })
-      await db.update(imageVersions).set({ baseId: base.id }).where(eq(imageVersions.id, id))
+      const baseId = await insertBase(db, { hostId, rootDisk: ["cache:root"] })
+      await db.update(imageVersions).set({ baseId }).where(eq(imageVersions.id, id))
     },
     clean: nothing,
   }

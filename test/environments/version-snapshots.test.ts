@@ -17,8 +17,8 @@ import type { Definition } from "../../machines/functions/definition.ts"
 import { createLedger } from "../../src/capacity/ledger.ts"
 import { versionSnapshots } from "../../src/db/environments.ts"
 import { registerHost } from "../../src/db/identity.ts"
-import { bases } from "../../src/db/schema.ts"
 import { SnapshotRefused } from "../../src/vmm/manifest.ts"
+import { insertBase } from "../db/base-row.ts"
 import { openTestDatabase, type TestDatabase } from "../db/database.ts"
 import { definitionOf } from "../life/functions/ground.ts"
 
@@ -29,10 +29,7 @@ beforeAll(async () => {
   database = await openTestDatabase()
   const { db, hostId } = database
   await registerHost(db, hostId, "test")
-  const size = { memoryMiB: 384, vcpus: 1 }
-  await db
-    .insert(bases)
-    .values({ id: baseId, hostId, architecture: "x86_64", ...size, systemDisk: "cache:system", rootDisk: [] })
+  await insertBase(db, { id: baseId, hostId, memoryMiB: 384 })
 })
 afterAll(() => database?.[Symbol.asyncDispose]())
 beforeEach(async () => {

@@ -17,6 +17,7 @@ import { logGroups, logs as logTable } from "../../src/db/logs.ts"
 import { audit, imageBuilds, images as imageRows, imageVersions } from "../../src/db/schema.ts"
 import type { LoggingTarget } from "../../src/db/values.ts"
 import { createLogs } from "../../src/logs/logs.ts"
+import { baseRowOf } from "../db/base-row.ts"
 import { openTestDatabase, type TestDatabase } from "../db/database.ts"
 import { eventually } from "../fixtures/eventually.ts"
 
@@ -321,15 +322,7 @@ describe("The bases of an account's images", () => {
       .where(and(eq(imageRows.name, name), eq(imageRows.account, caller.account)))
     const directory = await mkdtemp(join(tmpdir(), "base-"))
     await writeFile(join(directory, "ram"), "")
-    const row = {
-      id: randomUUID(),
-      hostId,
-      architecture: "x86_64",
-      memoryMiB: 512,
-      vcpus: 1,
-      systemDisk: "cache:system",
-      rootDisk: ["cache:root"],
-    }
+    const row = baseRowOf({ hostId, rootDisk: ["cache:root"] })
     const more = { labels: {}, volumes: [], stopSignal: null, healthcheck: null, onBuild: [] }
     const settings = { argv: [], environment: {}, workingDirectory: "/", user: "root", exposedPorts: [], ...more }
     const base = { row, directory, rootDisk: ["root"], memoryBytes: bytes, codeBytes: 1, settings }

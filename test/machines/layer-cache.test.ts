@@ -7,7 +7,8 @@ import { eq } from "drizzle-orm"
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from "vitest"
 import { createLayerCache, type LayerLease } from "../../machines/building/layer-cache.ts"
 import { registerHost } from "../../src/db/identity.ts"
-import { bases, layers } from "../../src/db/schema.ts"
+import { layers } from "../../src/db/schema.ts"
+import { insertBase } from "../db/base-row.ts"
 import { openTestDatabase, type TestDatabase } from "../db/database.ts"
 
 const BYTES = 64 * 1024
@@ -46,13 +47,8 @@ const usedAt = (hash: string, minute: number) =>
     .set({ usedAt: new Date(minute * 60_000) })
     .where(eq(layers.hash, hash))
 const putBase = (...rootDisk: string[]) =>
-  database.db.insert(bases).values({
-    id: randomUUID(),
+  insertBase(database.db, {
     hostId,
-    architecture: "x86_64",
-    memoryMiB: 512,
-    vcpus: 1,
-    systemDisk: "cache:system",
     rootDisk: rootDisk.map((file) => `data:${file.slice(directory.length + 1)}`),
   })
 

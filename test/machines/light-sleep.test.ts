@@ -13,12 +13,13 @@ import { createVmVerbs } from "../../machines/vm-life.ts"
 import { findVm } from "../../machines/vm-row.ts"
 import { createLedger, VMM_OVERHEAD_MIB } from "../../src/capacity/ledger.ts"
 import { registerHost } from "../../src/db/identity.ts"
-import { bases, vms } from "../../src/db/schema.ts"
+import { vms } from "../../src/db/schema.ts"
 import { createLogs } from "../../src/logs/logs.ts"
 import type { Slot } from "../../src/net/slot.ts"
 import type { Slots } from "../../src/net/slots.ts"
 import type { DeltaPaths, LaunchSpec, Vm, VmExit, Vmm } from "../../src/vmm/vmm.ts"
 import { openGuestPort, type GuestPort } from "../agent/guest-port.ts"
+import { insertBase } from "../db/base-row.ts"
 import { openTestDatabase, type TestDatabase } from "../db/database.ts"
 
 const MiB = 2 ** 20
@@ -131,16 +132,8 @@ const openGround = async (limits: Partial<Omit<LightSleepOptions, "host" | "metr
     stored: () => Promise.resolve(),
   })
   await writeFile(join(dataDirectory, "system.ext4"), "")
-  const baseId = randomUUID()
   const size = { memoryMiB: MEMORY_MIB, vcpus: 1 }
-  await db.insert(bases).values({
-    id: baseId,
-    hostId,
-    architecture: "x86_64",
-    ...size,
-    systemDisk: "data:system.ext4",
-    rootDisk: [],
-  })
+  const baseId = await insertBase(db, { hostId, ...size, systemDisk: "data:system.ext4" })
   /** A VM that has run, and its process. */
   const launched = async () => {
     const vmId = randomUUID()

@@ -9,6 +9,7 @@ import { removeUnusedBases } from "../../machines/unused-bases.ts"
 import { runtimeBases } from "../../src/db/functions.ts"
 import { registerHost } from "../../src/db/identity.ts"
 import { bases, vms } from "../../src/db/schema.ts"
+import { insertBase } from "../db/base-row.ts"
 import { openTestDatabase } from "../db/database.ts"
 import { insertImageVersion } from "../db/image-version-row.ts"
 
@@ -16,14 +17,7 @@ test("Of this host's bases, those go that neither a version nor a VM names", asy
   await using database = await openTestDatabase()
   const { db } = database
   const [here, elsewhere] = [randomUUID(), randomUUID()]
-  const putBase = async (hostId: string) => {
-    const id = randomUUID()
-    const size = { memoryMiB: 512, vcpus: 1 }
-    await db
-      .insert(bases)
-      .values({ id, hostId, architecture: "x86_64", ...size, systemDisk: "cache:system", rootDisk: [] })
-    return id
-  }
+  const putBase = (hostId: string) => insertBase(db, { hostId })
   for (const host of [here, elsewhere]) await registerHost(db, host, "name")
   const [ofVersion, ofVm, another] = [await putBase(here), await putBase(here), await putBase(elsewhere)]
   await putBase(here)
@@ -53,9 +47,7 @@ test("Of runtimes' bases the longest unused go beyond their room, but none that 
     await writeFile(join(directory, "ram"), Buffer.alloc(2 ** 16, 1))
     const at = new Date(Date.now() - hours * 3_600_000)
     await utimes(directory, at, at)
-    await db
-      .insert(bases)
-      .values({ id, hostId, architecture: "x86_64", ...size, systemDisk: "cache:system", rootDisk: [] })
+    await insertBase(db, { id, hostId, ...size })
     await db.insert(runtimeBases).values({ hostId, runtime, memoryMiB: 384, baseId: id, madeOf: "" })
     return id
   }

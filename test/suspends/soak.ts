@@ -36,7 +36,7 @@ export const soak = async (
     vms.push({ vm, account: { answered: [], givenUp: [], failed: [] }, work: [] })
   }
   const ids = new Set(vms.map(({ vm }) => vm.id.replace(/^microvm-/, "")))
-  const reached = () => suspendsIn(daemon.lines.slice(before), ids)
+  const reached = countSuspends(daemon.lines, before, ids)
   for (const [number, { vm, account, work }] of vms.entries()) {
     for (let client = 0; client < CLIENTS_PER_VM; client++)
       work.push(runClient(vm, daemon.ca, createRandom(seed + 100 * number + client), PACE, account, over.signal))
@@ -65,18 +65,21 @@ export const soak = async (
   }
 }
 
-/** How often one of them came from SUSPENDING to SUSPENDED, by what their statecharts said. */
-const suspendsIn = (lines: readonly string[], ids: ReadonlySet<string>): number => {
+/** Answers how often one of them came from SUSPENDING to SUSPENDED, by what their statecharts have said in these lines, which grow. */
+const countSuspends = (lines: readonly string[], from: number, ids: ReadonlySet<string>): (() => number) => {
   const last = new Map<string, string>()
-  let count = 0
-  for (const line of lines) {
-    if (!line.includes('"msg":"MicroVM"')) continue
-    const { microvm, state } = JSON.parse(line) as { microvm: string; state: string }
-    if (!ids.has(microvm)) continue
-    if (state === "SUSPENDED" && last.get(microvm) === "SUSPENDING") count++
-    last.set(microvm, state)
+  let [next, count] = [from, 0]
+  return () => {
+    for (const line of lines.slice(next)) {
+      next++
+      if (!line.includes('"msg":"MicroVM"')) continue
+      const { microvm, state } = JSON.parse(line) as { microvm: string; state: string }
+      if (!ids.has(microvm)) continue
+      if (state === "SUSPENDED" && last.get(microvm) === "SUSPENDING") count++
+      last.set(microvm, state)
+    }
+    return count
   }
-  return count
 }
 
 const suspendAtRandom = async (daemon: TestDaemon, { id }: TestVm, seed: number, over: AbortSignal) => {

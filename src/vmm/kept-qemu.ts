@@ -89,14 +89,16 @@ export const verifyQemu = async (directory: string, { version, files }: KeptQemu
 /** What the dynamic linker says when a system library has gone or changed. */
 const LEFT_BEHIND = /error while loading shared libraries|symbol lookup error|version `[^']*' not found/
 
-/** What a base's QEMU that did not start is refused with: an error of its own where it cannot start on this system any more. */
-export const toStartFailure = ({ version }: KeptQemu, failure: unknown): unknown =>
-  LEFT_BEHIND.test(messageOf(failure))
-    ? new SnapshotRefused(
-        `The QEMU that the base was made with (${version}) cannot start on this system any more: install what it misses, or build the image again. ${messageOf(failure)}`,
-        { cause: failure },
-      )
-    : failure
+/** Rejects with why a base's QEMU did not start: with an error of its own where it cannot start on this system any more. */
+export const failStart =
+  ({ version }: KeptQemu) =>
+  (failure: unknown): never => {
+    if (!LEFT_BEHIND.test(messageOf(failure))) throw failure
+    throw new SnapshotRefused(
+      `The QEMU that the base was made with (${version}) cannot start on this system any more: install what it misses, or build the image again. ${messageOf(failure)}`,
+      { cause: failure },
+    )
+  }
 
 /** The files of a build, where they are installed. */
 const sourcesOf = async (executable: string, signal: AbortSignal): Promise<string[]> => {

@@ -1,70 +1,39 @@
 /** {@link Vmm} with QEMU's `microvm` machine. The order of every step is from shared measurements: one wrong and the guest hangs. */
-import { createHash } from "node:crypto"
 import { existsSync } from "node:fs"
 import { isDeepStrictEqual } from "node:util"
-import { cpuOf } from "./command-line.ts"
 import { detectCgroups } from "./cgroup.ts"
 import { openDelta } from "./delta.ts"
-import { DEVICE_LAYOUT } from "./devices.ts"
-import { openInstalledQemu, toStartFailure, verifyQemu, type QemuBuild } from "./kept-qemu.ts"
-import { baseFiles, openManifest, SnapshotRefused, verifyBase, type Machine, type Manifest } from "./manifest.ts"
+import { failStart, openInstalledQemu, type QemuBuild } from "./kept-qemu.ts"
+import { verifyLoadable } from "./loadable-base.ts"
+import {
+  bootParameters,
+  kernelHashOf,
+  LOADED,
+  machineOf,
+  ownMemory,
+  sharedMemory,
+  type HostMachine,
+} from "./machine.ts"
+import { baseFiles, openManifest, SnapshotRefused, verifyBase } from "./manifest.ts"
 import { copyMemory, loadGuest, refuseStrangers } from "./load.ts"
-import { openMemoryMap, PAGE_BYTES } from "./memory-map.ts"
+import { createPreparing, type PreparingOptions } from "./preparing.ts"
 import { findProcesses, isAlive, killProcess } from "./process.ts"
 import { openQmp } from "./qmp.ts"
 import { createQemuProcesses, giveTo, type ProcessPlace, type Started } from "./qemu-processes.ts"
 import { createQemuVm, type QemuVmParts } from "./qemu-vm.ts"
 import { createSpares } from "./spare.ts"
-import type { DriveFile, LaunchSpec, Vm, Vmm, VmSize, VmSpec } from "./vmm.ts"
-import { createWorkingSets, fetchRead, fetchWritten } from "./working-sets.ts"
+import type { DriveFile, LaunchSpec, Vm, Vmm, VmSpec } from "./vmm.ts"
+import { createWorkingSets } from "./working-sets.ts"
 import { removeUnused } from "./unused-directory.ts"
 
-export interface QemuOptions extends ProcessPlace {
+export interface QemuOptions extends ProcessPlace, HostMachine {
   /** Where the QEMU that boots is kept: on the file system of the bases, and this daemon's alone. */
   readonly qemuDirectory: string
   /** The installed QEMU; the one on this host's PATH where none is named. */
   readonly executable?: string
-  readonly tscKHz: number
-  /** Of the kernel that boots. */
-  readonly kernelHash: string
   /** Behind every drive that isn't used. */
   readonly emptyDrive: string
 }
-
-/** What a base and this machine must agree on. */
-const machineOf = (options: QemuOptions, { memoryMiB, vcpus }: VmSize): Machine => ({
-  accelerator: options.accelerator,
-  cpu: cpuOf(options.accelerator),
-  architecture: "x86_64",
-  tscKHz: options.tscKHz,
-  deviceLayout: DEVICE_LAYOUT,
-  memoryMiB,
-  vcpus,
-})
-
-/**
- * `psi=0`: nobody reads the pressure statistics, and counting them is a part of every switch between processes.
- * `lsm=landlock`: of the security modules only the one that needs nobody's policy; the others would be asked in every call, and know none.
- * `init_on_free=1`: what is free is zero, so that a base holds no more than is in use, and nothing of what has ended.
- */
-const bootParameters = (tscKHz: number) =>
-  `console=ttyS0 quiet reboot=t panic=-1 tsc=reliable tsc_early_khz=${tscKHz} nowatchdog no_timer_check psi=0 lsm=landlock init_on_free=1`
-
-/** A guest that was booted otherwise is another guest. */
-const kernelHashOf = ({ kernelHash, tscKHz }: QemuOptions) =>
-  createHash("sha256")
-    .update(`${kernelHash} ${bootParameters(tscKHz)}`)
-    .digest("hex")
-
-/** A guest that is to be loaded, and not booted. */
-const LOADED = ["-S", "-incoming", "defer", "-global", "migration.send-configuration=off"]
-
-/** Guest memory that is shared with all VMs of a base until it is written. */
-const sharedMemory = ({ memoryMiB }: VmSize, ram: string) =>
-  `memory-backend-file,id=mem,size=${memoryMiB}M,mem-path=${ram},share=off,readonly=on,rom=off`
-
-const ownMemory = ({ memoryMiB }: VmSize, file: string) =>
-  `memory-backend-file,id=mem,size=${memoryMiB}M,mem-path=${file},share=on`
 
 /** A VMM on this host; it holds nothing itself. */
 export const createQemuVmm = async (options: QemuOptions): Promise<Vmm> => {
@@ -73,15 +42,12 @@ export const createQemuVmm = async (options: QemuOptions): Promise<Vmm> => {
   const workingSets = createWorkingSets()
   const spares = createSpares(processes)
   const installedQemu = openInstalledQemu(options.qemuDirectory, options.executable)
-  const drivesOf = ({
+  const { emptyDrive } = options
+  const drivesOf: PreparingOptions["drivesOf"] = ({ systemDisk, rootDisk, extraDrives }) => ({
     systemDisk,
     rootDisk,
     extraDrives,
-  }: Pick<LaunchSpec, "systemDisk" | "rootDisk" | "extraDrives">) => ({
-    systemDisk,
-    rootDisk,
-    extraDrives,
-    emptyDrive: options.emptyDrive,
+    emptyDrive,
   })
 
   const vmOf = (
@@ -104,22 +70,10 @@ export const createQemuVmm = async (options: QemuOptions): Promise<Vmm> => {
       tidy: () => processes.tidy(process.id),
     })
 
-  /** Of a base, and as it says itself. */
-  const verified = async (spec: Pick<LaunchSpec, "base" | "memoryMiB" | "vcpus">) => {
-    const manifest = await verifyBase(spec.base, machineOf(options, spec))
-    const files = baseFiles(spec.base)
-    await verifyQemu(files.qemu, manifest.qemu)
-    return { manifest, files, qemu: { ...manifest.qemu, directory: files.qemu } }
-  }
-
-  const touchedOf = ({ base, memoryMiB }: Pick<LaunchSpec, "base" | "memoryMiB">) =>
-    workingSets.of(base, (memoryMiB * 1024 ** 2) / PAGE_BYTES)
-
-  const memoryOf = (process: Started["process"], ram: string, { memoryMiB }: VmSize) =>
-    openMemoryMap(process.pid, ram, memoryMiB * 1024 ** 2, true)
+  const verify: PreparingOptions["verify"] = (spec) => verifyLoadable(spec.base, machineOf(options, spec), workingSets)
 
   const launch = async (spec: LaunchSpec, signal: AbortSignal): Promise<Vm> => {
-    const { manifest, files, qemu } = await verified(spec)
+    const { manifest, files, qemu, ...base } = await verify(spec)
     if (spec.memoryFile !== undefined) await copyMemory(files.ram, spec.memoryFile, spec.slot.uid, signal)
     await using delta = spec.delta === undefined ? undefined : await openDelta(spec.delta)
     if (delta !== undefined && spec.delta !== undefined) {
@@ -139,16 +93,16 @@ export const createQemuVmm = async (options: QemuOptions): Promise<Vmm> => {
         },
         signal,
       )
-    const started = await (spec.spare === undefined ? start() : spares.take(spec.spare, spec)).catch(failure(manifest))
+    const started = await (spec.spare === undefined ? start() : spares.take(spec.spare, spec)).catch(failStart(qemu))
     try {
       if (spec.spare?.isLoaded !== true)
         await loadGuest(
           {
             qmp: started.qmp,
-            openMemory: () => memoryOf(started.process, files.ram, spec),
+            openMemory: () => base.openMemory(started.process),
             delta,
             // What stood ready has it.
-            touched: (spec.memoryFile ?? spec.spare) ? undefined : await touchedOf(spec),
+            touched: (spec.memoryFile ?? spec.spare) ? undefined : await base.touched(),
             state: spec.delta?.state ?? files.state,
           },
           signal,
@@ -180,7 +134,7 @@ export const createQemuVmm = async (options: QemuOptions): Promise<Vmm> => {
           drives: drivesOf(spec),
           memory: ownMemory(spec, spec.memoryFile),
           readOnly: [spec.kernel, spec.initramfs],
-          more: ["-kernel", spec.kernel, "-initrd", spec.initramfs, "-append", bootParameters(options.tscKHz)],
+          more: ["-kernel", spec.kernel, "-initrd", spec.initramfs, "-append", bootParameters(options)],
         },
         signal,
       )
@@ -201,47 +155,7 @@ export const createQemuVmm = async (options: QemuOptions): Promise<Vmm> => {
       }
     },
 
-    async prepare(spec, signal) {
-      const { manifest, files, qemu } = await verified(spec)
-      const started = await processes
-        .start(
-          {
-            ...spec,
-            qemu,
-            drives: drivesOf({ ...spec, rootDisk: [...spec.rootDisk, spec.overlay] }),
-            memory: sharedMemory(spec, files.ram),
-            readOnly: [files.ram, files.state],
-            more: LOADED,
-          },
-          signal,
-        )
-        .catch(failure(manifest))
-      try {
-        const touched = await touchedOf(spec)
-        if (touched !== undefined) {
-          await using memory = await memoryOf(started.process, files.ram, spec)
-          await fetchWritten(memory, touched)
-          await fetchRead(memory, touched)
-        }
-        return spares.hold(spec, started)
-      } catch (error) {
-        await processes.abandon(spec.id, started.jailed)
-        throw error
-      }
-    },
-
-    async rehearse(spare, run, signal) {
-      const { spec } = spare
-      const { manifest, files } = await verified(spec)
-      const { process, qmp, jailed } = spares.load(spare)
-      const openMemory = () => memoryOf(process, files.ram, spec)
-      await loadGuest({ qmp, openMemory, delta: undefined, touched: undefined, state: files.state }, signal)
-      const ram = { path: files.ram, base: { ...spec.base, id: manifest.id } }
-      await run(vmOf({ ...spec, vmId: spec.id }, { process, qmp, jailed }, ram))
-      await using memory = await openMemory()
-      const pages = (await memory.changed()).reduce((sum, { count }) => sum + count, 0)
-      return Math.ceil((pages * PAGE_BYTES) / 1024 ** 2)
-    },
+    ...createPreparing({ processes, spares, verify, drivesOf, vmOf }),
 
     async isCurrent(base, size, signal) {
       const manifest = await verifyBase(base, machineOf(options, size)).catch((error: unknown) => {
@@ -283,9 +197,3 @@ export const createQemuVmm = async (options: QemuOptions): Promise<Vmm> => {
     },
   }
 }
-
-const failure =
-  ({ qemu }: Manifest) =>
-  (error: unknown): never => {
-    throw toStartFailure(qemu, error)
-  }

@@ -7,14 +7,11 @@ import { join } from "node:path"
 import { and, eq, inArray, isNull, notExists, or, sql } from "drizzle-orm"
 import type { Snapshot } from "xstate"
 import { environments } from "../src/db/environments.ts"
-import { bases, imageBuilds, imageVersions, microvms, vms } from "../src/db/schema.ts"
-import { unfinishedVersions } from "./image-row.ts"
-import type { ImageVersionMachine } from "./image-version.ts"
+import { imageBuilds, imageVersions, microvms, vms } from "../src/db/schema.ts"
 import { MICROVM_MACHINE_VERSION, type MicrovmMachine } from "./microvm.ts"
 import { liveMicrovms, toMicrovmInput } from "./microvm-row.ts"
 import type { Registry } from "./registry.ts"
 import type { VmHost } from "./vm.ts"
-import { removeUnusedBases } from "./unused-bases.ts"
 import { liveVms, processOf, recordStopped } from "./vm-row.ts"
 
 /** Ends processes, slots and files that no row accounts for. Before any actor starts: what it finds is nobody's. */
@@ -34,13 +31,6 @@ export const sweepHost = async (host: VmHost): Promise<void> => {
   await removeOthers(join(dataDirectory, "vms"), new Set([...rows.map(({ id }) => id), ...known.keys()]))
   // Nobody who comes before a VM has been taken over is given what that has.
   for (const { id, pid, memoryMiB } of rows) if (pid !== null) ledger.reserve(id, memoryMiB)
-}
-
-/** Removes bases that no row needs, and files of those that no row knows. Before any build starts. */
-export const sweepBases = async ({ db, hostId, dataDirectory }: VmHost): Promise<void> => {
-  await removeUnusedBases(db, hostId)
-  const keptBases = await db.select({ id: bases.id }).from(bases).where(eq(bases.hostId, hostId))
-  await removeOthers(join(dataDirectory, "bases"), new Set(keptBases.map(({ id }) => id)))
 }
 
 /** VMs whose owner is over, or never came to be: a daemon died between two of its steps. */
@@ -83,21 +73,10 @@ const endOrphans = async (host: VmHost) => {
   for (const { id } of orphans) await host.end(id)
 }
 
-const removeOthers = async (directory: string, keep: ReadonlySet<string>) => {
+/** Removes all that a directory has but these; none is no error. */
+export const removeOthers = async (directory: string, keep: ReadonlySet<string>) => {
   for (const entry of await readdir(directory).catch(() => []))
     if (!keep.has(entry)) await rm(join(directory, entry), { recursive: true, force: true })
-}
-
-/** Starts the actor of every build that is not over. */
-export const restoreBuilds = async (
-  { db, hostId }: Pick<VmHost, "db" | "hostId">,
-  registry: Registry<ImageVersionMachine>,
-): Promise<void> => {
-  for (const { version, buildId } of await unfinishedVersions(db, hostId))
-    registry.start(version.id, version.generation, {
-      // A build is never taken up in the middle: it enters by its row.
-      input: { id: version.id, buildId, state: version.state },
-    })
 }
 
 /** Starts the actor of every MicroVM that is not over. One that runs can be reached when it resolves: the edge opens after this. */

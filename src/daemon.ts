@@ -1,21 +1,16 @@
 /** Puts the rooms together: a data directory, its database, this host's VMs, and the two servers in front of them. */
 import { unlessAborted } from "./abort.ts"
-import { mkdir, rm } from "node:fs/promises"
-import { join } from "node:path"
 import { Registry as Metrics, collectDefaultMetrics } from "prom-client"
-import { dropStaleBases } from "../machines/environments/runtime-bases.ts"
-import { toUrlRouter, type UrlRouter } from "../machines/functions/urls/router.ts"
-import { openOldRows } from "../machines/old-rows.ts"
-import { restoreBuilds, sweepBases, sweepHost } from "../machines/recovery.ts"
+import { sweepHost } from "../machines/recovery.ts"
 import { suspendAll } from "../machines/suspend-all.ts"
 import { createWork } from "../machines/work.ts"
 import { createSpares } from "../machines/spares.ts"
 import { createVmHost } from "../machines/vm.ts"
 import { liveVms } from "../machines/vm-row.ts"
+import { awaitUrls } from "../proxy/function-url/await-urls.ts"
+import type { FunctionUrls } from "../proxy/function-url/serve.ts"
 import { createEdgeMetrics } from "../proxy/metrics.ts"
 import { openEdge } from "../proxy/server.ts"
-import { createUrlSignatures } from "./api/aws/functions/url-signatures.ts"
-import { createVerifier } from "./api/aws/sigv4.ts"
 import type { Config } from "./config.ts"
 import { createAnswering } from "./db/answering.ts"
 import { createKeyStore } from "./db/identity.ts"
@@ -23,8 +18,6 @@ import { openGround } from "./ground.ts"
 import type { Log } from "./log.ts"
 import { createLogs } from "./logs/logs.ts"
 import { openMicrovmRooms } from "./microvms.ts"
-import { createBuiltInArtifacts } from "./store/built-in-artifacts.ts"
-import { defaultStoreLimits, openArtifactStore } from "./store/artifact-store.ts"
 import { openTokenKeys } from "./tokens/keys.ts"
 import { createTokens } from "./tokens/tokens.ts"
 
@@ -57,9 +50,8 @@ export const startDaemon = async (
   { resumes = true }: { resumes?: boolean } = {},
 ): Promise<Daemon> => {
   await using opened = new AsyncDisposableStack()
-  const { data, secrets, base, db, keys, registry, certificates, vms } = opened.use(
-    await openGround(config, log, progress, signal),
-  )
+  const ground = opened.use(await openGround(config, log, progress, signal))
+  const { data, secrets, base, db, keys, certificates, vms } = ground
   const { hostId } = data
   const { accelerator, createOverlay, vmm, slots, ledger } = vms
   const isDatabaseAnswering = createAnswering(db)
@@ -80,28 +72,6 @@ export const startDaemon = async (
   const secretOf = (vmId: string, incarnation: number) => secrets.derive("agent", vmId, String(incarnation))
   const host = createVmHost({ vmm, slots, ledger, db, hostId, dataDirectory: data.path, logs, log, secretOf })
   const places = { cacheDirectory: config.cacheDirectory, dataDirectory: data.path }
-
-  const store = await openArtifactStore(join(data.path, "store"), {
-    ...defaultStoreLimits,
-    maxAccountBytes: config.artifacts.maxMiBPerAccount * 1024 ** 2,
-    maxAccountFiles: config.artifacts.maxFilesPerAccount,
-    maxBucketsPerAccount: config.artifacts.maxBucketsPerAccount,
-    uploadMs: config.artifacts.uploadHours * 3600_000,
-  })
-  const artifactDirectory = join(data.path, "artifacts")
-  // What a killed daemon was fetching.
-  await rm(artifactDirectory, { recursive: true, force: true })
-  await mkdir(artifactDirectory, { recursive: true, mode: 0o700 })
-  const artifactLimits = { directory: artifactDirectory, maxBytes: config.maxArtifactMiB * 1024 ** 2 }
-  const openRemoteArtifacts = async (endpoint: string) => {
-    // Most have none, and loading S3's client takes a fifth of a start.
-    const { createRemoteArtifacts } = await import("./store/remote-artifacts.ts")
-    return opened.use(createRemoteArtifacts({ endpoint, ...data.credentials, ...artifactLimits }))
-  }
-  const artifacts =
-    config.s3Endpoint === undefined
-      ? createBuiltInArtifacts(store, artifactLimits)
-      : await openRemoteArtifacts(config.s3Endpoint)
 
   const metrics = new Metrics()
   collectDefaultMetrics({ register: metrics })
@@ -126,20 +96,14 @@ export const startDaemon = async (
   }
   opened.defer(settle)
   await sweepHost(host)
-  opened.use(openOldRows({ db, hostId, remembered: config.history, log }))
   let dropConnections = (_id: string): void => {}
-  const { microvms, imageVersions, router, layers, snapshots } = opened.use(
+  const { microvms, router } = opened.use(
     await openMicrovmRooms(
       {
         config,
         db,
         host,
         places,
-        base,
-        secrets,
-        artifacts,
-        registry,
-        logs,
         spares,
         createOverlay,
         work,
@@ -153,15 +117,12 @@ export const startDaemon = async (
   const tokenKeys = await openTokenKeys(createKeyStore(db, secrets))
   const tokens = createTokens(tokenKeys)
   /** Opened when the edge is, and closed after it. */
-  const rooms = opened.use(new AsyncDisposableStack())
+  const behind = opened.use(new AsyncDisposableStack())
   const front = opened.use(new AsyncDisposableStack())
-  const urlRouter = Promise.withResolvers<UrlRouter>()
+  const urls = Promise.withResolvers<FunctionUrls>()
   const edge = await openEdge({
     router,
-    functionUrls: {
-      router: toUrlRouter(urlRouter.promise, `lambda-url.${config.domain}`),
-      signatures: createUrlSignatures(createVerifier(keys)),
-    },
+    functionUrls: awaitUrls(urls.promise, `lambda-url.${config.domain}`),
     tokens,
     ...certificates,
     ...config.edge,
@@ -172,36 +133,11 @@ export const startDaemon = async (
   front.defer(() => edge.close(GRACE_MS))
   dropConnections = edge.drop
   // VMs that run can be reached; what of this start the way to them needs no part of comes after it.
-  front.defer(() => urlRouter.reject(new Error("The daemon is closing")))
+  front.defer(() => urls.reject(new Error("The daemon is closing")))
 
-  await dropStaleBases(host, places, base.systemDisk, signal)
-  await sweepBases(host)
-  await layers.trim()
-  if (resumes) await restoreBuilds(host, imageVersions)
-  const { openFunctionRooms } = await import("./functions.ts")
-  const { functions, serving, urls } = rooms.use(
-    await openFunctionRooms(
-      {
-        config,
-        db,
-        host,
-        places,
-        base,
-        secrets,
-        store,
-        artifacts,
-        artifactDirectory,
-        snapshots,
-        createOverlay,
-        spares,
-        work,
-        metrics,
-        resumes,
-      },
-      signal,
-    ),
-  )
-  urlRouter.resolve(urls)
+  const { openRooms } = await import("./rooms.ts")
+  const rooms = behind.use(await openRooms({ config, ground, host, places, spares, work, metrics, resumes }, signal))
+  urls.resolve(rooms.functionUrls)
 
   const { openApi } = await import("./open-api.ts")
   const api = front.use(
@@ -214,15 +150,9 @@ export const startDaemon = async (
       keys,
       tokens,
       tokenKeys,
-      store,
       logs,
-      registry,
       microvms,
-      imageVersions,
-      layers,
-      snapshots,
-      functions,
-      serving,
+      ...rooms,
       metrics,
       edgePort: edge.port,
       async health() {
@@ -243,19 +173,19 @@ export const startDaemon = async (
     async suspendAll(suspendSignal) {
       await front.disposeAsync()
       // The next start tells that builds were interrupted; none has a VM until then.
-      await imageVersions.close()
+      await rooms.imageVersions.close()
       const [sleeping] = await Promise.all([
         suspendAll(microvms, suspendSignal),
         // Nobody would give them events; others are begun when there are some.
-        unlessAborted(serving.endAll("The host goes to sleep."), suspendSignal),
+        unlessAborted(rooms.serving.endAll("The host goes to sleep."), suspendSignal),
       ])
       for (const row of await liveVms(db, hostId)) if (row.kind === "build") await host.stop(row)
       return sleeping
     },
     async endAll() {
       // The actors first: they would take what ends here for a failure to tell of.
-      await Promise.all([microvms.close(), imageVersions.close()])
-      await serving[Symbol.asyncDispose]()
+      await Promise.all([microvms.close(), rooms.imageVersions.close()])
+      await rooms.serving[Symbol.asyncDispose]()
       await settle()
       for (const { id } of await liveVms(db, hostId)) await host.end(id)
     },

@@ -1,9 +1,8 @@
-/** What a daemon stands on before it looks at any VM: its directory, artefacts, database, registry, certificates, and the means to run VMs. */
+/** What a daemon stands on before it looks at any VM: its directory, artefacts, database, certificates, and the means to run VMs. */
 import { hostname } from "node:os"
 import { join } from "node:path"
 import type { PostgresJsDatabase } from "drizzle-orm/postgres-js"
 import { ensureArtifacts, type Artifacts } from "../images/artifacts.ts"
-import { fetchUid, openRegistry, type OpenRegistry } from "../images/registry/open-registry.ts"
 import { ACCOUNT } from "../machines/arn.ts"
 import { ensureCertificates, type Certificates } from "../proxy/certificates.ts"
 import { atOnce } from "./at-once.ts"
@@ -22,7 +21,6 @@ export interface Ground extends AsyncDisposable {
   readonly base: Artifacts
   readonly db: PostgresJsDatabase
   readonly keys: ReturnType<typeof createAccessKeys>
-  readonly registry: OpenRegistry
   readonly certificates: Certificates
   readonly vms: VmGround
 }
@@ -56,20 +54,9 @@ export const openGround = async (
     await keys.put(data.credentials, ACCOUNT)
     return { db, keys }
   }
-  const [{ db, keys }, registry, certificates, vms] = await atOnce(
+  const [{ db, keys }, certificates, vms] = await atOnce(
     (whole) => [
       openIdentity(whole),
-      used(
-        openRegistry({
-          hostId,
-          cacheDirectory: config.cacheDirectory,
-          uid: fetchUid(config.slots.uidBase, hostId),
-          registries: config.images.registries,
-          maxBytes: config.images.maxMiB * 1024 ** 2,
-          maxCacheBytes: config.images.maxCacheMiB * 1024 ** 2,
-          timeoutMs: config.images.fetchTimeoutSeconds * 1000,
-        }),
-      ),
       certificatesOf(config, path),
       used(openVmGround({ config, base, hostId, dataDirectory: path, log }, whole)),
     ],
@@ -82,7 +69,6 @@ export const openGround = async (
     base,
     db,
     keys,
-    registry,
     certificates,
     vms,
     [Symbol.asyncDispose]: () => held.disposeAsync(),

@@ -1,7 +1,6 @@
 /** The API of a daemon, put together over its rooms. */
 import type { PostgresJsDatabase } from "drizzle-orm/postgres-js"
 import type { Registry as Metrics } from "prom-client"
-import type { OpenRegistry } from "../images/registry/open-registry.ts"
 import type { Places } from "../machines/disks.ts"
 import { createImages } from "../machines/images.ts"
 import { createMicrovms } from "../machines/microvms.ts"
@@ -12,18 +11,17 @@ import { createCodeLinks } from "./api/aws/functions/code/code-links.ts"
 import type { AccessKeys } from "./api/aws/sigv4.ts"
 import { serveApi } from "./api/server.ts"
 import type { Config } from "./config.ts"
-import type { FunctionRooms } from "./functions.ts"
 import type { Logs } from "./logs/logs.ts"
 import type { MicrovmRooms } from "./microvms.ts"
+import type { Rooms } from "./rooms.ts"
 import type { Secrets } from "./secrets.ts"
-import type { ArtifactStore } from "./store/artifact-store.ts"
 import type { TokenKeys } from "./tokens/keys.ts"
 import type { Tokens } from "./tokens/tokens.ts"
 
 export interface OpenApiOptions
   extends
-    Pick<MicrovmRooms, "microvms" | "imageVersions" | "layers" | "snapshots">,
-    Pick<FunctionRooms, "functions" | "serving">,
+    Pick<MicrovmRooms, "microvms">,
+    Omit<Rooms, "functionUrls" | keyof AsyncDisposable>,
     Pick<ApiParts, "health"> {
   readonly config: Config
   readonly db: PostgresJsDatabase
@@ -33,9 +31,7 @@ export interface OpenApiOptions
   readonly keys: AccessKeys
   readonly tokens: Tokens
   readonly tokenKeys: TokenKeys
-  readonly store: ArtifactStore
   readonly logs: Logs
-  readonly registry: OpenRegistry
   readonly metrics: Metrics
   /** Of which endpoints and URLs speak. */
   readonly edgePort: number

@@ -20,6 +20,7 @@ const DATABASE = "torpor"
 /** Any number, the same in every daemon: who migrates, migrates alone. */
 const MIGRATION_LOCK = 0x746f7270
 const MAX_CONNECTIONS = 20
+const UNDEFINED_TABLE = "42P01"
 
 /**
  * Connects to Postgres (our own unless a URL is given) and brings its schema up to date. The caller disposes it; the server runs on. Who
@@ -116,20 +117,30 @@ const migrateUp = async (sql: Sql) => {
     entries: { when: number }[]
   }
   const newest = Math.max(...journal.entries.map(({ when }) => when))
+  if ((await lastMigration(sql)) === newest) return
   const connection = await sql.reserve()
   try {
     await connection`select pg_advisory_lock(${MIGRATION_LOCK})`
-    const [table] = await connection`select to_regclass('drizzle.__drizzle_migrations') is not null as there`
-    const [last] =
-      table?.["there"] === true ? await connection`select max(created_at) as at from drizzle.__drizzle_migrations` : []
-    if (last !== undefined && Number(last["at"]) > newest)
+    const last = await lastMigration(connection)
+    if (last !== undefined && last > newest)
       throw new OperatorError(
         "The database was written by a newer Torpor: update this one, or restore a backup made by it.",
       )
-    if (last !== undefined && Number(last["at"]) === newest) return
+    if (last === newest) return
     await migrate(drizzle(sql), { migrationsFolder: MIGRATIONS })
   } finally {
     await connection`select pg_advisory_unlock(${MIGRATION_LOCK})`
     connection.release()
+  }
+}
+
+/** When the newest of the migrations that were applied was made; `undefined` where none was. */
+const lastMigration = async (sql: Sql): Promise<number | undefined> => {
+  try {
+    const [last] = await sql`select max(created_at) as at from drizzle.__drizzle_migrations`
+    return last?.["at"] === null ? undefined : Number(last?.["at"])
+  } catch (error) {
+    if ((error as { code?: unknown }).code === UNDEFINED_TABLE) return undefined
+    throw error
   }
 }

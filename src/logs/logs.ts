@@ -48,6 +48,8 @@ export interface Logs extends AsyncDisposable {
   reader(id: string): LogReader
   /** All of them, by group and stream. */
   readonly archive: LogArchive
+  /** Has what is too old or too much removed, now and every hour; until then only what is written makes it look. */
+  beginRetention(): void
   /** Nothing will be written to it any more: who follows it is at its end. Idempotent. */
   end(id: string): Promise<void>
 }
@@ -91,6 +93,7 @@ export const createLogs = (options: LogsOptions): Logs => {
       return writer
     },
     reader: (id) => createLogReader(db, id, onChange),
+    beginRetention: () => retention.begin(),
     async end(id) {
       await db
         .update(logs)

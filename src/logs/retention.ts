@@ -10,7 +10,7 @@ const MAX_NAMED = 1000
 
 /**
  * Removes what is too old, and the oldest of what is too much, in a group or together. `note` says what is written: between two looks at
- * everything only groups that were written to are counted, and the host's logs only when they may be too much.
+ * everything, the first of which `begin` takes, only groups that were written to are counted, and the host's logs only when they may be too much.
  */
 export const createRetention = (options: LogsOptions) => {
   const { bytesPerGroup, bytesPerHost } = options.limits
@@ -37,9 +37,12 @@ export const createRetention = (options: LogsOptions) => {
         options.log.warn({ err: error }, "Logs could not be swept")
       })
   }
-  const timer = setInterval(sweep, EVERY_MS, true).unref()
-  sweep(true)
+  let timer: NodeJS.Timeout | undefined
   return {
+    begin() {
+      timer ??= setInterval(sweep, EVERY_MS, true).unref()
+      sweep(true)
+    },
     note(groupId: string, bytes: number) {
       groups.add(groupId)
       written += bytes

@@ -35,6 +35,12 @@ export const REFUSED = [
 export const linkPrefix = (hostId: string) => `t${hostId.slice(0, 8)}-`
 export const hostTable = (hostId: string) => `torpor_${hostId.slice(0, 8)}`
 
+/** Removes the host's table, if it is there. */
+export const noHostRules = (hostId: string): string => {
+  const table = hostTable(hostId)
+  return `table inet ${table}\ndelete table inet ${table}\n`
+}
+
 const allowRule = ({ cidr, ports }: EgressPolicy["allow"][number]) =>
   ports === undefined ? `ip daddr ${cidr} accept` : `ip daddr ${cidr} tcp dport { ${ports.join(", ")} } accept`
 

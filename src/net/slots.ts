@@ -8,7 +8,7 @@ import { parseRange, slotAddresses } from "./address.ts"
 import { openClaims } from "./claims.ts"
 import { parseNameServer } from "./name-server.ts"
 import { makeNamespace, removeNamespace } from "./namespace.ts"
-import { hostRules, hostTable, linkPrefix, type EgressPolicy } from "./policy.ts"
+import { hostRules, linkPrefix, noHostRules, type EgressPolicy } from "./policy.ts"
 import { openResolver, type Resolver } from "./resolver.ts"
 import type { Slot } from "./slot.ts"
 
@@ -27,6 +27,8 @@ export interface SlotsOptions {
 }
 
 export interface Slots {
+  /** Writes the host's rules, once; no slot is made before. Rejects when they cannot be written. */
+  rule(): Promise<void>
   /** A fresh slot; at once while the pool has one. */
   take(signal: AbortSignal): Promise<Slot>
   /**
@@ -52,7 +54,7 @@ export interface Slots {
 /** About as long as a VM that was given one has much to do, or a daemon that has just been started. */
 const FILL_PAUSE_MS = 1000
 
-/** Opens the pool and writes the host's rules. */
+/** Opens the pool; slots that are adopted are under the rules of an earlier daemon until this one has written its own, unless `signal` is aborted. */
 export const openSlots = async (options: SlotsOptions, signal: AbortSignal): Promise<Slots> => {
   const { hostId, log, policy } = options
   const range = parseRange(options.addressRange)
@@ -77,7 +79,15 @@ export const openSlots = async (options: SlotsOptions, signal: AbortSignal): Pro
 
   const claims = await openClaims(hostId, size)
   await writeFile("/proc/sys/net/ipv4/ip_forward", "1")
-  await runCommand("nft", ["-f", "-"], { signal, input: hostRules(hostId, options.addressRange, policy) })
+
+  let ruling: Promise<unknown> | undefined
+  const rule = async () => {
+    ruling ??= nft(hostRules(hostId, options.addressRange, policy), signal).catch((error: unknown) => {
+      ruling = undefined
+      throw error
+    })
+    await ruling
+  }
 
   const namePrefix = `torpor-${hostId.slice(0, 8)}-`
   const namesOf = (index: number) => ({ name: `${namePrefix}${index}`, link: `${linkPrefix(hostId)}${index}` })
@@ -124,6 +134,7 @@ export const openSlots = async (options: SlotsOptions, signal: AbortSignal): Pro
     if (index === undefined) throw new OperatorError(`All ${size} slots of ${options.addressRange} are taken.`)
     made.add(index)
     try {
+      await rule()
       await makeNamespace({ ...namesOf(index), uid: uidOf(index), ...slotAddresses(range, index) }, policy)
       return await openSlot(index)
     } catch (error) {
@@ -213,6 +224,7 @@ export const openSlots = async (options: SlotsOptions, signal: AbortSignal): Pro
   }
 
   return {
+    rule,
     async take(takeSignal) {
       stop.signal.throwIfAborted()
       takeSignal.throwIfAborted()
@@ -267,9 +279,11 @@ export const openSlots = async (options: SlotsOptions, signal: AbortSignal): Pro
       await Promise.all(open.map((resolver) => resolver.close()))
       // What this daemon knows isn't enough: one that ends before it has looked at its VMs must not leave them without rules.
       if ((await existing()).length > 0) return
-      await runCommand("nft", ["delete", "table", "inet", hostTable(hostId)], {
-        signal: AbortSignal.timeout(10_000),
-      }).catch((error: unknown) => log.warn({ err: error }, "The host's rules could not be removed"))
+      await nft(noHostRules(hostId), AbortSignal.timeout(10_000)).catch((error: unknown) =>
+        log.warn({ err: error }, "The host's rules could not be removed"),
+      )
     },
   }
 }
+
+const nft = (input: string, signal: AbortSignal) => runCommand("nft", ["-f", "-"], { signal, input })

@@ -5,7 +5,7 @@
  */
 import { randomUUID } from "node:crypto"
 import { mkdir, readdir, readFile, rename, rm, stat, symlink, writeFile } from "node:fs/promises"
-import { isBuiltin } from "node:module"
+import { createRequire, isBuiltin } from "node:module"
 import { join, relative, sep } from "node:path"
 import { fileURLToPath } from "node:url"
 import { build, type Loader, type Plugin } from "esbuild"
@@ -20,6 +20,7 @@ const CURRENT = join(DIRECTORY, "current")
 const KEPT = 4
 const PATIENCE_MS = 120_000
 const AGENT = "agent.mjs"
+const requireBuiltIn = createRequire(import.meta.url) as (path: string) => object
 /** What packages are is said there. */
 const INSTALLED = ["package.json", "node_modules/.package-lock.json"]
 
@@ -37,6 +38,12 @@ const REPLACED: Readonly<Record<string, string>> = {
   [join(ROOT, "images/system/agent-bundle.ts")]: `
     import { readFile } from "node:fs/promises"
     export const bundleAgent = async () => ({ content: await readFile(new URL(${JSON.stringify(AGENT)}, programUrl)), sources: [] })`,
+  // Of metrics none is pushed, had from another process, or tied to a trace.
+  ...Object.fromEntries(
+    ["prom-client/lib/pushgateway.js", "prom-client/lib/cluster.js", "@opentelemetry/api/dist/index.cjs"].map(
+      (path) => [join(ROOT, "node_modules", path), ""],
+    ),
+  ),
   // Of what zod says in forty languages, nothing is ever said in another.
   [join(ROOT, "node_modules/zod/v4/locales/index.js")]: 'export { default as en } from "./en.js"',
 }
@@ -60,17 +67,26 @@ const inPlace = (directory: string): Plugin => ({
   },
 })
 
-/** Node's own modules as CommonJS has them: for an `import` Node makes all that one exports, and `node:http` exports a second client. */
-const asRequired: Plugin = {
-  name: "as-required",
+/**
+ * Node's own modules, of which only what is used is asked for: some of what `node:http` exports is a second client, loaded for whoever
+ * looks at it, as an `import` does at all of it.
+ */
+const builtIns: Plugin = {
+  name: "built-ins",
   setup({ onResolve, onLoad }) {
     const namespace = "built-in"
     onResolve({ filter: /./ }, ({ path, kind }) =>
       kind === "import-statement" && isBuiltin(path) ? { path, namespace } : undefined,
     )
-    onLoad({ filter: /./, namespace }, ({ path }) => ({
-      contents: `module.exports = process.getBuiltinModule(${JSON.stringify(path)})`,
-    }))
+    onLoad({ filter: /./, namespace }, ({ path }) => {
+      const names = Object.keys(requireBuiltIn(path)).filter(
+        (name) => /^[A-Za-z_$][\w$]*$/.test(name) && name !== "default",
+      )
+      const get = `const all = process.getBuiltinModule(${JSON.stringify(path)}), get = (name) => all[name];`
+      const each = names.map((name, index) => `const n${index} = /* @__PURE__ */ get(${JSON.stringify(name)});`)
+      const exported = names.map((name, index) => `n${index} as ${name}`)
+      return { contents: [get, ...each, `export { all as default, ${exported.join(", ")} }`].join("\n") }
+    })
   },
 }
 
@@ -99,7 +115,7 @@ const makeProgram = async (directory: string) => {
       define: { "import.meta.url": "sourceUrl" },
       banner: { js: BANNER },
       logLevel: "error",
-      plugins: [asRequired, inPlace(directory)],
+      plugins: [builtIns, inPlace(directory)],
     }),
   ])
   await writeFile(join(directory, AGENT), agent.content)

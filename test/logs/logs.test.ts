@@ -246,6 +246,10 @@ describe("Who follows a group", () => {
 })
 
 describe("A host's logs", () => {
+  const sweep = async (more: Partial<LogLimits> = {}) => {
+    await using swept = open(more)
+    swept.beginRetention()
+  }
   const age = async (log: string, days: number) => {
     const past = sql`now() - make_interval(days => ${days})`
     await database.db.update(logChunks).set({ at: past, lastAt: past }).where(eq(logChunks.logId, log))
@@ -266,9 +270,7 @@ describe("A host's logs", () => {
     await age(old, 8)
     await age(live, 8)
     await age(fresh, 6)
-    await (async () => {
-      await using _ = open()
-    })()
+    await sweep()
     expect(await texts(old)).toEqual([])
     expect(await texts(live)).toEqual(["notice [1 lines are not kept]", "stdout newer"])
     expect(await texts(fresh)).toEqual(["stdout fresh"])
@@ -281,9 +283,7 @@ describe("A host's logs", () => {
     const [first, second] = [await another(...Array(10).fill(line)), await another(...Array(10).fill(line))]
     await age(first, 1)
     await logs.end(first)
-    await (async () => {
-      await using _ = open({ bytesPerHost: 16_000 })
-    })()
+    await sweep({ bytesPerHost: 16_000 })
     expect((await texts(second)).length).toBe(10)
     const kept = await texts(first)
     expect(kept[0]).toMatch(/^notice \[\d lines are not kept\]$/)
@@ -300,9 +300,7 @@ describe("A host's logs", () => {
     await age(old, 2)
     await age(neighbour, 3)
     for (const log of [old, fresh, neighbour]) await logs.end(log)
-    await (async () => {
-      await using _ = open({ bytesPerGroup: 16_000 })
-    })()
+    await sweep({ bytesPerGroup: 16_000 })
     expect((await texts(fresh)).length).toBe(10)
     expect((await texts(neighbour)).length).toBe(10)
     const kept = await texts(old)
@@ -324,9 +322,7 @@ describe("A host's logs", () => {
     await logs.end(old)
     await age(old, 8)
     await database.db.execute(sql`update log_groups set created_at = now() - interval '8 days'`)
-    await (async () => {
-      await using _ = open()
-    })()
+    await sweep()
     const rows = await database.db.select({ name: logGroups.name }).from(logGroups)
     expect(rows.map(({ name }) => name)).toEqual(["a"])
   })

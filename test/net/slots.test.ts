@@ -293,6 +293,7 @@ describe("Two host ids on one machine", () => {
   test("don't need the same nft: the host's rules name no set, since of a newer one's an older dies", async () => {
     await using host = openHost()
     const slots = await host.open()
+    await slots.rule()
     const rules = await rulesOf(host.hostId)
     expect(rules).toContain("chain forward {")
     expect(rules).not.toMatch(/^\s*(set|map) /m)

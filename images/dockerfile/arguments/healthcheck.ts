@@ -16,7 +16,7 @@ const FLAGS = {
 const UNITS_MS: Readonly<Record<string, number>> = {
   ns: 1e-6,
   us: 1e-3,
-  µs: 1e-3,
+  "\u00b5s": 1e-3,
   ms: 1,
   s: 1000,
   m: 60_000,
@@ -45,7 +45,7 @@ export const parseHealthcheck = (
   const milliseconds = (name: string, otherwise: number): number => {
     const text = given.text(name)
     if (text === null) return otherwise
-    const parts = [...text.matchAll(/(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|ms|s|m|h)/g)]
+    const parts = [...text.matchAll(/(\d+(?:\.\d*)?|\.\d+)(ns|us|\u00b5s|ms|s|m|h)/g)]
     if (text !== parts.map(([part]) => part).join("") || parts.length === 0)
       fail(`invalid duration '${text.slice(0, 60)}' of --${name}: write it like 90s or 1m30s`)
     const value = parts.reduce((sum, [, number, unit = ""]) => sum + Number(number) * (UNITS_MS[unit] ?? NaN), 0)

@@ -35,22 +35,6 @@ export interface UrlRouterOptions {
   readonly domain: string
 }
 
-/** The router that is to be, for who serves before it is there: whoever asks meanwhile waits. */
-export const toUrlRouter = (opening: Promise<UrlRouter>, domain: string): UrlRouter => {
-  let open: UrlRouter | undefined
-  opening.then(
-    (router) => (open = router),
-    // Those who wait are told.
-    () => {},
-  )
-  return {
-    owns: (host) => isBelow(host, domain),
-    find: (host) => (open === undefined ? opening.then((router) => router.find(host)) : open.find(host)),
-  }
-}
-
-const isBelow = (host: string, domain: string) => host.endsWith(`.${domain}`)
-
 const LABEL = /^[0-9a-z]{32}$/
 const MAX_KNOWN = 10_000
 /** How long another daemon's change may go unnoticed; this daemon's own changes are announced. */
@@ -111,7 +95,7 @@ export const createUrlRouter = ({ db, changes, invoker, domain }: UrlRouterOptio
   }
 
   return {
-    owns: (host) => isBelow(host, domain),
+    owns: (host) => host.endsWith(suffix),
     find(host) {
       const id = host.slice(0, -suffix.length)
       if (!LABEL.test(id)) return undefined

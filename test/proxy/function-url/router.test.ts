@@ -1,7 +1,9 @@
 /** Rows, policy, throttles, the invoker and the edge are real; environments are this process's. */
 import { afterAll, beforeAll, beforeEach, expect, test } from "vitest"
 import type { InvokeMode, Lambda } from "@aws-sdk/client-lambda"
-import { createUrlRouter, toUrlRouter, type UrlRouter } from "../../../machines/functions/urls/router.ts"
+import { createUrlRouter, type UrlRouter } from "../../../machines/functions/urls/router.ts"
+import { awaitUrls } from "../../../proxy/function-url/await-urls.ts"
+import type { FunctionUrls } from "../../../proxy/function-url/serve.ts"
 import { account, region } from "../../api/api-under-test.ts"
 import { functionInput, startFunctions, type FunctionsUnderTest } from "../../api/functions/functions-under-test.ts"
 import { createFakeInvoker } from "./fake-invoker.ts"
@@ -177,15 +179,20 @@ test("A function streams through its URL, with a prelude and without one", async
   expect([described.status, described.body]).toEqual([201, "described"])
 })
 
-test("Who asks before there is a router waits for it, and is told when it never comes", async () => {
-  const opening = Promise.withResolvers<UrlRouter>()
-  const early = toUrlRouter(opening.promise, "lambda-url.localhost")
+test("Who asks before function URLs lead anywhere waits for it, and is told when they never will", async () => {
+  const opening = Promise.withResolvers<FunctionUrls>()
+  const early = awaitUrls(opening.promise, "lambda-url.localhost")
   const host = await create("early")
-  expect([host, "a.vm.localhost", "lambda-url.localhost"].map(early.owns)).toEqual([true, false, false])
-  const waits = early.find(host)
-  opening.resolve(router)
-  expect(await waits).toMatchObject({ kind: "function-url", id: host.split(".")[0] })
-  expect(await early.find(host)).toBe(await router.find(host))
-  const never = toUrlRouter(Promise.reject(new Error("it is closing")), "lambda-url.localhost")
-  await expect(never.find(host)).rejects.toThrow("it is closing")
+  expect([host, "a.vm.localhost", "lambda-url.localhost"].map(early.router.owns)).toEqual([true, false, false])
+  const waits = [Promise.resolve(early.router.find(host)), early.signatures.open("GET", "/", {})] as const
+  opening.resolve({
+    router,
+    signatures: { open: async (method, path) => () => ({ accessKeyId: method, account: path, region }) },
+  })
+  const [target, confirm] = await Promise.all(waits)
+  expect(target).toMatchObject({ kind: "function-url", id: host.split(".")[0] })
+  expect(confirm).toBeTypeOf("function")
+  expect(await early.router.find(host)).toBe(await router.find(host))
+  const never = awaitUrls(Promise.reject(new Error("it is closing")), "lambda-url.localhost")
+  await expect(never.router.find(host)).rejects.toThrow("it is closing")
 })

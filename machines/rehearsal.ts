@@ -19,8 +19,9 @@ export const rehearse = async (
   vm: Vm,
   slot: Slot,
   signal: AbortSignal,
+  hostname = hostnameOf(vm.spec.vmId),
 ): Promise<void> => {
-  const identity = toThawInput(host, { vm, incarnation: 0 }, hostnameOf(vm.spec.vmId))
+  const identity = toThawInput(host, { vm, incarnation: 0 }, hostname)
   const guest = await openGuest(vm.ports, signal)
   const agent = createAgentClient(slot.address, GUEST.agentPort, identity.secret)
   try {

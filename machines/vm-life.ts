@@ -85,10 +85,11 @@ export const createVmVerbs = (options: VmLifeOptions): LoadingVerbs => {
       const files = vmFiles(directory)
       const overlay = files.overlay(row.diskGeneration)
       const delta = remains === undefined ? undefined : { ...remains.delta, state: files.delta(0).state }
-      if (remains !== undefined && delta !== undefined) {
-        await copyFile(remains.overlay, overlay, constants.COPYFILE_FICLONE)
-        await copyFile(remains.delta.state, delta.state)
-      }
+      if (remains !== undefined && delta !== undefined)
+        await Promise.all([
+          copyFile(remains.overlay, overlay, constants.COPYFILE_FICLONE),
+          copyFile(remains.delta.state, delta.state),
+        ])
       const loaded = await load(row, base, { overlay, delta }, signal)
       const { live } = loaded
       ;({ row } = loaded)

@@ -74,6 +74,8 @@ export interface VmHost extends VmHostOptions {
   find(row: VmRow, signal: AbortSignal): Promise<LiveVm | undefined>
   /** The same process in another life of its VM. */
   renew(live: LiveVm, incarnation: number): LiveVm
+  /** Nothing of this daemon is connected to the VM's guest when it resolves; process and slot stay the VM's. */
+  letGo(vmId: string): Promise<void>
   /** Ends a process, if it still lives; what else of it cannot be removed is logged. */
   destroy(process: VmProcess): Promise<void>
   /** No process and no slot when it resolves; files stay. Idempotent: who comes while a VM is being stopped waits for that. */
@@ -181,6 +183,12 @@ export const createVmHost = (options: VmHostOptions): VmHost => {
       const renewed = { ...live, incarnation }
       held.set(live.vm.spec.vmId, renewed)
       return renewed
+    },
+    async letGo(vmId) {
+      const live = held.get(vmId)
+      held.delete(vmId)
+      live?.guest.close()
+      await live?.words.close()
     },
     async destroy(process) {
       await vmm.destroy(process).catch((error: unknown) => {

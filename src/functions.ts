@@ -8,7 +8,9 @@ import type { BootSnapshots } from "../machines/building/boot-snapshots.ts"
 import type { Places } from "../machines/disks.ts"
 import { openBases } from "../machines/environments/open-bases.ts"
 import { openSnapshots, type SnapshotsOptions } from "../machines/environments/snapshots/open-snapshots.ts"
+import { prepareStanding } from "../machines/environments/snapshots/snapshot-loading.ts"
 import { makeSnapshot } from "../machines/environments/snapshots/snapshot-making.ts"
+import { createStandingVms } from "../machines/environments/snapshots/standing-vms.ts"
 import { createFunctionChanges } from "../machines/functions/changes.ts"
 import { openZip } from "../machines/functions/code/code-store.ts"
 import { createReadiness } from "../machines/functions/code/readiness.ts"
@@ -106,11 +108,19 @@ export const openFunctionRooms = async (
   const changes = createFunctionChanges()
   const definitionOf = async (versionId: string) => (await findDefinition(db, secrets, versionId))?.definition
   const making = { db, host, places, createOverlay, emptyDrive: base.emptyDrive, bases, disks }
+  const standing = opened.use(
+    createStandingVms({
+      host,
+      prepare: (snapshot, within) => prepareStanding(making, snapshot, within),
+      ...toWarmLimits(config),
+    }),
+  )
   const versionSnapshots = opened.use(
     await openSnapshots({
       db,
       host,
       dataDirectory: places.dataDirectory,
+      standing,
       make: (definition, directory, within) => makeSnapshot(making, definition, directory, within),
       changes,
       isCurrent: async ({ versionId, id }) => (await definitionOf(versionId))?.id === id,
@@ -177,6 +187,12 @@ const toSnapshotLimits = ({
   limits: { maxBytes: maxMiB * 1024 ** 2, unusedMs: unusedDays * 86_400_000, maxBookedShare: 0.5 },
 })
 
+const toWarmLimits = ({ environments: { maxWarmVms, warmSeconds } }: Pick<Config, "environments">) => ({
+  maxVms: maxWarmVms,
+  maxBookedShare: 0.5,
+  idleMs: warmSeconds * 1000,
+})
+
 const toLimits = ({ functions, environments, events }: Config): ServingOptions["limits"] => ({
   functions: toFunctionLimits(functions),
   environments: {
@@ -184,7 +200,7 @@ const toLimits = ({ functions, environments, events }: Config): ServingOptions["
     lifetimeMs: environments.lifetimeSeconds * 1000,
     initMs: environments.initSeconds * 1000,
   },
-  warm: { maxVms: environments.maxWarmVms, maxBookedShare: 0.5, idleMs: environments.warmSeconds * 1000 },
+  warm: toWarmLimits({ environments }),
   invoking: {
     concurrentExecutions: functions.concurrentExecutions,
     startsPerTenSeconds: environments.startsPerTenSeconds,

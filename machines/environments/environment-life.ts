@@ -1,5 +1,4 @@
 /** What the statechart of an environment does to its VM: the life of any VM from a base, and what is an environment's own. */
-import { constants, copyFile, rm } from "node:fs/promises"
 import { setImmediate as turn } from "node:timers/promises"
 import type { AgentClient } from "../../src/agent/client.ts"
 import type { EnvironmentVerbs } from "../environment.ts"
@@ -13,13 +12,15 @@ import { endLast } from "../end-last.ts"
 import { createVmVerbs, toThawInput } from "../vm-life.ts"
 import { findVm } from "../vm-row.ts"
 import { takeGiven } from "./desk.ts"
-import { layDrives, readDrives, readLaid, temporaryOverlay, type EnvironmentDisks } from "./drives.ts"
+import { layDrives, readDrives, type EnvironmentDisks } from "./drives.ts"
 import { HostFull } from "./environments.ts"
 import { serveEvent } from "./event.ts"
 import { endPrograms, initialise } from "./init-phase.ts"
 import { restore } from "./restore-phase.ts"
 import type { WarmVm } from "./warm-pool.ts"
 import { connectSession, disconnectSession, freezeSession, thawSession, type Session } from "./session.ts"
+import { laySnapshot } from "./snapshots/snapshot-loading.ts"
+import type { StandingVm } from "./snapshots/standing-vms.ts"
 import { remainsOf, type VersionSnapshot, type VersionSnapshots } from "./snapshots/version-snapshots.ts"
 
 export interface EnvironmentLifeOptions {
@@ -40,9 +41,15 @@ export interface EnvironmentLifeOptions {
   /** What it is launched as, once, when it need not be loaded any more: it has its function's drives. */
   readonly warmOf: (vmId: string) => Promise<WarmVm | undefined> | undefined
   /** What it is launched from, once, when it need not be initialised. */
-  readonly snapshotOf: (vmId: string) => VersionSnapshot | undefined
+  readonly snapshotOf: (vmId: string) => LaunchedFrom | undefined
   /** Told of how Inits and restores went. */
-  readonly snapshots: Omit<VersionSnapshots, "of"> | undefined
+  readonly snapshots: Omit<VersionSnapshots, "of" | "take" | "fill"> | undefined
+}
+
+/** A snapshot, and what its VM is launched as when that is loaded already. */
+export interface LaunchedFrom {
+  readonly snapshot: VersionSnapshot
+  readonly standing: StandingVm | undefined
 }
 
 /** What AWS gives programs to end in, and what an emulated guest takes for it. */
@@ -64,7 +71,10 @@ export const createEnvironmentVerbs = (options: EnvironmentLifeOptions): Environ
   }
 
   /** It runs with its function's drives, and a clock, an identity and randomness of its own. */
-  const runWarm = async ({ vm: process, slot, incarnation }: WarmVm, signal: AbortSignal) => {
+  const runWarm = async (
+    { vm: process, slot, incarnation }: Pick<WarmVm, "vm" | "slot" | "incarnation">,
+    signal: AbortSignal,
+  ) => {
     const live = await host.hold(process, slot, incarnation, signal)
     await options.stored(process.spec.vmId)
     // What it is told meanwhile is the first that it does.
@@ -72,7 +82,7 @@ export const createEnvironmentVerbs = (options: EnvironmentLifeOptions): Environ
   }
 
   /** Restores that have begun, until their hooks have been run. */
-  const restoring = new Map<string, { snapshot: VersionSnapshot; beganAt: number }>()
+  const restoring = new Map<string, { snapshot: VersionSnapshot; isLoaded: boolean; beganAt: number }>()
 
   /** Those that were launched from their runtime's base, and have not answered yet. */
   const fresh = new Set<string>()
@@ -85,21 +95,29 @@ export const createEnvironmentVerbs = (options: EnvironmentLifeOptions): Environ
   }
 
   /** It goes on where the VM was that the snapshot was taken of. Answers `false` when that is not to be had, and nothing is left of it. */
-  const launchFrom = async (snapshot: VersionSnapshot, vmId: string, signal: AbortSignal): Promise<boolean> => {
+  const launchFrom = async (
+    { snapshot, standing }: LaunchedFrom,
+    vmId: string,
+    signal: AbortSignal,
+  ): Promise<boolean> => {
     const beganAt = performance.now()
-    const directory = await makeVmDirectory(host, vmId)
     try {
-      const copy = (to: string) => copyFile(temporaryOverlay(snapshot.directory), to, constants.COPYFILE_FICLONE)
-      await layDrives(directory, await readLaid(snapshot.directory), copy)
-      await vm.launch(vmId, signal, remainsOf(snapshot))
-      restoring.set(vmId, { snapshot, beganAt })
+      if (standing === undefined) {
+        await laySnapshot(host, vmId, snapshot)
+        await vm.launch(vmId, signal, remainsOf(snapshot))
+      } else await runWarm(standing, signal)
+      restoring.set(vmId, { snapshot, isLoaded: standing === undefined, beganAt })
       connect(vmId)
       return true
     } catch (error) {
       signal.throwIfAborted()
-      snapshots?.failed(snapshot, error)
-      await rm(directory, { recursive: true, force: true })
-      return false
+      if (standing === undefined) snapshots?.failed(snapshot, error)
+      else {
+        host.log.warn({ vmId, err: error }, "A VM that stood ready was of no use; its snapshot is loaded")
+        await host.stop(await findVm(host.db, vmId))
+      }
+      await host.removeDirectoryOf(vmId)
+      return standing !== undefined && launchFrom({ snapshot, standing: undefined }, vmId, signal)
     }
   }
 
@@ -113,8 +131,8 @@ export const createEnvironmentVerbs = (options: EnvironmentLifeOptions): Environ
   return {
     ...endLast({
       async launch(vmId: string, signal: AbortSignal) {
-        const snapshot = options.snapshotOf(vmId)
-        if (snapshot !== undefined && (await launchFrom(snapshot, vmId, signal))) return
+        const from = options.snapshotOf(vmId)
+        if (from !== undefined && (await launchFrom(from, vmId, signal))) return
         const taken = options.warmOf(vmId)
         if (taken === undefined) await layDrives(await makeVmDirectory(host, vmId), disksOf(vmId), createOverlay)
         const warm = await taken
@@ -144,10 +162,10 @@ export const createEnvironmentVerbs = (options: EnvironmentLifeOptions): Environ
       const begun = restoring.get(vmId)
       if (begun === undefined) return initialiseFirst(session, signal)
       restoring.delete(vmId)
-      const { snapshot, beganAt } = begun
+      const { snapshot, isLoaded, beganAt } = begun
       try {
         const { ms, failed } = await restore(session, beganAt, options.initMs, signal)
-        if (failed === undefined) snapshots?.restored(snapshot, ms)
+        if (failed === undefined) snapshots?.restored(snapshot, isLoaded ? ms : undefined)
         else snapshots?.failed(snapshot, new Error(failed))
       } catch (error) {
         if (!signal.aborted) snapshots?.broke(snapshot, error)

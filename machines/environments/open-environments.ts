@@ -1,9 +1,9 @@
 /** The execution environments of this host: their rows, their statecharts, and what an earlier daemon has left of them. */
 import { randomUUID } from "node:crypto"
-import { setTimeout as sleep } from "node:timers/promises"
 import { eq } from "drizzle-orm"
 import { waitFor, type Actor } from "xstate"
-import { isRuntimeName, type RuntimeName } from "../../images/runtimes/runtimes.ts"
+import { isRuntimeName } from "../../images/runtimes/runtimes.ts"
+import { unlessAborted } from "../../src/abort.ts"
 import { vms } from "../../src/db/schema.ts"
 import type { Cause } from "../../src/db/values.ts"
 import type { Secrets } from "../../src/secrets.ts"
@@ -17,7 +17,7 @@ import type { Work } from "../work.ts"
 import { VCPUS } from "./base-making.ts"
 import { createDesk } from "./desk.ts"
 import type { EnvironmentDisks } from "./drives.ts"
-import { createEnvironmentVerbs, type EnvironmentLifeOptions } from "./environment-life.ts"
+import { createEnvironmentVerbs, type EnvironmentLifeOptions, type LaunchedFrom } from "./environment-life.ts"
 import {
   insertEnvironment,
   liveEnvironments,
@@ -31,8 +31,8 @@ import { toEnvironment, untilReady } from "./handle.ts"
 import { toLogAddress } from "./log-address.ts"
 import type { RuntimeBases } from "./runtime-bases.ts"
 import { createSession, type Session } from "./session.ts"
-import type { VersionSnapshot, VersionSnapshots } from "./snapshots/version-snapshots.ts"
-import { giveDrives, type WarmGround, type WarmPool, type WarmVm } from "./warm-pool.ts"
+import type { VersionSnapshots } from "./snapshots/version-snapshots.ts"
+import { giveDrives, type WarmPool, type WarmVm } from "./warm-pool.ts"
 
 export interface EnvironmentsOptions extends Pick<
   EnvironmentLifeOptions,
@@ -88,7 +88,7 @@ interface Occupant {
   /** Until its VM has been launched. */
   readonly disks: EnvironmentDisks | undefined
   warm: Promise<WarmVm | undefined> | undefined
-  snapshot: VersionSnapshot | undefined
+  from: LaunchedFrom | undefined
 }
 
 /**
@@ -128,9 +128,9 @@ export const openEnvironments = async (
     },
     snapshotOf(vmId) {
       const occupant = occupantOf(vmId)
-      const { snapshot } = occupant
-      occupant.snapshot = undefined
-      return snapshot
+      const { from } = occupant
+      occupant.from = undefined
+      return from
     },
   })
   const registry = createRegistry(
@@ -152,14 +152,14 @@ export const openEnvironments = async (
   const occupy = (
     row: EnvironmentRow,
     definition: Definition,
-    origin: Partial<Pick<Occupant, "disks" | "warm" | "snapshot">> = {},
+    origin: Partial<Pick<Occupant, "disks" | "warm" | "from">> = {},
   ): Occupant => {
     const { id, vmId, initialization } = row
     const sharesProcessor = host.vmm.accelerator === "kvm"
     const toSpec = () =>
       toFunctionSpec(definition, { initialization, sharesProcessor, ...toLogAddress(row, definition) })
     const session = createSession({ vmId, definition, initialization, toSpec, desk: createDesk() })
-    const occupant = { id, session, disks: origin.disks, warm: origin.warm, snapshot: origin.snapshot }
+    const occupant = { id, session, disks: origin.disks, warm: origin.warm, from: origin.from }
     occupants.set(vmId, occupant)
     return occupant
   }
@@ -186,13 +186,18 @@ export const openEnvironments = async (
 
   /** Those that are being started: somebody waits for each. */
   const starting = new Set<Promise<unknown>>()
-  /** Not before its first event is answered, if it has one, nor while others are started: it would be made at their cost. */
-  const fillPool = async (actor: Actor<EnvironmentMachine>, runtime: RuntimeName, ground: WarmGround) => {
+  /** Not before its first event is answered, if it has one, nor while others are started or may be about to: it would be made at their cost. */
+  const fillBehind = async (vmId: string, actor: Actor<EnvironmentMachine>, fill: () => void) => {
     await untilRested(actor)
-    const until = performance.now() + STARTING_MS
-    for (let leftMs = STARTING_MS; starting.size > 0 && leftMs > 0; leftMs = until - performance.now())
-      await Promise.race([...starting, sleep(leftMs, undefined, { ref: false })])
-    pool?.fill(runtime, ground)
+    const late = AbortSignal.timeout(STARTING_MS)
+    do {
+      await unlessAborted(Promise.all(starting), late).catch(() => {})
+      await host
+        .live(vmId)
+        ?.vm.untilQuiet(late)
+        .catch(() => {})
+    } while (starting.size > 0 && !late.aborted)
+    fill()
   }
 
   const adopted: Environment[] = []
@@ -218,37 +223,41 @@ export const openEnvironments = async (
       // Who keeps environments initialised doesn't wait for their Init.
       const snapshot = initialization === "on-demand" ? snapshots?.of(definition, base) : undefined
       const ground = { base, temporary: files.temporary }
+      const standing = snapshot && snapshots?.take(snapshot)
       const warm = snapshot === undefined ? pool?.take(ground) : undefined
-      const [id, vmId] = [randomUUID(), warm?.vm.spec.vmId ?? randomUUID()]
+      const taken = standing ?? warm
+      const vmId = taken?.vm.spec.vmId ?? randomUUID()
+      // What it says goes on in the log of its VM, if that has one.
+      const [id, createdAt] = standing?.loggedSince ? [vmId, standing.loggedSince] : [randomUUID(), new Date()]
       if (!ledger.reserve(vmId, base.memoryMiB)) await Promise.all([pool?.clear(), spares?.clear()])
       if (!ledger.reserve(vmId, base.memoryMiB))
         throw new HostFull("There is not enough memory on this host for another environment now.")
       const laid = { ...files, runtime: base.runtimeDrive }
       // Meanwhile its row says that it is a build's: one whose daemon dies is ended by the next.
       const ready = warm === undefined ? undefined : giveDrives(host, warm, laid)
-      const createdAt = new Date()
       const deadlineAt = new Date(createdAt.getTime() + limits.lifetimeMs)
       const row = await db
         .transaction(async (tx) => {
           const kind = "environment"
           const { baseId, memoryMiB: vmMiB } = base
-          if (warm !== undefined) await tx.update(vms).set({ kind }).where(eq(vms.id, vmId))
+          if (taken !== undefined) await tx.update(vms).set({ kind }).where(eq(vms.id, vmId))
           else await tx.insert(vms).values({ id: vmId, hostId, kind, baseId, memoryMiB: vmMiB, vcpus: VCPUS })
           const made = { id, vmId, hostId, definition, initialization, createdAt, deadlineAt }
           const { logGroup: group, logStream: stream } = toLogAddress(made, definition)
           const [inserted] = await Promise.all([
             insertEnvironment(tx, secrets, made),
-            logs.create(tx, vmId, { ...definition.scope, group, stream }),
+            standing?.loggedSince ? undefined : logs.create(tx, vmId, { ...definition.scope, group, stream }),
           ])
           return inserted
         })
         .catch(async (error: unknown) => {
           await ready
-          if (warm === undefined) ledger.release(vmId)
+          if (taken === undefined) ledger.release(vmId)
           else await host.end(vmId)
           throw error
         })
-      const occupant = occupy(row, definition, { disks: laid, warm: ready, snapshot })
+      const from = snapshot && { snapshot, standing }
+      const occupant = occupy(row, definition, { disks: laid, warm: ready, from })
       const { actor, environment } = begin(row, occupant, base.memoryMiB, true)
       const ended = untilReady(actor, environment, startSignal)
       const started = ended.catch(() => {})
@@ -257,7 +266,8 @@ export const openEnvironments = async (
         await ended
       } finally {
         starting.delete(started)
-        if (snapshot === undefined && isRuntimeName(runtime)) void fillPool(actor, runtime, ground)
+        if (snapshot !== undefined) void fillBehind(vmId, actor, () => snapshots?.fill(snapshot))
+        else if (isRuntimeName(runtime)) void fillBehind(vmId, actor, () => pool?.fill(runtime, ground))
       }
       return environment
     },

@@ -11,6 +11,7 @@ import { HostFull } from "../../machines/environments/environments.ts"
 import { mayHaveSnapshot } from "../../machines/environments/snapshots/choice.ts"
 import { openSnapshots, type SnapshotsOptions } from "../../machines/environments/snapshots/open-snapshots.ts"
 import type { MadeSnapshot } from "../../machines/environments/snapshots/snapshot-making.ts"
+import type { StandingVm } from "../../machines/environments/snapshots/standing-vms.ts"
 import { snapshotDirectory, type VersionSnapshot } from "../../machines/environments/snapshots/version-snapshots.ts"
 import { createFunctionChanges } from "../../machines/functions/changes.ts"
 import type { Definition } from "../../machines/functions/definition.ts"
@@ -47,7 +48,13 @@ const inNode = (name: string, environment: Record<string, string> = {}): Definit
 
 /** Of a host with room for `MiB` of snapshots; each that is made has a file, and is `bytes` large. */
 const open = async (
-  more: { MiB?: number; make?: SnapshotsOptions["make"]; bookedMiB?: number; gone?: string[] } = {},
+  more: {
+    MiB?: number
+    make?: SnapshotsOptions["make"]
+    bookedMiB?: number
+    gone?: string[]
+    standing?: SnapshotsOptions["standing"]
+  } = {},
 ) => {
   const { db, hostId } = database
   const made: string[] = []
@@ -60,6 +67,7 @@ const open = async (
     db,
     host: { hostId, ledger, log: pino({ level: "silent" }) },
     dataDirectory,
+    standing: more.standing ?? { put() {}, take: () => undefined, fill() {}, drop() {}, count: 0 },
     changes,
     isCurrent: ({ versionId }) => Promise.resolve(!gone.has(versionId)),
     metrics: registry,
@@ -135,6 +143,38 @@ describe("A version has a snapshot", () => {
     expect(tries).toBe(2)
     expect(await files()).toEqual([])
   })
+})
+
+test("The VM that a snapshot was made of stands where it begins, and goes with it", async () => {
+  const did: string[] = []
+  const vm = { incarnation: 2 } as StandingVm
+  const standing = {
+    put: (id: string, what: StandingVm) => void did.push(`put ${id} ${what.incarnation}`),
+    take: (id: string) => (did.push(`take ${id}`), vm),
+    fill: ({ id }: VersionSnapshot) => void did.push(`fill ${id}`),
+    drop: (id: string) => void did.push(`drop ${id}`),
+    count: 0,
+  }
+  await using snapshots = await open({
+    standing,
+    async make(_, directory) {
+      await mkdir(directory)
+      return { baseId, vmId: randomUUID(), incarnation: 1, bytes: 1, initMs: 5000, standing: vm }
+    },
+  })
+  const definition = inNode("f")
+  const snapshot = given(await snapshots.initialise(definition))
+  expect(snapshots.take(snapshot)).toBe(vm)
+  snapshots.fill(snapshot)
+  // It says nothing of what a restore takes.
+  snapshots.restored(snapshot, undefined)
+  await snapshots.settled()
+  expect(snapshots.of(definition, base)?.restoreMs).toBeNull()
+  snapshots.broke(snapshot, new Error("It ended"))
+  snapshots.fill(snapshot)
+  await snapshots.settled()
+  const { id } = snapshot
+  expect(did).toEqual([`put ${id} 2`, `take ${id}`, `fill ${id}`, `drop ${id}`])
 })
 
 describe("A snapshot is removed", () => {
@@ -253,6 +293,7 @@ test("What becomes of snapshots is counted", async () => {
   expect(await counted()).toEqual([
     "torpor_function_snapshots 1",
     "torpor_function_snapshot_bytes 1000",
+    "torpor_function_restored_vms 0",
     ...counts,
     'torpor_function_snapshot_restores_total{outcome="failed"} 1',
     "torpor_function_snapshots_given_up_total 1",
@@ -262,6 +303,7 @@ test("What becomes of snapshots is counted", async () => {
   expect(await counted()).toEqual([
     "torpor_function_snapshots 0",
     "torpor_function_snapshot_bytes 0",
+    "torpor_function_restored_vms 0",
     ...counts,
     'torpor_function_snapshot_restores_total{outcome="failed"} 2',
     "torpor_function_snapshots_given_up_total 2",

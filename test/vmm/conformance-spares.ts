@@ -1,22 +1,37 @@
 /** Processes that stand ready before their VM is known: a part of what every {@link Vmm} must do. */
 import { randomBytes, randomUUID } from "node:crypto"
-import { link, readdir } from "node:fs/promises"
+import { link, mkdir, readdir, writeFile } from "node:fs/promises"
 import { join } from "node:path"
 import { describe, expect, test } from "vitest"
+import { makeExt4 } from "../../images/ext4.ts"
 import { openGuest } from "../../machines/guest.ts"
 import { rehearse } from "../../machines/rehearsal.ts"
 import { createAgentClient, type AgentClient } from "../../src/agent/client.ts"
 import { GUEST } from "../../src/net/slot.ts"
-import type { LaunchSpec, Spare, Vm } from "../../src/vmm/vmm.ts"
+import type { Drive, LaunchSpec, Spare, Vm } from "../../src/vmm/vmm.ts"
 import { ask, identityFor, outputOf, putToSleep, type Guests } from "./guests.ts"
 import { leftOf, type VmmHost } from "./vmm-host.ts"
 
 const signal = new AbortController().signal
+const DRIVE_MIB = 10 * 1024
+
+/** Two drives that are read, one of them by an overlay. */
+const drivesOf = (one: string, other: string, overlay: string): Drive[] => [
+  { chain: [{ path: one, format: "raw" }], readOnly: true },
+  {
+    chain: [
+      { path: other, format: "raw" },
+      { path: overlay, format: "qcow2" },
+    ],
+    readOnly: true,
+  },
+]
 
 /** `of` is asked inside of the tests: before them there is neither. */
 export const describeSpares = (of: () => { readonly host: VmmHost; readonly guests: Guests }) => {
-  const prepared = async (): Promise<Spare> => {
-    const { vmId, rootDisk, ...spec } = await of().guests.launchSpec()
+  const prepared = async (toDrives?: (directory: string) => Promise<Drive[]>): Promise<Spare> => {
+    const { vmId, rootDisk, ...given } = await of().guests.launchSpec()
+    const spec = { ...given, extraDrives: (await toDrives?.(given.directory)) ?? [] }
     const overlay = rootDisk.at(-1)
     if (overlay === undefined) throw new Error("There is no disk to write to")
     return of().host.vmm.prepare({ ...spec, id: vmId, rootDisk: rootDisk.slice(0, -1), overlay }, signal)
@@ -83,6 +98,44 @@ export const describeSpares = (of: () => { readonly host: VmmHost; readonly gues
       const { spare: _, ...without } = { ...spec, delta: await putToSleep(vm, 2) }
       await guests.wake(without, 3)
       expect(await ask(spec, "get")).toBe(held)
+    })
+
+    test("has other files behind its drives when it is a VM's, and nothing of those that were there", async () => {
+      const { host, guests } = of()
+      const { createOverlay, artifacts } = host
+      const spare = await prepared(async (directory) => {
+        const overlay = join(directory, "disk", "spare-1.qcow2")
+        await createOverlay(overlay)
+        return drivesOf(artifacts.emptyDrive, artifacts.emptyDrive, overlay)
+      })
+      const disk = join(spare.spec.directory, "disk")
+      const names = ["one", "other"] as const
+      for (const name of names) {
+        await mkdir(join(host.directory, name))
+        await writeFile(join(host.directory, name, "word"), `${name}\n`)
+        const tree = join(host.directory, name)
+        await makeExt4(join(disk, `${name}.raw`), { tree, sizeMiB: DRIVE_MIB, label: name }, signal)
+      }
+      const [one = "", other = "", overlay = ""] = ["one.raw", "other.raw", "own.qcow2"].map((name) => join(disk, name))
+      await createOverlay(overlay)
+      const extraDrives = drivesOf(one, other, overlay)
+      const vm = await guests.launch({ ...specOf(spare, randomUUID()), extraDrives })
+      expect((await readdir(disk)).toSorted()).toEqual(["0.qcow2", "one.raw", "other.raw", "own.qcow2"])
+      const said = await asked(vm, async (agent) => {
+        await agent.mountDrives(
+          names.map((_, drive) => ({ drive, isReadOnly: true })),
+          signal,
+        )
+        const mounts = names.map((name, drive) => ({
+          kind: "bind" as const,
+          target: `/mnt/${name}`,
+          from: { drive, path: "" },
+          path: "",
+          copyTo: null,
+        }))
+        return outputOf(agent, ["cat", "/mnt/one/word", "/mnt/other/word"], { mounts })
+      })
+      expect(said).toEqual({ code: 0, text: "one\nother\n" })
     })
 
     test("may have rehearsed: its VM is as any other, alike to no sibling and to nothing that it was before", async () => {

@@ -159,10 +159,10 @@ export const command = (argv: string[], more: Partial<ProcessSpec> = {}): Proces
 })
 
 /** Runs a command in the guest and resolves with what it said. */
-export const outputOf = async (agent: AgentClient, argv: string[]) => {
+export const outputOf = async (agent: AgentClient, argv: string[], more: Partial<ProcessSpec> = {}) => {
   const process = `step-${randomUUID().slice(0, 8)}`
   let text = ""
-  await agent.startProcess(process, command(argv), signal)
+  await agent.startProcess(process, command(argv, more), signal)
   const end = await agent.followOutput(process, (data) => (text += data), signal)
   return { code: end.code, text }
 }

@@ -10,10 +10,11 @@ export interface SnapshotMetrics {
   givenUp(): void
 }
 
-/** Registers them; `kept` tells of those that are there. */
+/** Registers them; `kept` tells of those that are there, `standing` how many VMs stand ready of them. */
 export const createSnapshotMetrics = (
   registry: Registry,
   kept: () => readonly { readonly bytes: number }[],
+  standing: () => number,
 ): SnapshotMetrics => {
   const registers = [registry]
   const gauge = (name: string, help: string, value: () => number) => {
@@ -23,6 +24,7 @@ export const createSnapshotMetrics = (
   gauge("torpor_function_snapshot_bytes", "What snapshots of versions of functions take on the disk.", () =>
     kept().reduce((sum, { bytes }) => sum + bytes, 0),
   )
+  gauge("torpor_function_restored_vms", "VMs that stand where a function's snapshot begins.", standing)
   const makings = new Counter({
     name: "torpor_function_snapshots_made_total",
     help: "Snapshots of versions of functions that were begun, by what became of them.",

@@ -22,13 +22,16 @@ import { estimate, estimateOf, isAsked, isWorthwhile, mayHaveSnapshot, type Snap
 import { createSnapshotMetrics } from "./metrics.ts"
 import type { MadeSnapshot } from "./snapshot-making.ts"
 import { openSnapshotStore, type SnapshotStoreOptions } from "./snapshot-store.ts"
+import type { StandingVms } from "./standing-vms.ts"
 import { snapshotDirectory, type VersionSnapshot, type VersionSnapshots } from "./version-snapshots.ts"
 
 export interface SnapshotsOptions {
   readonly db: Database
   readonly host: Pick<VmHost, "hostId" | "ledger" | "log">
   readonly dataDirectory: string
-  /** Makes one in a new directory; of a VM of its own, which is over when this settles. */
+  /** Keeps VMs where snapshots begin; closed after this. */
+  readonly standing: Pick<StandingVms, "put" | "take" | "fill" | "drop" | "count">
+  /** Makes one in a new directory, of a VM of its own. */
   readonly make: (definition: Definition, directory: string, signal: AbortSignal) => Promise<MadeSnapshot>
   readonly changes: Pick<FunctionChanges, "listen">
   /** Whether a version is what this definition says, at this moment. */
@@ -64,11 +67,11 @@ const NOT_RESTORED = "An environment could not be restored from its function's s
 
 /** Opens them, after the sweep of this host. Disposing gives up what is being made. */
 export const openSnapshots = async (options: SnapshotsOptions): Promise<OpenSnapshots> => {
-  const { db, host, make, changes, isCurrent, policy, limits } = options
+  const { db, host, standing, make, changes, isCurrent, policy, limits } = options
   const { hostId, ledger, log } = host
   const directory = snapshotDirectory(options.dataDirectory)
-  const store = await openSnapshotStore({ db, hostId, directory, ...limits, log })
-  const metrics = createSnapshotMetrics(options.metrics, store.all)
+  const store = await openSnapshotStore({ db, hostId, directory, ...limits, onRemoved: standing.drop, log })
+  const metrics = createSnapshotMetrics(options.metrics, store.all, () => standing.count)
   const closing = new AbortController()
   const turns = createTurns(1)
   /** By definition. */
@@ -115,7 +118,9 @@ export const openSnapshots = async (options: SnapshotsOptions): Promise<OpenSnap
     const to = store.directoryOf(id)
     const startedAt = performance.now()
     try {
-      const made = await make(definition, to, AbortSignal.any([closing.signal, AbortSignal.timeout(MAKING_MS)]))
+      const signal = AbortSignal.any([closing.signal, AbortSignal.timeout(MAKING_MS)])
+      const { standing: vm, ...made } = await make(definition, to, signal)
+      if (vm !== undefined) standing.put(id, vm)
       const row = { id, functionId, versionId, definitionId, isAsked: isAsked(definition), ...made }
       const isKept = await store.add({ ...row, restoreMs: null, failures: 0, usedAt: new Date() })
       if (!isKept) throw new Error(`It is larger than all may be: ${made.bytes} bytes`)
@@ -124,6 +129,7 @@ export const openSnapshots = async (options: SnapshotsOptions): Promise<OpenSnap
       log.info({ function: name, version, snapshot: id, ...made, ms }, "A function has a snapshot")
     } catch (error) {
       if (!closing.signal.aborted && !(error instanceof HostFull)) metrics.making("failed")
+      standing.drop(id)
       await rm(to, { recursive: true, force: true })
       throw error
     }
@@ -198,6 +204,10 @@ export const openSnapshots = async (options: SnapshotsOptions): Promise<OpenSnap
       remove(snapshot, "Its runtime has another base")
       return undefined
     },
+    take: ({ id }) => standing.take(id),
+    fill(snapshot) {
+      if (store.of(snapshot.definitionId)?.id === snapshot.id) standing.fill(snapshot)
+    },
     initialised(definition, init) {
       const { id } = definition
       const hasFailed = (givenUp.get(id) ?? 0) >= MAX_FAILURES
@@ -212,11 +222,11 @@ export const openSnapshots = async (options: SnapshotsOptions): Promise<OpenSnap
     },
     restored({ id, definitionId }, ms) {
       metrics.restoring("restored")
-      restoreMs = estimate(restoreMs, ms)
+      if (ms !== undefined) restoreMs = estimate(restoreMs, ms)
       const known = store.of(definitionId)
       if (known?.id !== id) return
-      const takesMs = estimateOf(known, ms)
-      if (known.isAsked || takesMs < known.initMs) {
+      const takesMs = ms === undefined ? known.restoreMs : estimateOf(known, ms)
+      if (known.isAsked || takesMs === null || takesMs < known.initMs) {
         const values = { restoreMs: takesMs, failures: 0, usedAt: new Date() }
         return work(store.note(known, values), "The use of a function's snapshot could not be noted")
       }

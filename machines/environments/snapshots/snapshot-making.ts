@@ -3,7 +3,7 @@
  * nothing can be in them.
  */
 import { randomUUID } from "node:crypto"
-import { chmod, chown, mkdir, open, rename } from "node:fs/promises"
+import { chmod, chown, constants, copyFile, mkdir, open } from "node:fs/promises"
 import { join } from "node:path"
 import { vms } from "../../../src/db/schema.ts"
 import { failpoint } from "../../../src/failpoint.ts"
@@ -24,6 +24,8 @@ import { toLogAddress } from "../log-address.ts"
 import type { RuntimeBase, RuntimeBases } from "../runtime-bases.ts"
 import { connectionOf, connectSession, createSession, disconnectSession, type Session } from "../session.ts"
 import { isAsked } from "./choice.ts"
+import { toStanding } from "./snapshot-loading.ts"
+import type { StandingVm } from "./standing-vms.ts"
 import { InitFailed, type VersionSnapshot } from "./version-snapshots.ts"
 
 export interface SnapshotMakingOptions extends Pick<VmLifeOptions, "host" | "places" | "createOverlay"> {
@@ -34,9 +36,12 @@ export interface SnapshotMakingOptions extends Pick<VmLifeOptions, "host" | "pla
   readonly disks: FunctionDiskStore
 }
 
-export type MadeSnapshot = Pick<VersionSnapshot, "baseId" | "vmId" | "incarnation" | "bytes" | "initMs">
+export interface MadeSnapshot extends Pick<VersionSnapshot, "baseId" | "vmId" | "incarnation" | "bytes" | "initMs"> {
+  /** The VM that it was made of, where it begins; the caller's. */
+  readonly standing?: StandingVm
+}
 
-/** Makes one in `directory`, which is new; rejects with {@link InitFailed}, or {@link HostFull}, when that is so. Its VM is over when this settles, and has a row while there is anything of it. */
+/** Makes one in `directory`, which is new; rejects with {@link InitFailed}, or {@link HostFull}, when that is so, and leaves no VM. Its VM has a row while there is anything of it. */
 export const makeSnapshot = async (
   options: SnapshotMakingOptions,
   definition: Definition,
@@ -47,7 +52,8 @@ export const makeSnapshot = async (
   const { runtime, memoryMiB } = definition.settings
   const [base, files] = await Promise.all([bases.of(runtime, memoryMiB, signal), disks.of(definition, signal)])
   const laid = { ...files, runtime: base.runtimeDrive }
-  const session = await beginVm(options, definition, base)
+  const loggedSince = new Date()
+  const session = await beginVm(options, definition, base, loggedSince)
   const { vmId } = session
   try {
     await layDrives(await makeVmDirectory(host, vmId), laid, createOverlay)
@@ -71,10 +77,14 @@ export const makeSnapshot = async (
     const sizes = await fileSizes(directory)
     // The others are names of disks that are there anyway.
     const bytes = sumOf([...sizes].filter(([name]) => !name.endsWith(".raw")).map(([, size]) => size))
-    return { baseId: base.baseId, vmId, incarnation, bytes, initMs }
-  } finally {
+    disconnectSession(session)
+    await live.vm.giveWay(false)
+    const standing = { ...(await toStanding(host, live)), loggedSince }
+    return { baseId: base.baseId, vmId, incarnation, bytes, initMs, standing }
+  } catch (error) {
     disconnectSession(session)
     await host.end(vmId)
+    throw error
   }
 }
 
@@ -83,10 +93,11 @@ const beginVm = async (
   { db, host }: SnapshotMakingOptions,
   definition: Definition,
   { baseId, memoryMiB }: RuntimeBase,
+  createdAt: Date,
 ): Promise<Session> => {
   const { hostId, ledger, logs, vmm } = host
   const vmId = randomUUID()
-  const address = toLogAddress({ id: vmId, createdAt: new Date() }, definition)
+  const address = toLogAddress({ id: vmId, createdAt }, definition)
   if (!ledger.reserve(vmId, memoryMiB)) throw new HostFull("There is no memory left on this host for a snapshot's VM.")
   await db
     .transaction(async (tx) => {
@@ -122,7 +133,7 @@ const initialiseIn = async (host: VmHost, session: Session, live: LiveVm, signal
   return Math.round(initMs)
 }
 
-/** Memory, devices and what was written to disks become files in `directory`, and the VM's process ends. */
+/** Memory, devices and copies of what was written to disks become files in `directory`; the VM is stopped there. */
 const sleepInto = async (
   { vm, guest, incarnation }: LiveVm,
   vmDirectory: string,
@@ -136,10 +147,12 @@ const sleepInto = async (
   await vm.pause()
   await mkdir(join(directory, "disk"), { recursive: true, mode: 0o700 })
   await vm.saveDelta(files.delta(incarnation))
-  // What it has written to its disks is in their files when it has ended.
-  await vm.kill()
-  await rename(vmFiles(vmDirectory).overlay(0), files.overlay(0))
-  await rename(temporaryOverlay(vmDirectory), temporaryOverlay(directory))
+  // What it has written to its disks is in their files since it was stopped.
+  const copies = [
+    [vmFiles(vmDirectory).overlay(0), files.overlay(0)],
+    [temporaryOverlay(vmDirectory), temporaryOverlay(directory)],
+  ] as const
+  for (const [from, to] of copies) await copyFile(from, to, constants.COPYFILE_FICLONE)
   for (const path of [files.overlay(0), temporaryOverlay(directory), files.delta(incarnation).state]) {
     await chown(path, 0, 0)
     await chmod(path, 0o600)

@@ -18,6 +18,8 @@ export interface SnapshotStoreOptions {
   readonly maxBytes: number
   /** How long one is kept that nobody is launched from. */
   readonly unusedMs: number
+  /** Told of each that is removed. */
+  readonly onRemoved?: (id: string) => void
   readonly log: Log
 }
 
@@ -55,6 +57,7 @@ export const openSnapshotStore = async (options: SnapshotStoreOptions): Promise<
 
   const remove = async ({ id, definitionId, bytes }: VersionSnapshot, why: string): Promise<void> => {
     if (known.get(definitionId)?.id === id) known.delete(definitionId)
+    options.onRemoved?.(id)
     const deleted = await db.delete(versionSnapshots).where(ofRow(id)).returning({ id: versionSnapshots.id })
     await rm(directoryOf(id), { recursive: true, force: true })
     if (deleted.length > 0) log.info({ snapshot: id, bytes, why }, "A function's snapshot was removed")

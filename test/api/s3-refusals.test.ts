@@ -131,6 +131,24 @@ describe("The artifact store refuses", () => {
     await eventually(async () => expect(await temporaryFiles()).toEqual([]))
   })
 
+  it("a list of parts for which there is no room in memory, and no upload for that", async () => {
+    await using small = await startApi({ maxBodiesBytes: 1000 })
+    const client = small.s3()
+    const at = { Bucket, Key: "parts" }
+    await client.createBucket({ Bucket })
+    const { UploadId } = await client.createMultipartUpload(at)
+    const { ETag } = await client.uploadPart({ ...at, UploadId, PartNumber: 1, Body: "x".repeat(5000) })
+    const complete = (count: number) =>
+      client.completeMultipartUpload({
+        ...at,
+        UploadId,
+        MultipartUpload: { Parts: Array.from({ length: count }, () => ({ PartNumber: 1, ETag })) },
+      })
+    expect(await refusalOf(complete(100))).toMatchObject({ name: "SlowDown", status: 503 })
+    // What was refused has left its room, once its answer is through.
+    await eventually(() => complete(1))
+  })
+
   it("a wrong Content-MD5", async () => {
     const md5 = createHash("md5").update("other").digest("base64")
     expect(codeOf(await signedSend(api.port, { ...put, headers: { "content-md5": md5 } }))).toEqual([400, "BadDigest"])

@@ -218,6 +218,11 @@ describe("The artifact store over S3", () => {
     const all = await s3.listObjectsV2({ Bucket: "listed" })
     expect(all.Contents?.map(({ Key }) => Key)).toEqual(sorted)
     expect(all).toMatchObject({ KeyCount: keys.length, IsTruncated: false })
+    expect(all.Contents?.[0]).not.toHaveProperty("Owner")
+    const owned = await s3.listObjectsV2({ Bucket: "listed", FetchOwner: true })
+    expect(owned.Contents?.[0]?.Owner).toMatchObject({ ID: "000000000000" })
+    const encoded = s3.listObjectsV2({ Bucket: "listed", EncodingType: "base64" as never })
+    expect(await refusalOf(encoded)).toMatchObject({ name: "InvalidArgument" })
     const seen: (string | undefined)[] = []
     for (let ContinuationToken: string | undefined; ;) {
       const page = await s3.listObjectsV2({

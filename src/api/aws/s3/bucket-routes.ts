@@ -24,7 +24,7 @@ const listBuckets = async (request: S3Request) => {
     .map(({ name, createdAt }) => element("Bucket", [element("Name", name), element("CreationDate", createdAt)]))
   const body = toXml(
     element("ListAllMyBucketsResult", [
-      element("Owner", [element("ID", account), element("DisplayName", account)]),
+      toOwner(account),
       element("Buckets", buckets),
       prefix === "" ? undefined : element("Prefix", prefix),
       next === undefined ? undefined : element("ContinuationToken", toToken(next)),
@@ -89,7 +89,9 @@ const choosePage = (
   return { chosen, prefixes: [...prefixes], next: undefined }
 }
 
-const toContents = (object: StoredObject, encode: (text: string) => string) =>
+const toOwner = (account: string) => element("Owner", [element("ID", account), element("DisplayName", account)])
+
+const toContents = (object: StoredObject, encode: (text: string) => string, owner: string | undefined) =>
   element("Contents", [
     element("Key", encode(object.key)),
     element("LastModified", object.modifiedAt),
@@ -98,6 +100,7 @@ const toContents = (object: StoredObject, encode: (text: string) => string) =>
     object.checksum ? element("ChecksumType", object.checksum.type) : undefined,
     element("Size", object.bytes),
     element("StorageClass", "STANDARD"),
+    owner === undefined ? undefined : toOwner(owner),
   ])
 
 const listObjects = async (request: S3Request) => {
@@ -108,6 +111,9 @@ const listObjects = async (request: S3Request) => {
   const startAfter = query(request, "start-after")
   const limit = parseMaxKeys(query(request, "max-keys"))
   const encodingType = query(request, "encoding-type")
+  if (encodingType !== undefined && encodingType !== "url")
+    throw new ServiceError("InvalidArgument", 400, "Invalid Encoding Method specified in Request")
+  const owner = query(request, "fetch-owner") === "true" ? request.account : undefined
   const encode = (text: string) => (encodingType === "url" ? text.split("/").map(awsEncode).join("/") : text)
   const { chosen, prefixes, next } =
     limit === 0
@@ -127,7 +133,7 @@ const listObjects = async (request: S3Request) => {
       element("IsTruncated", next !== undefined),
       ...chosen.flatMap((key) => {
         const object = bucket.objects.get(key)
-        return object ? [toContents(object, encode)] : []
+        return object ? [toContents(object, encode, owner)] : []
       }),
       ...prefixes.map((rolled) => element("CommonPrefixes", [element("Prefix", encode(rolled))])),
     ]),

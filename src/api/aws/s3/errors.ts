@@ -16,7 +16,10 @@ const refusals: Record<RefusalReason, [code: string, status: number, message?: s
 }
 
 const toServiceError = (thrown: unknown): ServiceError | undefined => {
-  if (thrown instanceof ServiceError) return thrown
+  if (thrown instanceof ServiceError)
+    return thrown.code === "ThrottlingException"
+      ? new ServiceError("SlowDown", 503, "Please reduce your request rate.", {}, thrown.headers)
+      : thrown
   if (!(thrown instanceof SignatureRefusal)) return undefined
   const [code, status, message = thrown.message] = refusals[thrown.reason]
   return new ServiceError(code, status, message)
@@ -34,7 +37,7 @@ export const toS3ErrorAnswer = (
   const known = toServiceError(thrown)
   if (!known && !abandoned) log.error({ err: thrown, requestId }, "a request to the artifact store failed inside")
   const error = known ?? new ServiceError("InternalError", 500, "We encountered an internal error. Please try again.")
-  const headers = { "x-amz-request-id": requestId, "content-type": "application/xml" }
+  const headers = { ...error.headers, "x-amz-request-id": requestId, "content-type": "application/xml" }
   if (method === "HEAD" || error.status === 304) return new Response(null, { status: error.status, headers })
   const body = toXml(
     element("Error", [

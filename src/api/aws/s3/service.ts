@@ -3,6 +3,7 @@ import type { Context } from "hono"
 import { ServiceError } from "../../../errors.ts"
 import type { ArtifactStore } from "../../../store/artifact-store.ts"
 import type { ServiceContext } from "../json-service.ts"
+import type { BodyPart } from "../body-room.ts"
 import { bodyStream, rawTarget, type ApiEnv } from "../request-body.ts"
 import { parseTarget, queryValue } from "../target.ts"
 import { bucketRoute, serviceRoute } from "./bucket-routes.ts"
@@ -51,13 +52,16 @@ const subresources = [
 ]
 
 const maxDocumentBytes = 4 * 1024 * 1024
+/** A document that isn't there by then is not waited for. */
+const documentMs = 30_000
 
-const readDocument = async ({ body }: Payload) => {
+const readDocument = async ({ body }: Payload, part: BodyPart) => {
   const pieces: Uint8Array[] = []
   let bytes = 0
   for await (const piece of body) {
     bytes += piece.length
     if (bytes > maxDocumentBytes) throw new ServiceError("MaxMessageLengthExceeded", 400, "Your request was too large.")
+    part.add(piece.length)
     pieces.push(piece)
   }
   return Buffer.concat(pieces).toString("utf8")
@@ -79,7 +83,7 @@ const route = (request: S3Request): Promise<Response> => {
 
 /** The artifact store as an S3 endpoint, path-style: what the AWS SDKs, lib-storage and the CLI send, and no more. */
 export const createS3Service =
-  (store: ArtifactStore, { verifier, log }: ServiceContext) =>
+  (store: ArtifactStore, { verifier, log, bodies }: ServiceContext) =>
   async (c: Context<ApiEnv>, requestId: string): Promise<Response> => {
     const { method } = c.req
     const { headers, signal } = c.req.raw
@@ -105,7 +109,13 @@ export const createS3Service =
         get payload() {
           return open()
         },
-        readAll: () => readDocument(open()),
+        readAll() {
+          const part = bodies.open()
+          // Without a connection, as in tests, nothing says when it is answered.
+          c.env?.outgoing?.once("close", part.release)
+          const timer = setTimeout(() => c.env?.incoming?.destroy(new Error("too slow")), documentMs)
+          return readDocument(open(), part).finally(() => clearTimeout(timer))
+        },
         signal,
       }
       const answer = await route(request)

@@ -3,6 +3,7 @@
  * over long ago, events that no webhook has fetched, and the audit log's oldest. Without this they would stay for good.
  */
 import { and, asc, eq, inArray, lt, notExists, or, sql } from "drizzle-orm"
+import { onThousandRows } from "../src/db/audit.ts"
 import { environments } from "../src/db/environments.ts"
 import { audit, clientTokens, imageBuilds, microvms, outbox, vms } from "../src/db/schema.ts"
 import type { Log } from "../src/log.ts"
@@ -28,20 +29,29 @@ export interface OldRowsOptions {
   readonly log: Log
 }
 
-/** Looks at once, and every hour until it is disposed. */
+/** Looks at once, every hour, and after every thousand rows of the audit log, until it is disposed. */
 export const openOldRows = ({ log, ...options }: OldRowsOptions): AsyncDisposable => {
   const closing = new AbortController()
   let removing = Promise.resolve()
+  let isDue = false
   const remove = () => {
+    // What is about to look sees what was written since.
+    if (isDue) return
+    isDue = true
     removing = removing
-      .then(() => removeOldRows(options, closing.signal))
+      .then(() => {
+        isDue = false
+        return removeOldRows(options, closing.signal)
+      })
       .catch((error: unknown) => log.warn({ err: error }, "Old rows could not be removed"))
   }
   const timer = setInterval(remove, EVERY_MS).unref()
+  const unwatch = onThousandRows(remove)
   remove()
   return {
     async [Symbol.asyncDispose]() {
       clearInterval(timer)
+      unwatch()
       closing.abort()
       await removing
     },

@@ -225,7 +225,7 @@ export const SettingsFile = z.strictObject({
       days: z.number().int().min(1).max(3650).default(7),
     })
     .prefault({}),
-  /** What is remembered of what is over; the oldest are forgotten, once an hour. */
+  /** What is remembered of what is over; the oldest are forgotten, once an hour and after every thousand rows of the audit log. */
   history: z
     .strictObject({
       /** Of the audit log, both. */

@@ -1,7 +1,9 @@
 import { randomUUID } from "node:crypto"
+import { sql } from "drizzle-orm"
 import { pino } from "pino"
 import { expect, test } from "vitest"
 import { openOldRows, removeOldRows } from "../../machines/old-rows.ts"
+import { writeAudit } from "../../src/db/audit.ts"
 import { registerHost } from "../../src/db/identity.ts"
 import { audit, clientTokens, imageBuilds, microvms, outbox, vms } from "../../src/db/schema.ts"
 import { openTestDatabase } from "../db/database.ts"
@@ -69,6 +71,29 @@ test("What the audit log says goes by its age, and the oldest when it is too muc
   expect(await left({})).toHaveLength(1503)
   expect(await left({ auditDays: 8 })).toEqual(["6", "5", "0"])
   expect(await left({ maxAuditRows: 2 })).toEqual(["5", "0"])
+})
+
+test("The audit log and the events beside it stay within their bounds while they are written, not only from hour to hour", async () => {
+  await using database = await openTestDatabase()
+  const { db, hostId } = database
+  const scope = { account: "0", region: "eu" }
+  const entry = { scope, resource: "arn", type: "microvm.running", cause: "api" } as const
+  await db
+    .insert(audit)
+    .values({ ...scope, at: daysAgo(400), resource: "arn", action: "microvm.running", cause: "api" })
+  const bounds = { ...remembered, maxAuditRows: 10 }
+  await using _ = openOldRows({ db, hostId, remembered: bounds, log: pino({ level: "silent" }) })
+  // The last thing that its first look does.
+  await expect.poll(() => db.$count(audit), { timeout: 60_000 }).toBe(0)
+  const event = { account: "0", resource: "arn", type: "vm.over", payload: {} }
+  await db.insert(outbox).values(Array.from({ length: 20 }, () => event))
+  // All ids but the last of the thousand, as if so many had been written.
+  await db.execute(sql`select setval('audit_id_seq', 979)`)
+  for (let row = 0; row < 20; row++) await writeAudit(db, entry)
+  expect(await db.$count(audit)).toBe(20)
+  await writeAudit(db, entry)
+  await expect.poll(() => db.$count(audit), { timeout: 60_000 }).toBe(10)
+  await expect.poll(() => db.$count(outbox), { timeout: 60_000 }).toBe(10)
 })
 
 test("MicroVMs that have been over for long, or are too many, are forgotten with their VMs and client tokens, and none that is still listed", async () => {

@@ -253,7 +253,7 @@ const reasonOf = ({ code, signal, outOfMemory }: ProcessEnd): string => {
 }
 
 /** Makes the directory of a VM that has none yet. */
-export const makeVmDirectory = async (host: VmHost, vmId: string): Promise<string> => {
+export const makeVmDirectory = async (host: Pick<VmHost, "directoryOf">, vmId: string): Promise<string> => {
   const directory = host.directoryOf(vmId)
   await mkdir(join(directory, "disk"), { recursive: true, mode: 0o700 })
   return directory

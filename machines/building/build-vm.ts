@@ -7,8 +7,10 @@ import { rm } from "node:fs/promises"
 import { join } from "node:path"
 import type { Artifacts } from "../../images/artifacts.ts"
 import { createAgentClient, type AgentClient } from "../../src/agent/client.ts"
+import type { Ledger } from "../../src/capacity/ledger.ts"
 import { GUEST, type Slot } from "../../src/net/slot.ts"
-import type { Drive, Vm } from "../../src/vmm/vmm.ts"
+import type { Slots } from "../../src/net/slots.ts"
+import type { Drive, Vm, Vmm } from "../../src/vmm/vmm.ts"
 import { toDriveFile, vmFiles } from "../disks.ts"
 import { openGuest } from "../guest.ts"
 import { makeVmDirectory, type LiveVm, type VmHost } from "../vm.ts"
@@ -32,9 +34,16 @@ export interface BuildVm {
   newOverlay(): Promise<string>
 }
 
+/** What it takes of its host. */
+export interface BuildVmHost extends Pick<VmHost, "db" | "directoryOf" | "begin" | "hold" | "stop"> {
+  readonly vmm: Pick<Vmm, "boot" | "launch">
+  readonly slots: Pick<Slots, "take">
+  readonly ledger: Pick<Ledger, "reserve">
+}
+
 export interface BuildVmOptions {
-  readonly host: VmHost
-  readonly artifacts: Artifacts
+  readonly host: BuildVmHost
+  readonly artifacts: Pick<Artifacts, "kernel" | "initramfs" | "systemDisk">
   readonly snapshots: BootSnapshots
   readonly createOverlay: (path: string) => Promise<void>
   /** Whether a life of it may become a base: only then has it a copy of the memory to itself. */

@@ -38,7 +38,9 @@ export interface BaseToMake {
   readonly directory: string
 }
 
-export type BaseMakingOptions = Omit<BuildVmOptions, "becomesBase">
+export interface BaseMakingOptions extends Omit<BuildVmOptions, "host" | "becomesBase"> {
+  readonly host: VmHost
+}
 
 /** Makes one in `directory`, which is new. Its VM is over when this settles, and has a row while there is anything of it. */
 export const makeRuntimeBase = async (

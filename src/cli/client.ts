@@ -66,7 +66,7 @@ export const openClient = async (config: Config): Promise<ApiClient> => {
     const response = await fetch(target, { method, headers, signal, ...body })
     if (response.ok) return response
     const { message, Message } = (await response.json().catch(() => ({}))) as { message?: string; Message?: string }
-    throw new OperatorError(message ?? Message ?? `The daemon answered ${response.status}.`)
+    throw new OperatorError(withNextStep(message ?? Message ?? `The daemon answered ${response.status}.`))
   }
   return {
     url: url.origin,
@@ -108,7 +108,19 @@ const explain = (error: unknown, url: string): unknown => {
   if (hangsUp || error.name === "TimeoutError" || error instanceof SyntaxError)
     return new OperatorError(`What answers at ${url} isn't Torpor's API (${message.split("\n")[0]}): ${SAY_WHERE}.`)
   // What the service said, a full host's refusal too: its own words are the best there are.
-  return "$fault" in error ? new OperatorError(error.message) : error
+  return "$fault" in error ? new OperatorError(withNextStep(error.message)) : error
+}
+
+/** What a refusal by the daemon begins with, and what to do about it. */
+const NEXT_STEPS: Readonly<Record<string, string>> = {
+  "MicroVM not found: ": "see `torpor ps`",
+  "Function not found: ": "see `torpor functions ls`",
+  "No active version found for MicroVM image ": "`torpor build` makes one, and `torpor logs` has what a build has said",
+}
+
+const withNextStep = (message: string): string => {
+  const found = Object.entries(NEXT_STEPS).find(([beginning]) => message.startsWith(beginning))
+  return found === undefined ? message : `${message}: ${found[1]}.`
 }
 
 const SAY_WHERE = "say where it is by TORPOR_API_ADDRESS and TORPOR_API_PORT"

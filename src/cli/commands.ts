@@ -126,7 +126,7 @@ export const commands: Readonly<Record<string, Command>> = {
         many: true,
         short: "e",
       },
-      memory: { what: "of each virtual machine; 512 by default", value: "MIB", short: "m" },
+      memory: { what: "of each virtual machine: 512 (the default), 1024, 2048, 4096, 8192", value: "MIB", short: "m" },
     },
     examples: {
       "torpor build": "the working directory, by its own name",
@@ -160,7 +160,7 @@ export const commands: Readonly<Record<string, Command>> = {
     options: {
       port: { what: "the one that the application listens on; 8080 by default", value: "PORT", short: "p" },
       path: { what: "the page; / by default", value: "PATH" },
-      minutes: { what: "how long, at most 60, which is the default", value: "MINUTES" },
+      minutes: { what: "how long the browser stays let in, at most 60, which is the default", value: "MINUTES" },
     },
     examples: { "torpor open microvm-…": "its first page", "torpor open microvm-… -p 3000 --path /admin": "another" },
     asRoot: false,
@@ -191,7 +191,10 @@ export const commands: Readonly<Record<string, Command>> = {
   },
   resume: {
     summary: "wake a virtual machine",
-    description: ["A request does the same, where the MicroVM was launched so, as `torpor run` does."],
+    description: [
+      "A request does the same, unless the MicroVM's idle policy says otherwise; that of",
+      "`torpor run` doesn't.",
+    ],
     args: { ID: { what: "the MicroVM's id", required: true } },
     options: {},
     examples: { "torpor resume microvm-…": "before somebody asks it" },
@@ -211,8 +214,8 @@ export const commands: Readonly<Record<string, Command>> = {
     summary: "show what builds, virtual machines and functions have said",
     description: [
       "NAME is an image's or a function's, for all that belongs to it; a MicroVM's id; or a",
-      "log group's own. STREAM is one of a group's streams, or what those begin with that",
-      "are wanted. All that is kept is shown, unless --since says how much of it.",
+      "log group's own. STREAM is one of the group's streams, or the beginning of some names.",
+      "All that is kept is shown, unless --since says from when on.",
     ],
     args: {
       NAME: { what: "an image, a function, a MicroVM's id, or a log group", required: true },
@@ -239,7 +242,7 @@ export const commands: Readonly<Record<string, Command>> = {
     ],
     args: { NAME: { what: "the function's name, or NAME:VERSION, NAME:ALIAS, or its ARN", required: true } },
     options: {
-      payload: { what: "the event, JSON; - is stdin, and nothing is {}", value: "FILE", short: "p" },
+      payload: { what: "the event, as JSON; - is stdin, and {} is the default", value: "FILE", short: "p" },
       tail: { what: "show the end of the invocation's log", short: "t" },
     },
     examples: {
@@ -277,7 +280,10 @@ export const commands: Readonly<Record<string, Command>> = {
   },
   "images df": {
     summary: "show what images, builds and functions take on the daemon's disk",
-    description: ["Reclaimable is what nothing that is there needs: `torpor images prune` removes it."],
+    description: [
+      "Reclaimable is what nothing that is there needs: `torpor images prune` removes it.",
+      "For the operator's access keys only: it is of all accounts.",
+    ],
     options: { json: { what: "print it as one JSON array" } },
     examples: { "torpor images df": "for people", "torpor images df --json": "for programs, in bytes" },
     asRoot: false,
@@ -288,7 +294,8 @@ export const commands: Readonly<Record<string, Command>> = {
     description: [
       "Removes build steps that no image stands on, caches of RUN --mount, layers of base",
       "images that were not used within the last hour, and guests that another system",
-      "booted. No image is touched; the next builds do again what they need.",
+      "booted. No image is touched; the next builds do again what they need. For the",
+      "operator's access keys only: it is of all accounts.",
     ],
     options: {},
     examples: { "torpor images prune": "when the disk is full" },
@@ -299,7 +306,8 @@ export const commands: Readonly<Record<string, Command>> = {
     summary: "sign tokens with a new key from now on",
     description: [
       "Tokens that were given out stay good until they expire, and the old key is kept",
-      "for them that long. The daemon does the same by itself every 30 days.",
+      "for them that long. The daemon does the same by itself every 30 days. For the",
+      "operator's access keys only: it is of all accounts.",
     ],
     options: {},
     examples: { "torpor keys rotate": "sooner than that" },

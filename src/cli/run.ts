@@ -4,18 +4,15 @@ import { CreateMicrovmAuthTokenCommand, RunMicrovmCommand } from "@aws-sdk/clien
 import { ACCOUNT, imageArn } from "../../machines/arn.ts"
 import { withClient } from "./client.ts"
 import type { CommandInput } from "./commands.ts"
-import { UsageError } from "./invocation.ts"
+import { DEFAULT_PORT, portOf } from "./number-options.ts"
 
 const IDLE_SECONDS = 300
 const MAX_SECONDS = 28_800
 const TOKEN_MINUTES = 60
-const DEFAULT_PORT = 8080
 
 /** `torpor run IMAGE`: launches a MicroVM, and prints how it is reached. */
 export const run = async ({ config, args, options, print, signal }: CommandInput): Promise<number> => {
-  const port = Number(options.get("port")?.[0] ?? DEFAULT_PORT)
-  if (!Number.isInteger(port) || port < 1 || port > 65_535)
-    throw new UsageError("--port wants a number from 1 to 65535.")
+  const port = portOf(options)
   return withClient(config, async ({ microvms, region }) => {
     const imageIdentifier = imageArn({ account: ACCOUNT, region }, args["IMAGE"] ?? "")
     const idlePolicy = {
@@ -44,6 +41,7 @@ export const run = async ({ config, args, options, print, signal }: CommandInput
       `${vm.microvmId} of ${args["IMAGE"]}, version ${vm.imageVersion}: it sleeps after ${IDLE_SECONDS / 60} minutes without a request, and wakes on the next.`,
     )
     print(`Ask it within the next ${TOKEN_MINUTES} minutes, when the token in this expires:\n\n  ${words.join(" ")}\n`)
+    print(`A browser is let in by \`torpor open ${vm.microvmId}\`; what it says is in \`torpor logs ${vm.microvmId}\`.`)
     return 0
   })
 }

@@ -95,6 +95,20 @@ test.each([
   expect(await run(...args)).toEqual({ code: 2, stdout: "", stderr: `${sentence}\n` })
 })
 
+test.each([
+  [["run", "app", "--port", "http"], "--port wants a number from 1 to 65535, and 'http' is none."],
+  [["open", "microvm-1", "-p", "0"], "--port wants a number from 1 to 65535, and '0' is none."],
+  [["open", "microvm-1", "--minutes", "1h"], "--minutes wants a number from 1 to 60, and '1h' is none."],
+  [["open", "microvm-1", "--minutes", "90"], "--minutes wants a number from 1 to 60, and '90' is none."],
+  [["build", "-m", "1G"], "--memory wants a number of MiB."],
+])("torpor %j is refused before a daemon is looked for", async (args, sentence) => {
+  expect(await runToEnd(torpor(...args), { ...PLAIN, TORPOR_DATA_DIR: "/nowhere" })).toEqual({
+    code: 2,
+    stdout: "",
+    stderr: `${sentence}\n`,
+  })
+})
+
 test("A file of settings that cannot be read is one sentence, and exit code 1", async () => {
   const { code, stdout, stderr } = await run("doctor")
   expect({ code, stdout }).toEqual({ code: 1, stdout: "" })

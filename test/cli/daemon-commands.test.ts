@@ -29,9 +29,9 @@ it("torpor open prints a link and nothing else, or the daemon's sentence; torpor
   expect(opened.stdout.startsWith(`https://3000-${endpoint}/.torpor/enter?link=ey`)).toBe(true)
   expect(opened.stdout).toMatch(/^\S+\n$/)
 
-  const refused = await run("open", microvmId, "--minutes", "90")
+  const refused = await run("open", microvmId, "--path", "elsewhere")
   expect([refused.code, refused.stdout]).toEqual([1, ""])
-  expect(refused.stderr).toContain("'expirationInMinutes'")
+  expect(refused.stderr).toContain("'path'")
 
   const rotated = await run("keys", "rotate")
   const { keys } = (await (await fetch(`${api.url}/.well-known/jwks.json`)).json()) as { keys: { kid: string }[] }
@@ -71,7 +71,12 @@ it("torpor ps lists MicroVMs, and suspend, resume and terminate say in which sta
 
   const unknown = await run("terminate", "microvm-00000000-0000-4000-8000-000000000000")
   expect([unknown.code, unknown.stdout]).toEqual([1, ""])
-  expect(unknown.stderr).toContain("microvm-00000000-0000-4000-8000-000000000000")
+  expect(unknown.stderr).toBe("MicroVM not found: microvm-00000000-0000-4000-8000-000000000000: see `torpor ps`.\n")
+  const none = await run("run", "nobody")
+  expect([none.code, none.stderr]).toEqual([
+    1,
+    "No active version found for MicroVM image arn:aws:lambda:us-east-1:000000000000:microvm-image:nobody: `torpor build` makes one, and `torpor logs` has what a build has said.\n",
+  ])
 })
 
 it("what answers at the API's port and isn't it is told from a daemon that isn't there", async () => {

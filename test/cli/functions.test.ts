@@ -105,10 +105,13 @@ describe("torpor invoke", () => {
     expect(await runToEnd(torpor("invoke", "missing"), of)).toEqual({
       code: 1,
       stdout: "",
-      stderr: "Function not found: missing\n",
+      stderr: "Function not found: missing: see `torpor functions ls`.\n",
     })
     const unread = await runToEnd(torpor("invoke", "hello", "-p", "/nowhere"), of)
-    expect([unread.code, unread.stderr]).toEqual([1, expect.stringContaining("The payload cannot be read: ENOENT")])
+    expect([unread.code, unread.stderr]).toEqual([
+      1,
+      expect.stringMatching(/^The payload cannot be read: ENOENT.*\. --payload wants a file, or - for stdin\.\n$/),
+    ])
   })
 
   test("is signed as the API wants it: an alias's name with a colon finds its function", async () => {

@@ -93,7 +93,7 @@ test("A build that nobody waits for any more is cancelled", async () => {
 
 test.each([
   [["build", "/nowhere"], /^\/nowhere is no directory: name the one that the Dockerfile is in\.\n$/],
-  [["run", "nobody"], /^No active version found for MicroVM image .*:nobody\n$/],
+  [["run", "nobody"], /^No active version found for MicroVM image .*:nobody: `torpor build` makes one/],
   [["build", "-m", "1"], /minimumMemoryInMiB/],
 ])("torpor %j fails in the words of who refuses it", async (args, sentence) => {
   const { code, stderr } = await run(...args)

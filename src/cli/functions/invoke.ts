@@ -39,6 +39,6 @@ const read = async (file: string | undefined): Promise<Buffer> => {
   if (file === undefined) return Buffer.from("{}")
   if (file === "-") return buffer(process.stdin)
   return readFile(file).catch((error: Error) => {
-    throw new OperatorError(`The payload cannot be read: ${error.message}.`)
+    throw new OperatorError(`The payload cannot be read: ${error.message}. --payload wants a file, or - for stdin.`)
   })
 }

@@ -1,6 +1,6 @@
 import type { Scope } from "./resources.ts"
 
-/** The one account there is. */
+/** The operator's, which the first credentials are of. */
 export const ACCOUNT = "000000000000"
 
 /** The ARN of an image of an account. */

@@ -193,11 +193,14 @@ export interface StorageUse {
   readonly reclaimableBytes: number
 }
 
+/** What of one kind was removed. */
+export type StorageRemoved = Pick<StorageUse, "kind" | "count" | "bytes">
+
 /** The disk that images, builds and functions take on this host, whoever's they are. */
 export interface ImageStorage {
   usage(): Promise<StorageUse[]>
   /** Removes what nothing needs that is there: the next builds do it again. Answers what went. */
-  prune(): Promise<Pick<StorageUse, "kind" | "count" | "bytes">[]>
+  prune(caller: Caller): Promise<StorageRemoved[]>
 }
 
 /** The managed base images; AWS's alias `al2023-1` is accepted and echoed as given. */

@@ -2,6 +2,7 @@ import { rm } from "node:fs/promises"
 import { join } from "node:path"
 import { eq } from "drizzle-orm"
 import type { OpenRegistry } from "../images/registry/open-registry.ts"
+import { writeAudit } from "../src/db/audit.ts"
 import { runtimeBases } from "../src/db/functions.ts"
 import { fileSizes, sumOf } from "../src/file-sizes.ts"
 import type { ArtifactStore } from "../src/store/artifact-store.ts"
@@ -9,7 +10,7 @@ import type { BootSnapshots } from "./building/boot-snapshots.ts"
 import type { LayerCache } from "./building/layer-cache.ts"
 import { snapshotDirectory } from "./environments/snapshots/version-snapshots.ts"
 import { CODE_PLACE } from "./functions/code/code-store.ts"
-import type { ImageStorage, StorageUse } from "./resources.ts"
+import type { ImageStorage, StorageRemoved, StorageUse } from "./resources.ts"
 import type { VmHost } from "./vm.ts"
 
 export interface ImageStorageOptions {
@@ -71,16 +72,28 @@ export const createImageStorage = ({ host, dataDirectory, ...options }: ImageSto
         ),
       ]
     },
-    async prune() {
-      const kept = await fileSizes(caches)
-      // Those that a build has are not among them: it takes them away, and gives them back at its end.
-      for (const file of kept.keys()) await rm(join(caches, file), { force: true })
-      return [
-        { kind: "layers", ...(await layers.trim(0)) },
-        { kind: "caches", count: kept.size, bytes: sumOf(kept.values()) },
-        { kind: "registry", ...(await registry.prune(0)) },
-        { kind: "boots", ...(await snapshots.prune(AbortSignal.timeout(60_000))) },
-      ]
+    async prune(caller) {
+      const { db, hostId } = host
+      const removed: StorageRemoved[] = []
+      try {
+        removed.push({ kind: "layers", ...(await layers.trim(0)) })
+        removed.push({ kind: "caches", ...(await removeCaches(caches)) })
+        removed.push({ kind: "registry", ...(await registry.prune(0)) })
+        removed.push({ kind: "boots", ...(await snapshots.prune(AbortSignal.timeout(60_000))) })
+        return removed
+      } finally {
+        // Also of what went before something could not go.
+        const resource = `arn:aws:torpor:::host/${hostId}`
+        const details = Object.fromEntries(removed.map(({ kind, count, bytes }) => [kind, { count, bytes }]))
+        await writeAudit(db, { scope: caller, resource, type: "images.pruned", cause: "api", by: caller, details })
+      }
     },
   }
+}
+
+/** Those that a build has are not among them: it takes them away, and gives them back at its end. */
+const removeCaches = async (directory: string): Promise<Omit<StorageRemoved, "kind">> => {
+  const kept = await fileSizes(directory)
+  for (const file of kept.keys()) await rm(join(directory, file), { force: true })
+  return { count: kept.size, bytes: sumOf(kept.values()) }
 }

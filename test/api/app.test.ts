@@ -94,13 +94,18 @@ describe("The API's port", () => {
     }
   })
 
-  it("tells who has a key what images take on the disk, and removes what nothing needs", async () => {
+  it("tells the operator alone what images take on the disk, and removes what nothing needs", async () => {
     await using api = await startApi()
     const usage = async () =>
       JSON.parse((await signedSend(api.port, { path: "/torpor/v1/images/usage" })).text) as unknown
     expect(await usage()).toEqual({ items: [{ kind: "layers", count: 3, bytes: 3000, reclaimableBytes: 3000 }] })
     const prune = { method: "POST", path: "/torpor/v1/images/prune" }
     expect((await signedSend(api.port, { ...prune, secretAccessKey: "wrong" })).status).toBe(403)
+    for (const refused of [prune, { path: "/torpor/v1/images/usage" }]) {
+      const { status, headers } = await signedSend(api.port, { ...refused, ...otherCredentials })
+      expect([status, headers["x-amzn-errortype"]]).toEqual([403, "AccessDeniedException"])
+    }
+    expect(await usage()).toMatchObject({ items: [{ count: 3 }] })
     const { status, text } = await signedSend(api.port, prune)
     expect([status, JSON.parse(text)]).toEqual([200, { items: [{ kind: "layers", count: 3, bytes: 3000 }] }])
     expect(await usage()).toMatchObject({ items: [{ count: 0, bytes: 0 }] })

@@ -1,10 +1,10 @@
 import { expect, it } from "vitest"
-import { startApi } from "./api-under-test.ts"
+import { otherCredentials, startApi } from "./api-under-test.ts"
 import { send, signedSend } from "./signed-fetch.ts"
 
 const path = "/torpor/v1/keys/rotate"
 
-it("replaces the key that tokens are signed with for who signs the request, shows old and new, and stops before they are too many", async () => {
+it("replaces the key that tokens are signed with for the operator alone, shows old and new, and stops before they are too many", async () => {
   await using api = await startApi()
   const shown = async () => {
     const { keys } = (await (await fetch(`${api.url}/.well-known/jwks.json`)).json()) as { keys: { kid: string }[] }
@@ -13,6 +13,9 @@ it("replaces the key that tokens are signed with for who signs the request, show
   const before = await shown()
   expect((await send(api.port, { method: "POST", path, headers: {} })).status).toBe(403)
   expect((await signedSend(api.port, { method: "POST", path, secretAccessKey: "no" })).status).toBe(403)
+  const other = await signedSend(api.port, { method: "POST", path, ...otherCredentials })
+  expect([other.status, other.headers["x-amzn-errortype"]]).toEqual([403, "AccessDeniedException"])
+  expect(other.text).toContain("is not authorized to perform: torpor:RotateSigningKeys")
   expect(await shown()).toEqual(before)
   const rotated = await signedSend(api.port, { method: "POST", path, service: "torpor" })
   const { keyId } = JSON.parse(rotated.text) as { keyId: string }

@@ -1,5 +1,5 @@
 /** `torpor images df` and `torpor images prune`: what images, builds and functions take on the daemon's disk. */
-import type { StorageUse } from "../../../machines/resources.ts"
+import type { StorageRemoved, StorageUse } from "../../../machines/resources.ts"
 import { withClient } from "../client.ts"
 import type { CommandInput } from "../commands.ts"
 import { sizeOf } from "../size.ts"
@@ -41,7 +41,7 @@ export const df = async ({ config, print, signal, options }: CommandInput): Prom
 export const prune = async ({ config, print, signal }: CommandInput): Promise<number> =>
   withClient(config, async (client) => {
     const { items } = (await (await client.send("POST", "/torpor/v1/images/prune", signal)).json()) as {
-      items: Pick<StorageUse, "kind" | "count" | "bytes">[]
+      items: StorageRemoved[]
     }
     for (const { kind, count, bytes } of items)
       if (count > 0) print(`${NAMES[kind]}: ${count} removed, ${sizeOf(bytes)}`)

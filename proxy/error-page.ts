@@ -78,7 +78,7 @@ const words: Readonly<Record<EdgeErrorCode, Words>> = {
   APP_CONNECT_FAILED: {
     title: "The application does not answer",
     happened:
-      "The machine is awake, but nothing on it listens on this port, or what listens hung up before it answered.",
+      "The machine is awake, but nothing on it listens on this port, what listens hung up before it answered, or the machine was too busy to take a connection within five seconds.",
     advice:
       "It may still be starting: reload this page in a moment. If that doesn't help, look at the application's log.",
   },

@@ -65,7 +65,7 @@ export const checkImageQuota = async (
     )
   if ((await count(imageVersions, eq(imageVersions.imageId, image.id))) >= maxVersions)
     throw quotaExceeded(
-      `The image '${image.name}' has ${maxVersions} versions, which is the limit: images.maxVersions of the daemon's TORPOR_CONFIG.`,
+      `The image '${image.name}' has ${maxVersions} versions, which is the limit: delete those that failed (DeleteMicrovmImageVersion), or raise images.maxVersions of the daemon's TORPOR_CONFIG.`,
     )
   if ((await count(images, eq(images.account, image.account))) > maxImages)
     throw quotaExceeded(

@@ -11,16 +11,10 @@ import { recordChange } from "./history.ts"
 import { createImageBuilds } from "./image-builds.ts"
 import { checkImageQuota, type ImageQuota } from "./image-quota.ts"
 import { toImage, toImageVersion } from "./image-row.ts"
+import { createImageVersions, findImage, findVersion } from "./image-versions.ts"
 import { IMAGE_VERSION_MACHINE_VERSION, type ImageVersionMachine } from "./image-version.ts"
 import type { Registry } from "./registry.ts"
-import {
-  MANAGED_IMAGES,
-  type Caller,
-  type ImageRequest,
-  type Images,
-  type RecipeRequest,
-  type Scope,
-} from "./resources.ts"
+import { MANAGED_IMAGES, type Caller, type ImageRequest, type Images, type RecipeRequest } from "./resources.ts"
 import type { Database } from "./vm-row.ts"
 
 /** Seals what is secret at rest; what it opens was sealed under the same key. */
@@ -52,28 +46,6 @@ export const createImages = (options: ImagesOptions): Images => {
   const openEnvironment = (sealed: Buffer | null): Record<string, string> =>
     sealed === null ? {} : (JSON.parse(secrets.open(sealed)) as Record<string, string>)
 
-  const find = async (tx: Database, name: string, scope: Scope) => {
-    const [row] = await tx
-      .select()
-      .from(images)
-      .where(and(eq(images.account, scope.account), eq(images.region, scope.region), eq(images.name, name)))
-    return row
-  }
-
-  const findVersion = async (tx: Database, name: string, version: string, scope: Scope) => {
-    const image = await find(tx, name, scope)
-    const [row] =
-      image === undefined
-        ? []
-        : await tx
-            .select()
-            .from(imageVersions)
-            .where(and(eq(imageVersions.imageId, image.id), eq(imageVersions.version, version)))
-    if (row === undefined)
-      throw notFound(`MicroVMImage not found for MicroVMImage: ${imageArn(scope, name)}, Version: ${version}`)
-    return row
-  }
-
   /** A version's row with its build's, in the transaction that made or changed its image. */
   const addVersion = async (
     tx: Database,
@@ -100,6 +72,8 @@ export const createImages = (options: ImagesOptions): Images => {
         settings: request.settings,
         sealedEnvironment: secrets.seal(JSON.stringify(request.environment)),
         hostId,
+        // As pages of versions tell it, which know no microseconds.
+        createdAt: new Date(),
         machineVersion: IMAGE_VERSION_MACHINE_VERSION,
       })
       .returning()
@@ -142,7 +116,7 @@ export const createImages = (options: ImagesOptions): Images => {
     })
     if (earlier === undefined) return undefined
     const [version] = await tx.select().from(imageVersions).where(eq(imageVersions.id, earlier))
-    const image = await find(tx, name, caller)
+    const image = await findImage(tx, name, caller)
     if (version === undefined || image === undefined)
       throw notFound(`MicroVMImage not found for MicroVMImageID: ${imageArn(caller, name)}`)
     return { image, version, isNew: false }
@@ -171,7 +145,15 @@ export const createImages = (options: ImagesOptions): Images => {
         if (before !== undefined) return before
         const [image] = await tx
           .insert(images)
-          .values({ id: randomUUID(), account: caller.account, region: caller.region, name, state: "CREATING", tags })
+          .values({
+            id: randomUUID(),
+            account: caller.account,
+            region: caller.region,
+            name,
+            state: "CREATING",
+            lastVersion: 1,
+            tags,
+          })
           .onConflictDoNothing()
           .returning()
         if (image === undefined)
@@ -195,29 +177,22 @@ export const createImages = (options: ImagesOptions): Images => {
         if (found === undefined) throw notFound(`MicroVMImage not found for MicroVMImageID: ${imageArn(caller, name)}`)
         if (["CREATING", "UPDATING", "DELETING"].includes(found.state))
           throw conflict(`MicroVM Image is already in state: ${found.state}`)
-        const [newest] = await tx
-          .select({ last: sql<number>`max(split_part(${imageVersions.version}, '.', 1)::int)` })
-          .from(imageVersions)
-          .where(eq(imageVersions.imageId, found.id))
         const [image] = await tx
           .update(images)
-          .set({ state: "UPDATING", updatedAt: sql`now()` })
+          .set({ state: "UPDATING", lastVersion: sql`${images.lastVersion} + 1`, updatedAt: sql`now()` })
           .where(eq(images.id, found.id))
           .returning()
         if (image === undefined) throw new Error("The image's row was not returned")
-        return addVersion(tx, image, `${(newest?.last ?? 0) + 1}.0`, request, ids, caller)
+        return addVersion(tx, image, `${image.lastVersion}.0`, request, ids, caller)
       })
       return begin(made, ids)
     },
     async get(name, scope) {
-      const row = await find(db, name, scope)
+      const row = await findImage(db, name, scope)
       if (row === undefined) throw notFound(`MicroVMImage not found for MicroVMImageID: ${imageArn(scope, name)}`)
       return toImage(row)
     },
-    async getVersion(name, version, scope) {
-      const row = await findVersion(db, name, version, scope)
-      return toImageVersion(name, row, openEnvironment(row.sealedEnvironment))
-    },
+    ...createImageVersions({ db, openEnvironment }),
     ...createImageBuilds({
       db,
       registry,

@@ -159,6 +159,10 @@ export interface Images {
   get(name: string, scope: Scope): Promise<Image>
   getVersion(name: string, version: string, scope: Scope): Promise<ImageVersion>
   /** Newest first. */
+  listVersions(name: string, page: PageRequest, scope: Scope): Promise<Page<ImageVersion>>
+  /** Of a version that failed, and is not its image's only one, nothing is left but its log. */
+  removeVersion(name: string, version: string, caller: Caller): Promise<void>
+  /** Newest first. */
   listBuilds(name: string, version: string, page: PageRequest, scope: Scope): Promise<Page<ImageBuild>>
   getBuild(name: string, version: string, buildId: string, scope: Scope): Promise<ImageBuild>
   /** Gives a build up that has not come to its end; resolves when that is on its way. */

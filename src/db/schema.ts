@@ -72,6 +72,8 @@ export const images = pgTable(
     region: text("region").notNull(),
     name: text("name").notNull(),
     state: text("state", { enum: imageStates }).notNull(),
+    /** The number before the point of the newest version that it ever had: none is given twice. */
+    lastVersion: integer("last_version").notNull().default(0),
     latestActiveVersion: text("latest_active_version"),
     latestFailedVersion: text("latest_failed_version"),
     tags: jsonb("tags").notNull().default({}).$type<Record<string, string>>(),

@@ -67,7 +67,7 @@ export const startApi = async (
     config: {
       lenient: options.lenient ?? false,
       endpointSuffix: "vm.localhost:7443",
-      machine: { architecture: "X86_64", chipset: "GENERIC", chipsetGeneration: "1" },
+      machine: { architecture: "X86_64", chipset: "QEMU_MICROVM", chipsetGeneration: "1" },
     },
     log: pino({ level: "debug" }, { write: (line: string) => void logged.push(line) }),
     ...options,

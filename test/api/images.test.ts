@@ -105,7 +105,7 @@ describe("The MicroVMs API", () => {
 
     it("lists a version's build and shows it with its sizes", async () => {
       const version = { imageIdentifier: arnOf("app"), imageVersion: "1.0" }
-      const { items, nextToken } = await client.listMicrovmImageBuilds({ ...version, architecture: "ARM_64" })
+      const { items, nextToken } = await client.listMicrovmImageBuilds(version)
       expect(nextToken ?? null).toBeNull()
       expect(items).toMatchObject([
         { imageArn: arnOf("app"), imageVersion: "1.0", buildState: "SUCCESSFUL", architecture: "X86_64" },
@@ -119,6 +119,36 @@ describe("The MicroVMs API", () => {
       expect(await refusalOf(client.getMicrovmImageBuild({ ...version, buildId: "../x" }))).toMatchObject({
         status: 404,
       })
+    })
+
+    it.each([
+      ["its architecture", { architecture: "X86_64" }, { architecture: "ARM_64" }],
+      ["its chipset", { chipset: "QEMU_MICROVM" }, { chipset: "GRAVITON" }],
+      ["the chipset's generation", { chipsetGeneration: "1" }, { chipsetGeneration: "4" }],
+    ] as const)("lists a version's build by %s", async (_what, own, other) => {
+      const version = { imageIdentifier: arnOf("app"), imageVersion: "1.0" }
+      const list = async (filter: object) => (await client.listMicrovmImageBuilds({ ...version, ...filter })).items
+      expect(await list(own)).toHaveLength(1)
+      expect(await list(other)).toEqual([])
+    })
+
+    it("refuses to list builds of machines that nobody has", async () => {
+      const version = { imageIdentifier: arnOf("app"), imageVersion: "1.0" }
+      const unknown = client.listMicrovmImageBuilds({ ...version, architecture: "SPARC" as never })
+      expect(await refusalOf(unknown)).toMatchObject({ name: "ValidationException", status: 400 })
+    })
+
+    it("lists versions as it shows them, and says of one that is deleted that it goes", async () => {
+      const imageIdentifier = arnOf("app")
+      const { items, nextToken } = await client.listMicrovmImageVersions({ imageIdentifier })
+      expect([items?.map(({ imageVersion }) => imageVersion), nextToken ?? null]).toEqual([["1.0"], null])
+      const { json } = await raw(
+        "DELETE",
+        `/2025-09-09/microvm-images/${encodeURIComponent(imageIdentifier)}/versions/1.0`,
+      )
+      expect(json).toEqual({ imageIdentifier, imageVersion: "1.0", state: "DELETING" })
+      const other = client.deleteMicrovmImageVersion({ imageIdentifier, imageVersion: "2.0" })
+      expect(await refusalOf(other)).toMatchObject({ name: "ResourceNotFoundException", status: 404 })
     })
 
     it("updates one to its next version, and leaves the one before active until that is built", async () => {

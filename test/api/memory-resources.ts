@@ -107,6 +107,8 @@ export const createMemoryImages = (): Images & { lines: LogEntry[] } => {
     },
     get: async (name, scope) => find(name, scope).image,
     getVersion: async (name, version, scope) => ({ ...findVersion(name, version, scope).version, state: "SUCCESSFUL" }),
+    listVersions: async (name, page, scope) => toPage([find(name, scope).version], page),
+    removeVersion: async (name, version, scope) => void findVersion(name, version, scope),
     listBuilds: async (name, version, page, scope) => toPage([findVersion(name, version, scope).build], page),
     getBuild: async (name, version, _id, scope) => findVersion(name, version, scope).build,
     cancelBuild: async (buildId, scope) => {

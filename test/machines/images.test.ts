@@ -268,6 +268,71 @@ test("More builds than may run and wait are refused until one has ended, and lea
   for (const name of ["one", "two", "three", "four"]) await untilState(`many-${name}`, "CREATED")
 })
 
+describe("A version that failed", () => {
+  const fail = async (name: string) => {
+    begin()
+    const { version } = await images.update(name, { ...recipe, clientToken: randomUUID() }, caller)
+    building.reject(new Error("no"))
+    await untilState(name, "UPDATE_FAILED")
+    return version.version
+  }
+  const versionsOf = async (name: string) =>
+    (await images.listVersions(name, { limit: 50, after: undefined }, caller)).items.map(({ version }) => version)
+
+  test("can be deleted, is nowhere any more, makes room for others, and its number is given to none", async () => {
+    await built("room")
+    const failed = [await fail("room"), await fail("room")]
+    await expect(images.update("room", recipe, caller)).rejects.toThrow("delete those that failed")
+    const buildId = (await images.listBuilds("room", "3.0", { limit: 1, after: undefined }, caller)).items[0]!.id
+    await images.removeVersion("room", "3.0", caller)
+    expect([failed, await versionsOf("room")]).toEqual([
+      ["2.0", "3.0"],
+      ["2.0", "1.0"],
+    ])
+    expect(await images.get("room", caller)).toMatchObject({ latestActiveVersion: "1.0", latestFailedVersion: "2.0" })
+    for (const gone of [
+      () => images.getVersion("room", "3.0", caller),
+      () => images.removeVersion("room", "3.0", caller),
+      () => images.buildEnd(buildId, undefined, caller),
+    ])
+      await expect(gone()).rejects.toThrow("not found")
+    await images.removeVersion("room", "2.0", caller)
+    expect(await images.get("room", caller)).toMatchObject({ latestFailedVersion: null })
+    begin().resolve()
+    expect((await images.update("room", recipe, caller)).version.version).toBe("4.0")
+    await untilState("room", "UPDATED")
+    const told = (await database.db.select().from(audit).orderBy(audit.id)).filter(
+      ({ action, resource }) => action === "microvm-image-version.deleted" && resource.endsWith(":room"),
+    )
+    expect(told).toMatchObject([
+      { actor: "AKIA", details: { version: "3.0" } },
+      { actor: "AKIA", details: { version: "2.0" } },
+    ])
+  })
+
+  test("and what is no such version stays: one that was built, one that is being built, and an image's only one", async () => {
+    await built("whole")
+    await fail("whole")
+    await expect(images.removeVersion("whole", "1.0", caller)).rejects.toMatchObject({
+      code: "UnsupportedOperationException",
+      status: 400,
+    })
+    await expect(images.removeVersion("whole", "2.0", { ...caller, region: "eu-west-1" })).rejects.toThrow("not found")
+    begin()
+    await images.update("whole", recipe, caller)
+    for (const version of ["2.0", "3.0"])
+      await expect(images.removeVersion("whole", version, caller)).rejects.toThrow("already in state: UPDATING")
+    building.resolve()
+    await untilState("whole", "UPDATED")
+    expect(await versionsOf("whole")).toEqual(["3.0", "2.0", "1.0"])
+    begin()
+    await images.create({ ...recipe, name: "only", tags: {} }, caller)
+    building.reject(new Error("no"))
+    await untilState("only", "CREATE_FAILED")
+    await expect(images.removeVersion("only", "1.0", caller)).rejects.toThrow("the only version")
+  })
+})
+
 describe("One too many", () => {
   const refusal = (message: string) => ({
     code: "ServiceQuotaExceededException",

@@ -22,6 +22,7 @@ import {
   imageInput,
   imageVersionInput,
   listImageBuildsInput,
+  listImageVersionsInput,
   listManagedImagesInput,
   updateImageInput,
 } from "./shapes.ts"
@@ -115,19 +116,53 @@ export const createImageOperations = (images: Images, config: ImageOperationsCon
     ),
 
     operation(
+      "ListMicrovmImageVersions",
+      { method: "GET", path: `${base}/{imageIdentifier}/versions`, status: 200 },
+      listImageVersionsInput,
+      async (input, call) => {
+        const { caller } = call
+        const name = parseImageIdentifier(input.imageIdentifier, "path", caller, lenient)
+        const list = `versions of image ${name}`
+        const page = parsePage(input.maxResults, input.nextToken, list, call)
+        const { items, next } = await images.listVersions(name, page, caller)
+        const image = await images.get(name, caller)
+        return {
+          items: items.map((version) => toImageVersionBody(image, version, caller)),
+          nextToken: toPageToken(next, list, call),
+        }
+      },
+    ),
+
+    operation(
+      "DeleteMicrovmImageVersion",
+      { method: "DELETE", path: versionPath, status: 200 },
+      imageVersionInput,
+      async (input, { caller }) => {
+        const name = parseImageIdentifier(input.imageIdentifier, "path", caller, lenient)
+        await images.removeVersion(name, input.imageVersion, caller)
+        return { imageIdentifier: toImageArn(name, caller), imageVersion: input.imageVersion, state: "DELETING" }
+      },
+    ),
+
+    operation(
       "ListMicrovmImageBuilds",
       { method: "GET", path: `${versionPath}/builds`, status: 200 },
       listImageBuildsInput,
       async (input, call) => {
         const { caller } = call
         const name = parseImageIdentifier(input.imageIdentifier, "path", caller, lenient)
+        const { architecture, chipset, chipsetGeneration } = input
         const list = `builds of ${name} ${input.imageVersion}`
         const page = parsePage(input.maxResults, input.nextToken, list, call)
-        // A version has the one build of this host's machine: the filters, which know AWS's machines only, choose nothing.
         const { items, next } = await images.listBuilds(name, input.imageVersion, page, caller)
+        // Every build is of this host's machine: there are all of them, or none, and no page behind it.
+        const isThis =
+          (architecture ?? machine.architecture) === machine.architecture &&
+          (chipset ?? machine.chipset) === machine.chipset &&
+          (chipsetGeneration ?? machine.chipsetGeneration) === machine.chipsetGeneration
         return {
-          items: items.map((build) => toBuildItem(build, machine, caller)),
-          nextToken: toPageToken(next, list, call),
+          items: isThis ? items.map((build) => toBuildItem(build, machine, caller)) : [],
+          nextToken: isThis ? toPageToken(next, list, call) : null,
         }
       },
     ),

@@ -10,9 +10,7 @@ const tags = "/2017-03-31/tags/{Resource}"
 const later: [name: string, method: Operation["method"], path: string][] = [
   ["ListMicrovmImages", "GET", "/2025-09-09/microvm-images"],
   ["DeleteMicrovmImage", "DELETE", image],
-  ["ListMicrovmImageVersions", "GET", `${image}/versions`],
   ["UpdateMicrovmImageVersion", "PATCH", version],
-  ["DeleteMicrovmImageVersion", "DELETE", version],
   ["ListManagedMicrovmImageVersions", "GET", "/2025-09-09/managed-microvm-images/{imageIdentifier}/versions"],
   ["CreateMicrovmShellAuthToken", "POST", "/2025-09-09/microvms/{microvmIdentifier}/shell-auth-token"],
   ["ListTags", "GET", tags],

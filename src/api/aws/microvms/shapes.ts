@@ -89,12 +89,14 @@ export const updateImageInput = structure({ ...image, ...neededRecipe, ...recipe
 
 export const imageInput = structure(image)
 export const imageVersionInput = structure(version)
+export const listImageVersionsInput = structure({ ...image, ...page })
 export const imageBuildInput = structure({ ...version, buildId: required(unspaced, "path") })
+/** AWS's machines, and what builds here are shown with. */
 export const listImageBuildsInput = structure({
   ...version,
   ...page,
-  architecture: optional(architecture, "query"),
-  chipset: optional(oneOf("GRAVITON"), "query"),
+  architecture: optional(oneOf("ARM_64", "X86_64"), "query"),
+  chipset: optional(oneOf("GRAVITON", "QEMU_MICROVM"), "query"),
   chipsetGeneration: optional(text(2048), "query"),
 })
 export const listManagedImagesInput = structure(page)

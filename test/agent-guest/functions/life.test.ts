@@ -1,8 +1,17 @@
 import { describe, expect, test } from "vitest"
-import { startLife, type LifeOptions } from "../../../images/agent/functions/life/life.ts"
+import { startLife, type LifeOptions, type Program } from "../../../images/agent/functions/life/life.ts"
 import { toProgram } from "../../../images/agent/functions/life/programs.ts"
+import type { ProcessEnd } from "../../../src/agent/protocol.ts"
 import { createChildProcesses, toSpec } from "./child-processes.ts"
 import { eventOf, freePort, resultOf } from "./program.ts"
+
+const toOptions = (port: number, extensions: readonly string[]): Omit<LifeOptions, "start"> => ({
+  address: "127.0.0.1",
+  port,
+  identity: { functionName: "f", functionVersion: "1", handler: "h", accountId: "0" },
+  extensions,
+  initializationType: "on-demand",
+})
 
 /** Programs of these scripts; `said` is what all of them said, a line each. */
 const startPrograms = async (scripts: { runtime: string } & Record<string, string>) => {
@@ -21,14 +30,8 @@ const startPrograms = async (scripts: { runtime: string } & Record<string, strin
     await processes.start(extension, { ...spec, env: told })
     return toProgram(processes, extension, listen, true)
   }
-  const life = await startLife({
-    start,
-    address: "127.0.0.1",
-    port,
-    identity: { functionName: "f", functionVersion: "1", handler: "h", accountId: "0" },
-    extensions: Object.keys(scripts).filter((name) => name !== "runtime"),
-    initializationType: "on-demand",
-  })
+  const extensions = Object.keys(scripts).filter((name) => name !== "runtime")
+  const life = await startLife({ ...toOptions(port, extensions), start })
   return { life, said }
 }
 
@@ -55,9 +58,17 @@ describe("A life of a function's programs", () => {
     const { life, said } = await startPrograms({ runtime, one: EXTEND('echo "$event"; exit') })
     await life.api.initialised
     expect(await resultOf(life.api.invoke(eventOf(1)))).toEqual({ response: "1" })
+    const before = Date.now()
     await life.end("SPINDOWN")
     expect(said.slice(0, 2)).toEqual(["one registers", "runtime starts"])
-    expect(said.at(-1)).toMatch(/"shutdownReason":"SPINDOWN"/)
+    const told = JSON.parse(said.at(-1) ?? "") as { deadlineMs: number }
+    expect(told).toEqual({
+      eventType: "SHUTDOWN",
+      shutdownReason: "SPINDOWN",
+      deadlineMs: expect.any(Number) as number,
+    })
+    expect(told.deadlineMs).toBeGreaterThanOrEqual(before + 2000)
+    expect(told.deadlineMs).toBeLessThanOrEqual(Date.now() + 2000)
     await expect(fetch(`http://127.0.0.1:${life.api.port}/2018-06-01/ping`)).rejects.toThrow()
   })
 
@@ -69,6 +80,37 @@ describe("A life of a function's programs", () => {
     const alone = await startPrograms({ runtime: stubborn + SERVE })
     await alone.life.api.initialised
     await alone.life.end("FAILURE")
+  })
+
+  test("asks its runtime to end where extensions are a part of that, and kills it where there are none", async () => {
+    for (const isExtended of [false, true]) {
+      const port = await freePort()
+      const asked: string[] = []
+      const [started, ended] = [Promise.withResolvers<void>(), Promise.withResolvers<ProcessEnd>()]
+      const runtime: Program = {
+        ended: ended.promise,
+        letGo: () => {},
+        terminate: async () => void asked.push("terminate"),
+        async kill() {
+          asked.push("kill")
+          ended.resolve({ code: 137, signal: "SIGKILL" })
+        },
+      }
+      const start = async () => {
+        started.resolve()
+        return runtime
+      }
+      const life = await startLife({ ...toOptions(port, []), start })
+      await started.promise
+      if (isExtended)
+        await fetch(`http://127.0.0.1:${port}/2020-01-01/extension/register`, {
+          method: "POST",
+          headers: { "Lambda-Extension-Name": "inner" },
+          body: '{"events":["INVOKE"]}',
+        })
+      await life.end("SPINDOWN")
+      expect(asked).toEqual(isExtended ? ["terminate", "kill"] : ["kill"])
+    }
   })
 
   test("fails with its runtime, which says how it exited to who has invoked it", async () => {

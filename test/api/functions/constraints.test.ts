@@ -1,225 +1,10 @@
 import { describe, expect, it } from "vitest"
 import { changeSettings, parseEnvironment, parseSettings } from "../../../src/api/aws/functions/settings/settings.ts"
-import * as functionShapes from "../../../src/api/aws/functions/function-shapes.ts"
-import * as layerShapes from "../../../src/api/aws/functions/layers/layer-shapes.ts"
-import * as permissionShapes from "../../../src/api/aws/functions/access/permission-shapes.ts"
-import * as publishingShapes from "../../../src/api/aws/functions/publishing/publishing-shapes.ts"
-import * as settingShapes from "../../../src/api/aws/functions/settings/setting-shapes.ts"
-import { putProvisionInput } from "../../../src/api/aws/functions/invoking/provision-operations.ts"
 import { checkTags } from "../../../src/api/aws/functions/tags.ts"
-import { operations } from "./operations.ts"
-import type { StructureShape } from "../../../src/api/aws/shape.ts"
+import type { Shape } from "../../../src/api/aws/shape.ts"
 import { failuresOf } from "../../../src/api/aws/validation.ts"
-
-/** One member's limits: what is just within, what is just beyond, and what AWS says of that. */
-interface Check {
-  readonly shape: StructureShape
-  /** Where, as AWS writes it. */
-  readonly at: string
-  readonly good: readonly unknown[]
-  readonly bad: readonly (readonly [value: unknown, constraint: string])[]
-}
-
-const create = functionShapes.createFunctionInput
-const update = functionShapes.updateSettingsInput
-const text = (length: number) => "x".repeat(length)
-const longer = (max: number) => `length less than or equal to ${max}`
-const shorter = (min: number) => `length greater than or equal to ${min}`
-const more = (max: number) => `value less than or equal to ${max}`
-const less = (min: number) => `value greater than or equal to ${min}`
-const pattern = "regular expression pattern"
-
-const range = (shape: StructureShape, at: string, min: number, max?: number): Check => ({
-  shape,
-  at,
-  good: max === undefined ? [min] : [min, max],
-  bad: [[min - 1, less(min)] as const, ...(max === undefined ? [] : [[max + 1, more(max)] as const])],
-})
-const length = (shape: StructureShape, at: string, max: number, more_: Partial<Check> = {}): Check => ({
-  shape,
-  at,
-  good: [text(max), ...(more_.good ?? [])],
-  bad: [[text(max + 1), longer(max)], ...(more_.bad ?? [])],
-})
-const many = (shape: StructureShape, at: string, item: unknown, max: number): Check => ({
-  shape,
-  at,
-  good: [Array.from({ length: max }, () => item)],
-  bad: [[Array.from({ length: max + 1 }, () => item), longer(max)]],
-})
-
-/** The rows of the fact sheet's table of constraints, in its order. */
-const rows: Record<string, readonly Check[]> = {
-  MemorySize: [range(create, "MemorySize", 128, 10_240), range(update, "MemorySize", 128, 10_240)],
-  Timeout: [range(create, "Timeout", 1, 900), range(update, "Timeout", 1, 900)],
-  "EphemeralStorage.Size": [range(create, "EphemeralStorage.Size", 512, 10_240)],
-  "Handler / Description / Role": [
-    length(create, "Handler", 128, { bad: [["a b", pattern]] }),
-    length(create, "Description", 256, { good: [""] }),
-    {
-      shape: create,
-      at: "Role",
-      good: ["arn:aws:iam::000000000000:role/service/a+b=c,d.e@f", "arn:aws-cn:iam::123456789012:role/r"],
-      bad: [
-        ["role", pattern],
-        ["arn:aws:iam::1:role/r", pattern],
-      ],
-    },
-  ],
-  "Env var name": [
-    {
-      shape: create,
-      at: "Environment.Variables",
-      good: [{ AB: "", A_1: "x" }],
-      bad: [
-        [{ A: "too short" }, "Map keys must satisfy constraint"],
-        [{ "1A": "" }, "Map keys must satisfy constraint"],
-        [{ "A-B": "" }, "Map keys must satisfy constraint"],
-      ],
-    },
-  ],
-  Architectures: [
-    {
-      shape: create,
-      at: "Architectures",
-      good: [["x86_64"], ["arm64"]],
-      bad: [
-        [[], shorter(1)],
-        [["x86_64", "arm64"], longer(1)],
-        [["riscv"], "Member must satisfy enum value set: [x86_64, arm64]"],
-      ],
-    },
-  ],
-  "Layers · VPC · FileSystemConfigs · ImageConfig": [
-    { shape: create, at: "Layers", good: [[text(2048)]], bad: [[[text(2049)], longer(2048)]] },
-    many(create, "VpcConfig.SubnetIds", "subnet-1", 16),
-    many(create, "VpcConfig.SecurityGroupIds", "sg-1", 5),
-    {
-      shape: create,
-      at: "FileSystemConfigs",
-      good: [[{ Arn: "arn", LocalMountPath: "/mnt/a" }]],
-      bad: [
-        [
-          [
-            { Arn: "arn", LocalMountPath: "/mnt/a" },
-            { Arn: "arn", LocalMountPath: "/mnt/b" },
-          ],
-          longer(1),
-        ],
-        [[{ Arn: "arn", LocalMountPath: "/srv/a" }], pattern],
-      ],
-    },
-    length(create, "ImageConfig.WorkingDirectory", 1000),
-    many(create, "ImageConfig.Command", "a", 1500),
-    many(create, "ImageConfig.EntryPoint", "a", 1500),
-  ],
-  Alias: [
-    length(publishingShapes.createAliasInput, "Name", 128, {
-      bad: [
-        ["", shorter(1)],
-        ["12", pattern],
-        ["a.b", pattern],
-      ],
-    }),
-    {
-      shape: publishingShapes.createAliasInput,
-      at: "RoutingConfig.AdditionalVersionWeights",
-      good: [{ "2": 0 }, { "2": 1 }, { "2": 0.2 }],
-      bad: [
-        [{ "2": 1.1 }, "Map value must satisfy constraint"],
-        [{ "2": -0.1 }, "Map value must satisfy constraint"],
-        [{ two: 0.5 }, "Map keys must satisfy constraint"],
-      ],
-    },
-  ],
-  "StatementId · Action · EventSourceToken": [
-    length(permissionShapes.addPermissionInput, "StatementId", 100, {
-      bad: [
-        ["", shorter(1)],
-        ["a.b", pattern],
-      ],
-    }),
-    length(permissionShapes.removePermissionInput, "StatementId", 100, { good: ["a.b"] }),
-    {
-      shape: permissionShapes.addPermissionInput,
-      at: "Action",
-      good: ["lambda:*", "*", "lambda:InvokeFunction"],
-      bad: [["s3:GetObject", pattern]],
-    },
-    length(permissionShapes.addPermissionInput, "EventSourceToken", 256),
-  ],
-  "ReservedConcurrentExecutions · Provisioned · MaximumRetryAttempts · MaximumEventAgeInSeconds · DestinationArn": [
-    range(settingShapes.reserveInput, "ReservedConcurrentExecutions", 0),
-    range(putProvisionInput, "ProvisionedConcurrentExecutions", 1),
-    range(settingShapes.eventConfigInput, "MaximumRetryAttempts", 0, 2),
-    range(settingShapes.eventConfigInput, "MaximumEventAgeInSeconds", 60, 21_600),
-    {
-      shape: settingShapes.eventConfigInput,
-      at: "DestinationConfig.OnSuccess.Destination",
-      good: ["", `arn:aws:sqs:eu-central-1:000000000000:${text(310)}`],
-      bad: [
-        [`arn:aws:sqs:eu-central-1:000000000000:${text(320)}`, longer(350)],
-        ["queue", pattern],
-      ],
-    },
-  ],
-  "LogGroup · TagKey, TagValue": [
-    length(create, "LoggingConfig.LogGroup", 512, {
-      good: ["/aws/lambda/a.b-c_d#1"],
-      bad: [
-        ["", shorter(1)],
-        ["a b", pattern],
-      ],
-    }),
-    {
-      shape: create,
-      at: "Tags",
-      good: [{ [text(128)]: text(256) }],
-      bad: [
-        [{ [text(129)]: "" }, "Map keys must satisfy constraint"],
-        [{ a: text(257) }, "Map value must satisfy constraint"],
-      ],
-    },
-  ],
-  "LayerName · CompatibleRuntimes · Cors": [
-    length(layerShapes.publishLayerInput, "LayerName", 140, { bad: [["a b", pattern]] }),
-    many(layerShapes.publishLayerInput, "CompatibleRuntimes", "nodejs24.x", 15),
-    many(settingShapes.createUrlInput, "Cors.AllowOrigins", "*", 100),
-    many(settingShapes.createUrlInput, "Cors.AllowHeaders", "a", 100),
-    many(settingShapes.createUrlInput, "Cors.ExposeHeaders", "a", 100),
-    many(settingShapes.createUrlInput, "Cors.AllowMethods", "GET", 6),
-    {
-      shape: settingShapes.createUrlInput,
-      at: "Cors.AllowMethods",
-      good: [["DELETE"]],
-      bad: [[["OPTIONS"], longer(6)]],
-    },
-    range(settingShapes.createUrlInput, "Cors.MaxAge", 0, 86_400),
-  ],
-  DurableConfig: [
-    range(create, "DurableConfig.ExecutionTimeout", 1, 31_622_400),
-    range(create, "DurableConfig.RetentionPeriodInDays", 1, 90),
-  ],
-  "Qualifier · FunctionVersion (§1.3)": [
-    length(settingShapes.qualifiedInput, "Qualifier", 128, {
-      good: ["$LATEST", "$LATEST.PUBLISHED", "7", "live_a-b"],
-      bad: [["a.b", pattern]],
-    }),
-    length(putProvisionInput, "Qualifier", 128, {
-      good: ["$LATEST", "live"],
-      bad: [
-        ["", shorter(1)],
-        ["$LATEST.PUBLISHED", pattern],
-      ],
-    }),
-    {
-      shape: publishingShapes.createAliasInput,
-      at: "FunctionVersion",
-      good: ["$LATEST", "$LATEST.PUBLISHED", "7"],
-      bad: [["live", pattern]],
-    },
-  ],
-}
+import { longer, pattern, rows, shorter, text, type Check } from "./constraint-rows.ts"
+import { operations } from "./operations.ts"
 
 const nested = (at: string, value: unknown): Record<string, unknown> =>
   at.split(".").reduceRight<unknown>((inner, name) => ({ [name]: inner }), value) as Record<string, unknown>
@@ -283,17 +68,53 @@ const namespaced = new Set([
   "UpdateFunctionEventInvokeConfig",
 ])
 const unqualified = new Set(["GetFunctionRecursionConfig", "PutFunctionRecursionConfig"])
+const nameMemberOf = (operation: string): keyof typeof functionNames =>
+  namespaced.has(operation)
+    ? "NamespacedFunctionName"
+    : unqualified.has(operation)
+      ? "UnqualifiedFunctionName"
+      : "FunctionName"
+
+const toMemberName = (name: string) => name.slice(0, 1).toLowerCase() + name.slice(1)
+
+/** What holds for a scalar, as AWS says it; words of an enum are looked at in model.test.ts. */
+const saidOf = (shape: Shape): string[] => {
+  if (shape.kind !== "string" && shape.kind !== "integer" && shape.kind !== "number") return []
+  const noun = shape.kind === "string" ? "length" : "value"
+  return [
+    ...(shape.max === undefined ? [] : [`Member must have ${noun} less than or equal to ${shape.max}`]),
+    ...(shape.min === undefined ? [] : [`Member must have ${noun} greater than or equal to ${shape.min}`]),
+    ...(shape.kind === "string" && shape.pattern !== undefined
+      ? [`Member must satisfy regular expression pattern: ${shape.pattern}`]
+      : []),
+  ]
+}
+/** A length of at least 0 is no limit. */
+const isLimit = (said: string) => said !== "Member must have length greater than or equal to 0"
+
+/** Every limit of a shape, as its refusal says it, by the name of its member. */
+const limitsOf = (name: string, shape: Shape): string[] => {
+  const inside = (kind: string, inner: Shape) =>
+    saidOf(inner).some(isLimit) ? [`${name}: ${kind} must satisfy constraint: [${saidOf(inner).join(", ")}]`] : []
+  if (shape.kind === "structure")
+    return Object.entries(shape.members).flatMap(([inner, member]) => limitsOf(toMemberName(inner), member.shape))
+  if (shape.kind === "map") return [...inside("Map keys", shape.key), ...inside("Map value", shape.value)]
+  if (shape.kind !== "list")
+    return saidOf(shape)
+      .filter(isLimit)
+      .map((said) => `${name}: ${said}`)
+  const bounds = saidOf({ kind: "string", ...(shape.max === undefined ? {} : { max: shape.max }), min: shape.min ?? 0 })
+  return [
+    ...bounds.filter(isLimit).map((said) => `${name}: ${said}`),
+    ...(shape.item.kind === "structure" ? limitsOf(name, shape.item) : inside("Member", shape.item)),
+  ]
+}
 
 describe("The name of a function", () => {
   it.each(operations.flatMap(({ name, input }) => (input?.members["FunctionName"] ? [{ name, shape: input }] : [])))(
     "is what the model takes for $name",
     ({ name, shape }) => {
-      const member = namespaced.has(name)
-        ? "NamespacedFunctionName"
-        : unqualified.has(name)
-          ? "UnqualifiedFunctionName"
-          : "FunctionName"
-      const { good, bad } = functionNames[member]
+      const { good, bad } = functionNames[nameMemberOf(name)]
       for (const value of good) expect(failuresAt({ shape, at: "FunctionName" }, value)).toEqual([])
       for (const [value, constraint] of bad)
         expect(failuresAt({ shape, at: "FunctionName" }, value).join("; ")).toContain(constraint)
@@ -311,6 +132,25 @@ describe("The table of constraints", () => {
         expect(failures.join("; ")).toContain(constraint)
       }
     }
+  })
+
+  it("has a value beyond every limit that an input has", () => {
+    const beyond = new Set<string>()
+    const ofNames = operations.flatMap(({ name, input: shape }) =>
+      shape?.members["FunctionName"] === undefined
+        ? []
+        : [{ shape, at: "FunctionName", good: [], bad: functionNames[nameMemberOf(name)].bad }],
+    )
+    for (const { shape, at, bad } of [...Object.values(rows).flat(), ...ofNames])
+      for (const [value] of bad)
+        for (const failure of failuresOf(shape, nested(at, value), "")) {
+          const [, path = "", constraint = ""] =
+            / at '([^']*)' failed to satisfy constraint: (.*)$/s.exec(failure) ?? []
+          beyond.add(`${path.split(".").at(-1)}: ${constraint}`)
+        }
+    const limits = new Set(operations.flatMap(({ input }) => (input === undefined ? [] : limitsOf("", input))))
+    expect(limits.size).toBeGreaterThan(100)
+    expect([...limits].filter((limit) => !beyond.has(limit))).toEqual([])
   })
 
   it("takes no more than 4 KB of environment variables, and none that is the platform's", () => {

@@ -13,7 +13,7 @@ import { zipOf } from "../../../src/cli/sample.ts"
 import { account, credentials, refusalOf, region } from "../api-under-test.ts"
 import { functionInput, openQueue, startFunctions, type FunctionsUnderTest } from "./functions-under-test.ts"
 import { operations } from "./operations.ts"
-import { modelOperations } from "./sdk-model.ts"
+import { modelOperations, statusOf } from "./sdk-model.ts"
 
 /** Errors of the model that nothing here gives, by their names' beginnings. */
 const foreign: Record<string, string> = {
@@ -275,8 +275,12 @@ describe("Every operation that is served", () => {
         name: "PreconditionFailedException",
         status: 412,
       })
-    for (const [name, input] of Object.entries(gives))
-      expect((await refusalOf(call(lambda, operation, { ...ok, ...input }))).name).toBe(`${name}Exception`)
+    for (const [short, input] of Object.entries(gives)) {
+      const name = `${short}Exception`
+      const status = statusOf(name)
+      expect(status).toBeDefined()
+      expect(await refusalOf(call(lambda, operation, { ...ok, ...input }))).toMatchObject({ name, status })
+    }
 
     const { $metadata } = await call(lambda, operation, ok)
     expect($metadata.httpStatusCode).toBe(statuses.get(operation))

@@ -29,6 +29,9 @@ import { credentials, region, startApi } from "../api-under-test.ts"
 
 const defaultLimits = toFunctionLimits(parseConfig({}).functions)
 
+/** Links to code are signed with it. */
+export const LINK_SECRET = "a secret of the daemon's own"
+
 /** Of one host. */
 const invokingLimits: Omit<InvokingLimits, "concurrentExecutions"> = {
   startsPerTenSeconds: 1000,
@@ -74,7 +77,7 @@ export const startFunctions = async (
       log: pino({ level: "silent" }),
     })
   const functions = opened.use(await open())
-  const links = createCodeLinks("a secret of the daemon's own", functions.codes.keyOf)
+  const links = createCodeLinks(LINK_SECRET, functions.codes.keyOf)
   const log = pino({ level: "silent" })
   const memory: MemoryOptions = {}
   const environments = createMemoryEnvironments(memory)

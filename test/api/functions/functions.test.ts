@@ -8,9 +8,17 @@ import { createTurns } from "../../../machines/building/turns.ts"
 import { openCode, type CodeSource } from "../../../machines/functions/code/code-source.ts"
 import { CODE_PLACE } from "../../../machines/functions/code/code-store.ts"
 import { functions, functionUsage, functionVersions } from "../../../src/db/functions.ts"
+import { createCodeLinks } from "../../../src/api/aws/functions/code/code-links.ts"
 import { account, otherCredentials, refusalOf, region } from "../api-under-test.ts"
 import { signedJson, signedSend } from "../signed-fetch.ts"
-import { codeOf, functionInput, role, startFunctions, type FunctionsUnderTest } from "./functions-under-test.ts"
+import {
+  codeOf,
+  functionInput,
+  LINK_SECRET,
+  role,
+  startFunctions,
+  type FunctionsUnderTest,
+} from "./functions-under-test.ts"
 
 const arnOf = (name: string) => `arn:aws:lambda:${region}:${account}:function:${name}`
 const sha256Of = (bytes: Uint8Array) => createHash("sha256").update(bytes).digest("base64")
@@ -117,6 +125,16 @@ describe("A function", () => {
     expect(Buffer.from(await got.arrayBuffer()).equals(zip)).toBe(true)
     expect((await fetch(location, { method: "DELETE" })).status).toBe(403)
     expect((await fetch(location.replace(".zip", ".zap"))).status).toBe(403)
+    const { host, pathname } = new URL(location)
+    const key = pathname.slice(CODE_PLACE.bucket.length + 2)
+    const linkAt = (ageMs: number) =>
+      createCodeLinks(
+        LINK_SECRET,
+        () => key,
+        () => Date.now() - ageMs,
+      ).toCode(sha256Of(zip), host, region)
+    expect((await fetch(linkAt(500_000))).status).toBe(200)
+    expect((await fetch(linkAt(601_000))).status).toBe(403)
     await expect(under.api.s3().listObjectsV2({ Bucket: CODE_PLACE.bucket })).rejects.toThrow("does not exist")
   })
 

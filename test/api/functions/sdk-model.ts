@@ -88,3 +88,11 @@ export const modelOperations: readonly ModelOperation[] = Object.entries(sdk)
     const [method, path, status] = http
     return { name, method, path, status, input: () => toMembers(resolve(input) as unknown[]) }
   })
+
+/** The HTTP status of an error of the model, by its name. */
+export const statusOf = (error: string): number | undefined => {
+  const [, , , traits] = (sdk as unknown as Record<string, [number, string, string, { httpError?: number }]>)[
+    `${error}$`
+  ] ?? [0, "", "", {}]
+  return traits.httpError
+}

@@ -40,8 +40,8 @@ export const openHost = async (given?: TestDatabase) => {
   return {
     db,
     changes,
-    /** The host's queue, with functions that do what the script says, in more of a hurry than AWS. */
-    async open(script: Script, more: Partial<EventsOptions> = {}): Promise<EventsUnderTest> {
+    /** The host's queue, with functions that do what the script says; unless it shan't, in more of a hurry than AWS. */
+    async open(script: Script, more: Partial<EventsOptions> = {}, isInHurry = true): Promise<EventsUnderTest> {
       const metrics = new Registry()
       const lines: Record<string, unknown>[] = []
       const events = await openEvents({
@@ -58,7 +58,7 @@ export const openHost = async (given?: TestDatabase) => {
         limits: { eventsPerFunction: 1000, bytesPerFunction: 100 * MiB, events: 5000, bytes: 100 * MiB },
         maxInFlight: 16,
         metrics,
-        pace: { retryMs: [30, 60], firstHoldMs: 10, longestHoldMs: 50 },
+        ...(isInHurry ? { pace: { retryMs: [30, 60], firstHoldMs: 10, longestHoldMs: 50 } } : {}),
         ...more,
       })
       return {

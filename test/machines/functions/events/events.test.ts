@@ -87,6 +87,37 @@ describe("An asynchronous event", () => {
     expect(tries).toBe(4)
   })
 
+  it("is tried again after one minute and then two, for six hours, where nobody has said otherwise", async () => {
+    await using under = await host.open(() => Promise.resolve(thrown("no")), {}, false)
+    const name = await host.make()
+    const functionId = await host.idOf(name)
+    const ofFunction = eq(functionEvents.functionId, functionId)
+    const row = async () => (await host.db.select().from(functionEvents).where(ofFunction))[0]
+    /** Resolves when its function has failed with it so often: it is due so long after that. */
+    const untilFailed = async (attempts: number, since: number, afterMs: number) => {
+      await eventually(async () => expect((await row())?.attempts).toBe(attempts))
+      const dueAt = (await row())?.dueAt.getTime() ?? 0
+      expect(dueAt).toBeGreaterThanOrEqual(since + afterMs)
+      expect(dueAt).toBeLessThanOrEqual(Date.now() + afterMs)
+    }
+    /** As if it had been accepted so long ago, and its time had come. */
+    const age = async (ms: number) => {
+      const now = Date.now()
+      const times = { acceptedAt: new Date(now - ms), dueAt: new Date(now) }
+      await host.db.update(functionEvents).set(times).where(ofFunction)
+      host.changes.tell(functionId)
+      return now
+    }
+    const acceptedAt = Date.now()
+    const requestId = await under.accept(name)
+    await untilFailed(1, acceptedAt, 60_000)
+    await untilFailed(2, await age(5.9 * 3_600_000), 120_000)
+    await age(6 * 3_600_000)
+    await host.untilEmpty(name)
+    const told = under.lines.find((line) => line["requestId"] === requestId)
+    expect(told).toMatchObject({ condition: "EventAgeExceeded", attempts: 2 })
+  })
+
   it("waits where it is throttled or nobody is ready, as long as it may", async () => {
     let tries = 0
     const refusals = [throttled(), new ServiceError("ResourceConflictException", 409, "Pending"), new Error("weather")]

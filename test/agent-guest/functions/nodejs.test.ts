@@ -32,6 +32,18 @@ describe("A Node function", () => {
     }
   })
 
+  test("is started by the wrapper that it names, and not at all where that isn't there", async () => {
+    const code = {
+      "index.mjs": "export const handler = async () => process.env.WRAPPED",
+      wrapper: '#!/bin/sh\nexport WRAPPED=yes\nexec "$@"\n',
+    }
+    const startBy = (wrapper: string) => start("index.handler", code, { env: { AWS_LAMBDA_EXEC_WRAPPER: wrapper } })
+    await using wrapped = await startBy("./wrapper")
+    expect(await invoke(wrapped, {})).toEqual({ response: '"yes"' })
+    await using missing = await startBy("./missing")
+    expect((await missing.program.closed)[0]).toBe(127)
+  })
+
   test("is told of its invocation, and of the time that is left", async () => {
     const code = `export const handler = async (event, context) => {
       const left = context.getRemainingTimeInMillis()

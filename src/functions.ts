@@ -6,6 +6,7 @@ import type { Artifacts as BaseArtifacts } from "../images/artifacts.ts"
 import { openRuntimes } from "../images/runtimes/runtime-disks.ts"
 import type { BootSnapshots } from "../machines/building/boot-snapshots.ts"
 import type { Places } from "../machines/disks.ts"
+import { createRuntimeGrounds } from "../machines/environments/runtime-grounds.ts"
 import { openBases } from "../machines/environments/open-bases.ts"
 import { openSnapshots, type SnapshotsOptions } from "../machines/environments/snapshots/open-snapshots.ts"
 import { prepareStanding } from "../machines/environments/snapshots/snapshot-loading.ts"
@@ -94,6 +95,7 @@ export const openFunctionRooms = async (
     }),
   )
   const runtimes = opened.use(openRuntimes(config, (line) => log.info(line)))
+  const grounds = createRuntimeGrounds({ db, hostId, places, runtimes, mapped: config.functions.runtimes })
   const bases = opened.use(
     openBases({
       host: { ...host, db },
@@ -101,7 +103,7 @@ export const openFunctionRooms = async (
       artifacts: base,
       snapshots,
       createOverlay,
-      runtimes,
+      grounds,
       maxBytes: config.environments.maxBasesMiB * 1024 ** 2,
     }),
   )
@@ -141,7 +143,7 @@ export const openFunctionRooms = async (
       store,
       artifacts,
       artifactDirectory,
-      readiness: createReadiness(runtimes, bases, disks, optimise),
+      readiness: createReadiness(grounds, bases, disks, optimise),
       limits: toFunctionLimits(config.functions),
       checkDestination: createDestinationCheck(config.destinations),
       resumes,
@@ -165,6 +167,7 @@ export const openFunctionRooms = async (
         snapshots: versionSnapshots,
         changes,
         destinations: config.destinations,
+        roles: config.roles,
         metrics,
         resumes,
         limits: toLimits(config),

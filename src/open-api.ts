@@ -78,6 +78,7 @@ export const openApi = async (options: OpenApiOptions): Promise<OpenApi> => {
         links: createCodeLinks(secrets.derive("function-code-links").toString("hex"), functions.codes.keyOf),
         invoking: { ...serving, invoker: serving.invoking.invoker },
         urlSuffix: suffixOf("lambda-url"),
+        runtimes: Object.keys(config.functions.runtimes),
       },
       archive: logs.archive,
       storage: createImageStorage({

@@ -140,12 +140,28 @@ export const SettingsFile = z.strictObject({
       maxVersions: z.number().int().min(1).default(50_000),
       /** Of one function. */
       maxAliases: z.number().int().min(1).default(1000),
+      /** Runtimes by names that Torpor has none for, each as it is in an image: `{"python3.12": "arn:aws:lambda:…:microvm-image:NAME"}`. */
+      runtimes: z
+        .record(
+          z.string().regex(/^[a-z][a-z0-9.]{1,31}$/),
+          z.string().regex(/^arn:aws:lambda:[a-z0-9-]+:\d{12}:microvm-image:[A-Za-z0-9_-]+$/, {
+            error: "must be an image's ARN",
+          }),
+        )
+        .default({}),
     })
     .refine(({ concurrentExecutions, unreservedExecutions }) => unreservedExecutions <= concurrentExecutions, {
       path: ["unreservedExecutions"],
       error: "must be at most concurrentExecutions",
     })
     .prefault({}),
+  /** Credentials that functions with these roles have, by the roles' ARNs; the others have none. */
+  roles: z
+    .record(
+      z.string().regex(/^arn:aws[a-z-]*:iam::\d{12}:role\/\S+$/),
+      z.strictObject({ accessKeyId: text, secretAccessKey: text, sessionToken: text.optional() }),
+    )
+    .default({}),
   /** Execution environments of functions. */
   environments: z
     .strictObject({

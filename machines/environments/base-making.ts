@@ -1,8 +1,7 @@
 /** Making a runtime's base: a VM with the runtime's disks is brought to where environments begin, and becomes files. */
 import { randomUUID } from "node:crypto"
 import { mkdir, readdir, stat } from "node:fs/promises"
-import { join, relative } from "node:path"
-import type { RuntimeName } from "../../images/runtimes/runtimes.ts"
+import { extname, join, relative } from "node:path"
 import { vms } from "../../src/db/schema.ts"
 import type { Drive } from "../../src/vmm/vmm.ts"
 import { linkOrCopy } from "../../src/link-or-copy.ts"
@@ -15,9 +14,11 @@ import { trainRuntime, type Trained } from "./training.ts"
 
 export const VCPUS = 1
 
-/** The disks of a runtime: raw files. */
+/** The disks of a runtime: raw files, but for its layers. */
 export interface BaseGround {
   readonly rootDisk: string
+  /** What an image has over it, bottom first: files that are the image's, to which a base has names of its own. */
+  readonly layers?: readonly string[]
   readonly runtimeDisk: string
 }
 
@@ -29,7 +30,7 @@ export interface MadeBase {
 
 export interface BaseToMake {
   readonly id: string
-  readonly runtime: RuntimeName
+  readonly runtime: string
   /** Of its VMs. */
   readonly memoryMiB: number
   readonly ground: BaseGround
@@ -62,10 +63,13 @@ export const makeRuntimeBase = async (
     const drives: Drive[] = []
     // Its functions of training are on it.
     drives[FUNCTION_DRIVES.runtime] = drives[FUNCTION_DRIVES.code] = runtimeDrive
-    const life = await buildVm.begin({ rootDisk: [ground.rootDisk, overlay], drives }, signal)
+    const layers = ground.layers ?? []
+    const life = await buildVm.begin({ rootDisk: [ground.rootDisk, ...layers, overlay], drives }, signal)
     await Promise.race([prepareGuest(host, life, { runtime, memoryMiB }, signal), died(life.live)])
     const { memoryBytes, top } = await captureBase(life, { id, directory, overlay }, signal)
-    return { rootDisk: [ground.rootDisk, top], memoryBytes }
+    const kept = layers.map((path, index) => join(directory, `layer-${index}${extname(path)}`))
+    await Promise.all(layers.map((path, index) => linkOrCopy(path, kept[index] ?? "")))
+    return { rootDisk: [ground.rootDisk, ...kept, top], memoryBytes }
   } finally {
     await host.end(vmId)
   }
@@ -73,7 +77,7 @@ export const makeRuntimeBase = async (
 
 /**
  * The same, of what this machine keeps for all its data directories, since nothing of anybody's is in it: made when it isn't there. In
- * `directory` its files have names of their own.
+ * `directory` its files have names of their own. Of an image it is made for this one.
  */
 export const takeRuntimeBase = async (
   options: BaseMakingOptions,
@@ -81,6 +85,7 @@ export const takeRuntimeBase = async (
   signal: AbortSignal,
 ): Promise<MadeBase> => {
   const { directory, ground, madeOf, memoryMiB } = wanted
+  if (ground.layers !== undefined) return makeRuntimeBase(options, wanted, signal)
   const make = async () => {
     await makeRuntimeBase(options, wanted, signal)
     return directory

@@ -1,9 +1,9 @@
 /** The bases of this host's runtimes, each made of the runtime's disks when it is first wanted. */
 import type { Artifacts } from "../../images/artifacts.ts"
-import type { Runtimes } from "../../images/runtimes/runtime-disks.ts"
 import type { BootSnapshots } from "../building/boot-snapshots.ts"
 import type { VmHost } from "../vm.ts"
 import { takeRuntimeBase } from "./base-making.ts"
+import type { RuntimeGrounds } from "./runtime-grounds.ts"
 import { createRuntimeBases, type RuntimeBases, type RuntimeBasesOptions } from "./runtime-bases.ts"
 
 export interface BasesOptions extends Pick<RuntimeBasesOptions, "places" | "maxBytes"> {
@@ -11,7 +11,7 @@ export interface BasesOptions extends Pick<RuntimeBasesOptions, "places" | "maxB
   readonly artifacts: Artifacts
   readonly snapshots: BootSnapshots
   readonly createOverlay: (path: string) => Promise<void>
-  readonly runtimes: Pick<Runtimes, "of">
+  readonly grounds: RuntimeGrounds
 }
 
 /** Opens them; disposing gives up what is being made, and waits until nothing is left of it. */
@@ -21,7 +21,7 @@ export const openBases = ({
   artifacts,
   snapshots,
   createOverlay,
-  runtimes,
+  grounds,
   maxBytes,
 }: BasesOptions): RuntimeBases & AsyncDisposable => {
   const closing = new AbortController()
@@ -29,7 +29,7 @@ export const openBases = ({
     host,
     places,
     systemDisk: artifacts.systemDisk,
-    disksOf: (runtime, signal) => runtimes.of(runtime, signal),
+    disksOf: (runtime, signal) => grounds.of(runtime, signal),
     make: (base, signal) => takeRuntimeBase({ host, artifacts, snapshots, createOverlay }, base, signal),
     maxBytes,
     signal: closing.signal,

@@ -11,6 +11,7 @@ import { createEnvironmentMachine, toEnvironmentState, type EnvironmentMachine }
 import type { Definition } from "../functions/definition.ts"
 import type { FunctionDiskStore } from "../functions/disks/function-disks.ts"
 import { toFunctionSpec } from "../functions/function-spec.ts"
+import { credentialsOf, type Roles } from "../functions/roles.ts"
 import { createRegistry } from "../registry.ts"
 import { liveVms, type Database } from "../vm-row.ts"
 import type { Work } from "../work.ts"
@@ -46,6 +47,8 @@ export interface EnvironmentsOptions extends Pick<
   readonly pool?: Pick<WarmPool, "take" | "fill" | "clear">
   /** Without any every environment is initialised. */
   readonly snapshots?: VersionSnapshots
+  /** Of which functions have credentials; none when left out. */
+  readonly roles?: Roles
   readonly work: Work
   readonly limits: EnvironmentLimits
 }
@@ -156,8 +159,9 @@ export const openEnvironments = async (
   ): Occupant => {
     const { id, vmId, initialization } = row
     const sharesProcessor = host.vmm.accelerator === "kvm"
+    const credentials = credentialsOf(options.roles ?? {}, definition)
     const toSpec = () =>
-      toFunctionSpec(definition, { initialization, sharesProcessor, ...toLogAddress(row, definition) })
+      toFunctionSpec(definition, { initialization, sharesProcessor, credentials, ...toLogAddress(row, definition) })
     const session = createSession({ vmId, definition, initialization, toSpec, desk: createDesk() })
     const occupant = { id, session, disks: origin.disks, warm: origin.warm, from: origin.from }
     occupants.set(vmId, occupant)

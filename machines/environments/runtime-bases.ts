@@ -9,7 +9,6 @@ import { existsSync } from "node:fs"
 import { rm } from "node:fs/promises"
 import { join } from "node:path"
 import { and, eq } from "drizzle-orm"
-import { isRuntimeName, type RuntimeName } from "../../images/runtimes/runtimes.ts"
 import { unlessAborted } from "../../src/abort.ts"
 import { VMM_OVERHEAD_MIB } from "../../src/capacity/ledger.ts"
 import { runtimeBases } from "../../src/db/functions.ts"
@@ -47,8 +46,8 @@ export interface RuntimeBasesOptions {
   }
   readonly places: Places
   readonly systemDisk: string
-  /** What a runtime's VMs stand on. */
-  readonly disksOf: (runtime: RuntimeName, signal: AbortSignal) => Promise<BaseGround>
+  /** What a runtime's VMs stand on; rejects when there is no such runtime. */
+  readonly disksOf: (runtime: string, signal: AbortSignal) => Promise<BaseGround>
   /** Makes a base in a new directory; of a guest that has its own VM, and ends it. */
   readonly make: (base: BaseToMake, signal: AbortSignal) => Promise<MadeBase>
   /** Of all of them together; the least recently used go first, and none that was used within the last hour. */
@@ -75,7 +74,7 @@ export const createRuntimeBases = ({
   /** What is looked for or made at this moment, for everybody who asks. */
   const atWork = new Map<string, Promise<RuntimeBase>>()
 
-  const find = async (runtime: RuntimeName, memoryMiB: number, madeOf: string): Promise<string | undefined> => {
+  const find = async (runtime: string, memoryMiB: number, madeOf: string): Promise<string | undefined> => {
     const [row] = await db.select().from(runtimeBases).where(rowOf(runtime, memoryMiB))
     if (row?.madeOf !== madeOf) return undefined
     const isCurrent = await vmm.isCurrent({ directory: pathOf(row.baseId) }, { memoryMiB, vcpus: VCPUS }, closing)
@@ -87,12 +86,7 @@ export const createRuntimeBases = ({
   const rowOf = (runtime: string, memoryMiB: number) =>
     and(eq(runtimeBases.hostId, hostId), eq(runtimeBases.runtime, runtime), eq(runtimeBases.memoryMiB, memoryMiB))
 
-  const build = async (
-    runtime: RuntimeName,
-    memoryMiB: number,
-    ground: BaseGround,
-    madeOf: string,
-  ): Promise<string> => {
+  const build = async (runtime: string, memoryMiB: number, ground: BaseGround, madeOf: string): Promise<string> => {
     const id = randomUUID()
     const directory = pathOf(id)
     const startedAt = performance.now()
@@ -127,10 +121,12 @@ export const createRuntimeBases = ({
     return id
   }
 
-  const findOrBuild = async (runtime: RuntimeName, memoryMiB: number): Promise<RuntimeBase> => {
+  const findOrBuild = async (runtime: string, memoryMiB: number): Promise<RuntimeBase> => {
     const ground = await disksOf(runtime, closing)
     const drive = ground.runtimeDisk
-    const madeOf = createHash("sha256").update([FORMAT, systemDisk, ground.rootDisk, drive].join("\n")).digest("hex")
+    const madeOf = createHash("sha256")
+      .update([FORMAT, systemDisk, ground.rootDisk, ...(ground.layers ?? []), drive].join("\n"))
+      .digest("hex")
     const toBase = (baseId: string) => ({ baseId, memoryMiB, runtimeDrive: drive })
     const found = await find(runtime, memoryMiB, madeOf)
     if (found !== undefined) return toBase(found)
@@ -149,7 +145,6 @@ export const createRuntimeBases = ({
   return {
     fits,
     of(runtime, functionMiB, signal) {
-      if (!isRuntimeName(runtime)) return Promise.reject(new Error(`There is no runtime ${runtime}`))
       if (!fits(functionMiB)) return Promise.reject(new HostTooSmall(functionMiB))
       const memoryMiB = vmMemoryOf(functionMiB)
       const key = `${runtime} ${memoryMiB}`

@@ -1,6 +1,6 @@
 /** Before a runtime's base is taken its runtime is started, runs functions of training, and waits: environments only give it its function. */
 import { randomUUID } from "node:crypto"
-import { RUNTIMES, TRAININGS, type RuntimeName } from "../../images/runtimes/runtimes.ts"
+import { isRuntimeName, RUNTIMES, TRAININGS } from "../../images/runtimes/runtimes.ts"
 import type { AgentClient } from "../../src/agent/client.ts"
 import type { FunctionSpec, FunctionStep, InvocationSpec } from "../../src/agent/protocol.ts"
 import { defaultSettings } from "../functions/default-settings.ts"
@@ -14,7 +14,7 @@ const [ROUNDS, EVENTS] = [3, 4]
 
 /** A runtime in a VM of this size. */
 export interface Trained {
-  readonly runtime: RuntimeName
+  readonly runtime: string
   readonly memoryMiB: number
 }
 
@@ -57,7 +57,7 @@ const refuse = ({ failed }: FunctionStep) => {
   if (failed !== null) throw new Error(`A runtime in training failed: ${failed}`)
 }
 
-const handlersOf = (runtime: RuntimeName) => TRAININGS[RUNTIMES[runtime].language]
+const handlersOf = (runtime: string) => (isRuntimeName(runtime) ? TRAININGS[RUNTIMES[runtime].language] : [])
 
 const specOf = (trained: Trained): FunctionSpec =>
   toFunctionSpec(toDefinition(trained), {

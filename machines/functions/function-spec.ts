@@ -1,8 +1,9 @@
 /** What an environment's agent is told of the function: its programs' variables, what is mounted for them, and their limits. */
 import { RUNTIME_PLACES } from "../../images/runtimes/runtime-disks.ts"
-import { isRuntimeName, RUNTIMES, type Runtime, type RuntimeName } from "../../images/runtimes/runtimes.ts"
+import { isRuntimeName, RUNTIMES, type Runtime } from "../../images/runtimes/runtimes.ts"
 import type { DriveSpec, FunctionSpec, MountSpec } from "../../src/agent/protocol.ts"
 import type { InitializationType } from "../environments/environments.ts"
+import type { RoleCredentials } from "./roles.ts"
 import type { Definition } from "./definition.ts"
 import { FUNCTION_DRIVES, FUNCTION_PLACES } from "./disks/function-disks.ts"
 
@@ -19,11 +20,7 @@ export interface FunctionSpecOptions {
    */
   readonly sharesProcessor?: boolean
   /** Of the function's role, where there are any. */
-  readonly credentials?: {
-    readonly accessKeyId: string
-    readonly secretAccessKey: string
-    readonly sessionToken?: string
-  }
+  readonly credentials?: RoleCredentials | undefined
 }
 
 /** AWS's sbx_user1051; no image has this user by name. */
@@ -41,11 +38,13 @@ export const drivesOf = ({ layers }: Pick<Definition, "layers">): readonly Drive
   { drive: FUNCTION_DRIVES.temporary, isReadOnly: false },
 ]
 
-/** Throws when there is no such runtime here. */
+/** A runtime of this name; one that isn't ours is an image's, which has all of it at its places. */
+const runtimeOf = (name: string): Runtime =>
+  isRuntimeName(name) ? RUNTIMES[name] : { language: "provided", interpreter: { kind: "none" } }
+
 export const toFunctionSpec = (definition: Definition, options: FunctionSpecOptions): FunctionSpec => {
   const { name, version, scope, settings } = definition
   const { runtime } = settings
-  if (!isRuntimeName(runtime)) throw new Error(`There is no runtime ${runtime}`)
   return {
     identity: {
       functionName: name,
@@ -101,7 +100,7 @@ export const ownVariablesOf = ({ runtime: { env } }: FunctionSpec): Readonly<Rec
   Object.fromEntries(Object.entries(env).filter(([name]) => OWN.includes(name)))
 
 /** What a function's own variables may replace. */
-const defaultsOf = (runtime: RuntimeName): Readonly<Record<string, string>> => ({
+const defaultsOf = (runtime: string): Readonly<Record<string, string>> => ({
   PATH: "/var/lang/bin:/usr/local/bin:/usr/bin/:/bin:/opt/bin",
   LD_LIBRARY_PATH: "/var/lang/lib:/lib64:/usr/lib64:/var/runtime:/var/runtime/lib:/var/task:/var/task/lib:/opt/lib",
   LANG: "en_US.UTF-8",
@@ -114,15 +113,15 @@ const defaultsOf = (runtime: RuntimeName): Readonly<Record<string, string>> => (
 })
 
 /** What a runtime's process is told when it starts, and never again. */
-const argumentsOf = (runtime: RuntimeName, memoryMiB: number): readonly string[] =>
-  RUNTIMES[runtime].language === "java" ? [`-XX:MaxHeapSize=${Math.floor(memoryMiB * 1024 * HEAP_SHARE)}K`] : []
+const argumentsOf = (runtime: string, memoryMiB: number): readonly string[] =>
+  runtimeOf(runtime).language === "java" ? [`-XX:MaxHeapSize=${Math.floor(memoryMiB * 1024 * HEAP_SHARE)}K`] : []
 
 /** The rest of a function's memory is for what Java has beside its heap. */
 const HEAP_SHARE = 0.85
 
 /** Where a language looks for modules. */
-const searchedBy = (runtime: RuntimeName): Readonly<Record<string, string>> => {
-  const { language } = RUNTIMES[runtime]
+const searchedBy = (runtime: string): Readonly<Record<string, string>> => {
+  const { language } = runtimeOf(runtime)
   if (language === "python") return { PYTHONPATH: "/var/runtime" }
   if (language === "ruby")
     return {
@@ -138,7 +137,7 @@ const searchedBy = (runtime: RuntimeName): Readonly<Record<string, string>> => {
 
 const ownVariables = (
   { name, version, scope, settings }: Definition,
-  runtime: RuntimeName,
+  runtime: string,
   { initialization, logGroup, logStream, credentials }: FunctionSpecOptions,
 ): Readonly<Record<string, string>> => {
   const { format, applicationLevel } = settings.logging
@@ -146,7 +145,7 @@ const ownVariables = (
     _HANDLER: settings.handler,
     AWS_REGION: scope.region,
     AWS_DEFAULT_REGION: scope.region,
-    ...(RUNTIMES[runtime].language === "provided" ? {} : { AWS_EXECUTION_ENV: `AWS_Lambda_${runtime}` }),
+    ...(runtime.startsWith("provided") ? {} : { AWS_EXECUTION_ENV: `AWS_Lambda_${runtime}` }),
     AWS_LAMBDA_FUNCTION_NAME: name,
     AWS_LAMBDA_FUNCTION_VERSION: version,
     AWS_LAMBDA_FUNCTION_MEMORY_SIZE: String(settings.memoryMiB),
@@ -166,9 +165,11 @@ const ownVariables = (
   }
 }
 
-const mountsOf = ({ layers }: Definition, runtime: RuntimeName): readonly MountSpec[] => [
-  ...nodeOf(RUNTIMES[runtime]),
-  ...Object.entries(RUNTIME_PLACES).map(([target, path]) => bind(target, FUNCTION_DRIVES.runtime, path)),
+const mountsOf = ({ layers }: Definition, runtime: string): readonly MountSpec[] => [
+  ...nodeOf(runtimeOf(runtime)),
+  ...Object.entries(isRuntimeName(runtime) ? RUNTIME_PLACES : {}).map(([target, path]) =>
+    bind(target, FUNCTION_DRIVES.runtime, path),
+  ),
   bind("/var/task", FUNCTION_DRIVES.code, FUNCTION_PLACES.files),
   // Of a root disk it is empty.
   ...(layers.length > 0 ? [bind("/opt", FUNCTION_DRIVES.layers, FUNCTION_PLACES.files)] : []),

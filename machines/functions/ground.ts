@@ -29,12 +29,14 @@ export const toFunctionLimits = ({
   maxCodeMiB,
   maxVersions,
   maxAliases,
-  ...executions
+  concurrentExecutions,
+  unreservedExecutions,
 }: Settings["functions"]): FunctionLimits => ({
   codeBytes: maxCodeMiB * 1024 ** 2,
   versions: maxVersions,
   aliases: maxAliases,
-  ...executions,
+  concurrentExecutions,
+  unreservedExecutions,
 })
 
 export interface FunctionsGround {

@@ -18,7 +18,17 @@ export interface ServingOptions
   extends
     Pick<
       EnvironmentsOptions,
-      "db" | "host" | "places" | "emptyDrive" | "createOverlay" | "spares" | "bases" | "disks" | "work" | "snapshots"
+      | "db"
+      | "host"
+      | "places"
+      | "emptyDrive"
+      | "createOverlay"
+      | "spares"
+      | "bases"
+      | "disks"
+      | "work"
+      | "snapshots"
+      | "roles"
     >,
     Pick<EventsOptions, "changes" | "destinations"> {
   readonly secrets: SecretBox

@@ -29,7 +29,8 @@ test("A version whose environments this host will never hold fails, and says so"
     signal,
   })
   const begun: string[] = []
-  const runtimes = {
+  const grounds = {
+    has: () => true,
     of(runtime: string) {
       begun.push(runtime)
       return Promise.resolve(none)
@@ -42,7 +43,7 @@ test("A version whose environments this host will never hold fails, and says so"
     },
     tidy: () => {},
   }
-  const readiness = createReadiness(runtimes, bases, disks, unexpected)
+  const readiness = createReadiness(grounds, bases, disks, unexpected)
   const { settings } = definitionOf("f", {})
   const ownerOf = (memoryMiB: number) => ({
     code: "",

@@ -56,7 +56,7 @@ const open = async (under: VmHostUnderTest) => {
       host,
       places,
       systemDisk: artifacts.systemDisk,
-      disksOf: (name) => ensureRuntime(name, { ...config, npmEnvironment: {} }, () => {}, signal),
+      disksOf: () => ensureRuntime("nodejs24.x", { ...config, npmEnvironment: {} }, () => {}, signal),
       make: (options, within) => takeRuntimeBase({ host, artifacts, snapshots: boots, createOverlay }, options, within),
       maxBytes: Infinity,
       signal,

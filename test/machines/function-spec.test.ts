@@ -2,6 +2,7 @@ import { describe, expect, it } from "vitest"
 import { defaultSettings } from "../../machines/functions/default-settings.ts"
 import type { Definition } from "../../machines/functions/definition.ts"
 import { drivesOf, toFunctionSpec, type FunctionSpecOptions } from "../../machines/functions/function-spec.ts"
+import { credentialsOf } from "../../machines/functions/roles.ts"
 import type { FunctionSettings } from "../../src/db/function-values.ts"
 
 const settings: FunctionSettings = {
@@ -82,7 +83,24 @@ describe("A function's programs", () => {
     expect(node["PYTHONPATH"]).toBeUndefined()
     const provided = variablesOf(definitionOf({ runtime: "provided.al2023" }))
     expect(Object.keys(provided)).not.toContain("AWS_EXECUTION_ENV")
-    expect(() => toFunctionSpec(definitionOf({ runtime: "cobol" }), options)).toThrow("There is no runtime cobol")
+  })
+
+  it("have their role's credentials, where it is their account's and the operator has given it any", () => {
+    const theirs = { accessKeyId: "AKIA", secretAccessKey: "secret" }
+    const [own, foreign] = ["000000000000", "111111111111"].map((account) => `arn:aws:iam::${account}:role/r`)
+    const roles = { [own!]: theirs, [foreign!]: theirs }
+    const found = (role: string) => credentialsOf(roles, definitionOf({ role }))
+    expect([own!, foreign!, "arn:aws:iam::000000000000:role/constructor"].map(found)).toEqual([
+      theirs,
+      undefined,
+      undefined,
+    ])
+  })
+
+  it("have what an image has, where their runtime is one of the operator's", () => {
+    const { env, mounts = [] } = toFunctionSpec(definitionOf({ runtime: "python3.12" }), options).runtime
+    expect(env["AWS_EXECUTION_ENV"]).toBe("AWS_Lambda_python3.12")
+    expect(mounts.map(({ target }) => target)).toEqual(["/var/task", "/tmp"])
   })
 
   it("start Java with a heap of the memory's larger part, which it has from its start to its end", () => {

@@ -1,6 +1,5 @@
-import type { Runtimes } from "../../../images/runtimes/runtime-disks.ts"
-import { isRuntimeName } from "../../../images/runtimes/runtimes.ts"
 import { HostTooSmall } from "../../environments/memory-classes.ts"
+import { NoRuntimeImage, type RuntimeGrounds } from "../../environments/runtime-grounds.ts"
 import type { RuntimeBases } from "../../environments/runtime-bases.ts"
 import { InitFailed } from "../../environments/snapshots/version-snapshots.ts"
 import type { OpenDiskStore } from "../disks/disk-store.ts"
@@ -29,7 +28,12 @@ type InitFailureCode =
 export class NotReady extends Error {
   override readonly name = "NotReady"
   /** AWS's StateReasonCode. */
-  readonly code: "InvalidZipFileException" | "InvalidRuntime" | "InsufficientCapacity" | InitFailureCode
+  readonly code:
+    | "InvalidZipFileException"
+    | "InvalidRuntime"
+    | "InvalidImage"
+    | "InsufficientCapacity"
+    | InitFailureCode
 
   constructor(code: NotReady["code"], reason: string) {
     super(reason)
@@ -46,17 +50,22 @@ const toNotReady = (error: InitFailed): NotReady => {
 
 /** What this host's functions stand on: a runtime's disks and base, and a version's own disks. */
 export const createReadiness = (
-  runtimes: Pick<Runtimes, "of">,
+  grounds: RuntimeGrounds,
   bases: RuntimeBases,
   disks: Pick<OpenDiskStore, "of" | "tidy">,
   optimise: (versionId: string, signal: AbortSignal) => Promise<void>,
 ): Readiness => ({
   async prepare(owner, signal) {
     const { runtime, memoryMiB } = owner.settings
-    if (!isRuntimeName(runtime)) throw new NotReady("InvalidRuntime", `The runtime ${runtime} is not available.`)
+    if (!grounds.has(runtime)) throw new NotReady("InvalidRuntime", `The runtime ${runtime} is not available.`)
     if (!bases.fits(memoryMiB)) throw new NotReady("InsufficientCapacity", new HostTooSmall(memoryMiB).message)
     // A base that can't be made now because memory is short is made when an environment needs it.
-    const base = runtimes.of(runtime, signal).then(() => bases.of(runtime, memoryMiB, signal).catch(() => {}))
+    const base = grounds.of(runtime, signal).then(
+      () => bases.of(runtime, memoryMiB, signal).catch(() => {}),
+      (error: unknown) => {
+        throw error instanceof NoRuntimeImage ? new NotReady("InvalidImage", error.message) : error
+      },
+    )
     await Promise.all([base, disks.of(owner, signal)])
     if (owner.optimised === undefined) return
     await optimise(owner.optimised, signal).catch((error: unknown) => {

@@ -190,6 +190,8 @@ describe("The table of constraints", () => {
       "Value cobol at 'runtime' failed to satisfy constraint: Member must satisfy enum value set: [nodejs20.x, nodejs22.x, nodejs24.x, python3.13, java21, ruby3.3, provided.al2, provided.al2023] or be a valid ARN",
     )
     expect(of("dotnet8")).toThrow("Value dotnet8 at 'runtime'")
+    expect(parseSettings({ ...needed, Runtime: "dotnet8" }, ["dotnet8"]).runtime).toBe("dotnet8")
+    expect(() => parseSettings({ ...needed, Runtime: "dotnet6" }, ["dotnet8"])).toThrow("provided.al2023, dotnet8] or")
     expect(of("python3.7")).toThrow(
       "The runtime parameter of python3.7 is no longer supported for creating or updating AWS Lambda functions.",
     )

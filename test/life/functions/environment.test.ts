@@ -1,4 +1,5 @@
 /** Execution environments in real VMs: what one daemon begins and leaves behind, and the next goes on with. */
+import { existsSync } from "node:fs"
 import { setTimeout as sleep } from "node:timers/promises"
 import { text } from "node:stream/consumers"
 import { asc, eq } from "drizzle-orm"
@@ -52,7 +53,7 @@ const whole = async (answer: EnvironmentAnswer) => {
 
 describe("An environment of an earlier daemon", () => {
   test("had been initialised, had answered its event, and had said so in AWS's lines", () => {
-    expect(JSON.parse(left.frozen.answer)).toMatchObject({ events: 1, all: 1 })
+    expect(JSON.parse(left.frozen.answer)).toMatchObject({ events: 1, all: 1, key: "AKIAFUNCTION" })
     expect(left.frozen.initMs).toBeGreaterThan(0)
     expect(left.frozen.tail.split("\n").map((line) => line.split("\t")[0]?.replaceAll(/[\d.a-f-]{8,}/g, "…"))).toEqual([
       "START RequestId: … Version: $LATEST",
@@ -188,6 +189,9 @@ describe("An environment", () => {
     await expect.poll(async () => (await rowOf(environment.id)).state).toBe("TERMINATED")
     const row = await rowOf(environment.id)
     expect([row.cause, row.stateReason]).toEqual(["memory", "Others need the room."])
+    // Of a function that nobody uses nothing is left but what it shares, its code, and a snapshot if it has one.
+    expect([existsSync(under.host.directoryOf(row.vmId)), under.host.ledger.reservedMiB]).toEqual([false, 0])
+    expect(await under.host.vmm.find()).toEqual([])
     const changes = await under.host.db.select().from(audit).orderBy(asc(audit.id))
     expect(
       changes.filter(({ details }) => details["environment"] === environment.id).map(({ action }) => action),

@@ -77,6 +77,7 @@ export const openEnvironmentsUnderTest = async (under: VmHostUnderTest) => {
       secrets: createSecrets(Buffer.from(place.key, "hex")),
       disks: { of: () => makeDisks(join(place.directory, "disks")) },
       bases,
+      roles: { [settings.role]: { accessKeyId: "AKIAFUNCTION", secretAccessKey: "secret" } },
       work,
       limits: { idleMs: 3_600_000, lifetimeMs: 8 * 3_600_000, initMs: 120_000 },
     },

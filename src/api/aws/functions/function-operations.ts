@@ -22,8 +22,12 @@ import { checkTags } from "./tags.ts"
 const base = "/2015-03-31/functions"
 const one = `${base}/{FunctionName}`
 
-/** The operations on functions as wholes, and on their `$LATEST`. */
-export const createFunctionOperations = ({ functions, updates }: Functions, links: CodeLinks): Operation[] => [
+/** The operations on functions as wholes, and on their `$LATEST`; `mapped` are runtimes of the operator's. */
+export const createFunctionOperations = (
+  { functions, updates }: Functions,
+  links: CodeLinks,
+  mapped: readonly string[],
+): Operation[] => [
   operation(
     "CreateFunction",
     { method: "POST", path: base, status: 201, maxBodyBytes: MAX_CODE_REQUEST_BYTES },
@@ -33,7 +37,7 @@ export const createFunctionOperations = ({ functions, updates }: Functions, link
       refuseUnsupportedCreation(input)
       const request = {
         name,
-        settings: parseSettings(input),
+        settings: parseSettings(input, mapped),
         environment: parseEnvironment(input.Environment),
         tags: checkTags(input.Tags ?? {}),
         code: parseCode(input.Code),
@@ -111,7 +115,7 @@ export const createFunctionOperations = ({ functions, updates }: Functions, link
       const name = parseFunctionName(input.FunctionName, caller)
       refuseUnsupported(input)
       const update = {
-        change: (settings: Parameters<typeof changeSettings>[0]) => changeSettings(settings, input),
+        change: (settings: Parameters<typeof changeSettings>[0]) => changeSettings(settings, input, mapped),
         environment: parseEnvironment(input.Environment),
         revisionId: input.RevisionId,
       }

@@ -76,15 +76,15 @@ const retired: Record<string, string> = {
   provided: "provided.al2023",
 }
 
-/** Refuses a runtime that there isn't, in AWS's words. */
-export const parseRuntime = (runtime: string): string => {
-  if (isRuntimeName(runtime)) return runtime
+/** Refuses a runtime that there isn't, in AWS's words; `mapped` are names of the operator's. */
+export const parseRuntime = (runtime: string, mapped: readonly string[]): string => {
+  if (isRuntimeName(runtime) || mapped.includes(runtime)) return runtime
   const instead = Object.hasOwn(retired, runtime) ? retired[runtime] : undefined
   if (instead !== undefined)
     throw invalid(
       `The runtime parameter of ${runtime} is no longer supported for creating or updating AWS Lambda functions. We recommend you use a supported runtime (${instead}) while creating or updating functions.`,
     )
   throw invalid(
-    `Value ${runtime.slice(0, 256)} at 'runtime' failed to satisfy constraint: Member must satisfy enum value set: [${Object.keys(RUNTIMES).join(", ")}] or be a valid ARN`,
+    `Value ${runtime.slice(0, 256)} at 'runtime' failed to satisfy constraint: Member must satisfy enum value set: [${[...Object.keys(RUNTIMES), ...mapped].join(", ")}] or be a valid ARN`,
   )
 }

@@ -31,11 +31,19 @@ export interface FunctionsParts {
   }
   /** What function URLs end with, port included. */
   readonly urlSuffix: string
+  /** Runtimes of the operator's, by name. */
+  readonly runtimes?: readonly string[]
 }
 
 /** All operations of the model. */
-export const createOperations = ({ functions, links, invoking, urlSuffix }: FunctionsParts): Operation[] => [
-  ...createFunctionOperations(functions, links),
+export const createOperations = ({
+  functions,
+  links,
+  invoking,
+  urlSuffix,
+  runtimes = [],
+}: FunctionsParts): Operation[] => [
+  ...createFunctionOperations(functions, links, runtimes),
   ...(invoking === undefined
     ? []
     : [

@@ -105,9 +105,13 @@ const orNull = (text: string) => (text === "" ? null : text)
 const hasSnapStart = ({ snapStart }: FunctionSettings, { SnapStart }: SharedInput): boolean =>
   SnapStart === undefined ? snapStart === true : SnapStart.ApplyOn === "PublishedVersions"
 
-/** The settings with what was asked changed in them. */
-export const changeSettings = (before: FunctionSettings, input: SharedInput): FunctionSettings => ({
-  runtime: input.Runtime === undefined ? before.runtime : parseRuntime(input.Runtime),
+/** The settings with what was asked changed in them; `mapped` are runtimes of the operator's. */
+export const changeSettings = (
+  before: FunctionSettings,
+  input: SharedInput,
+  mapped: readonly string[] = [],
+): FunctionSettings => ({
+  runtime: input.Runtime === undefined ? before.runtime : parseRuntime(input.Runtime, mapped),
   handler: input.Handler ?? before.handler,
   role: input.Role ?? before.role,
   description: input.Description ?? before.description,
@@ -126,9 +130,9 @@ export const changeSettings = (before: FunctionSettings, input: SharedInput): Fu
 })
 
 /** A new function's settings. */
-export const parseSettings = (input: CreateInput): FunctionSettings => {
+export const parseSettings = (input: CreateInput, mapped: readonly string[] = []): FunctionSettings => {
   if (input.Runtime === undefined || input.Handler === undefined)
     throw invalid("Runtime and Handler are mandatory parameters for functions created with deployment packages.")
-  const settings = changeSettings(defaultSettings, input)
+  const settings = changeSettings(defaultSettings, input, mapped)
   return { ...settings, architectures: input.Architectures ?? settings.architectures }
 }

@@ -9,9 +9,12 @@ import {
   waitUntilFunctionUpdatedV2,
   type Runtime,
 } from "@aws-sdk/client-lambda"
+import { findRuntime } from "../images/runtimes/runtime-disks.ts"
+import { parseConfig } from "../src/config.ts"
 import type { TestDaemon } from "../test/fixtures/daemon.ts"
 import { connectionOf, deploy, type Files } from "../test/fixtures/functions.ts"
 import type { Bench } from "./bench.ts"
+import { openJava } from "./java.ts"
 import { openRunc, type RuncApp } from "./runc.ts"
 import { timed } from "./samples.ts"
 
@@ -24,9 +27,9 @@ def handler(event, context):
     return {"count": count}
 `
 const PYTHON_SERVER: RuncApp = {
-  file: "server.py",
-  interpreter: "/usr/bin/python3",
-  source: `import json, os
+  argv: ["/usr/bin/python3", "server.py"],
+  files: {
+    "server.py": `import json, os
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 count = 0
@@ -43,6 +46,7 @@ class Handler(BaseHTTPRequestHandler):
 
 HTTPServer(("127.0.0.1", int(os.environ["PORT"])), Handler).serve_forever()
 `,
+  },
 }
 /** Its Init is slow, and so are its events when they ask for it. */
 const SLOW = `import { setTimeout as sleep } from "node:timers/promises"
@@ -63,8 +67,10 @@ export const functions: Bench = {
     { of: "warm invoke, above a plain server", most: 15 },
     { of: "cold start of Node", by: "runc: Node to first answer", most: 0.7 },
     { of: "cold start of Python", by: "runc: Python to first answer", most: 0.7 },
+    { of: "cold start of Java", by: "runc: Java to first answer", most: 0.7 },
     { of: "cold start of Node, none warm", by: "runc: Node to first answer", most: 1.5 },
     { of: "cold start of Python, none warm", by: "runc: Python to first answer", most: 1.5 },
+    { of: "cold start of Java, none warm", by: "runc: Java to first answer", most: 1.5 },
     { of: "later environments of a 5 s Init", by: "first environment of a 5 s Init", most: 1 / 8 },
   ],
   notes: [
@@ -75,15 +81,26 @@ export const functions: Bench = {
     // A connection may be closed for its idleness just as it is used again: like every user's client this one tries again.
     const lambda = new LambdaClient({ ...(await connectionOf(daemon)), maxAttempts: 3 })
     opened.defer(() => lambda.destroy())
-    const runcs = {
-      Node: opened.use(await openRunc()),
-      Python: opened.use(await openRunc(PYTHON_SERVER)),
-    }
+    const disks = await findRuntime("java21", parseConfig(process.env))
+    if (disks === undefined)
+      progress(
+        "functions: no Java, whose disk is not in the cache: the first function with the runtime java21 makes it",
+      )
+    const java = disks === undefined ? undefined : opened.use(await openJava(disks))
+    const languages = [
+      { language: "Node", name: "node", runc: opened.use(await openRunc()) },
+      { language: "Python", name: "python", runc: opened.use(await openRunc(PYTHON_SERVER)) },
+      ...(java === undefined
+        ? []
+        : [{ language: "Java", name: "java", runc: opened.use(await openRunc(java.server)) }]),
+    ]
     const found: Record<string, number[]> = {}
     const note = (name: string, tookMs: number) => void (found[name] ??= []).push(tookMs)
     const make = (name: string, runtime: Runtime, files: Files) => deploy(lambda, name, runtime, files, { Timeout: 60 })
     await make("node", "nodejs24.x", { "index.mjs": NODE })
     await make("python", "python3.13", { "index.py": PYTHON })
+    if (java !== undefined)
+      await deploy(lambda, "java", "java21", java.files, { Timeout: 60, MemorySize: 512, Handler: java.handler })
     await make("slow", "nodejs24.x", { "index.mjs": SLOW })
 
     const vm = await daemon.run({ image: "bench" })
@@ -102,12 +119,9 @@ export const functions: Bench = {
     }
     progress("functions: warm ones are measured")
 
-    await call(lambda, "python", 1)
+    for (const { name } of languages.slice(1)) await call(lambda, name, 1)
     for (let round = 1; round <= rounds; round++) {
-      for (const [language, name] of [
-        ["Node", "node"],
-        ["Python", "python"],
-      ] as const) {
+      for (const { language, name, runc } of languages) {
         const versions = [
           await publish(lambda, name, `${round} warm`),
           await publish(lambda, name, `${round} none warm`),
@@ -118,7 +132,7 @@ export const functions: Bench = {
         for (const version of versions)
           await lambda.send(new DeleteFunctionCommand({ FunctionName: name, Qualifier: version }))
         await untilWarm(daemon, 2)
-        note(`runc: ${language} to first answer`, await runcs[language].start())
+        note(`runc: ${language} to first answer`, await runc.start())
       }
       const last = Object.entries(found).map(([name, values]) => `${name} ${values.at(-1)?.toFixed(0)}`)
       progress(`functions: round ${round} of ${rounds}: ${last.join(", ")}`)

@@ -64,6 +64,8 @@ const progress = (line: string) => void process.stderr.write(`${line}\n`)
 /** Which claims the medians bear out, as lines. */
 const judge = (claim: Claim, results: Readonly<Record<string, Summary>>): string => {
   const { of, by } = claim
+  const missing = [of, by].find((name) => name !== undefined && results[name] === undefined)
+  if (missing !== undefined) return `skip ${of}: nothing was measured of ${missing}`
   const first = results[of]?.p50 ?? Number.NaN
   const value = by === undefined ? first : first / (results[by]?.p50 ?? Number.NaN)
   // What is to be a small part of another is shown as one.

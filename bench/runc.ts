@@ -19,13 +19,21 @@ const LINKS = ["bin", "lib", "lib64", "sbin"]
 
 /** What runc starts: a server whose answers count from 1, on the port in its environment. */
 export interface RuncApp {
-  readonly file: string
-  readonly source: string
-  /** With our own Node, or what this host has of the language. */
-  readonly interpreter: "/app/node" | "/usr/bin/python3"
+  /** With our own Node, or what there is of the language. */
+  readonly argv: readonly string[]
+  /** In `/app`. */
+  readonly files: Readonly<Record<string, string>>
+  /** Files and directories of this machine, by where it finds them. */
+  readonly binds?: Readonly<Record<string, string>>
+  /** The system that it finds; this machine's own when left out. */
+  readonly system?: string
 }
 
-export const nodeApp: RuncApp = { file: "server.js", source: benchApp["server.js"], interpreter: "/app/node" }
+export const nodeApp: RuncApp = {
+  argv: ["/app/node", "server.js"],
+  files: { "server.js": benchApp["server.js"] },
+  binds: { "/app/node": nodeBinary().path },
+}
 
 /** Prepares the bundle; the caller disposes it. */
 export const openRunc = async (app: RuncApp = nodeApp): Promise<Runc> => {
@@ -33,8 +41,7 @@ export const openRunc = async (app: RuncApp = nodeApp): Promise<Runc> => {
   const root = join(bundle, "rootfs")
   for (const folder of ["usr", "app", "proc", "dev", "sys", "tmp"]) await mkdir(join(root, folder), { recursive: true })
   const port = await freePort()
-  await writeFile(join(root, "app", app.file), app.source)
-  await writeFile(join(root, "app/node"), "")
+  for (const [name, content] of Object.entries(app.files)) await writeFile(join(root, "app", name), content)
   await writeFile(join(bundle, "config.json"), JSON.stringify(configOf(app, port)))
   await Promise.all(LINKS.map((name) => mkdir(join(root, name), { recursive: true })))
   let started = 0
@@ -72,14 +79,14 @@ const bind = (source: string, destination: string) => ({
   options: ["rbind", "ro", "nosuid"],
 })
 
-const configOf = ({ interpreter, file }: RuncApp, port: number) => ({
+const configOf = ({ argv, binds = {}, system = "/" }: RuncApp, port: number) => ({
   ociVersion: "1.0.2",
   root: { path: "rootfs", readonly: true },
   hostname: "bench",
   process: {
     terminal: false,
     user: { uid: 0, gid: 0 },
-    args: [interpreter, file],
+    args: argv,
     env: ["PATH=/usr/bin:/bin", "GREETING=hello", `PORT=${port}`],
     cwd: "/app",
     noNewPrivileges: true,
@@ -87,9 +94,8 @@ const configOf = ({ interpreter, file }: RuncApp, port: number) => ({
   mounts: [
     { destination: "/proc", type: "proc", source: "proc", options: ["nosuid", "noexec", "nodev"] },
     { destination: "/dev", type: "tmpfs", source: "tmpfs", options: ["nosuid", "mode=755", "size=65536k"] },
-    bind("/usr", "/usr"),
-    ...LINKS.map((name) => bind(`/${name}`, `/${name}`)),
-    bind(nodeBinary().path, "/app/node"),
+    ...["usr", ...LINKS].map((name) => bind(join(system, name), `/${name}`)),
+    ...Object.entries(binds).map(([to, from]) => bind(from, to)),
   ],
   linux: { namespaces: ["pid", "mount", "ipc", "uts"].map((type) => ({ type })) },
 })

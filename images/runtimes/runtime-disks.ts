@@ -7,7 +7,7 @@ import { fileURLToPath } from "node:url"
 import { unlessAborted } from "../../src/abort.ts"
 import { CommandError, runCommand } from "../../src/command.ts"
 import { OperatorError } from "../../src/errors.ts"
-import { ensureArtifact, readSources, type Progress, type Recipe } from "../artifact.ts"
+import { ensureArtifact, findArtifact, readSources, type Artifact, type Progress, type Recipe } from "../artifact.ts"
 import { DRIVE_MIB } from "../drive-size.ts"
 import { baseRecipe } from "../base/base.ts"
 import { makeExt4 } from "../ext4.ts"
@@ -63,13 +63,25 @@ export const ensureRuntime = async (
     onProgress,
     signal,
   )
-  return {
-    rootDisk: join(root.directory, "disk.raw"),
-    rootDiskHash: root.hash,
-    runtimeDisk: join(drive.directory, "drive.raw"),
-    runtimeDiskHash: drive.hash,
-  }
+  return toDisks(root, drive)
 }
+
+/** As {@link ensureRuntime}, of what is in the cache; nothing is built. */
+export const findRuntime = async (
+  name: RuntimeName,
+  { cacheDirectory, debian, npmEnvironment }: RuntimeSource,
+): Promise<RuntimeDisks | undefined> => {
+  const root = await findArtifact(cacheDirectory, await baseRecipe(debian))
+  const drive = await findArtifact(cacheDirectory, await driveRecipe(name, { debian, npmEnvironment }))
+  return root === undefined || drive === undefined ? undefined : toDisks(root, drive)
+}
+
+const toDisks = (root: Artifact, drive: Artifact): RuntimeDisks => ({
+  rootDisk: join(root.directory, "disk.raw"),
+  rootDiskHash: root.hash,
+  runtimeDisk: join(drive.directory, "drive.raw"),
+  runtimeDiskHash: drive.hash,
+})
 
 export interface Runtimes extends AsyncDisposable {
   /** As {@link ensureRuntime}, but looked for once while this process lives; a build goes on when who asked for it has gone. */

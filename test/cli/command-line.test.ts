@@ -100,7 +100,7 @@ test.each([
   [["open", "microvm-1", "-p", "0"], "--port wants a number from 1 to 65535, and '0' is none."],
   [["open", "microvm-1", "--minutes", "1h"], "--minutes wants a number from 1 to 60, and '1h' is none."],
   [["open", "microvm-1", "--minutes", "90"], "--minutes wants a number from 1 to 60, and '90' is none."],
-  [["build", "-m", "1G"], "--memory wants a number of MiB."],
+  [["build", "-n", "app", "-m", "1G"], "--memory wants a number of MiB."],
 ])("torpor %j is refused before a daemon is looked for", async (args, sentence) => {
   expect(await runToEnd(torpor(...args), { ...PLAIN, TORPOR_DATA_DIR: "/nowhere" })).toEqual({
     code: 2,

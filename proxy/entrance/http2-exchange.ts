@@ -1,43 +1,53 @@
 import { constants, type IncomingHttpHeaders, type OutgoingHttpHeaders, type ServerHttp2Stream } from "node:http2"
 import type { Readable } from "node:stream"
-import type { TLSSocket } from "node:tls"
-import { tlsOf, type Exchange, type GuestAnswer } from "../exchange.ts"
+import type { Exchange, GuestAnswer } from "../exchange.ts"
 import { prepareTrailers } from "../headers.ts"
 
 const { NGHTTP2_FLAG_END_STREAM, NGHTTP2_INTERNAL_ERROR, NGHTTP2_NO_ERROR } = constants
 
+/** The client's end of a connection, the same for all its streams: a session's own socket is a proxy that looks it up anew each time. */
+export type Http2Client = Pick<Exchange, "remoteAddress" | "remotePort" | "tls">
+
+/** A stream as Node hands it over, with what it doesn't keep of it. */
+export interface BegunStream {
+  readonly stream: ServerHttp2Stream
+  readonly headers: IncomingHttpHeaders
+  /** Names and values in turn, as sent. */
+  readonly fields: readonly string[]
+  readonly flags: number
+  readonly client: Http2Client
+  readonly requestId: string
+}
+
 /** An exchange on one stream of HTTP/2; it takes the pseudo-headers out of the headers, which change with the exchange's. */
-export const createHttp2Exchange = (
-  stream: ServerHttp2Stream,
-  headers: IncomingHttpHeaders,
-  fields: readonly string[],
-  flags: number,
-  requestId: string,
-): Exchange => {
+export const createHttp2Exchange = ({ stream, headers, fields, flags, client, requestId }: BegunStream): Exchange => {
   const { ":method": method = "GET", ":path": path = "", ":authority": authority, host } = headers
   const head = { method, path, host: authority ?? host ?? "", headers }
   let isAskedFor = headers.expect?.toLowerCase() !== "100-continue"
-  for (const name of Object.keys(headers)) if (name.startsWith(":")) delete headers[name]
+  for (const name in headers) if (name.startsWith(":")) delete headers[name]
   headers.host = head.host
   let trailers: IncomingHttpHeaders = {}
   const hasBody = (flags & NGHTTP2_FLAG_END_STREAM) === 0
-  stream.on("trailers", (late: IncomingHttpHeaders) => (trailers = late)).on("error", () => {})
+  // One for all: Node tells itself of each that a stream is given.
+  const listeners: (() => void)[] = []
+  stream.on("error", ignore).once("close", () => {
+    for (const listener of listeners) listener()
+  })
+  if (hasBody) stream.on("trailers", (late: IncomingHttpHeaders) => (trailers = late))
   // A stream whose end nobody reads doesn't close.
-  if (!hasBody) stream.resume()
+  else stream.resume()
   return {
+    ...client,
     requestId,
     head,
     fields,
-    tls: () => tlsOf(stream.session?.socket as TLSSocket | undefined),
-    remoteAddress: stream.session?.socket.remoteAddress,
-    remotePort: stream.session?.socket.remotePort,
     body: stream,
     hasBody,
     trailers: () => trailers,
     isOver() {
       return stream.closed || stream.destroyed
     },
-    onOver: (listener) => void stream.once("close", listener),
+    onOver: (listener) => void listeners.push(listener),
     protocol: "h2",
     status() {
       return stream.headersSent ? Number(stream.sentHeaders[":status"]) : undefined
@@ -72,6 +82,8 @@ export const createHttp2Exchange = (
     },
   }
 }
+
+const ignore = () => {}
 
 const relay = (answer: GuestAnswer, stream: ServerHttp2Stream): void => {
   const { status, headers, body } = answer

@@ -12,9 +12,10 @@ import { claimOf } from "../admission/claim.ts"
 import { checkHttp2 } from "../admission/well-formed.ts"
 import { sendRequest } from "../guest/send.ts"
 import { limitControlFrames } from "../limits/control-frames.ts"
+import { tlsOf } from "../exchange.ts"
 import type { Serve } from "../passes.ts"
 import { endWithoutHeartbeat } from "./heartbeat.ts"
-import { createHttp2Exchange } from "./http2-exchange.ts"
+import { createHttp2Exchange, type Http2Client } from "./http2-exchange.ts"
 
 export interface Http2Entrance {
   /** Takes a connection that agreed on HTTP/2. */
@@ -54,22 +55,33 @@ export const openHttp2 = (serve: Serve, limits: Http2Limits): Http2Entrance => {
     streamResetRate: 20,
   })
 
-  const onStream = (stream: ServerHttp2Stream, headers: IncomingHttpHeaders, flags: number, raw: string[]) => {
+  const onStream = (
+    stream: ServerHttp2Stream,
+    headers: IncomingHttpHeaders,
+    flags: number,
+    fields: readonly string[],
+    client: Http2Client,
+    onOver: () => void,
+  ) => {
     // Our settings bind a client from when it says that it has them, which it need never say.
-    const isTooLong = (fields: string[]) => sizeOf(fields) > limits.maxHeaderBytes
-    if (isTooLong(raw)) {
-      stream.on("error", () => {}).close(NGHTTP2_ENHANCE_YOUR_CALM)
+    const isTooLong = (some: readonly string[]) => sizeOf(some) > limits.maxHeaderBytes
+    if (isTooLong(fields)) {
+      stream
+        .on("error", () => {})
+        .once("close", onOver)
+        .close(NGHTTP2_ENHANCE_YOUR_CALM)
       return
     }
     if ((flags & NGHTTP2_FLAG_END_STREAM) === 0)
-      stream.on("trailers", (_trailers, _flags, fields: string[]) => {
-        if (!isTooLong(fields)) return
+      stream.on("trailers", (_trailers, _flags, late: string[]) => {
+        if (!isTooLong(late)) return
         stream.close(NGHTTP2_ENHANCE_YOUR_CALM)
         // At once: the application would be sent the rest, and get a whole request.
         stream.destroy()
       })
     const { ":authority": authority, host } = headers
-    const exchange = createHttp2Exchange(stream, headers, raw, flags, randomUUID())
+    const exchange = createHttp2Exchange({ stream, headers, fields, flags, client, requestId: randomUUID() })
+    exchange.onOver(onOver)
     const toClaim = () => {
       checkHttp2(exchange.head, authority, host)
       return claimOf(exchange.head)
@@ -81,36 +93,41 @@ export const openHttp2 = (serve: Serve, limits: Http2Limits): Http2Entrance => {
   }
 
   const onSession = (session: ServerHttp2Session, socket: TLSSocket) => {
+    const { remoteAddress, remotePort } = socket
+    const client: Http2Client = { remoteAddress, remotePort, tls: () => tlsOf(socket) }
     let open = 0
+    let closing: NodeJS.Timeout | undefined
     // Of requests, not of bytes: PINGs, or headers that never end, would keep a connection for good.
-    const close = () => {
+    const idle = setTimeout(() => {
+      // The end of the last one begins it anew.
+      if (open > 0) return
       session.close()
       // It waits for the client to close its end, who may not even read that we closed ours.
-      idle = setTimeout(() => socket.destroy(), limits.idleMs)
+      closing = setTimeout(() => socket.destroy(), limits.idleMs)
+    }, limits.idleMs)
+    const leave = () => {
+      if (--open === 0 && !socket.destroyed) idle.refresh()
     }
-    let idle = setTimeout(close, limits.idleMs)
     connections.set(session, socket)
     socket.once("close", () => {
       clearTimeout(idle)
+      clearTimeout(closing)
       connections.delete(session)
       // Node closes its streams, which waits for what was being written: for good, if the client had stopped reading.
       session.destroy()
     })
     session
       .on("error", () => {})
-      .on("stream", (stream) => {
+      .on("stream", (stream, headers, flags, fields) => {
         open++
-        clearTimeout(idle)
-        stream.once("close", () => {
-          if (--open === 0 && !socket.destroyed) idle = setTimeout(close, limits.idleMs)
-        })
+        onStream(stream, headers, flags, fields, client, leave)
       })
     session.setLocalWindowSize(SESSION_WINDOW)
     limitControlFrames(session, socket)
     endWithoutHeartbeat(session, socket, () => open > 0, limits.idleMs)
   }
 
-  server.on("stream", onStream).on("sessionError", () => {})
+  server.on("sessionError", () => {})
 
   return {
     accept(socket) {

@@ -3,6 +3,7 @@ import { fork } from "node:child_process"
 import { once } from "node:events"
 import { fileURLToPath } from "node:url"
 import type { EdgeLimits } from "../../proxy/server.ts"
+import { collectedHeapMiB } from "../fixtures/collected-heap.ts"
 import { watchMemory, type ProcessMemory } from "../fixtures/process-memory.ts"
 import { openTestEdge } from "./test-edge.ts"
 
@@ -14,7 +15,10 @@ interface Entrance {
   readonly token: string
 }
 
-export interface EdgeProcess extends Entrance, ProcessMemory, AsyncDisposable {}
+export interface EdgeProcess extends Entrance, ProcessMemory, AsyncDisposable {
+  /** What its heap holds once all of it is collected. */
+  heapMiB(): Promise<number>
+}
 
 export const startEdgeProcess = async (limits: Partial<EdgeLimits> = {}): Promise<EdgeProcess> => {
   const child = fork(fileURLToPath(import.meta.url), ["serve", JSON.stringify(limits)])
@@ -22,6 +26,11 @@ export const startEdgeProcess = async (limits: Partial<EdgeLimits> = {}): Promis
   return {
     ...entrance,
     ...(await watchMemory(child.pid ?? 0)),
+    async heapMiB() {
+      child.send("collect")
+      const [mebibytes] = (await once(child, "message")) as [number]
+      return mebibytes
+    },
     async [Symbol.asyncDispose]() {
       child.disconnect()
       const [code] = (await once(child, "exit")) as [number | null]
@@ -32,6 +41,7 @@ export const startEdgeProcess = async (limits: Partial<EdgeLimits> = {}): Promis
 
 if (process.argv[2] === "serve") {
   const { edge, ca, vm, ...opened } = await openTestEdge(JSON.parse(process.argv[3] ?? "{}") as Partial<EdgeLimits>)
+  process.on("message", async () => process.send?.(await collectedHeapMiB()))
   process.send?.({ port: edge.port, ca, name: vm.name, token: vm.token } satisfies Entrance)
   await once(process, "disconnect")
   await opened[Symbol.asyncDispose]()

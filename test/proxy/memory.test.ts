@@ -5,12 +5,15 @@ import { text } from "node:stream/consumers"
 import { afterAll, beforeAll, describe, expect, test } from "vitest"
 import { readBody, writeBody } from "../fixtures/body.ts"
 import { startEdgeProcess, type EdgeProcess } from "./edge-process.ts"
+import { connectHttp2 } from "./protocols/http2-client.ts"
 import { listen } from "./test-edge.ts"
 
 const MIB = 1024 * 1024
 /** Far below a body, and more than the 64 MiB of buffers after which V8 collects them; measured were 30 MiB of the first, 17 MiB of the second. */
 const MAX_GROWTH_MIB = 96
 const MAX_IN_FLIGHT = 64 * MIB
+/** Of HTTP/2, over one connection: a stream that stayed would be more than this each, what is compiled meanwhile is less. */
+const [REQUESTS, MAX_KEPT_MIB] = [2000, 2]
 
 let edge: EdgeProcess
 beforeAll(async () => {
@@ -106,5 +109,24 @@ describe("The edge's memory stays as it is", () => {
     expect(got).toEqual({ bytes: 256 * MIB, digest: await sent.promise })
     expect(inFlight.most).toBeLessThan(MAX_IN_FLIGHT)
     expect(await edge.peakGrowthMiB()).toBeLessThan(MAX_GROWTH_MIB)
+  })
+
+  test("while a connection of HTTP/2 asks again and again: no request that is over stays with it", async () => {
+    await using app = await openApp(async () => "hello")
+    await using client = await connectHttp2({ edge, ca: edge.ca, vm: edge })
+    const askMany = async (count: number) => {
+      for (let asked = 0; asked < count; asked += 50) {
+        const answers = await Promise.all(Array.from({ length: 50 }, () => client.get(app.port)))
+        expect(new Set(answers.map(({ status }) => status))).toEqual(new Set([200]))
+      }
+    }
+    await askMany(REQUESTS / 10)
+    let keptMiB = Infinity
+    for (let time = 0; time < 3 && keptMiB >= MAX_KEPT_MIB; time++) {
+      const before = await edge.heapMiB()
+      await askMany(REQUESTS)
+      keptMiB = (await edge.heapMiB()) - before
+    }
+    expect(keptMiB).toBeLessThan(MAX_KEPT_MIB)
   })
 })

@@ -7,9 +7,8 @@ import { readdir, readlink } from "node:fs/promises"
 import { connect, type Socket } from "node:net"
 import { text } from "node:stream/consumers"
 import { setTimeout as sleep } from "node:timers/promises"
-import { setFlagsFromString } from "node:v8"
-import { runInNewContext } from "node:vm"
 import { afterAll, beforeAll, describe, expect, test } from "vitest"
+import { collectedHeapMiB } from "../../fixtures/collected-heap.ts"
 import { eventually } from "../../fixtures/eventually.ts"
 import { openRawApp } from "../raw-app.ts"
 import { openTestEdge, type TestEdge } from "../test-edge.ts"
@@ -189,17 +188,6 @@ type Held = Awaited<ReturnType<typeof held>>
 /** Whether there is no more of anything; what others had left in this process may have gone meanwhile. */
 const isWithin = (after: Held, before: Held) =>
   Object.entries(before).every(([name, count]) => after[name as keyof Held] <= count)
-setFlagsFromString("--expose-gc")
-const collectGarbage = runInNewContext("gc") as () => void
-const heapMiB = async () => {
-  // What a socket's end has deferred goes first.
-  for (let turn = 0; turn < 3; turn++) {
-    await new Promise(setImmediate)
-    collectGarbage()
-  }
-  return process.memoryUsage().heapUsed / MIB
-}
-
 test("Nothing stays of any of them: no socket, no timer, no memory", async () => {
   const round = async ([, answer]: Guest) => {
     await using app = await openGuest(answer)
@@ -212,9 +200,9 @@ test("Nothing stays of any of them: no socket, no timer, no memory", async () =>
   // 65 exchanges at a time, ten of them with a mebibyte or more in their heads; what is compiled meanwhile grows the heap once.
   let grownMiB = Infinity
   for (let time = 0; time < 3 && grownMiB >= MAX_GROWN_MIB; time++) {
-    const heapBefore = await heapMiB()
+    const heapBefore = await collectedHeapMiB()
     for (let rounds = 0; rounds < 5; rounds++) await Promise.all(guests.map(round))
-    grownMiB = (await heapMiB()) - heapBefore
+    grownMiB = (await collectedHeapMiB()) - heapBefore
   }
   let after = await held()
   // By hand: vitest's own waiting has timers of its own.

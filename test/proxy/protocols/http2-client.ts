@@ -8,7 +8,6 @@ import {
   type OutgoingHttpHeaders,
 } from "node:http2"
 import { text } from "node:stream/consumers"
-import type { EdgeVm, TestEdge } from "../test-edge.ts"
 
 export interface Http2Answer {
   readonly status: number
@@ -19,13 +18,25 @@ export interface Http2Answer {
   readonly informed: readonly number[]
 }
 
+/** A MicroVM, as its user knows it. */
+interface NamedVm {
+  readonly name: string
+  readonly token: string
+}
+
+interface Http2Edge {
+  readonly edge: { readonly port: number }
+  readonly ca: string
+  readonly vm: NamedVm
+}
+
 export interface Http2Client extends AsyncDisposable {
   /** Begins a stream; to be ended when its options say that a body comes. */
   open(port: number, headers?: OutgoingHttpHeaders, options?: ClientSessionRequestOptions): ClientHttp2Stream
   get(port: number, headers?: OutgoingHttpHeaders): Promise<Http2Answer>
 }
 
-export const connectHttp2 = async ({ edge, ca, vm }: TestEdge, to: EdgeVm = vm): Promise<Http2Client> => {
+export const connectHttp2 = async ({ edge, ca, vm }: Http2Edge, to: NamedVm = vm): Promise<Http2Client> => {
   const session = connect(`https://${to.name}:${edge.port}`, { ca }).on("error", () => {})
   await once(session, "connect")
   const open: Http2Client["open"] = (port, headers = {}, options = {}) =>

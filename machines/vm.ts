@@ -5,8 +5,6 @@
  */
 import { mkdir, rm } from "node:fs/promises"
 import { join } from "node:path"
-import { unlessAborted } from "../src/abort.ts"
-import { createAgentClient } from "../src/agent/client.ts"
 import type { ProcessEnd } from "../src/agent/protocol.ts"
 import type { Ledger } from "../src/capacity/ledger.ts"
 import type { Cause } from "../src/db/values.ts"
@@ -14,10 +12,11 @@ import type { Log } from "../src/log.ts"
 import type { LogStream } from "../src/logs/entry.ts"
 import type { Logs } from "../src/logs/logs.ts"
 import type { LogWriter } from "../src/logs/writer.ts"
-import { GUEST, type Slot } from "../src/net/slot.ts"
+import type { Slot } from "../src/net/slot.ts"
 import type { Slots } from "../src/net/slots.ts"
 import type { Vm, VmProcess, Vmm } from "../src/vmm/vmm.ts"
 import { openGuest, type Guest } from "./guest.ts"
+import { hearLastWords } from "./last-words.ts"
 import { beginIncarnation, findVm, processOf, recordEnd, recordStopped, type Database, type VmRow } from "./vm-row.ts"
 
 /** A VM with a process, held by its owner's statechart. */
@@ -83,9 +82,6 @@ export interface VmHost extends VmHostOptions {
   /** Nothing of the VM is left on this host when it resolves. Idempotent. */
   end(vmId: string): Promise<void>
 }
-
-/** An emulated guest on a busy host takes a second; what it said faster than this host takes it, some more. */
-const LAST_WORDS_MS = 5000
 
 /** The host's VMs; holds no process of its own when nothing is live. */
 export const createVmHost = (options: VmHostOptions): VmHost => {
@@ -214,26 +210,6 @@ export const createVmHost = (options: VmHostOptions): VmHost => {
     },
   }
   return host
-}
-
-/**
- * What an application has said and its guest not yet sent, before the guest is killed. Of one that sleeps nothing more is to be had: it
- * sent all but its last quarter of a second before it slept.
- */
-const hearLastWords = async ({ live, secretOf, log }: VmHost, vmId: string): Promise<void> => {
-  const found = live(vmId)
-  if (found === undefined || found.isOver() || !found.hasRun()) return
-  const { vm, guest, words, slot, incarnation } = found
-  const signal = AbortSignal.timeout(LAST_WORDS_MS)
-  const agent = createAgentClient(slot.address, GUEST.agentPort, secretOf(vmId, incarnation))
-  try {
-    if ((await words.isKept()) && (await unlessAborted(vm.status(), signal)) === "running")
-      await guest.hearAll(agent, signal)
-  } catch (error) {
-    log.info({ vmId, err: error }, "The last words of an application were not heard")
-  } finally {
-    agent.close()
-  }
 }
 
 /** Whichever is known first: the application's own end says more than the process's. */

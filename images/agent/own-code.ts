@@ -43,6 +43,7 @@ export const findTwin = async (): Promise<Twin | undefined> => {
     if (!/^\d+$/.test(pid)) continue
     const path = `/proc/${pid}/exe`
     const found = await stat(path, { bigint: true }).catch(() => undefined)
+    // What is on the agent's own disk is in its pages already.
     if (found === undefined || found.size !== own.size || found.dev === own.dev) continue
     if (await isSame(program, path, segments)) return { path, inode: found.ino }
   }

@@ -3,7 +3,7 @@ import { chmod, chown } from "node:fs/promises"
 import { runCommand } from "../command.ts"
 import { SnapshotRefused } from "./manifest.ts"
 import type { Delta } from "./delta.ts"
-import type { ProcessMemory, Touched } from "./memory-map.ts"
+import { PAGE_BYTES, type ProcessMemory, type Touched } from "./memory-map.ts"
 import type { Qmp } from "./qmp.ts"
 import { fetchRead, fetchWritten } from "./working-sets.ts"
 
@@ -22,7 +22,7 @@ export const refuseStrangers = (
   if (header.vmId !== wanted.vmId) throw new SnapshotRefused("The delta is of another VM")
   if (header.baseId !== wanted.baseId) throw new SnapshotRefused("The delta is of another base")
   if (header.incarnation !== wanted.incarnation) throw new SnapshotRefused("The delta is of another life of the VM")
-  if (header.memoryPages * 4096 !== wanted.memoryMiB * 1024 ** 2)
+  if (header.memoryPages * PAGE_BYTES !== wanted.memoryMiB * 1024 ** 2)
     throw new SnapshotRefused("The delta is of a guest of another size")
 }
 

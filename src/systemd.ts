@@ -1,6 +1,6 @@
 /**
  * Under systemd a daemon is a service, and `systemctl stop` ends all that is in the service's control group. What has to outlive the
- * daemon leaves that group: the private Postgres into a scope of its own, VMs into groups of their own (src/vmm/cgroup.ts; systemd-run
+ * daemon leaves that group: the private Postgres into a scope of its own, VMs into groups of their own (src/vmm/process/cgroup.ts; systemd-run
  * takes a tenth of a second, too long for a launch).
  */
 import { randomBytes } from "node:crypto"

@@ -90,8 +90,8 @@ describe.each(hierarchies.map((hierarchy) => [hierarchy]))(
       await using _ = { [Symbol.asyncDispose]: () => rm(directory, { recursive: true }) }
       await using systemd = await bootSystemd(hierarchy, {
         daemon: serviceOf(`import { writeFileSync } from 'node:fs'
-        import { detectCgroups } from ${source("vmm/cgroup.ts")}
-        import { spawnJailed } from ${source("vmm/jail.ts")}
+        import { detectCgroups } from ${source("vmm/process/cgroup.ts")}
+        import { spawnJailed } from ${source("vmm/process/jail.ts")}
         const groups = await detectCgroups('${hostId}')
         const cgroups = await groups.create('vm', { memoryMiB: 64, processes: 16 })
         const jail = { uid: 600000, namespace: 'slot', readOnly: [], writable: [], devices: [], cgroups }

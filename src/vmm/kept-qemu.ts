@@ -14,8 +14,8 @@ import { basename, dirname, join } from "node:path"
 import { findProgram, runCommand } from "../command.ts"
 import { messageOf, OperatorError } from "../errors.ts"
 import { linkOrCopy } from "../link-or-copy.ts"
-import { QEMU } from "./command-line.ts"
-import { qemuVersion } from "./host-facts.ts"
+import { QEMU } from "./process/command-line.ts"
+import { qemuVersion } from "./host/host-facts.ts"
 import { digestOf, SnapshotRefused, type KeptQemu } from "./manifest.ts"
 
 /** What `-M microvm` loads, with a kernel and without; the last is read where ACPI is off. */

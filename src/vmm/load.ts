@@ -2,10 +2,10 @@
 import { chmod, chown } from "node:fs/promises"
 import { runCommand } from "../command.ts"
 import { SnapshotRefused } from "./manifest.ts"
-import type { Delta } from "./delta.ts"
-import { PAGE_BYTES, type ProcessMemory, type Touched } from "./memory-map.ts"
-import type { Qmp } from "./qmp.ts"
-import { fetchRead, fetchWritten } from "./working-sets.ts"
+import type { Delta } from "./memory/delta.ts"
+import { PAGE_BYTES, type ProcessMemory, type Touched } from "./memory/memory-map.ts"
+import type { Qmp } from "./qmp/qmp.ts"
+import { fetchRead, fetchWritten } from "./memory/working-sets.ts"
 
 /** A copy of a base's memory for one guest. Holes stay holes, and where the file system can, no block is copied. */
 export const copyMemory = async (from: string, to: string, uid: number, signal: AbortSignal) => {

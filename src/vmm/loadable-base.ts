@@ -1,8 +1,8 @@
 import { verifyQemu, type QemuBuild } from "./kept-qemu.ts"
 import { baseFiles, verifyBase, type Machine, type Manifest } from "./manifest.ts"
-import { openMemoryMap, PAGE_BYTES, type ProcessMemory, type Touched } from "./memory-map.ts"
+import { openMemoryMap, PAGE_BYTES, type ProcessMemory, type Touched } from "./memory/memory-map.ts"
 import type { BasePaths, VmProcess } from "./vmm.ts"
-import type { WorkingSets } from "./working-sets.ts"
+import type { WorkingSets } from "./memory/working-sets.ts"
 
 /** A base that guests of this machine begin as, with the QEMU that made it. */
 export interface LoadableBase {

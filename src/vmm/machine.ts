@@ -1,7 +1,7 @@
 /** The machine that guests are made for: what a base and this host must agree on, and how a guest is begun. */
 import { createHash } from "node:crypto"
-import { cpuOf } from "./command-line.ts"
-import { DEVICE_LAYOUT } from "./devices.ts"
+import { cpuOf } from "./process/command-line.ts"
+import { DEVICE_LAYOUT } from "./process/devices.ts"
 import type { Machine } from "./manifest.ts"
 import type { Accelerator, VmSize } from "./vmm.ts"
 

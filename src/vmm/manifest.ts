@@ -3,7 +3,7 @@ import { open, readFile, stat } from "node:fs/promises"
 import { join } from "node:path"
 import { z } from "zod"
 import { sha256Of } from "../file-digest.ts"
-import { QEMU } from "./command-line.ts"
+import { QEMU } from "./process/command-line.ts"
 import type { BasePaths } from "./vmm.ts"
 
 export const MANIFEST_FORMAT = 2

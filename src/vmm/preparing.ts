@@ -3,12 +3,12 @@ import { failStart } from "./kept-qemu.ts"
 import { loadGuest } from "./load.ts"
 import type { LoadableBase } from "./loadable-base.ts"
 import { LOADED, sharedMemory } from "./machine.ts"
-import { PAGE_BYTES } from "./memory-map.ts"
-import type { Order, QemuProcesses, Started } from "./qemu-processes.ts"
+import { PAGE_BYTES } from "./memory/memory-map.ts"
+import type { Order, QemuProcesses, Started } from "./process/qemu-processes.ts"
 import type { QemuVmParts } from "./qemu-vm.ts"
 import type { Spares } from "./spare.ts"
 import type { LaunchSpec, Vm, Vmm, VmSpec } from "./vmm.ts"
-import { fetchRead, fetchWritten } from "./working-sets.ts"
+import { fetchRead, fetchWritten } from "./memory/working-sets.ts"
 
 export interface PreparingOptions {
   readonly processes: Pick<QemuProcesses, "start" | "abandon">

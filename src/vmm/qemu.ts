@@ -1,8 +1,8 @@
 /** {@link Vmm} with QEMU's `microvm` machine. The order of every step is from shared measurements: one wrong and the guest hangs. */
 import { existsSync } from "node:fs"
 import { isDeepStrictEqual } from "node:util"
-import { detectCgroups } from "./cgroup.ts"
-import { openDelta } from "./delta.ts"
+import { detectCgroups } from "./process/cgroup.ts"
+import { openDelta } from "./memory/delta.ts"
 import { failStart, openInstalledQemu, type QemuBuild } from "./kept-qemu.ts"
 import { verifyLoadable } from "./loadable-base.ts"
 import {
@@ -17,14 +17,14 @@ import {
 import { baseFiles, openManifest, SnapshotRefused, verifyBase } from "./manifest.ts"
 import { copyMemory, loadGuest, refuseStrangers } from "./load.ts"
 import { createPreparing, type PreparingOptions } from "./preparing.ts"
-import { findProcesses, isAlive, killProcess } from "./process.ts"
-import { openQmp } from "./qmp.ts"
-import { createQemuProcesses, giveTo, type ProcessPlace, type Started } from "./qemu-processes.ts"
+import { findProcesses, isAlive, killProcess } from "./process/process.ts"
+import { openQmp } from "./qmp/qmp.ts"
+import { createQemuProcesses, giveTo, type ProcessPlace, type Started } from "./process/qemu-processes.ts"
 import { createQemuVm, type QemuVmParts } from "./qemu-vm.ts"
 import { createSpares } from "./spare.ts"
 import type { DriveFile, LaunchSpec, Vm, Vmm, VmSpec } from "./vmm.ts"
-import { createWorkingSets } from "./working-sets.ts"
-import { removeUnused } from "./unused-directory.ts"
+import { createWorkingSets } from "./memory/working-sets.ts"
+import { removeUnused } from "./process/unused-directory.ts"
 
 export interface QemuOptions extends ProcessPlace, HostMachine {
   /** Where the QEMU that boots is kept: on the file system of the bases, and this daemon's alone. */

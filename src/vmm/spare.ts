@@ -1,8 +1,8 @@
 /** Processes that stand ready: started, with the devices of their base, and loaded with nothing, or with a guest that has run already. */
 import { rm } from "node:fs/promises"
-import { changeDrives, driveChanges, rootTopChange } from "./drive-change.ts"
-import { killProcess } from "./process.ts"
-import { giveTo, type QemuProcesses, type Started } from "./qemu-processes.ts"
+import { changeDrives, driveChanges, rootTopChange } from "./qmp/drive-change.ts"
+import { killProcess } from "./process/process.ts"
+import { giveTo, type QemuProcesses, type Started } from "./process/qemu-processes.ts"
 import type { LaunchSpec, Spare, SpareSpec } from "./vmm.ts"
 
 export interface Spares {

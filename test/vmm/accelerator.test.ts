@@ -2,7 +2,7 @@ import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { afterEach, beforeEach, describe, expect, test } from "vitest"
-import { probeAccelerator } from "../../src/vmm/accelerator.ts"
+import { probeAccelerator } from "../../src/vmm/host/accelerator.ts"
 
 let directory: string
 let file: string

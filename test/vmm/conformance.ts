@@ -4,7 +4,7 @@ import { chmod, chown, copyFile, cp, readFile, rename, rm, stat, truncate, write
 import { join } from "node:path"
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest"
 import { openGuest } from "../../machines/guest.ts"
-import { openDelta } from "../../src/vmm/delta.ts"
+import { openDelta } from "../../src/vmm/memory/delta.ts"
 import { baseFiles, digestOf, SnapshotRefused, type Manifest } from "../../src/vmm/manifest.ts"
 import type { LaunchSpec, VmProcess } from "../../src/vmm/vmm.ts"
 import { describeLeftovers } from "./conformance-leftovers.ts"

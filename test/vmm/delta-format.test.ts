@@ -1,9 +1,9 @@
 import { createHash } from "node:crypto"
 import fc from "fast-check"
 import { describe, expect, test } from "vitest"
-import { decodeDelta, encodeDelta, roomFor, type DeltaHeader, type Extent } from "../../src/vmm/delta-format.ts"
+import { decodeDelta, encodeDelta, roomFor, type DeltaHeader, type Extent } from "../../src/vmm/memory/delta-format.ts"
 import { SnapshotRefused } from "../../src/vmm/manifest.ts"
-import { PAGE_BYTES } from "../../src/vmm/memory-map.ts"
+import { PAGE_BYTES } from "../../src/vmm/memory/memory-map.ts"
 
 const MEMORY_PAGES = 131_072
 const u32 = fc.integer({ min: 0, max: 0xffff_ffff })

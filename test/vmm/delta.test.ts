@@ -4,9 +4,9 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import fc from "fast-check"
 import { afterEach, beforeEach, describe, expect, test } from "vitest"
-import { openDelta, writeDelta } from "../../src/vmm/delta.ts"
+import { openDelta, writeDelta } from "../../src/vmm/memory/delta.ts"
 import { SnapshotRefused } from "../../src/vmm/manifest.ts"
-import { openBaseMemory, PAGE_BYTES } from "../../src/vmm/memory-map.ts"
+import { openBaseMemory, PAGE_BYTES } from "../../src/vmm/memory/memory-map.ts"
 import { openFileMemory } from "./file-memory.ts"
 
 const identity = {

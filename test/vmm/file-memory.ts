@@ -1,7 +1,7 @@
 /** A guest's memory in a plain file: a {@link MemoryMap} that finds what has changed by comparing with the base. */
 import { readSync, writeSync } from "node:fs"
 import { open } from "node:fs/promises"
-import { PAGE_BYTES, type MemoryMap, type PageRun } from "../../src/vmm/memory-map.ts"
+import { PAGE_BYTES, type MemoryMap, type PageRun } from "../../src/vmm/memory/memory-map.ts"
 
 /** Opens the memory in `path`, as long as the base in `basePath`; `touched` pages count as changed whatever they hold. The caller disposes it. */
 export const openFileMemory = async (

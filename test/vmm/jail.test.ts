@@ -3,8 +3,8 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { afterAll, beforeAll, describe, expect, test } from "vitest"
 import { runCommand } from "../../src/command.ts"
-import { hugeHeap } from "../../src/vmm/heap.ts"
-import { spawnJailed, type Jail } from "../../src/vmm/jail.ts"
+import { hugeHeap } from "../../src/vmm/process/heap.ts"
+import { spawnJailed, type Jail } from "../../src/vmm/process/jail.ts"
 
 const never = new AbortController().signal
 const UID = 64_000

@@ -2,7 +2,7 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { afterEach, beforeEach, expect, test } from "vitest"
-import { keptFact } from "../../src/vmm/kept-fact.ts"
+import { keptFact } from "../../src/vmm/host/kept-fact.ts"
 
 let directory: string
 let file: string

@@ -7,9 +7,9 @@ import { join } from "node:path"
 import { createInterface } from "node:readline"
 import fc from "fast-check"
 import { afterEach, beforeEach, describe, expect, test } from "vitest"
-import { openMemoryMap, PAGE_BYTES, type PageRun } from "../../src/vmm/memory-map.ts"
+import { openMemoryMap, PAGE_BYTES, type PageRun } from "../../src/vmm/memory/memory-map.ts"
 import type { BasePaths } from "../../src/vmm/vmm.ts"
-import { createWorkingSets, fetchRead, fetchWritten } from "../../src/vmm/working-sets.ts"
+import { createWorkingSets, fetchRead, fetchWritten } from "../../src/vmm/memory/working-sets.ts"
 
 const PAGES = 256
 const BYTES = PAGES * PAGE_BYTES

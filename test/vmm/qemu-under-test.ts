@@ -1,7 +1,7 @@
 import { join } from "node:path"
 import { mknod } from "../../src/device-node.ts"
-import { probeAccelerator } from "../../src/vmm/accelerator.ts"
-import { qemuVersion, tscKHz } from "../../src/vmm/host-facts.ts"
+import { probeAccelerator } from "../../src/vmm/host/accelerator.ts"
+import { qemuVersion, tscKHz } from "../../src/vmm/host/host-facts.ts"
 import { createQemuVmm } from "../../src/vmm/qemu.ts"
 import { runDirectoryOf, type CreateVmm, type VmmPlace } from "./vmm-host.ts"
 

@@ -7,9 +7,9 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { createInterface } from "node:readline"
 import { afterEach, beforeEach, describe, expect, test } from "vitest"
-import { startTimeOf } from "../../src/vmm/process.ts"
+import { startTimeOf } from "../../src/vmm/process/process.ts"
 import { createQemuVm, type QemuVmParts } from "../../src/vmm/qemu-vm.ts"
-import { openQmp, QmpError, type Qmp } from "../../src/vmm/qmp.ts"
+import { openQmp, QmpError, type Qmp } from "../../src/vmm/qmp/qmp.ts"
 
 const never = new AbortController().signal
 const GREETING = '{"QMP":{"version":{"qemu":{"micro":2,"minor":0,"major":10}},"capabilities":[]}}\r\n'

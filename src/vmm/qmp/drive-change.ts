@@ -1,7 +1,7 @@
 /** Other files behind the drives of a process that is paused, or loaded with nothing: its guest knows nothing of those that were there. */
-import { blockNode, driveDevice, driveNode, rootDevice, rootNode } from "./devices.ts"
+import { blockNode, driveDevice, driveNode, rootDevice, rootNode } from "../process/devices.ts"
 import type { Qmp } from "./qmp.ts"
-import type { Drive, DriveFile } from "./vmm.ts"
+import type { Drive, DriveFile } from "../vmm.ts"
 
 export interface DriveChange {
   readonly commands: readonly (readonly [name: string, given: Record<string, unknown>])[]

@@ -9,7 +9,7 @@
  */
 import { createHash } from "node:crypto"
 import { PAGE_BYTES } from "./memory-map.ts"
-import { SnapshotRefused } from "./manifest.ts"
+import { SnapshotRefused } from "../manifest.ts"
 
 export type Extent =
   | { readonly kind: "zero"; readonly start: number; readonly count: number }

@@ -2,7 +2,7 @@ import { deviceArguments, type Drives } from "./devices.ts"
 import { FIRST_FD } from "./jail.ts"
 import { processName } from "./process.ts"
 import { socketNames } from "./sockets.ts"
-import type { Accelerator, VmProcess, VmSpec } from "./vmm.ts"
+import type { Accelerator, VmProcess, VmSpec } from "../vmm.ts"
 
 export const QEMU = "qemu-system-x86_64"
 /** How much of the translation cache a VM may have: the default made a process of 350 MB out of one of 50. */

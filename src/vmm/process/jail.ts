@@ -9,9 +9,9 @@ import { spawn, type ChildProcess } from "node:child_process"
 import type { Server } from "node:net"
 import { once } from "node:events"
 import type { Readable } from "node:stream"
-import { asUnprivileged } from "../unprivileged.ts"
-import { wordsOf } from "../words.ts"
-import { messageOf } from "../errors.ts"
+import { asUnprivileged } from "../../unprivileged.ts"
+import { wordsOf } from "../../words.ts"
+import { messageOf } from "../../errors.ts"
 
 export interface Jail {
   readonly uid: number

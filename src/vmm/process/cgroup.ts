@@ -2,7 +2,7 @@ import { existsSync } from "node:fs"
 import { mkdir, readFile, rmdir, writeFile } from "node:fs/promises"
 import { join } from "node:path"
 import { setTimeout as sleep } from "node:timers/promises"
-import { underSystemd } from "../systemd.ts"
+import { underSystemd } from "../../systemd.ts"
 import { removeUnused } from "./unused-directory.ts"
 
 /** What bounds a VMM process on this machine: cgroup v2, v1, or nothing (then only its rlimits do). */

@@ -4,10 +4,10 @@ import { constants } from "node:fs"
 import { access, readFile, rename, writeFile } from "node:fs/promises"
 import { join } from "node:path"
 import { z } from "zod"
-import { messageOf } from "../errors.ts"
-import { QEMU } from "./command-line.ts"
+import { messageOf } from "../../errors.ts"
+import { QEMU } from "../process/command-line.ts"
 import { bootId } from "./host-facts.ts"
-import type { Accelerator } from "./vmm.ts"
+import type { Accelerator } from "../vmm.ts"
 
 const Verdict = z.object({
   accelerator: z.enum(["kvm", "tcg"] satisfies Accelerator[]),

@@ -1,8 +1,8 @@
 import { readFile, stat } from "node:fs/promises"
 import { join } from "node:path"
-import { findProgram, runCommand } from "../command.ts"
-import { OperatorError } from "../errors.ts"
-import { QEMU } from "./command-line.ts"
+import { findProgram, runCommand } from "../../command.ts"
+import { OperatorError } from "../../errors.ts"
+import { QEMU } from "../process/command-line.ts"
 import { keptFact } from "./kept-fact.ts"
 
 /** The version of QEMU as it says itself, with the distribution's build: a base is loaded by exactly this one. */

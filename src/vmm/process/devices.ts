@@ -2,8 +2,8 @@
  * Device layout v1: what every guest has, in this order, in every boot and restore. A base made with it can be loaded by nothing else.
  * Six drives (system, root, four more), net, rng, and virtio-serial with the thaw and agent ports.
  */
-import { GUEST } from "../net/slot.ts"
-import type { Drive, DriveFile } from "./vmm.ts"
+import { GUEST } from "../../net/slot.ts"
+import type { Drive, DriveFile } from "../vmm.ts"
 
 export const DEVICE_LAYOUT = 1
 

@@ -2,7 +2,7 @@
 import { open, type FileHandle } from "node:fs/promises"
 import { dirname } from "node:path"
 import { crc32 } from "node:zlib"
-import { failpoint } from "../failpoint.ts"
+import { failpoint } from "../../failpoint.ts"
 import {
   decodeDelta,
   encodeDelta,
@@ -13,9 +13,9 @@ import {
   type DeltaHeader,
   type Extent,
 } from "./delta-format.ts"
-import { digestOf, SnapshotRefused } from "./manifest.ts"
+import { digestOf, SnapshotRefused } from "../manifest.ts"
 import { PAGE_BYTES, type MemoryMap, type PageRun } from "./memory-map.ts"
-import type { DeltaPaths, DeltaSizes } from "./vmm.ts"
+import type { DeltaPaths, DeltaSizes } from "../vmm.ts"
 
 const ZERO_PAGE = Buffer.alloc(PAGE_BYTES)
 

@@ -1,7 +1,7 @@
 /** Processes by an identity that a reused pid cannot have: pid, start time and the uuid on QEMU's command line. */
 import { readdir, readFile } from "node:fs/promises"
 import { setTimeout as sleep } from "node:timers/promises"
-import type { VmProcess } from "./vmm.ts"
+import type { VmProcess } from "../vmm.ts"
 
 /** The process's start time (clock ticks since boot), or `undefined` when there is no such process or only its zombie. */
 export const startTimeOf = async (pid: number): Promise<number | undefined> => {

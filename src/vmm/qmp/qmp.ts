@@ -1,7 +1,7 @@
 import { connect, type Socket } from "node:net"
 import { EventEmitter, once } from "node:events"
 import { z } from "zod"
-import { wordsOf } from "../words.ts"
+import { wordsOf } from "../../words.ts"
 
 /** What is shown of a refusal: a guest that broke out of its machine may have written it. */
 const MAX_REASON_CHARACTERS = 1000

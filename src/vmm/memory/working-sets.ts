@@ -9,7 +9,7 @@ import { setImmediate as turn } from "node:timers/promises"
 import { LRUCache } from "lru-cache"
 import { z } from "zod"
 import type { MemoryMap, ProcessMemory, Touched } from "./memory-map.ts"
-import type { BasePaths } from "./vmm.ts"
+import type { BasePaths } from "../vmm.ts"
 
 export interface WorkingSets {
   /** Learns that of a base from a paused guest, unless it is known, or this one has written more pages already. */

@@ -1,17 +1,17 @@
 /** Processes of QEMU: each in its jail, with its control groups and its sockets, and nothing of it left where it did not come to be. */
 import { chown, rm } from "node:fs/promises"
 import { dirname, join } from "node:path"
-import { VMM_OVERHEAD_MIB } from "../capacity/ledger.ts"
+import { VMM_OVERHEAD_MIB } from "../../capacity/ledger.ts"
 import type { Cgroups } from "./cgroup.ts"
 import { commandLine } from "./command-line.ts"
 import { readOnlyFiles, writtenFiles, type Drives } from "./devices.ts"
 import { hugeHeap } from "./heap.ts"
 import { spawnJailed, type Jailed } from "./jail.ts"
-import { programOf, type QemuBuild } from "./kept-qemu.ts"
+import { programOf, type QemuBuild } from "../kept-qemu.ts"
 import { killProcess, startTimeOf } from "./process.ts"
-import { openQmp, type Qmp } from "./qmp.ts"
+import { openQmp, type Qmp } from "../qmp/qmp.ts"
 import { openListeners, socketPath, type SocketName } from "./sockets.ts"
-import type { Accelerator, VmProcess, VmSpec } from "./vmm.ts"
+import type { Accelerator, VmProcess, VmSpec } from "../vmm.ts"
 
 /** What every process has of its host. */
 export interface ProcessPlace {

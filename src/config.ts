@@ -105,7 +105,8 @@ export const parseConfig = (environment: Readonly<Record<string, string | undefi
 }
 
 const check = <Schema extends z.ZodType>(schema: Schema, value: unknown, where: string): z.infer<Schema> => {
-  const { data, error } = schema.safeParse(value)
+  // What zod would compile of a schema pays for itself when that is used often.
+  const { data, error } = schema.safeParse(value, { jitless: true })
   if (error === undefined) return data
   const [issue] = error.issues
   throw new OperatorError(

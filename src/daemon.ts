@@ -135,6 +135,8 @@ export const startDaemon = async (
   // VMs that run can be reached; what of this start the way to them needs no part of comes after it.
   front.defer(() => urls.reject(new Error("The daemon is closing")))
 
+  // While nft writes, who has waited for the edge is served: to load the rest takes the processor at one go.
+  await slots.rule()
   const { openRooms } = await import("./rooms.ts")
   const rooms = behind.use(await openRooms({ config, ground, host, places, spares, work, metrics, resumes }, signal))
   urls.resolve(rooms.functionUrls)

@@ -50,7 +50,6 @@ export const openRooms = async (options: RoomsOptions, signal: AbortSignal): Pro
   const { createOverlay } = ground.vms
   const { hostId, log } = host
   await using opened = new AsyncDisposableStack()
-  await host.slots.rule()
   const registry = opened.use(
     await openRegistry({
       hostId,

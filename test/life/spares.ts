@@ -10,8 +10,9 @@ import {
 import { readdir, readFile, writeFile } from "node:fs/promises"
 import { join } from "node:path"
 import { beforeAll, describe, expect, test } from "vitest"
+import { signedSend } from "../api/signed-fetch.ts"
 import { jsonOf } from "../fixtures/answers.ts"
-import { arnOf, processesOf, type TestDaemon, type TestVm } from "../fixtures/daemon.ts"
+import { arnOf, processesOf, REGION, type TestDaemon, type TestVm } from "../fixtures/daemon.ts"
 import { eventually } from "../fixtures/eventually.ts"
 
 /** Of a daemon that has the image `inspector`: its MicroVMs end, and it keeps processes ready from here on. */
@@ -54,6 +55,13 @@ export const describeSpares = (ground: () => TestDaemon): void => {
         // It makes way for all others.
         { timeout: 240_000 },
       )
+    const logOf = async ({ id }: TestVm) => {
+      const path = `/torpor/v1/microvms/${id}/logs`
+      const credentials = await daemon.client.config.credentials()
+      const { status, text } = await signedSend(daemon.apiPort, { path, region: REGION, ...credentials })
+      expect(status, text).toBe(200)
+      return text
+    }
     const identity = async (vm: TestVm) => {
       const { body } = await vm.get("/identity")
       return JSON.parse(body) as { hostname: string; machineId: string; bootId: string }
@@ -89,6 +97,8 @@ export const describeSpares = (ground: () => TestDaemon): void => {
         await daemon.client.send(new TerminateMicrovmCommand({ microvmIdentifier: vm.id }))
       for (const vm of [first, second]) await daemon.untilState(vm.id, "TERMINATED")
       expect(await directories()).toEqual([])
+      // Its application says nothing, and a rehearsal is none of its words.
+      for (const vm of [first, second]) expect(await logOf(vm)).toBe("")
     })
 
     test("let a daemon that is killed when one has been loaded bring its MicroVM where it was going", async () => {

@@ -178,10 +178,10 @@ test("The private one is started again when it dies, for who has it to itself, u
   process.kill(first, "SIGKILL")
   const asked = () => opened.db.execute(sql`select 1 as one`).then(([row]) => row?.["one"], String)
   // What it had forked may answer for a moment more.
-  await expect.poll(() => pidOf().catch(() => first), { timeout: 30_000 }).not.toBe(first)
-  await expect.poll(asked, { timeout: 30_000 }).toBe(1)
+  await expect.poll(() => pidOf().catch(() => first)).not.toBe(first)
+  await expect.poll(asked).toBe(1)
   const second = await pidOf()
   await opened[Symbol.asyncDispose]()
   process.kill(second, "SIGKILL")
-  await expect.poll(() => processesOf(own.hostId), { timeout: 30_000 }).toEqual([])
+  await expect.poll(() => processesOf(own.hostId)).toEqual([])
 })

@@ -173,7 +173,7 @@ describe("A log", () => {
     expect(await writer.isKept()).toBe(true)
     await database.db.execute(sql`alter table log_chunks rename to log_chunks_away`)
     writer.add("stdout", "while it was away\n")
-    await expect.poll(() => warnings.join(), { timeout: 20_000 }).toContain("could not be stored")
+    await expect.poll(() => warnings.join()).toContain("could not be stored")
     await database.db.execute(sql`alter table log_chunks_away rename to log_chunks`)
     writer.add("stdout", "afterwards\n")
     await writer.close()

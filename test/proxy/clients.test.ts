@@ -118,7 +118,7 @@ describe("A client that leaves", () => {
         before = now
         expect(stands).toBe(true)
       },
-      { interval: 200, timeout: 20_000 },
+      { interval: 200 },
     )
     socket.destroy()
     await nothingLeft(app)

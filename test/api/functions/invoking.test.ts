@@ -348,7 +348,7 @@ describe("Invoking", () => {
             before = made
             return isStill
           },
-          { interval: 200, timeout: 10_000 },
+          { interval: 200 },
         )
         .toBe(true)
       expect(made * 65_536).toBeLessThan(32 * 2 ** 20)

@@ -133,12 +133,6 @@ describe("A function of", () => {
   })
 })
 
-/** How many wait for an event. */
-const idleEnvironments = async () => {
-  const metrics = await (await fetch(`http://127.0.0.1:${daemon.apiPort}/metrics`)).text()
-  return Number(/^torpor_function_environments\{state="idle"\} (\d+)$/m.exec(metrics)?.[1])
-}
-
 const streamOf = async (event: unknown) => {
   const { EventStream } = await lambda.send(
     new InvokeWithResponseStreamCommand({ FunctionName: "stream", Payload: JSON.stringify(event) }),
@@ -287,9 +281,9 @@ describe("Provisioned concurrency", () => {
     expect(payload, log).toMatchObject({ count: 1, initialization: "provisioned-concurrency" })
     expect(log).toContain("REPORT")
     expect(log).not.toContain("Init Duration")
-    const kept = await idleEnvironments()
     await lambda.send(new DeleteProvisionedConcurrencyConfigCommand(version))
-    await expect.poll(idleEnvironments).toBe(kept - 1)
+    const over = ['"state":"TERMINATED"', '"reason":"It is provisioned no more"']
+    await expect.poll(() => daemon.lines.some((line) => over.every((words) => line.includes(words)))).toBe(true)
   })
 })
 

@@ -47,8 +47,7 @@ afterAll(() => {
   app.close()
 })
 
-const isClosed = (socket: Socket) =>
-  eventually(() => expect(socket.closed || socket.destroyed).toBe(true), { timeout: 20_000 })
+const isClosed = (socket: Socket) => eventually(() => expect(socket.closed || socket.destroyed).toBe(true))
 const others = async (edge: TestEdge) => {
   const vm = await edge.addVm()
   // One by one: it has the same limits.
@@ -210,9 +209,7 @@ describe("A connection", () => {
 
 describe("HTTP/2", () => {
   const stop = (socket: Http2Connection) =>
-    eventually(() => expect(socket.destroyed || socket.frames.some(({ type }) => type === GOAWAY)).toBe(true), {
-      timeout: 20_000,
-    })
+    eventually(() => expect(socket.destroyed || socket.frames.some(({ type }) => type === GOAWAY)).toBe(true))
 
   const [ROUNDS, MAX_ROUNDS] = [2000, 20_000]
   test.for<[what: string, send: (edge: TestEdge, round: number) => Buffer[], taken: Partial<NaiveHttp2["taken"]>]>([

@@ -238,19 +238,27 @@ describe("An asynchronous event", () => {
   })
 
   it("that is in flight is waited for when the queue closes, and stays in it when that lasts too long", async () => {
-    const [begun, never] = [Promise.withResolvers<void>(), new Promise<Buffer>(() => {})]
-    const [quick, slow] = [await host.make(), await host.make()]
-    const under = await host.open(({ target }) => {
-      if (target.name === slow) return never
-      begun.resolve()
-      return new Promise((resolve) => setTimeout(resolve, 30, Buffer.from("null")))
-    })
-    await Promise.all([under.accept(quick), under.accept(slow)])
-    await begun.promise
-    await under.events.close(200)
-    expect([await host.waiting(quick), await host.waiting(slow)]).toEqual([0, 1])
+    const name = await host.make()
+    /** A queue whose function is at the event. */
+    const openAt = async (answer: Promise<Buffer>) => {
+      const begun = Promise.withResolvers<void>()
+      const under = await host.open(() => {
+        begun.resolve()
+        return answer
+      })
+      await under.accept(name)
+      await begun.promise
+      return under
+    }
+    const quick = Promise.withResolvers<Buffer>()
+    const closing = (await openAt(quick.promise)).events.close(60_000)
+    quick.resolve(Buffer.from("null"))
+    await closing
+    expect(await host.waiting(name)).toBe(0)
+    await (await openAt(new Promise(() => {}))).events.close(10)
+    expect(await host.waiting(name)).toBe(1)
     await using again = await host.open(done)
     expect(again.lines).toEqual([])
-    await host.untilEmpty(slow)
+    await host.untilEmpty(name)
   })
 })

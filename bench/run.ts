@@ -91,8 +91,8 @@ for (const [signal, code] of [
 const daemon = opened.use(
   await startTestDaemon(
     {},
-    // As a daemon has it by default, which tests don't.
-    { readyTimeoutSeconds: 300, spares: {}, environments: { maxWarmVms: 2, versionSnapshots: {} } },
+    // As a daemon has it by default, which tests don't; but what stands ready is for three runtimes, which take turns.
+    { readyTimeoutSeconds: 300, spares: { max: 6 }, environments: { maxWarmVms: 3, versionSnapshots: {} } },
   ),
 )
 const samples: Record<string, Samples[string]> = {

@@ -6,6 +6,7 @@
  */
 import { randomUUID } from "node:crypto"
 import { join } from "node:path"
+import { Gauge, type Registry as Metrics } from "prom-client"
 import type { bases } from "../src/db/schema.ts"
 import type { Slot } from "../src/net/slot.ts"
 import type { Drive, DriveFile, Spare, Vm } from "../src/vmm/vmm.ts"
@@ -49,6 +50,7 @@ export interface SparesOptions {
   readonly maxBookedShare: number
   /** How long one waits. */
   readonly idleMs: number
+  readonly metrics: Metrics
 }
 
 /** What a guest that is loaded and paused does before it is a VM's. Paused again, it knows nothing of what is behind drives that may be others then. */
@@ -72,6 +74,17 @@ export const createSpares = (options: SparesOptions): Spares => {
   const waiting = new Map<string, Spare[]>()
   const filling = new Map<string, Promise<void>>()
   const closing = new AbortController()
+  const ready: Gauge = new Gauge({
+    name: "torpor_spare_processes",
+    help: "Processes of virtual machines that stand ready, by how far they are.",
+    labelNames: ["kind"],
+    registers: [options.metrics],
+    collect() {
+      const all = [...waiting.values()].flat().map(kindOf)
+      for (const kind of ["rehearsed", "started"] satisfies Kind[])
+        ready.set({ kind }, all.filter((its) => its === kind).length)
+    },
+  })
 
   const put = (baseId: string, spares: Spare[]) => {
     waiting.delete(baseId)

@@ -88,6 +88,7 @@ export const startDaemon = async (
       maxPerBase: config.spares.maxPerImage,
       maxBookedShare: 0.5,
       idleMs: config.spares.idleSeconds * 1000,
+      metrics,
     }),
   )
   const settle = async () => {

@@ -188,7 +188,7 @@ export const openEnvironments = async (
     return { actor, environment: toEnvironment(row, session, actor, memoryMiB, over.promise) }
   }
 
-  /** Those that are being started: somebody waits for each. */
+  /** Those that are being started, until their first event is answered: somebody waits for each. */
   const starting = new Set<Promise<unknown>>()
   /** Not before its first event is answered, if it has one, nor while others are started or may be about to: it would be made at their cost. */
   const fillBehind = async (vmId: string, actor: Actor<EnvironmentMachine>, fill: () => void) => {
@@ -264,12 +264,12 @@ export const openEnvironments = async (
       const occupant = occupy(row, definition, { disks: laid, warm: ready, from })
       const { actor, environment } = begin(row, occupant, base.memoryMiB, true)
       const ended = untilReady(actor, environment, startSignal)
-      const started = ended.catch(() => {})
+      const started = ended.then(() => untilRested(actor)).catch(() => {})
       starting.add(started)
+      void started.finally(() => starting.delete(started))
       try {
         await ended
       } finally {
-        starting.delete(started)
         if (snapshot !== undefined) void fillBehind(vmId, actor, () => snapshots?.fill(snapshot))
         else if (isRuntimeName(runtime)) void fillBehind(vmId, actor, () => pool?.fill(runtime, ground))
       }

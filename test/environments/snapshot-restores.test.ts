@@ -68,7 +68,9 @@ const open = async (under: VmHostUnderTest) => {
   const told: { readonly msg: string; readonly pid?: number }[] = []
   const log = pino({ level: "info" }, { write: (line: string) => void told.push(JSON.parse(line) as (typeof told)[0]) })
   const limits = { maxBookedShare: 1, idleMs: 600_000 }
-  const spares = opened.use(createSpares({ ...ground, ...limits, host: { ...host, log }, max: 1, maxPerBase: 1 }))
+  const spares = opened.use(
+    createSpares({ ...ground, ...limits, host: { ...host, log }, max: 1, maxPerBase: 1, metrics: new Registry() }),
+  )
   const standing = opened.use(
     createStandingVms({
       ...limits,

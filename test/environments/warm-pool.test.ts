@@ -3,6 +3,7 @@ import { join } from "node:path"
 import { text } from "node:stream/consumers"
 import { and, eq, isNull } from "drizzle-orm"
 import { pino } from "pino"
+import { Registry } from "prom-client"
 import { expect, test } from "vitest"
 import { ensureRuntime } from "../../images/runtimes/runtime-disks.ts"
 import { takeRuntimeBase } from "../../machines/environments/base-making.ts"
@@ -50,7 +51,15 @@ const open = async (under: VmHostUnderTest) => {
   const told: string[] = []
   const log = pino({ level: "info" }, { write: (line: string) => void told.push(line) })
   const spares = opened.use(
-    createSpares({ ...ground, host: { ...host, log }, max: 2, maxPerBase: 2, maxBookedShare: 1, idleMs: 600_000 }),
+    createSpares({
+      ...ground,
+      host: { ...host, log },
+      max: 2,
+      maxPerBase: 2,
+      maxBookedShare: 1,
+      idleMs: 600_000,
+      metrics: new Registry(),
+    }),
   )
   const pool = opened.use(createWarmPool({ ...ground, ...limits, spares }))
   const disks = { ...(await makeFunctionDisks(join(places.dataDirectory, "function"), CODE)), layers: null }

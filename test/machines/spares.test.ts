@@ -4,9 +4,10 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { pino } from "pino"
+import { Registry } from "prom-client"
 import { expect, onTestFinished, test } from "vitest"
 import { toDriveFile } from "../../machines/disks.ts"
-import { createSpares, type Base, type Purpose } from "../../machines/spares.ts"
+import { createSpares, type Base, type Purpose, type Rehearsal } from "../../machines/spares.ts"
 import type { VmHost } from "../../machines/vm.ts"
 import { createLedger } from "../../src/capacity/ledger.ts"
 import type { Slot } from "../../src/net/slot.ts"
@@ -55,6 +56,7 @@ const open = async ({ max = 4, maxPerBase = 2 } = {}) => {
     },
   } as unknown as VmHost
   const emptyDrive = join(dataDirectory, "empty.raw")
+  const metrics = new Registry()
   const spares = createSpares({
     host,
     places: { cacheDirectory: dataDirectory, dataDirectory },
@@ -64,6 +66,7 @@ const open = async ({ max = 4, maxPerBase = 2 } = {}) => {
     maxPerBase,
     maxBookedShare: 1,
     idleMs: 3_600_000,
+    metrics,
   })
   onTestFinished(async () => {
     await spares[Symbol.asyncDispose]()
@@ -74,9 +77,9 @@ const open = async ({ max = 4, maxPerBase = 2 } = {}) => {
   const base = (): Base =>
     ({ id: randomUUID(), memoryMiB: 100, vcpus: 1, systemDisk: "data:system", rootDisk: [] }) as unknown as Base
   /** After a VM of a base has done something; its own directory is `vm`. */
-  const fill = (of: Base, purpose: Purpose, drives: Drive[] = []) => {
+  const fill = (of: Base, purpose: Purpose, drives: Drive[] = [], rehearsal?: Rehearsal) => {
     const vm = { spec: { directory: join(dataDirectory, "vm") }, untilQuiet: () => Promise.resolve() } as unknown as Vm
-    spares.fillBehind({ vm }, of, drives, purpose)
+    spares.fillBehind({ vm }, of, drives, purpose, rehearsal)
   }
   const kindOf = (spare: Spare | undefined) => spare && (spare.isLoaded ? "rehearsed" : "started")
   /** What a VM of the base takes, which is not given back. */
@@ -86,7 +89,7 @@ const open = async ({ max = 4, maxPerBase = 2 } = {}) => {
     await spare?.kill()
     return kind
   }
-  return { spares, ledger, made, prepared, base, fill, take, emptyDrive, directory: dataDirectory }
+  return { spares, metrics, ledger, made, prepared, base, fill, take, emptyDrive, directory: dataDirectory }
 }
 
 test.for([
@@ -128,7 +131,24 @@ test("One that is of less use goes for one that is wanted, and the longest unuse
   expect([await take(second, "launch"), await take(third, "launch")]).toEqual(["rehearsed", "rehearsed"])
 })
 
-test("Where VMs have further drives none is loaded, and it has what all of them have, and nothing of another's own", async () => {
+test("Where VMs have further drives one rehearses when it is told how, and stays when others are made by who cannot tell", async () => {
+  const { fill, made, base, take, metrics } = await open()
+  const of = base()
+  const drives: Drive[] = [{ chain: [toDriveFile("/shared.raw")], readOnly: true }]
+  fill(of, "launch", drives)
+  // Asked for meanwhile, it has its turn.
+  fill(of, "launch", drives, () => Promise.resolve())
+  await expect.poll(() => made).toEqual(["started", "started", "rehearsed"])
+  for (const kind of ["rehearsed", "started"])
+    await expect.poll(() => metrics.metrics()).toContain(`torpor_spare_processes{kind="${kind}"} 1\n`)
+  expect(await take(of, "wake")).toBe("started")
+  fill(of, "launch", drives)
+  await expect.poll(() => made).toEqual(["started", "started", "rehearsed", "started"])
+  await expect.poll(() => metrics.metrics()).toContain('torpor_spare_processes{kind="started"} 1\n')
+  expect([await take(of, "launch"), await take(of, "launch")]).toEqual(["rehearsed", "started"])
+})
+
+test("Where VMs have further drives none is loaded unasked, and it has what all of them have, and nothing of another's own", async () => {
   const { fill, made, prepared, base, emptyDrive, directory } = await open()
   const own = (name: string) => toDriveFile(join(directory, "vm/disk", name))
   const shared = toDriveFile(join(directory, "shared.raw"))

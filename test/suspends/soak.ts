@@ -16,6 +16,8 @@ export interface Soak {
 }
 
 const CLIENTS_PER_VM = 4
+/** Pino's levels for errors. */
+const ERROR = /"level":[56]0/
 const PACE = { pause: 150, rest: 2000, patience: 1500 }
 
 /** Builds the witness's image; once for a daemon. */
@@ -40,7 +42,7 @@ export const soak = async (
   for (const [number, { vm, account, work }] of vms.entries()) {
     for (let client = 0; client < CLIENTS_PER_VM; client++)
       work.push(runClient(vm, daemon.ca, createRandom(seed + 100 * number + client), PACE, account, over.signal))
-    work.push(suspendAtRandom(daemon, vm, seed + 100 * number + 99, over.signal))
+    work.push(suspendAtRandom(daemon, vm, seed + 100 * number + 99, account, over.signal))
   }
   try {
     let last = 0
@@ -56,7 +58,10 @@ export const soak = async (
   }
   const suspends = reached()
   const wrong: string[] = []
-  for (const { vm, account } of vms) wrong.push(...(await audit(daemon, vm, account)))
+  for (const { vm, account } of vms)
+    wrong.push(...(await audit(daemon, vm, account).catch((error: Error) => [...account.failed, String(error)])))
+  // Whose fault it was, its log may say.
+  if (wrong.length > 0) wrong.push(...daemon.lines.slice(before).filter((line) => ERROR.test(line)))
   return {
     suspends,
     answered: vms.reduce((sum, { account }) => sum + account.answered.length, 0),
@@ -82,13 +87,19 @@ const countSuspends = (lines: readonly string[], from: number, ids: ReadonlySet<
   }
 }
 
-const suspendAtRandom = async (daemon: TestDaemon, { id }: TestVm, seed: number, over: AbortSignal) => {
+const suspendAtRandom = async (
+  daemon: TestDaemon,
+  { id }: TestVm,
+  seed: number,
+  { failed }: Account,
+  over: AbortSignal,
+) => {
   const random = createRandom(seed)
   while (!over.aborted) {
     await sleep(random.below(700), undefined, { signal: over }).catch(() => {})
     // One that wakes just now cannot be suspended: that is no failure, and no suspend.
     await daemon.client.send(new SuspendMicrovmCommand({ microvmIdentifier: id })).catch((error: Error) => {
-      if (error.name !== "ConflictException") throw error
+      if (error.name !== "ConflictException") failed.push(`SuspendMicrovm of ${id}: ${error.message}`)
     })
   }
 }

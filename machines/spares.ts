@@ -4,17 +4,11 @@
  * woken needs. Either begins where the rest only get to after most of their wait. They are this daemon's alone: the next one's sweep ends
  * what it left.
  */
-import { randomUUID } from "node:crypto"
-import { join } from "node:path"
 import { Gauge, type Registry as Metrics } from "prom-client"
-import type { bases } from "../src/db/schema.ts"
-import type { Slot } from "../src/net/slot.ts"
-import type { Drive, DriveFile, Spare, Vm } from "../src/vmm/vmm.ts"
-import { fromPlace, isIn, refuseLostDisk, toDriveFile, type Places } from "./disks.ts"
+import type { Drive, Spare } from "../src/vmm/vmm.ts"
 import { rehearse } from "./rehearsal.ts"
-import { makeVmDirectory, type LiveVm, type VmHost } from "./vm.ts"
-
-export type Base = typeof bases.$inferSelect
+import { makeSpare, type Base, type Rehearsal, type SpareMakingOptions, type SparePattern } from "./spare-making.ts"
+import type { LiveVm, VmHost } from "./vm.ts"
 
 /** What a VM does with one. */
 export type Purpose = "launch" | "wake"
@@ -37,12 +31,7 @@ export interface Spares extends AsyncDisposable {
   clear(): Promise<void>
 }
 
-export interface SparesOptions {
-  readonly host: VmHost
-  readonly places: Places
-  readonly createOverlay: (path: string) => Promise<void>
-  /** What is behind a drive that has nothing. */
-  readonly emptyDrive: string
+export interface SparesOptions extends SpareMakingOptions {
   /** How many there are at most, and of one base. */
   readonly max: number
   readonly maxPerBase: number
@@ -53,15 +42,9 @@ export interface SparesOptions {
   readonly metrics: Metrics
 }
 
-/** What a guest that is loaded and paused does before it is a VM's. Paused again, it knows nothing of what is behind drives that may be others then. */
-export type Rehearsal = (spare: { readonly vm: Vm; readonly slot: Slot }, signal: AbortSignal) => Promise<void>
-
-/** What a VM had: its further drives, where it has files of its own, and what it did; and how others get ready to do so. */
-interface Pattern {
-  readonly drives: readonly Drive[]
-  readonly directory: string
+/** What a VM had, and what it did. */
+interface Pattern extends SparePattern {
   readonly purpose: Purpose
-  readonly rehearsal: Rehearsal | undefined
 }
 
 const PREPARE_TIMEOUT_MS = 300_000
@@ -121,7 +104,7 @@ export const createSpares = (options: SparesOptions): Spares => {
       const { missing, surplus } = compare(waiting.get(base.id) ?? [], pattern, maxPerBase)
       if (missing === undefined || !(await hasRoom(base.id, surplus))) return
       const signal = AbortSignal.any([closing.signal, AbortSignal.timeout(PREPARE_TIMEOUT_MS)])
-      const spare = await prepare(options, base, pattern, missing, signal)
+      const spare = await makeSpare(options, base, pattern, missing === "rehearsed", signal)
       put(base.id, [...(waiting.get(base.id) ?? []), spare])
       log.info({ base: base.id, pid: spare.process.pid, kind: missing }, "A process stands ready")
       ledger.offer(spare.process.id, () => void remove(base.id, spare))
@@ -206,97 +189,4 @@ const end = async ({ ledger, slots, removeDirectoryOf }: VmHost, { process, spec
   await slots.release(spec.slot)
   await removeDirectoryOf(process.id)
   ledger.release(process.id)
-}
-
-/** What a process has until it is a VM's: the drives of another one of its base, without that one's own files. */
-const toReady = (
-  { emptyDrive, createOverlay }: Pick<SparesOptions, "emptyDrive" | "createOverlay">,
-  { drives, directory: from }: Pattern,
-  directory: string,
-): Promise<Drive[]> => {
-  const toFile = async (file: DriveFile, drive: number): Promise<DriveFile> => {
-    if (!isIn(from, file.path)) return file
-    if (file.format === "raw") return toDriveFile(emptyDrive)
-    const overlay = join(directory, "disk", `spare-${drive}.qcow2`)
-    await createOverlay(overlay)
-    return toDriveFile(overlay)
-  }
-  return Promise.all(
-    drives.map(async ({ chain, readOnly }, drive) => ({
-      chain: await Promise.all(chain.map((file) => toFile(file, drive))),
-      readOnly,
-    })),
-  )
-}
-
-/** Starts one, and has it rehearse where that is asked; what fails leaves nothing. */
-const prepare = async (
-  options: SparesOptions,
-  base: Base,
-  pattern: Pattern,
-  kind: Kind,
-  signal: AbortSignal,
-): Promise<Spare> => {
-  const { host, places, createOverlay } = options
-  const { vmm, slots, ledger } = host
-  const id = randomUUID()
-  refuseLostDisk(places, base)
-  // No guest of its own yet.
-  if (!ledger.reserve(id, 0)) throw new Error("There is no room for it")
-  try {
-    const directory = await makeVmDirectory(host, id)
-    const overlay = toDriveFile(join(directory, "disk", "spare.qcow2"))
-    await createOverlay(overlay.path)
-    const extraDrives = await toReady(options, pattern, directory)
-    const slot = await slots.take(signal)
-    try {
-      const spare = await vmm.prepare(
-        {
-          id,
-          slot,
-          directory,
-          memoryMiB: base.memoryMiB,
-          vcpus: base.vcpus,
-          base: { directory: fromPlace(places, `data:bases/${base.id}`) },
-          systemDisk: fromPlace(places, base.systemDisk),
-          rootDisk: base.rootDisk.map((place) => toDriveFile(fromPlace(places, place))),
-          overlay,
-          extraDrives,
-        },
-        signal,
-      )
-      if (kind === "rehearsed" && pattern.rehearsal !== undefined)
-        await rehearseIn(host, spare, pattern.rehearsal, signal)
-      return spare
-    } catch (error) {
-      await slots.release(slot)
-      throw error
-    }
-  } catch (error) {
-    await host.removeDirectoryOf(id)
-    ledger.release(id)
-    throw error
-  }
-}
-
-/** All of a guest's memory is booked, as long as nobody else needs it; then what it has come to, as it is stopped. What fails ends it. */
-const rehearseIn = async (host: VmHost, spare: Spare, rehearsal: Rehearsal, wanted: AbortSignal): Promise<void> => {
-  const { vmm, ledger } = host
-  const { process, spec } = spare
-  const book = (memoryMiB: number) => {
-    ledger.release(process.id)
-    if (!ledger.reserve(process.id, memoryMiB)) throw new Error("There is no room for it")
-  }
-  const unneeded = new AbortController()
-  const signal = AbortSignal.any([wanted, unneeded.signal])
-  try {
-    book(spec.memoryMiB)
-    ledger.offer(process.id, () => unneeded.abort(new Error("Its memory is needed")))
-    const ownMiB = await vmm.rehearse(spare, (vm) => rehearsal({ vm, slot: spec.slot }, signal), signal)
-    signal.throwIfAborted()
-    book(ownMiB)
-  } catch (error) {
-    await spare.kill()
-    throw error
-  }
 }

@@ -15,7 +15,7 @@ import { endLast } from "./end-last.ts"
 import { createLoad, type Loaded, type LoadingOptions } from "./loading.ts"
 import type { LightSleep } from "./light-sleep.ts"
 import type { VmVerbs } from "./microvm.ts"
-import type { Base } from "./spares.ts"
+import type { Base } from "./spare-making.ts"
 import { makeVmDirectory, type LiveVm, type VmHost } from "./vm.ts"
 import { findVm, processOf, recordProcess, recordSnapshot, reviveIncarnation, type VmRow } from "./vm-row.ts"
 

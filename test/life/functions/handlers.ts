@@ -79,6 +79,7 @@ done
 
 /** Asks for an event with plain sockets, and answers how long it was. */
 export const C_BOOTSTRAP = `
+#define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <stdio.h>
 #include <stdlib.h>

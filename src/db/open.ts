@@ -6,6 +6,7 @@ import { migrate } from "drizzle-orm/postgres-js/migrator"
 import postgres, { type Sql } from "postgres"
 import { messageOf, OperatorError } from "../errors.ts"
 import type { Log } from "../log.ts"
+import { openConnectionSocket } from "./connection-socket.ts"
 import { startPrivatePostgres } from "./private-postgres.ts"
 import { createRevival } from "./revival.ts"
 
@@ -48,7 +49,18 @@ export const checkDatabase = async (url: string, signal: AbortSignal): Promise<v
   await sql.end({ timeout: 1 })
 }
 
-const quiet = { onnotice: () => {}, max: MAX_CONNECTIONS } as const
+/** Seconds until a connection that closed is opened again. */
+const BACKOFF = { first: 0.01, last: 0.5 }
+
+const quiet = {
+  onnotice: () => {},
+  max: MAX_CONNECTIONS,
+  // All connections count their failures together: the client's own would leave each of them closed for up to 20 s after an outage.
+  backoff: (failures: number) => Math.min(BACKOFF.first * 2 ** failures, BACKOFF.last),
+} as const
+
+/** What `postgres` takes for one, and its types don't know. */
+const atSocket = (path: string) => ({ path, socket: () => openConnectionSocket(path) })
 
 const connect = async (
   address: DatabaseAddress,
@@ -57,7 +69,7 @@ const connect = async (
 ): Promise<Sql> => {
   if ("url" in address) return connectTo(address.url, signal)
   const { socket, user } = await startPrivatePostgres(address.dataDirectory, address.hostId, signal)
-  const connection = { ...quiet, path: socket, user }
+  const connection = { ...quiet, ...atSocket(socket), user }
   const sql = postgres({ ...connection, database: DATABASE, ...(onclose === undefined ? {} : { onclose }) })
   try {
     await sql`select 1`
@@ -107,7 +119,7 @@ const openUrl = (text: string): Sql => {
   url.searchParams.delete("user")
   return postgres(url.href, {
     ...quiet,
-    path: join(directory, `.s.PGSQL.${url.port === "" ? 5432 : url.port}`),
+    ...atSocket(join(directory, `.s.PGSQL.${url.port === "" ? 5432 : url.port}`)),
     ...(user === null ? {} : { user }),
   })
 }

@@ -135,7 +135,10 @@ export const createSpares = (options: SparesOptions): Spares => {
       if (max === 0 || (before !== undefined && asked === undefined)) return
       const rehearsal =
         asked ?? (drives.length > 0 ? undefined : (spare, signal) => rehearse(host, spare.vm, spare.slot, signal))
-      const filled = Promise.all([vm.untilQuiet(closing.signal), before])
+      const quiet = vm.untilQuiet(closing.signal)
+      // What is being made is waited for in any case: disposing ends it.
+      const filled = Promise.allSettled([quiet, before])
+        .then(() => quiet)
         .then(() => fill(base, { drives, directory: vm.spec.directory, purpose, rehearsal }))
         .catch((error: unknown) => {
           if (!closing.signal.aborted) log.warn({ err: error, base: base.id }, "No process could be made ready")

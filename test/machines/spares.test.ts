@@ -3,6 +3,7 @@ import { randomUUID } from "node:crypto"
 import { mkdtemp, rm, writeFile } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
+import { setImmediate as turn } from "node:timers/promises"
 import { pino } from "pino"
 import { Registry } from "prom-client"
 import { expect, onTestFinished, test } from "vitest"
@@ -10,6 +11,7 @@ import { toDriveFile } from "../../machines/disks.ts"
 import type { Base, Rehearsal } from "../../machines/spare-making.ts"
 import { createSpares, type Purpose } from "../../machines/spares.ts"
 import type { VmHost } from "../../machines/vm.ts"
+import { unlessAborted } from "../../src/abort.ts"
 import { createLedger } from "../../src/capacity/ledger.ts"
 import type { Slot } from "../../src/net/slot.ts"
 import type { Drive, Spare, SpareSpec, Vm } from "../../src/vmm/vmm.ts"
@@ -17,7 +19,7 @@ import type { Drive, Spare, SpareSpec, Vm } from "../../src/vmm/vmm.ts"
 const OWN_MIB = 50
 
 /** Of a host with room for anything; what stands ready is told by its kind, in the order in which it was made. */
-const open = async ({ max = 4, maxPerBase = 2 } = {}) => {
+const open = async ({ max = 4, maxPerBase = 2, started = Promise.resolve() } = {}) => {
   const dataDirectory = await mkdtemp(join(tmpdir(), "torpor-spares-"))
   const ledger = createLedger(10_000)
   const made: string[] = []
@@ -35,6 +37,7 @@ const open = async ({ max = 4, maxPerBase = 2 } = {}) => {
         prepared.push(spec)
         living.add(spec.id)
         made.push("started")
+        await started
         const ended = Promise.withResolvers<void>()
         return {
           process: { id: spec.id, pid: 1, startTime: 1 },
@@ -90,7 +93,7 @@ const open = async ({ max = 4, maxPerBase = 2 } = {}) => {
     await spare?.kill()
     return kind
   }
-  return { spares, metrics, ledger, made, prepared, base, fill, take, emptyDrive, directory: dataDirectory }
+  return { spares, metrics, ledger, living, made, prepared, base, fill, take, emptyDrive, directory: dataDirectory }
 }
 
 test.for([
@@ -176,4 +179,21 @@ test("What one has come to is anybody's memory who needs it", async () => {
   expect(ledger.reserve("a VM", ledger.capacityMiB - 200)).toBe(true)
   expect(await take(of, "launch")).toBeUndefined()
   ledger.release("a VM")
+})
+
+test("One that is being made when all end is ended with them, whoever waits behind it", async () => {
+  const started = Promise.withResolvers<void>()
+  const { spares, fill, made, base, living, directory } = await open({ started: started.promise })
+  const of = base()
+  fill(of, "wake")
+  await expect.poll(() => made).toEqual(["started"])
+  const untilQuiet = (signal: AbortSignal) => unlessAborted(new Promise<void>(() => {}), signal)
+  const busy = { spec: { directory }, untilQuiet } as unknown as Vm
+  spares.fillBehind({ vm: busy }, of, [], "launch", () => Promise.resolve())
+  const ended = spares[Symbol.asyncDispose]()
+  await turn()
+  started.resolve()
+  await ended
+  await turn()
+  expect([living.size, made]).toEqual([0, ["started"]])
 })

@@ -7,7 +7,7 @@ import { onThousandRows } from "../src/db/audit.ts"
 import { environments } from "../src/db/environments.ts"
 import { audit, clientTokens, imageBuilds, microvms, outbox, vms } from "../src/db/schema.ts"
 import type { Log } from "../src/log.ts"
-import { LISTED_AFTER_END_MS } from "./microvms.ts"
+import { LISTED_AFTER_END_MS } from "./microvms/microvms.ts"
 import type { Database } from "./vm-row.ts"
 
 const EVERY_MS = 3600 * 1000

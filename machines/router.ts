@@ -3,7 +3,7 @@ import { LRUCache } from "lru-cache"
 import { waitFor, type Actor } from "xstate"
 import { createActivity, type Activity } from "./activity.ts"
 import type { MicrovmMachine } from "./microvm.ts"
-import { findByEndpoint, type MicrovmRow } from "./microvm-row.ts"
+import { findByEndpoint, type MicrovmRow } from "./microvms/microvm-row.ts"
 import type { Registry } from "./registry.ts"
 import type { Database } from "./vm-row.ts"
 

@@ -15,8 +15,8 @@ import type { LogWriter } from "../src/logs/writer.ts"
 import type { Slot } from "../src/net/slot.ts"
 import type { Slots } from "../src/net/slots.ts"
 import type { Vm, VmProcess, Vmm } from "../src/vmm/vmm.ts"
-import { openGuest, type Guest } from "./guest.ts"
-import { hearLastWords } from "./last-words.ts"
+import { openGuest, type Guest } from "./vms/guest.ts"
+import { hearLastWords } from "./vms/last-words.ts"
 import { beginIncarnation, findVm, processOf, recordEnd, recordStopped, type Database, type VmRow } from "./vm-row.ts"
 
 /** A VM with a process, held by its owner's statechart. */

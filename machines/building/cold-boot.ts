@@ -4,7 +4,7 @@ import { join } from "node:path"
 import { setTimeout as sleep } from "node:timers/promises"
 import { DRIVE_MIB } from "../../images/drive-size.ts"
 import type { Drive, Vm } from "../../src/vmm/vmm.ts"
-import type { Guest } from "../guest.ts"
+import type { Guest } from "../vms/guest.ts"
 
 /** A cold boot takes seconds; emulated, with many at a time on few cores, a minute. */
 const BOOT_TIMEOUT_MS = 180_000

@@ -4,7 +4,7 @@ import { eq } from "drizzle-orm"
 import { BuildError } from "../../images/build.ts"
 import { bases, imageBuilds, imageVersions } from "../../src/db/schema.ts"
 import type { RunSettings } from "../../src/db/values.ts"
-import { lockHost, roomOfBases, type BaseQuota } from "../image-quota.ts"
+import { lockHost, roomOfBases, type BaseQuota } from "../images/image-quota.ts"
 import type { Database } from "../vm-row.ts"
 
 export interface NewBase {

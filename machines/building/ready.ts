@@ -1,6 +1,6 @@
 import type { AgentClient } from "../../src/agent/client.ts"
 import { createLines } from "../../src/logs/lines.ts"
-import { MAIN_PROCESS } from "../guest.ts"
+import { MAIN_PROCESS } from "../vms/guest.ts"
 import { warmUp } from "./warm-up.ts"
 
 export interface ReadyOptions {

@@ -2,7 +2,7 @@
 import { join } from "node:path"
 import { eq } from "drizzle-orm"
 import { bases } from "../../src/db/schema.ts"
-import { unfinishedVersions } from "../image-row.ts"
+import { unfinishedVersions } from "../images/image-row.ts"
 import type { ImageVersionMachine } from "../image-version.ts"
 import { removeOthers } from "../recovery.ts"
 import type { Registry } from "../registry.ts"

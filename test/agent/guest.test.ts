@@ -1,6 +1,6 @@
 import { once } from "node:events"
 import { expect, test } from "vitest"
-import { openGuest } from "../../machines/guest.ts"
+import { openGuest } from "../../machines/vms/guest.ts"
 import { openGuestPort } from "./guest-port.ts"
 
 const never = new AbortController().signal

@@ -16,7 +16,7 @@ import { makeSnapshot } from "../../machines/environments/snapshots/snapshot-mak
 import { createStandingVms } from "../../machines/environments/snapshots/standing-vms.ts"
 import type { VersionSnapshot } from "../../machines/environments/snapshots/version-snapshots.ts"
 import { createFunctionChanges } from "../../machines/functions/changes.ts"
-import { createSpares } from "../../machines/spares.ts"
+import { createSpares } from "../../machines/vms/spares.ts"
 import { createWork } from "../../machines/work.ts"
 import { parseConfig } from "../../src/config.ts"
 import { environments as rows } from "../../src/db/environments.ts"

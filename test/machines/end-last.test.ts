@@ -1,5 +1,5 @@
 import { expect, test } from "vitest"
-import { endLast } from "../../machines/end-last.ts"
+import { endLast } from "../../machines/vms/end-last.ts"
 
 /** A launch that gives up when it is told to, and takes its time for that. */
 const slowToGiveUp = () => {

@@ -1,6 +1,6 @@
 /** Definitions of versions, made once for each revision of their rows. */
 import { LRUCache } from "lru-cache"
-import type { SecretBox } from "../../images.ts"
+import type { SecretBox } from "../../images/images.ts"
 import type { Database } from "../../vm-row.ts"
 import type { Definition } from "../definition.ts"
 import { findDefinition, type ServedDefinition } from "../definitions.ts"

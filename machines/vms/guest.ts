@@ -1,11 +1,11 @@
 import { randomUUID } from "node:crypto"
-import { unlessAborted } from "../src/abort.ts"
-import type { AgentClient } from "../src/agent/client.ts"
-import { openAgentEvents } from "../src/agent/events.ts"
-import type { AgentEvent, ProcessEnd } from "../src/agent/protocol.ts"
-import { openThawPort, type ThawPort } from "../src/agent/thaw.ts"
-import type { LogStream } from "../src/logs/entry.ts"
-import type { Vm } from "../src/vmm/vmm.ts"
+import { unlessAborted } from "../../src/abort.ts"
+import type { AgentClient } from "../../src/agent/client.ts"
+import { openAgentEvents } from "../../src/agent/events.ts"
+import type { AgentEvent, ProcessEnd } from "../../src/agent/protocol.ts"
+import { openThawPort, type ThawPort } from "../../src/agent/thaw.ts"
+import type { LogStream } from "../../src/logs/entry.ts"
+import type { Vm } from "../../src/vmm/vmm.ts"
 
 /** The application's process, in every VM. */
 export const MAIN_PROCESS = "main"

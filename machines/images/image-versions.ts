@@ -1,13 +1,13 @@
 /** What the API may ask about the versions of an image, beside making them. */
 import { and, desc, eq, sql } from "drizzle-orm"
-import { clientTokens, images, imageVersions } from "../src/db/schema.ts"
-import { conflict, notFound, ServiceError, validationError } from "../src/errors.ts"
-import { imageArn } from "./arn.ts"
-import { recordChange } from "./history.ts"
+import { clientTokens, images, imageVersions } from "../../src/db/schema.ts"
+import { conflict, notFound, ServiceError, validationError } from "../../src/errors.ts"
+import { imageArn } from "../arn.ts"
+import { recordChange } from "../history.ts"
 import { toImageVersion, type ImageRow, type ImageVersionRow } from "./image-row.ts"
-import { newestFirst, toPage } from "./page.ts"
-import type { Images, Scope } from "./resources.ts"
-import type { Database } from "./vm-row.ts"
+import { newestFirst, toPage } from "../page.ts"
+import type { Images, Scope } from "../resources.ts"
+import type { Database } from "../vm-row.ts"
 
 export interface ImageVersionsOptions {
   readonly db: Database & { transaction<T>(work: (tx: Database) => Promise<T>): Promise<T> }

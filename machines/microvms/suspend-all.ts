@@ -1,6 +1,6 @@
 import { waitFor } from "xstate"
-import type { MicrovmMachine } from "./microvm.ts"
-import type { Registry } from "./registry.ts"
+import type { MicrovmMachine } from "../microvm.ts"
+import type { Registry } from "../registry.ts"
 
 /** How long one VM may take to sleep before the others stop waiting for it. */
 const TIMEOUT_MS = 60_000

@@ -1,10 +1,10 @@
-import { createAgentClient } from "../src/agent/client.ts"
-import { failpoint } from "../src/failpoint.ts"
-import { GUEST, type Slot } from "../src/net/slot.ts"
-import type { Vm } from "../src/vmm/vmm.ts"
+import { createAgentClient } from "../../src/agent/client.ts"
+import { failpoint } from "../../src/failpoint.ts"
+import { GUEST, type Slot } from "../../src/net/slot.ts"
+import type { Vm } from "../../src/vmm/vmm.ts"
 import { openGuest } from "./guest.ts"
 import { toThawInput } from "./vm-life.ts"
-import type { VmHost } from "./vm.ts"
+import type { VmHost } from "../vm.ts"
 
 /** As long as a MicroVM's: what takes its place is of the same length. */
 const hostnameOf = (id: string) => `rehearse-${id.slice(0, 7)}`

@@ -5,8 +5,8 @@
  * the longest asleep ended first.
  */
 import { Counter, Gauge, type Registry as Metrics } from "prom-client"
-import { VMM_OVERHEAD_MIB } from "../src/capacity/ledger.ts"
-import type { LiveVm, VmHost } from "./vm.ts"
+import { VMM_OVERHEAD_MIB } from "../../src/capacity/ledger.ts"
+import type { LiveVm, VmHost } from "../vm.ts"
 
 export interface LightSleepOptions {
   readonly host: Pick<VmHost, "ledger" | "slots" | "log" | "live" | "stop">

@@ -1,7 +1,7 @@
 import { and, eq, inArray, isNotNull, sql, type SQL } from "drizzle-orm"
-import { hosts, imageBuilds, images, imageVersions } from "../src/db/schema.ts"
-import { quotaExceeded } from "../src/errors.ts"
-import type { Database } from "./vm-row.ts"
+import { hosts, imageBuilds, images, imageVersions } from "../../src/db/schema.ts"
+import { quotaExceeded } from "../../src/errors.ts"
+import type { Database } from "../vm-row.ts"
 
 export interface BaseQuota {
   /** Of an account's bases on this host: memory, and disk above the lowest file, of each as its build says it. */

@@ -5,10 +5,10 @@
  * what it left.
  */
 import { Gauge, type Registry as Metrics } from "prom-client"
-import type { Drive, Spare } from "../src/vmm/vmm.ts"
+import type { Drive, Spare } from "../../src/vmm/vmm.ts"
 import { rehearse } from "./rehearsal.ts"
 import { makeSpare, type Base, type Rehearsal, type SpareMakingOptions, type SparePattern } from "./spare-making.ts"
-import type { LiveVm, VmHost } from "./vm.ts"
+import type { LiveVm, VmHost } from "../vm.ts"
 
 /** What a VM does with one. */
 export type Purpose = "launch" | "wake"

@@ -1,11 +1,11 @@
 /** How a process comes to stand ready: started in a slot and a directory of its own, and loaded and rehearsed where that is asked. */
 import { randomUUID } from "node:crypto"
 import { join } from "node:path"
-import type { bases } from "../src/db/schema.ts"
-import type { Slot } from "../src/net/slot.ts"
-import type { Drive, DriveFile, Spare, Vm } from "../src/vmm/vmm.ts"
-import { fromPlace, isIn, refuseLostDisk, toDriveFile, type Places } from "./disks.ts"
-import { makeVmDirectory, type VmHost } from "./vm.ts"
+import type { bases } from "../../src/db/schema.ts"
+import type { Slot } from "../../src/net/slot.ts"
+import type { Drive, DriveFile, Spare, Vm } from "../../src/vmm/vmm.ts"
+import { fromPlace, isIn, refuseLostDisk, toDriveFile, type Places } from "../disks.ts"
+import { makeVmDirectory, type VmHost } from "../vm.ts"
 
 export type Base = typeof bases.$inferSelect
 

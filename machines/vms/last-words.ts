@@ -1,7 +1,7 @@
-import { unlessAborted } from "../src/abort.ts"
-import { createAgentClient } from "../src/agent/client.ts"
-import { GUEST } from "../src/net/slot.ts"
-import type { VmHost } from "./vm.ts"
+import { unlessAborted } from "../../src/abort.ts"
+import { createAgentClient } from "../../src/agent/client.ts"
+import { GUEST } from "../../src/net/slot.ts"
+import type { VmHost } from "../vm.ts"
 
 /** An emulated guest on a busy host takes a second; what it said faster than this host takes it, some more. */
 const LAST_WORDS_MS = 5000

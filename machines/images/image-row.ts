@@ -1,11 +1,11 @@
 import { and, desc, eq, inArray, sql } from "drizzle-orm"
 import type { Snapshot, SnapshotFrom } from "xstate"
-import { imageBuilds, images, imageVersions } from "../src/db/schema.ts"
-import { imageArn } from "./arn.ts"
-import { recordChange } from "./history.ts"
-import { IMAGE_VERSION_MACHINE_VERSION, toVersionState, type ImageVersionMachine } from "./image-version.ts"
-import type { Image, ImageBuild, ImageVersion } from "./resources.ts"
-import type { Database } from "./vm-row.ts"
+import { imageBuilds, images, imageVersions } from "../../src/db/schema.ts"
+import { imageArn } from "../arn.ts"
+import { recordChange } from "../history.ts"
+import { IMAGE_VERSION_MACHINE_VERSION, toVersionState, type ImageVersionMachine } from "../image-version.ts"
+import type { Image, ImageBuild, ImageVersion } from "../resources.ts"
+import type { Database } from "../vm-row.ts"
 
 export type ImageRow = typeof images.$inferSelect
 export type ImageVersionRow = typeof imageVersions.$inferSelect

@@ -1,11 +1,11 @@
 import { and, desc, eq, sql } from "drizzle-orm"
 import type { Snapshot, SnapshotFrom } from "xstate"
-import { microvms } from "../src/db/schema.ts"
-import { microvmArn } from "./arn.ts"
-import { recordChange } from "./history.ts"
-import { MICROVM_MACHINE_VERSION, toMicrovmState, type MicrovmInput, type MicrovmMachine } from "./microvm.ts"
-import type { Microvm } from "./resources.ts"
-import type { Database } from "./vm-row.ts"
+import { microvms } from "../../src/db/schema.ts"
+import { microvmArn } from "../arn.ts"
+import { recordChange } from "../history.ts"
+import { MICROVM_MACHINE_VERSION, toMicrovmState, type MicrovmInput, type MicrovmMachine } from "../microvm.ts"
+import type { Microvm } from "../resources.ts"
+import type { Database } from "../vm-row.ts"
 
 export type MicrovmRow = typeof microvms.$inferSelect
 

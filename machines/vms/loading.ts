@@ -4,13 +4,13 @@
  */
 import { link, rm } from "node:fs/promises"
 import { join, relative } from "node:path"
-import type { Slot } from "../src/net/slot.ts"
-import type { DeltaPaths, Drive, DriveFile, LaunchSpec, Spare } from "../src/vmm/vmm.ts"
-import { fromPlace, isIn, refuseLostDisk, toDriveFile, vmFiles, type Places } from "./disks.ts"
+import type { Slot } from "../../src/net/slot.ts"
+import type { DeltaPaths, Drive, DriveFile, LaunchSpec, Spare } from "../../src/vmm/vmm.ts"
+import { fromPlace, isIn, refuseLostDisk, toDriveFile, vmFiles, type Places } from "../disks.ts"
 import type { Base } from "./spare-making.ts"
 import type { Spares } from "./spares.ts"
-import type { LiveVm, VmHost } from "./vm.ts"
-import type { VmRow } from "./vm-row.ts"
+import type { LiveVm, VmHost } from "../vm.ts"
+import type { VmRow } from "../vm-row.ts"
 
 export interface LoadingOptions {
   readonly host: VmHost

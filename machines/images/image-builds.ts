@@ -1,16 +1,16 @@
 /** What the API may ask about builds of images' versions. */
 import { and, eq } from "drizzle-orm"
 import { waitFor } from "xstate"
-import { imageBuilds, images, imageVersions } from "../src/db/schema.ts"
-import { conflict, notFound } from "../src/errors.ts"
-import type { Logs } from "../src/logs/logs.ts"
-import { imageArn } from "./arn.ts"
+import { imageBuilds, images, imageVersions } from "../../src/db/schema.ts"
+import { conflict, notFound } from "../../src/errors.ts"
+import type { Logs } from "../../src/logs/logs.ts"
+import { imageArn } from "../arn.ts"
 import { toImageBuild } from "./image-row.ts"
-import type { ImageVersionMachine } from "./image-version.ts"
-import { newestFirst, toPage } from "./page.ts"
-import type { Registry } from "./registry.ts"
-import type { Images, Scope } from "./resources.ts"
-import type { Database } from "./vm-row.ts"
+import type { ImageVersionMachine } from "../image-version.ts"
+import { newestFirst, toPage } from "../page.ts"
+import type { Registry } from "../registry.ts"
+import type { Images, Scope } from "../resources.ts"
+import type { Database } from "../vm-row.ts"
 
 export interface ImageBuildsOptions {
   readonly db: Database

@@ -2,10 +2,8 @@
 import { availableParallelism } from "node:os"
 import { join } from "node:path"
 import type { Registry as Metrics } from "prom-client"
-import type { Artifacts as BaseArtifacts } from "../images/artifacts.ts"
 import { openRuntimes } from "../images/runtimes/runtime-disks.ts"
 import type { BootSnapshots } from "../machines/building/boot-snapshots.ts"
-import type { Places } from "../machines/disks.ts"
 import { createRuntimeGrounds } from "../machines/environments/runtime-grounds.ts"
 import { openBases } from "../machines/environments/open-bases.ts"
 import { openSnapshots, type SnapshotsOptions } from "../machines/environments/snapshots/open-snapshots.ts"
@@ -26,28 +24,15 @@ import { openFunctions, type OpenFunctions } from "../machines/functions/open-fu
 import { openServing, type Serving, type ServingOptions } from "../machines/functions/open-serving.ts"
 import { createUrlRouter, type UrlRouter } from "../machines/functions/urls/router.ts"
 import type { Spares } from "../machines/vms/spares.ts"
-import type { VmHost } from "../machines/vm.ts"
-import type { Database } from "../machines/vm-row.ts"
-import type { Work } from "../machines/work.ts"
 import type { Config } from "./config.ts"
-import type { Secrets } from "./secrets.ts"
-import type { Artifacts } from "./store/artifact.ts"
+import type { MakingGround } from "./room-ground.ts"
 import type { ArtifactStore } from "./store/artifact-store.ts"
 
-export interface FunctionRoomsOptions {
-  readonly config: Config
-  readonly db: Database & { transaction<T>(work: (tx: Database) => Promise<T>): Promise<T> }
-  readonly host: VmHost
-  readonly places: Places
-  readonly base: BaseArtifacts
-  readonly secrets: Secrets
+export interface FunctionRoomsOptions extends MakingGround {
   readonly store: ArtifactStore
-  readonly artifacts: Artifacts
   readonly artifactDirectory: string
   readonly snapshots: BootSnapshots
-  readonly createOverlay: (path: string) => Promise<void>
   readonly spares: Spares
-  readonly work: Work
   readonly metrics: Metrics
   /** Whether what is unfinished is taken up: what is unsettled, queued, or to be kept. */
   readonly resumes: boolean

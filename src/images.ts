@@ -1,36 +1,20 @@
 /** Images of a daemon, put together: the lives of their versions, and what builds keep for others. */
 import { readFileSync } from "node:fs"
 import { join } from "node:path"
-import type { Artifacts as BaseArtifacts } from "../images/artifacts.ts"
 import type { OpenRegistry } from "../images/registry/open-registry.ts"
 import { createBootSnapshots, type BootSnapshots } from "../machines/building/boot-snapshots.ts"
 import { createBuildVerbs } from "../machines/building/build.ts"
 import { createKeptCaches } from "../machines/building/kept-caches.ts"
 import { createLayerCache, type LayerCache } from "../machines/building/layer-cache.ts"
 import { createTurns } from "../machines/building/turns.ts"
-import type { Places } from "../machines/disks.ts"
 import { saveImageVersion } from "../machines/images/image-row.ts"
 import { createImageVersionMachine, type ImageVersionMachine } from "../machines/image-version.ts"
 import { createRegistry, type Registry } from "../machines/registry.ts"
-import type { Database } from "../machines/vm-row.ts"
-import type { VmHost } from "../machines/vm.ts"
-import type { Work } from "../machines/work.ts"
-import type { Config } from "./config.ts"
-import type { Secrets } from "./secrets.ts"
-import type { Artifacts } from "./store/artifact.ts"
+import type { MakingGround } from "./room-ground.ts"
 
-export interface ImageRoomsOptions {
-  readonly config: Config
-  readonly db: Database & { transaction<T>(work: (tx: Database) => Promise<T>): Promise<T> }
-  readonly host: VmHost
-  readonly places: Places
-  readonly base: BaseArtifacts
-  readonly secrets: Secrets
-  readonly artifacts: Artifacts
+export interface ImageRoomsOptions extends MakingGround {
   /** Where other base images come from. */
   readonly registry: OpenRegistry
-  readonly createOverlay: (path: string) => Promise<void>
-  readonly work: Work
 }
 
 export interface ImageRooms extends AsyncDisposable {

@@ -1,6 +1,5 @@
 /** Lambda MicroVMs of a daemon, put together: their lives, and the way to those that run. */
 import type { Registry as Metrics } from "prom-client"
-import type { Places } from "../machines/disks.ts"
 import { createLightSleep } from "../machines/microvms/light-sleep.ts"
 import { createMicrovmMachine, toMicrovmState, type MicrovmMachine } from "../machines/microvm.ts"
 import { saveMicrovm } from "../machines/microvms/microvm-row.ts"
@@ -9,20 +8,11 @@ import { createRegistry, type Registry } from "../machines/registry.ts"
 import { createMicrovmRouter, type MicrovmRouter } from "../machines/router.ts"
 import type { Spares } from "../machines/vms/spares.ts"
 import { createVmVerbs } from "../machines/vms/vm-life.ts"
-import type { Database } from "../machines/vm-row.ts"
-import type { VmHost } from "../machines/vm.ts"
-import type { Work } from "../machines/work.ts"
 import { RouteError } from "../proxy/route.ts"
-import type { Config } from "./config.ts"
+import type { RoomGround } from "./room-ground.ts"
 
-export interface MicrovmRoomsOptions {
-  readonly config: Config
-  readonly db: Database & { transaction<T>(work: (tx: Database) => Promise<T>): Promise<T> }
-  readonly host: VmHost
-  readonly places: Places
+export interface MicrovmRoomsOptions extends RoomGround {
   readonly spares: Spares
-  readonly createOverlay: (path: string) => Promise<void>
-  readonly work: Work
   readonly metrics: Metrics
   /** Told which MicroVM can be reached no longer, and which is over. */
   readonly onDisconnected: (id: string) => void

@@ -6,13 +6,13 @@ import { LOADED, sharedMemory } from "./machine.ts"
 import { PAGE_BYTES } from "./memory/memory-map.ts"
 import type { Order, QemuProcesses, Started } from "./process/qemu-processes.ts"
 import type { QemuVmParts } from "./qemu-vm.ts"
-import type { Spares } from "./spare.ts"
+import type { HeldSpares } from "./held-spares.ts"
 import type { LaunchSpec, Vm, Vmm, VmSpec } from "./vmm.ts"
 import { fetchRead, fetchWritten } from "./memory/working-sets.ts"
 
 export interface PreparingOptions {
   readonly processes: Pick<QemuProcesses, "start" | "abandon">
-  readonly spares: Pick<Spares, "hold" | "load">
+  readonly spares: Pick<HeldSpares, "hold" | "load">
   readonly verify: (spec: Pick<LaunchSpec, "base" | "memoryMiB" | "vcpus">) => Promise<LoadableBase>
   readonly drivesOf: (spec: Pick<LaunchSpec, "systemDisk" | "rootDisk" | "extraDrives">) => Order["drives"]
   readonly vmOf: (spec: VmSpec, started: Started, ram: QemuVmParts["ram"]) => Vm

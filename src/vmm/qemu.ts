@@ -21,7 +21,7 @@ import { findProcesses, isAlive, killProcess } from "./process/process.ts"
 import { openQmp } from "./qmp/qmp.ts"
 import { createQemuProcesses, giveTo, type ProcessPlace, type Started } from "./process/qemu-processes.ts"
 import { createQemuVm, type QemuVmParts } from "./qemu-vm.ts"
-import { createSpares } from "./spare.ts"
+import { createHeldSpares } from "./held-spares.ts"
 import type { DriveFile, LaunchSpec, Vm, Vmm, VmSpec } from "./vmm.ts"
 import { createWorkingSets } from "./memory/working-sets.ts"
 import { removeUnused } from "./process/unused-directory.ts"
@@ -40,7 +40,7 @@ export const createQemuVmm = async (options: QemuOptions): Promise<Vmm> => {
   const cgroups = await detectCgroups(options.hostId)
   const processes = createQemuProcesses(options, cgroups)
   const workingSets = createWorkingSets()
-  const spares = createSpares(processes)
+  const spares = createHeldSpares(processes)
   const installedQemu = openInstalledQemu(options.qemuDirectory, options.executable)
   const { emptyDrive } = options
   const drivesOf: PreparingOptions["drivesOf"] = ({ systemDisk, rootDisk, extraDrives }) => ({

@@ -5,7 +5,7 @@ import { killProcess } from "./process/process.ts"
 import { giveTo, type QemuProcesses, type Started } from "./process/qemu-processes.ts"
 import type { LaunchSpec, Spare, SpareSpec } from "./vmm.ts"
 
-export interface Spares {
+export interface HeldSpares {
   hold(spec: SpareSpec, started: Started): Spare
   /** What is held, and stays so: its base is loaded from here on. */
   load(spare: Spare): Started
@@ -13,7 +13,7 @@ export interface Spares {
   take(spare: Spare, spec: Pick<LaunchSpec, "rootDisk" | "extraDrives" | "delta">): Promise<Started>
 }
 
-export const createSpares = (processes: Pick<QemuProcesses, "tidy">): Spares => {
+export const createHeldSpares = (processes: Pick<QemuProcesses, "tidy">): HeldSpares => {
   const held = new WeakMap<Spare, Started>()
   const loaded = new WeakSet<Spare>()
   const find = (spare: Spare): Started => {

@@ -1,6 +1,6 @@
 /** Lambda MicroVMs of a daemon, put together: their lives, and the way to those that run. */
 import type { Registry as Metrics } from "prom-client"
-import { createLightSleep } from "../machines/microvms/light-sleep.ts"
+import { createLightSleep } from "../machines/vms/light-sleep.ts"
 import { createMicrovmMachine, toMicrovmState, type MicrovmMachine } from "../machines/microvm.ts"
 import { saveMicrovm } from "../machines/microvms/microvm-row.ts"
 import { restoreMicrovms } from "../machines/recovery.ts"

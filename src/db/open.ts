@@ -6,7 +6,7 @@ import { migrate } from "drizzle-orm/postgres-js/migrator"
 import postgres, { type Sql } from "postgres"
 import { messageOf, OperatorError } from "../errors.ts"
 import type { Log } from "../log.ts"
-import { openConnectionSocket } from "./connection-socket.ts"
+import { createConnectionSockets, type Place } from "./connection-socket.ts"
 import { startPrivatePostgres } from "./private-postgres.ts"
 import { createRevival } from "./revival.ts"
 
@@ -21,6 +21,7 @@ const DATABASE = "torpor"
 /** Any number, the same in every daemon: who migrates, migrates alone. */
 const MIGRATION_LOCK = 0x746f7270
 const MAX_CONNECTIONS = 20
+const POSTGRES_PORT = 5432
 const UNDEFINED_TABLE = "42P01"
 
 /**
@@ -59,8 +60,9 @@ const quiet = {
   backoff: (failures: number) => Math.min(BACKOFF.first * 2 ** failures, BACKOFF.last),
 } as const
 
-/** What `postgres` takes for one, and its types don't know. */
-const atSocket = (path: string) => ({ path, socket: () => openConnectionSocket(path) })
+/** What `postgres` takes for its sockets, and its types don't know. */
+const at = (...places: [Place, ...Place[]]) => ({ socket: createConnectionSockets(places) })
+const atSocket = (path: string) => ({ path, ...at({ path }) })
 
 const connect = async (
   address: DatabaseAddress,
@@ -96,9 +98,10 @@ const connectTo = async (url: string, signal: AbortSignal): Promise<Sql> => {
   let sql: Sql | undefined
   const end = () => void sql?.end({ timeout: 0 })
   try {
-    sql = openUrl(url)
+    const opened = openUrl(url)
+    sql = opened.sql
     signal.addEventListener("abort", end, { once: true })
-    await sql`select 1`
+    await answers(sql, opened.places)
     return sql
   } catch (error) {
     await sql?.end({ timeout: 0 })
@@ -109,19 +112,50 @@ const connectTo = async (url: string, signal: AbortSignal): Promise<Sql> => {
   }
 }
 
+/** Resolves when it does at one of its places; rejects as it did at the last. */
+const answers = async (sql: Sql, places: number): Promise<void> => {
+  try {
+    await sql`select 1`
+  } catch (error) {
+    if (places === 1) throw error
+    await answers(sql, places - 1)
+  }
+}
+
 /** As libpq does, `host` and `user` behind the question mark win: a socket's directory fits nowhere else in a URL. */
-const openUrl = (text: string): Sql => {
+const openUrl = (text: string): { sql: Sql; places: number } => {
   const query = new URLSearchParams(text.split("?")[1] ?? "")
   const [directory, user] = [query.get("host"), query.get("user")]
-  if (directory?.startsWith("/") !== true) return postgres(text, quiet)
+  if (directory?.startsWith("/") !== true) return openHosts(text)
   const url = new URL(text)
   url.searchParams.delete("host")
   url.searchParams.delete("user")
-  return postgres(url.href, {
+  const sql = postgres(url.href, {
     ...quiet,
-    ...atSocket(join(directory, `.s.PGSQL.${url.port === "" ? 5432 : url.port}`)),
+    ...atSocket(join(directory, `.s.PGSQL.${url.port === "" ? POSTGRES_PORT : url.port}`)),
     ...(user === null ? {} : { user }),
   })
+  return { sql, places: 1 }
+}
+
+/** A client of the hosts that a URL names. It knows of one: told of more, postgres.js (3.4) asks them without end, and says no error. */
+const openHosts = (text: string): { sql: Sql; places: number } => {
+  const own = postgres(text, quiet)
+  const { host, port, path, sslnegotiation } = own.options as unknown as ParsedUrl
+  // TLS from the first byte is said behind our back.
+  if (sslnegotiation === "direct") return { sql: own, places: 1 }
+  if (path !== false) return { sql: postgres(text, { ...quiet, ...atSocket(path) }), places: 1 }
+  const [first, ...others] = host.map((name, index) => ({ host: name, port: port[index] ?? POSTGRES_PORT }))
+  if (first === undefined) throw new Error("it names no host")
+  return { sql: postgres(text, { ...quiet, ...first, ...at(first, ...others) }), places: host.length }
+}
+
+/** What postgres.js makes of a URL, and its types don't say. */
+interface ParsedUrl {
+  readonly host: readonly string[]
+  readonly port: readonly number[]
+  readonly path: string | false
+  readonly sslnegotiation: string | null
 }
 
 const migrateUp = async (sql: Sql) => {

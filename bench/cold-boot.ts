@@ -12,10 +12,11 @@ import { parseConfig } from "../src/config.ts"
 import { openDatabase } from "../src/db/open.ts"
 import { bases, imageVersions } from "../src/db/schema.ts"
 import { createLog } from "../src/log.ts"
-import { GUEST } from "../src/net/slot.ts"
+import { GUEST, type Slot } from "../src/net/slot.ts"
 import { openSlots } from "../src/net/slots.ts"
 import { prepareOverlays } from "../src/vmm/overlay.ts"
 import type { TestDaemon } from "../test/fixtures/daemon.ts"
+import { endWhenGone } from "../test/fixtures/when-gone.ts"
 import { createVmm } from "../test/vmm/qemu-under-test.ts"
 import { untilAnswer } from "./http.ts"
 
@@ -33,8 +34,9 @@ export const openColdBoots = async (daemon: TestDaemon, slotsReady: number): Pro
   const { signal } = new AbortController()
   const { cacheDirectory, debian, slots: slotSettings, egress } = parseConfig(process.env)
   const directory = await mkdtemp(join(tmpdir(), "torpor-bench-boots-"))
-  opened.defer(() => rm(directory, { recursive: true, force: true }))
   const hostId = randomUUID()
+  opened.defer(endWhenGone(hostId, directory))
+  opened.defer(() => rm(directory, { recursive: true, force: true }))
   const artifacts = await ensureArtifacts({ cacheDirectory, debian }, () => {}, signal)
   const places = { cacheDirectory, dataDirectory: daemon.directory }
   const { rootDisk, settings } = await imageOf(daemon, signal)
@@ -46,72 +48,88 @@ export const openColdBoots = async (daemon: TestDaemon, slotsReady: number): Pro
   opened.defer(() => slots.close())
   const vmm = await createVmm({ hostId, directory, artifacts }, signal)
   opened.defer(() => vmm.close())
-  // An interrupted boot is still there.
-  opened.defer(async () => {
-    for (const process of await vmm.find()) await vmm.destroy(process)
-  })
   const createOverlay = await prepareOverlays(directory, signal)
+  // An interrupted boot gives its slot back.
+  const booting = new Set<Promise<unknown>>()
+  opened.defer(() => Promise.allSettled(booting).then(() => {}))
+  const closing = new AbortController()
+  opened.defer(() => closing.abort(new Error("The bench was interrupted")))
   const held = opened.move()
+
+  const bootOnce = async () => {
+    const slot = await slots.take(closing.signal)
+    try {
+      return await bootIn(slot)
+    } finally {
+      await slots.release(slot)
+    }
+  }
+  const bootIn = async (slot: Slot) => {
+    const vmId = randomUUID()
+    const own = join(directory, vmId)
+    await mkdir(own)
+    const overlay = join(own, "overlay.qcow2")
+    await createOverlay(overlay)
+    const hung = AbortSignal.timeout(HUNG_MS)
+    const over = AbortSignal.any([hung, closing.signal])
+    const startedAt = performance.now()
+    const vm = await vmm.boot(
+      {
+        vmId,
+        slot,
+        directory: own,
+        memoryMiB: MEMORY_MIB,
+        vcpus: 1,
+        kernel: artifacts.kernel,
+        initramfs: artifacts.initramfs,
+        systemDisk: artifacts.systemDisk,
+        rootDisk: [...rootDisk.map((place) => fromPlace(places, place)), overlay].map(toDriveFile),
+        extraDrives: [],
+        memoryFile: join(own, "ram"),
+      },
+      over,
+    )
+    try {
+      const guest = await openGuest(vm.ports, over)
+      const late = new Promise<never>((_, reject) =>
+        over.addEventListener("abort", () =>
+          reject(hung.aborted ? new Error(`A cold boot hung: no answer in ${HUNG_MS / 1000} s`) : over.reason),
+        ),
+      )
+      await Promise.race([guest.ready, late])
+      const secret = randomBytes(32)
+      await guest.thaw({ hostname: "bench", machineId: vmId.replaceAll("-", ""), incarnation: 1, secret }, over)
+      const agent = createAgentClient(slot.address, GUEST.agentPort, secret)
+      await agent.mountDisk(over)
+      await agent.startProcess(
+        MAIN_PROCESS,
+        {
+          argv: settings.argv,
+          env: settings.environment,
+          cwd: settings.workingDirectory,
+          user: settings.user,
+          capabilities: "default",
+          memoryMaxMiB: null,
+          container: "app",
+        },
+        over,
+      )
+      await Promise.race([untilAnswer(slot.address, settings.exposedPorts[0] ?? 8080, over), late])
+      const tookMs = performance.now() - startedAt
+      agent.close()
+      guest.close()
+      return tookMs
+    } finally {
+      await vm.kill()
+      await rm(own, { recursive: true })
+    }
+  }
 
   return {
     async boot() {
-      const vmId = randomUUID()
-      const own = join(directory, vmId)
-      await mkdir(own)
-      const overlay = join(own, "overlay.qcow2")
-      await createOverlay(overlay)
-      const slot = await slots.take(signal)
-      const hung = AbortSignal.timeout(HUNG_MS)
-      const startedAt = performance.now()
-      const vm = await vmm.boot(
-        {
-          vmId,
-          slot,
-          directory: own,
-          memoryMiB: MEMORY_MIB,
-          vcpus: 1,
-          kernel: artifacts.kernel,
-          initramfs: artifacts.initramfs,
-          systemDisk: artifacts.systemDisk,
-          rootDisk: [...rootDisk.map((place) => fromPlace(places, place)), overlay].map(toDriveFile),
-          extraDrives: [],
-          memoryFile: join(own, "ram"),
-        },
-        hung,
-      )
-      try {
-        const guest = await openGuest(vm.ports, hung)
-        const late = new Promise<never>((_, reject) =>
-          hung.addEventListener("abort", () => reject(new Error(`A cold boot hung: no answer in ${HUNG_MS / 1000} s`))),
-        )
-        await Promise.race([guest.ready, late])
-        const secret = randomBytes(32)
-        await guest.thaw({ hostname: "bench", machineId: vmId.replaceAll("-", ""), incarnation: 1, secret }, hung)
-        const agent = createAgentClient(slot.address, GUEST.agentPort, secret)
-        await agent.mountDisk(hung)
-        await agent.startProcess(
-          MAIN_PROCESS,
-          {
-            argv: settings.argv,
-            env: settings.environment,
-            cwd: settings.workingDirectory,
-            user: settings.user,
-            capabilities: "default",
-            memoryMaxMiB: null,
-            container: "app",
-          },
-          hung,
-        )
-        await Promise.race([untilAnswer(slot.address, settings.exposedPorts[0] ?? 8080, hung), late])
-        const tookMs = performance.now() - startedAt
-        agent.close()
-        guest.close()
-        return tookMs
-      } finally {
-        await vm.kill()
-        await slots.release(slot)
-        await rm(own, { recursive: true })
-      }
+      const booted = bootOnce()
+      booting.add(booted)
+      return booted.finally(() => booting.delete(booted))
     },
     [Symbol.asyncDispose]: () => held.disposeAsync(),
   }

@@ -80,25 +80,43 @@ const judge = (claim: Claim, results: Readonly<Record<string, Summary>>): string
 }
 
 await using opened = new AsyncDisposableStack()
+let interruption: Promise<never> | undefined
 for (const [signal, code] of [
   ["SIGINT", 130],
   ["SIGTERM", 143],
 ] as const)
-  process.once(signal, () => {
+  // A terminal says it to npm as well, which says it again.
+  process.on(signal, () => {
+    if (interruption !== undefined) return
     progress("Interrupted: ending what was begun")
-    void opened.disposeAsync().finally(() => process.exit(code))
+    interruption = opened.disposeAsync().then(
+      () => process.exit(code),
+      (error: unknown) => {
+        console.error(error)
+        process.exit(1)
+      },
+    )
+  })
+/** What fails because it is being ended says nothing, and waits for the end. */
+const unlessInterrupted = <Result>(work: Promise<Result>): Promise<Result> =>
+  work.catch(async (error: unknown) => {
+    await interruption
+    throw error
   })
 const daemon = opened.use(
-  await startTestDaemon(
-    {},
-    // As a daemon has it by default, which tests don't; but what stands ready is for three runtimes, which take turns.
-    { readyTimeoutSeconds: 300, spares: { max: 6 }, environments: { maxWarmVms: 3, versionSnapshots: {} } },
+  await unlessInterrupted(
+    startTestDaemon(
+      {},
+      // As a daemon has it by default, which tests don't; but what stands ready is for three runtimes, which take turns.
+      { readyTimeoutSeconds: 300, spares: { max: 6 }, environments: { maxWarmVms: 3, versionSnapshots: {} } },
+    ),
   ),
 )
 const samples: Record<string, Samples[string]> = {
-  build: { unit: "ms", values: [await timed(() => daemon.build("bench", benchApp))] },
+  build: { unit: "ms", values: [await unlessInterrupted(timed(() => daemon.build("bench", benchApp)))] },
 }
-for (const bench of chosen) Object.assign(samples, await bench.run({ daemon, rounds, progress, opened }))
+for (const bench of chosen)
+  Object.assign(samples, await unlessInterrupted(bench.run({ daemon, rounds, progress, opened })))
 
 const results = Object.fromEntries(Object.entries(samples).map(([name, found]) => [name, summarise(found)]))
 for (const [name, { unit, n, p50, p95, p99 }] of Object.entries(results))

@@ -45,6 +45,7 @@ export const openRunc = async (app: RuncApp = nodeApp): Promise<Runc> => {
   await writeFile(join(bundle, "config.json"), JSON.stringify(configOf(app, port)))
   await Promise.all(LINKS.map((name) => mkdir(join(root, name), { recursive: true })))
   let started = 0
+  let end = async () => {}
   return {
     async start() {
       const id = `torpor-bench-${process.pid}-${++started}`
@@ -53,14 +54,20 @@ export const openRunc = async (app: RuncApp = nodeApp): Promise<Runc> => {
       let words = ""
       child.stderr.setEncoding("utf8").on("data", (text: string) => (words = (words + text).slice(-2000)))
       const ended = once(child, "close")
+      end = async () => {
+        await once(spawn("runc", ["kill", id, "KILL"], { stdio: "ignore" }), "close")
+        await ended
+      }
       const failed = ended.then(() => Promise.reject(new Error(`runc ended: ${words}`)))
       await Promise.race([untilAnswer("127.0.0.1", port), failed])
       const tookMs = performance.now() - startedAt
-      await once(spawn("runc", ["kill", id, "KILL"], { stdio: "ignore" }), "close")
-      await ended
+      await end()
       return tookMs
     },
-    [Symbol.asyncDispose]: () => rm(bundle, { recursive: true, force: true }),
+    async [Symbol.asyncDispose]() {
+      await end()
+      await rm(bundle, { recursive: true, force: true })
+    },
   }
 }
 

@@ -92,6 +92,7 @@ export const openApi = async (options: OpenApiOptions): Promise<OpenApi> => {
       tokenKeys,
       health: options.health,
       metrics: options.metrics,
+      metricsReaders: config.metrics.readers,
       maxBodiesBytes: config.maxApiBodiesMiB * 1024 ** 2,
       config: { lenient: config.lenient, endpointSuffix: suffixOf("vm"), machine: MACHINE },
       log,

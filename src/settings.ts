@@ -81,6 +81,8 @@ export const SettingsFile = z.strictObject({
   secrets: z.record(text, path).default({}),
   /** Bodies of requests to the API that are in memory until they are answered, but uploads to the artifact store. */
   maxApiBodiesMiB: z.number().int().min(128).max(1_000_000).default(512),
+  /** Who reads `GET /metrics` unsigned besides this machine itself: it names every account's MicroVMs. */
+  metrics: z.strictObject({ readers: z.array(range).max(100).default([]) }).prefault({}),
   /** Of images and runtimes in use, processes that are started before a VM is launched or woken; none are made while half of the host's memory is taken. */
   spares: z
     .strictObject({

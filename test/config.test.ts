@@ -183,6 +183,7 @@ describe("The file of TORPOR_CONFIG", () => {
     [{ destinations: { sqs: { endpoint: "http://127.0.0.1:9324", accessKeyId: "a", secretAccessKey: "b" } } }],
     [{ destinations: { webhooks: { mine: { url: "https://example.com/hook", secret: "whsec_c2VjcmV0" } } } }],
     [{ nameServers: ["10.0.0.1", "10.0.0.1:5353", "fd00::1"] }],
+    [{ metrics: { readers: ["10.0.0.0/8", "192.0.2.7"] } }],
     [{ slots: { ready: 0, uidBase: 1000, addressRange: "10.200.0.0/15" } }],
     [{ slots: { ready: 64, addressRange: "10.200.0.0/30" } }],
   ])("%j is read", (document) => {
@@ -212,6 +213,7 @@ describe("The file of TORPOR_CONFIG", () => {
     ["egress.allow.0.ports.0", { egress: { allow: [{ cidr: "10.0.0.0/8", ports: [0] }] } }],
     ["egress.newConnectionsPerSecond", { egress: { newConnectionsPerSecond: 0 } }],
     ["egress.maxConnections", { egress: { maxConnections: "all" } }],
+    ["metrics.readers.0", { metrics: { readers: ["::1"] } }],
     ["images.maxMiB", { images: { maxMiB: 0 } }],
     ["layers.maxMiB", { layers: { maxMiB: -1 } }],
     ["layers.maxCachesMiB", { layers: { maxCachesMiB: -1 } }],

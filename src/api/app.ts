@@ -23,6 +23,7 @@ import { createLinksRoute } from "./torpor/links.ts"
 import { createGroupLogRoute } from "./torpor/group-log.ts"
 import { createLogRoute, type FindLog } from "./torpor/log.ts"
 import { createRotateRoute } from "./torpor/keys.ts"
+import { createMetricsRoute } from "./torpor/metrics.ts"
 import { createUsageRoute } from "./torpor/function-usage.ts"
 import { createStorageRoute } from "./torpor/storage.ts"
 
@@ -46,6 +47,8 @@ export interface ApiParts extends MicrovmsParts {
   readonly tokenKeys: { jwks(): Promise<{ keys: readonly object[] }>; rotate(): Promise<string> }
   readonly health: () => Promise<Health>
   readonly metrics: Registry
+  /** IPv4 ranges whose hosts read the metrics unsigned, as this machine itself does. */
+  readonly metricsReaders?: readonly string[]
   readonly log: Log
   /** Of bodies that are in memory, of all requests that are not answered yet together; uploads to the artifact store are in none. */
   readonly maxBodiesBytes?: number
@@ -90,6 +93,7 @@ export const createApi = (parts: ApiParts): Hono<ApiEnv> => {
   const usage = createStorageRoute(parts.storage, "usage", context)
   const prune = createStorageRoute(parts.storage, "prune", context)
   const createLink = createLinksRoute(parts.microvms, parts.links, parts.config, context)
+  const metrics = createMetricsRoute(parts.metrics, parts.metricsReaders ?? [], context)
   const rotateKeys = createRotateRoute(parts.tokenKeys, context)
   const functionUsage = parts.functions?.invoking && createUsageRoute(parts.functions.invoking.usage, context)
   const groupLog = createGroupLogRoute(parts.archive, context, closing)
@@ -114,9 +118,7 @@ export const createApi = (parts: ApiParts): Hono<ApiEnv> => {
     const health = await parts.health()
     return c.json(health, health.ok ? 200 : 503)
   })
-  app.get("/metrics", async (c) =>
-    c.body(await parts.metrics.metrics(), 200, { "content-type": parts.metrics.contentType }),
-  )
+  app.get("/metrics", (c) => metrics(c, randomUUID()))
   app.get("/.well-known/jwks.json", async (c) => c.json(await parts.tokenKeys.jwks()))
   app.get("/torpor/v1/builds/:buildId/logs", (c) => buildLog(c, randomUUID()))
   app.post("/torpor/v1/builds/:buildId/cancel", (c) => cancelBuild(c, randomUUID()))

@@ -79,6 +79,7 @@ export const startApi = async (
     return client
   }
   return {
+    app,
     url: server.url,
     port: server.port,
     directory,

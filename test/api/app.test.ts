@@ -1,13 +1,14 @@
 import { randomUUID } from "node:crypto"
 import { once } from "node:events"
 import { createServer, type AddressInfo } from "node:net"
+import { Readable } from "node:stream"
 import { Hono } from "hono"
 import { Counter, Registry } from "prom-client"
 import { describe, expect, it } from "vitest"
 import type { ApiEnv } from "../../src/api/aws/request-body.ts"
 import { serveApi } from "../../src/api/server.ts"
 import { createApp, otherCredentials, startApi, type ApiUnderTest } from "./api-under-test.ts"
-import { send, signedSend } from "./signed-fetch.ts"
+import { send, sign, signedSend } from "./signed-fetch.ts"
 
 const buildOf = async (api: ApiUnderTest) => {
   const client = api.client()
@@ -34,6 +35,40 @@ describe("The API's port", () => {
     expect(await (await fetch(`${api.url}/.well-known/jwks.json`)).json()).toEqual({
       keys: [{ kty: "OKP", kid: "one" }],
     })
+  })
+
+  it("tells what it counts to this machine and to whom the operator named, and asks others for the operator's signature", async () => {
+    const metrics = new Registry()
+    new Counter({ name: "torpor_things_total", help: "Things", registers: [metrics] }).inc(3)
+    await using api = await startApi({ metrics, metricsReaders: ["192.0.2.0/24", "198.51.100.7"] })
+    const read = async (remoteAddress: string | undefined, headers: Record<string, string> = {}) => {
+      const incoming = Object.assign(Readable.from([]), { url: "/metrics", headers, socket: { remoteAddress } })
+      const answer = await api.app.request("/metrics", { headers }, { incoming })
+      return [answer.status, (await answer.text()).includes("torpor_things_total 3")]
+    }
+    for (const peer of [
+      "127.0.0.1",
+      "127.3.2.1",
+      "::1",
+      "::ffff:127.0.0.1",
+      "192.0.2.9",
+      "::ffff:192.0.2.9",
+      "198.51.100.7",
+    ])
+      expect([peer, ...(await read(peer))]).toEqual([peer, 200, true])
+    const strangers = ["192.0.3.1", "::ffff:192.0.3.1", "2001:db8::1", "198.51.100.8", undefined]
+    for (const peer of strangers) {
+      expect([peer, ...(await read(peer))]).toEqual([peer, 403, false])
+      // What anybody may say of where they come from is nothing.
+      expect(await read(peer, { "x-forwarded-for": "127.0.0.1", forwarded: "for=127.0.0.1" })).toEqual([403, false])
+    }
+    const signed = { path: "/metrics", service: "torpor" }
+    expect(await read("192.0.3.1", sign(signed, "localhost").headers)).toEqual([200, true])
+    expect(await read("192.0.3.1", sign({ ...signed, ...otherCredentials }, "localhost").headers)).toEqual([403, false])
+    expect(await read("192.0.3.1", sign({ ...signed, secretAccessKey: "wrong" }, "localhost").headers)).toEqual([
+      403,
+      false,
+    ])
   })
 
   it("gives what is signed for S3 to the store, even under a name that is also ours", async () => {

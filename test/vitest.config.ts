@@ -54,7 +54,15 @@ export default defineConfig({
     hookTimeout: 600_000,
     expect: { poll: { timeout: 60_000, interval: 100 } },
     projects: [
-      { extends: true, test: { name: "alone", include: ["test/**/*.test.ts"], exclude: TOGETHER } },
+      {
+        extends: true,
+        test: {
+          name: "alone",
+          include: ["test/**/*.test.ts"],
+          exclude: TOGETHER,
+          setupFiles: "test/fixtures/tell-warnings.ts",
+        },
+      },
       { extends: true, test: { name: "together", include: TOGETHER, isolate: false } },
     ],
   },

@@ -20,6 +20,10 @@ test("A host is noted once, under its newest name, and seen again", async () => 
   const { db } = database
   const id = randomUUID()
   await registerHost(db, id, "before")
+  await db
+    .update(hosts)
+    .set({ seenAt: new Date(Date.now() - 1000) })
+    .where(eq(hosts.id, id))
   const [first] = await db.select().from(hosts).where(eq(hosts.id, id))
   await registerHost(db, id, "after")
   const rows = await db.select().from(hosts).where(eq(hosts.id, id))

@@ -196,12 +196,13 @@ describe("After a crash", () => {
       import { startPrivatePostgres } from ${JSON.stringify(MODULE)}
       await startPrivatePostgres(${JSON.stringify(cluster.dataDirectory)}, "${cluster.hostId}", new AbortController().signal)`
     const daemon = spawn(process.execPath, ["--input-type=module", "-e", code], { stdio: "inherit" })
+    const exit = once(daemon, "exit")
     // initdb writes the version first, and everything else after it.
     const isBegun = async () =>
       (await readdir(cluster.dataDirectory)).some((name) => existsSync(join(cluster.dataDirectory, name, "PG_VERSION")))
     await eventually(async () => expect(await isBegun()).toBe(true), { interval: 1 })
     daemon.kill("SIGKILL")
-    await once(daemon, "exit")
+    await exit
     // The initdb that it started may still be at work meanwhile, as it would be.
     expect(await ask(await start(cluster), "select 6 * 7")).toBe("42")
     expect(await readdir(cluster.dataDirectory)).toEqual(["postgres"])

@@ -159,7 +159,7 @@ test("Environments of a version go on where its Init was, in the VM that had it,
   const second = await begin()
   expect(stood).toContain(second.pid)
   expect(standing.count).toBe(0)
-  await expect.poll(() => stoodReady().length, { timeout: 60_000 }).toBeGreaterThan(0)
+  await expect.poll(() => stoodReady().length, { timeout: 300_000 }).toBeGreaterThan(0)
   const ready = stoodReady()
   const spared = await begin()
   expect(ready).toContain(spared.pid)

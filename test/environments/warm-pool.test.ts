@@ -139,6 +139,8 @@ test("A VM that was kept warm becomes an environment, once, and so does a proces
   expect(third).toMatchObject({ events: 1, own: "rehearsed", file: "x" })
   expect(new Set([first, second, third].map(({ random }) => random)).size).toBe(3)
   expect(waiting).toEqual([{ id: row?.vmId }])
+  // What it is to wake in.
+  await expect.poll(() => stoodReady("started").length, { timeout: 300_000 }).toBeGreaterThan(0)
   // Its memory is a delta against the base, its drives are those of its directory; another process has them behind its own.
   const asleep = async () => {
     // Nothing happens until it has been stopped.

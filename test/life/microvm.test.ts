@@ -57,7 +57,7 @@ beforeAll(async () => {
       daemon.run({ image: "inspector", idlePolicy: { ...policy, autoResumeEnabled } }),
     ),
   )
-  for (const vm of idle) expect(await json(vm, "/count")).toEqual({ count: 1 })
+  await Promise.all(idle.map(async (vm) => expect(await json(vm, "/count")).toEqual({ count: 1 })))
   brief = await daemon.run({ image: "inspector", maximumDurationInSeconds: 90 })
   await daemon.untilState(brief.id, "RUNNING")
   await daemon.client.send(new SuspendMicrovmCommand({ microvmIdentifier: brief.id }))

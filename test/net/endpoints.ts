@@ -35,8 +35,8 @@ export interface Endpoints {
   close(): Promise<void>
 }
 
-/** So that a packet that is lost without a word fails a test by its text. No test that passes waits as long. */
-const patience = () => ({ signal: AbortSignal.timeout(5000) })
+/** So that a packet that is lost without a word fails a test by its text. What is refused over UDP, the kernel says only so often. */
+const patience = (ms: number) => ({ signal: AbortSignal.timeout(ms) })
 const codeOf = (error: unknown) => {
   const { name, code } = error as NodeJS.ErrnoException
   return name === "AbortError" ? "nothing" : (code ?? String(error))
@@ -66,7 +66,7 @@ export const createEndpoints = (): Endpoints => {
     const socket = connect({ host, port, ...(from === undefined ? {} : { localAddress: from }) })
     socket.on("error", () => {})
     try {
-      const [text] = (await once(socket, "data", patience())) as [Buffer]
+      const [text] = (await once(socket, "data", patience(60_000))) as [Buffer]
       return [socket, text.toString()]
     } catch (error) {
       return [socket.destroy(), codeOf(error)]
@@ -82,7 +82,7 @@ export const createEndpoints = (): Endpoints => {
       socket.connect(port, host)
       await once(socket, "connect")
       socket.send(Buffer.from(message, "hex"))
-      const [answer] = (await once(socket, "message", patience())) as [Buffer]
+      const [answer] = (await once(socket, "message", patience(5000))) as [Buffer]
       return answer
     } finally {
       socket.close()

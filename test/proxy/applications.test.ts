@@ -70,17 +70,20 @@ describe("An application that breaks off", () => {
     await eventually(() => expect(app.connections.size).toBe(1))
   })
 
-  test.for([
-    ["is used for the next request with a body", OK, 1],
-    ["is not, when the application says that it closes it", OK.replace("\r\n", "\r\nKeep-Alive: timeout=1\r\n"), 2],
-  ] as const)("a connection that was just used %s", async ([, answer, connections]) => {
-    await using app = await openRawApp((socket) => socket.write(answer))
-    for (let times = 0; times < 2; times++) {
-      const request = edge.open(app, { method: "POST" }).end("body")
-      const [response] = (await once(request, "response")) as [IncomingMessage]
-      expect([response.statusCode, await text(response)]).toEqual([200, "ok"])
+  test("a connection that was just used is used for the next request with a body, unless the application says that it closes it", async () => {
+    /** How many connections two requests had of an application. */
+    const connectionsOf = async (answer: string) => {
+      await using app = await openRawApp((socket) => socket.write(answer))
+      for (let times = 0; times < 2; times++) {
+        const request = edge.open(app, { method: "POST" }).end("body")
+        const [response] = (await once(request, "response")) as [IncomingMessage]
+        expect([response.statusCode, await text(response)]).toEqual([200, "ok"])
+      }
+      return app.received.length
     }
-    expect(app.received).toHaveLength(connections)
+    // On a busy machine it may have rested for longer than it is good.
+    await eventually(async () => expect(await connectionsOf(OK)).toBe(1))
+    expect(await connectionsOf(OK.replace("\r\n", "\r\nKeep-Alive: timeout=1\r\n"))).toBe(2)
   })
 
   test("a kept connection under a request with a body gets it only once", async () => {
@@ -199,13 +202,18 @@ describe("A body that nobody wants", () => {
 
   test("and was asked for is read like any other", async () => {
     const socket = await edge.raw()
-    const said = async () => String(await once(socket, "data"))
+    let told = ""
+    socket.on("data", (data: Buffer) => void (told += data.toString()))
+    // One may come with the other, or long after it.
+    const hears = (...statuses: number[]) =>
+      eventually(() =>
+        expect([...told.matchAll(/^HTTP\/1.1 (\d+) /gm)].map(([, status]) => Number(status))).toEqual(statuses),
+      )
     socket.write(edge.head("POST /", 1, "Content-Length: 65536", "Expect: 100-continue"))
-    expect(await said()).toMatch(/^HTTP\/1.1 100 /)
-    expect(await said()).toMatch(/^HTTP\/1.1 502 /)
+    await hears(100, 502)
     socket.write(Buffer.alloc(65536))
     socket.write(edge.head("GET /next", 1))
-    expect(await said()).toMatch(/^HTTP\/1.1 502 /)
+    await hears(100, 502, 502)
     socket.destroy()
   })
 })

@@ -6,6 +6,7 @@ import { dirname } from "node:path"
 import { ensureCertificates } from "../../proxy/certificates.ts"
 import { RouteError, type RouteFailure } from "../../proxy/route.ts"
 import { runCommand } from "../../src/command.ts"
+import { eventually } from "../fixtures/eventually.ts"
 import { listen, openTestEdge, type TestEdge } from "./test-edge.ts"
 
 let edge: TestEdge
@@ -100,7 +101,7 @@ describe("The edge", () => {
         body: "",
         headers: { "x-aws-proxy-error": "MICROVM_CONNECT_FAILED" },
       })
-      expect(vm.activity.open).toBe(0)
+      await eventually(() => expect(vm.activity.open).toBe(0))
     },
   )
 
@@ -112,7 +113,7 @@ describe("The edge", () => {
       body: "Internal error",
       headers: { "x-aws-proxy-error": "INTERNAL" },
     })
-    expect(vm.activity.open).toBe(0)
+    await eventually(() => expect(vm.activity.open).toBe(0))
   })
 
   test("passes a server-sent event on while the answer is still open", async () => {
@@ -154,7 +155,7 @@ describe("The edge", () => {
     const url = `https://${edge.vm.name}:${edge.edge.port}/`
     const curl = (...args: string[]) =>
       runCommand("curl", ["-sS", "-o", "/dev/null", "-w", "%{http_code}", ...args, url], {
-        signal: AbortSignal.timeout(10_000),
+        signal: AbortSignal.timeout(60_000),
       })
     const resolve = ["--resolve", `${edge.vm.name}:${edge.edge.port}:127.0.0.1`]
     expect(await curl(...resolve, "--cacert", edge.caFile)).toBe("403")

@@ -9,6 +9,7 @@ import { createInterface } from "node:readline"
 import { afterEach, beforeEach, describe, expect, test } from "vitest"
 import { startTimeOf } from "../../src/vmm/process/process.ts"
 import { createQemuVm, type QemuVmParts } from "../../src/vmm/qemu-vm.ts"
+import { eventually } from "../fixtures/eventually.ts"
 import { openQmp, QmpError, type Qmp } from "../../src/vmm/qmp/qmp.ts"
 
 const never = new AbortController().signal
@@ -112,10 +113,12 @@ describe("QEMU's control channel", () => {
 
 describe("A QEMU that doesn't answer", () => {
   const limits = { commandMs: 300, flushMs: 600 }
+  /** On a busy machine its negotiation may take as long. */
+  const open = () => eventually(() => openQmp(path, never, limits))
 
   test("is given up with a truthful word for everybody who waits, and asked nothing more", async () => {
     answer = () => {}
-    const qmp = await openQmp(path, never, limits)
+    const qmp = await open()
     const asked = [qmp.execute("cont"), qmp.execute("query-status")]
     const cause = new Error("QEMU did not answer cont within 0.3 s")
     await expect(asked[0]).rejects.toMatchObject({ message: "QEMU ended before it answered cont", cause })
@@ -126,7 +129,7 @@ describe("A QEMU that doesn't answer", () => {
 
   test("has longer for what it writes out first, and what is asked meanwhile waits for that", async () => {
     answer = () => {}
-    const qmp = await openQmp(path, never, limits)
+    const qmp = await open()
     const cause = new Error("QEMU did not answer stop within 0.6 s")
     const asked = Promise.allSettled([qmp.execute("stop"), qmp.execute("query-status")])
     expect(await asked).toMatchObject([{ reason: { cause } }, { reason: { cause } }])
@@ -148,7 +151,7 @@ describe("A QEMU that doesn't answer", () => {
     const startTime = await startTimeOf(child.pid ?? 0)
     const vm = createQemuVm({
       process: { id: vmId, pid: child.pid ?? 0, startTime: startTime ?? 0 },
-      qmp: await openQmp(path, never, limits),
+      qmp: await open(),
       spec: {},
     } as QemuVmParts)
     await expect(vm.continue()).rejects.toThrow("QEMU ended before it answered cont")

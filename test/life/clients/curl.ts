@@ -58,7 +58,9 @@ export const describeCurl = (ground: () => Ground): void => {
     })
 
     test("is asked for its body when it waits for that", async () => {
-      const { heads, body } = await curl(version, "/seen", ["-H", "Expect: 100-continue", "-d", "a body"])
+      // However long it takes, it waits.
+      const args = ["-H", "Expect: 100-continue", "--expect100-timeout", "60", "-d", "a body"]
+      const { heads, body } = await curl(version, "/seen", args)
       expect(heads).toMatch(status(100))
       expect(parseSeen(body)).toMatchObject({ bytes: 6 })
     })

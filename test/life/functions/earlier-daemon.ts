@@ -29,11 +29,11 @@ if (import.meta.main) {
   const busy = await environments.start(definitionOf("busy", { FAILS_ONCE: "1" }), "on-demand", signal)
   const { initFailure } = busy
   busy.invoke(eventOf("busy", { do: "hang" }))
-  const isStored = async () => {
+  const isAtIt = async () => {
     const [row] = await under.host.db.select().from(rows).where(eq(rows.id, busy.id))
-    return row?.state === "RUNNING"
+    return row?.state === "RUNNING" && (await under.host.live(row.vmId)?.vm.status()) === "running"
   }
-  while (!(await isStored())) await sleep(50)
+  while (!(await isAtIt())) await sleep(50)
   console.log(
     JSON.stringify({
       frozen: { id: frozen.id, answer: said, tail: String(tail), initMs },

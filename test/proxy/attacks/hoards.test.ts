@@ -42,7 +42,7 @@ const count = async () => {
   return promise
 }
 beforeAll(async () => {
-  edge = await startEdgeProcess({ idleTimeoutSeconds: 1 })
+  edge = await startEdgeProcess({ idleTimeoutSeconds: 2 })
   at = { edge, vm: edge, ca: edge.ca }
   port = await listen(app)
   // Code and pools that the first one needs.

@@ -26,7 +26,7 @@ test.for([
 ] as const)(
   "A stranger who asks, and %s, is kept for good by a careless server, and not by the edge",
   async ([, first, stops]) => {
-    await using edge = await openTestEdge({ idleTimeoutSeconds: 1 })
+    await using edge = await openTestEdge({ idleTimeoutSeconds: 3 })
     const server = createHttp2Server().on("stream", (stream: ServerHttp2Stream) => {
       stream.on("error", () => {}).respond({ ":status": 403 })
       stream.end(PAGE)
@@ -60,7 +60,7 @@ test.for([
 ] as const)(
   "A user who stops reading in the middle of answers, and %s, is ended by the edge, and its requests too",
   async ([, leave]) => {
-    await using edge = await openTestEdge({ idleTimeoutSeconds: 1 })
+    await using edge = await openTestEdge({ idleTimeoutSeconds: 3 })
     const written: Written = { bytes: 0 }
     const app = createHttp1Server(endlessly(written))
     const port = await listen(app)
@@ -76,7 +76,7 @@ test.for([
 )
 
 test("A user who reads, and has an answer that says nothing, is waited for", async () => {
-  await using edge = await openTestEdge({ idleTimeoutSeconds: 1 })
+  await using edge = await openTestEdge({ idleTimeoutSeconds: 3 })
   const beats = Promise.withResolvers<void>()
   const app = createHttp1Server(() => {})
   const port = await listen(app)

@@ -4,12 +4,16 @@ import { join } from "node:path"
 import type { Registry as Metrics } from "prom-client"
 import { openRuntimes } from "../images/runtimes/runtime-disks.ts"
 import type { BootSnapshots } from "../machines/building/boot-snapshots.ts"
+import { createForesight } from "../machines/environments/foresight.ts"
 import { createRuntimeGrounds } from "../machines/environments/runtime-grounds.ts"
 import { openBases } from "../machines/environments/open-bases.ts"
 import { openSnapshots, type SnapshotsOptions } from "../machines/environments/snapshots/open-snapshots.ts"
 import { prepareStanding } from "../machines/environments/snapshots/snapshot-loading.ts"
 import { makeSnapshot } from "../machines/environments/snapshots/snapshot-making.ts"
 import { createStandingVms } from "../machines/environments/snapshots/standing-vms.ts"
+import { createStarts } from "../machines/environments/starts.ts"
+import { createWarmPool } from "../machines/environments/warm-pool.ts"
+import { makeWarm } from "../machines/environments/warm-vm.ts"
 import { createFunctionChanges } from "../machines/functions/changes.ts"
 import { openZip } from "../machines/functions/code/code-store.ts"
 import { createReadiness } from "../machines/functions/code/readiness.ts"
@@ -22,6 +26,7 @@ import { createDestinationCheck } from "../machines/functions/events/destination
 import { toFunctionLimits } from "../machines/functions/ground.ts"
 import { openFunctions, type OpenFunctions } from "../machines/functions/open-functions.ts"
 import { openServing, type Serving, type ServingOptions } from "../machines/functions/open-serving.ts"
+import { recentlyUsed } from "../machines/functions/usage/recent-use.ts"
 import { createUrlRouter, type UrlRouter } from "../machines/functions/urls/router.ts"
 import type { Spares } from "../machines/vms/spares.ts"
 import type { Config } from "./config.ts"
@@ -37,6 +42,11 @@ export interface FunctionRoomsOptions extends MakingGround {
   /** Whether what is unfinished is taken up: what is unsettled, queued, or to be kept. */
   readonly resumes: boolean
 }
+
+/** Functions that nobody has used or changed for longer are not expected to be used soon. */
+const RECENT_MS = 7 * 86_400_000
+/** Versions are looked through until enough stands ready; many are of one runtime. */
+const MAX_RECENT = 100
 
 export interface FunctionRooms extends AsyncDisposable {
   readonly functions: OpenFunctions
@@ -95,6 +105,13 @@ export const openFunctionRooms = async (
   const changes = createFunctionChanges()
   const definitionOf = async (versionId: string) => (await findDefinition(db, secrets, versionId))?.definition
   const making = { db, host, places, createOverlay, emptyDrive: base.emptyDrive, bases, disks }
+  const pool = opened.use(
+    createWarmPool({
+      host,
+      make: (ground, need, within) => makeWarm({ ...making, spares }, ground, need, within),
+      ...toWarmLimits(config),
+    }),
+  )
   const standing = opened.use(
     createStandingVms({
       host,
@@ -119,6 +136,23 @@ export const openFunctionRooms = async (
     const definition = await definitionOf(versionId)
     if (definition !== undefined) await versionSnapshots.prepare(definition, within)
   }
+  const starts = createStarts()
+  const foresight = opened.use(
+    createForesight({
+      bases,
+      temporaryOf: (roomMiB, within) => disks.temporaryOf(roomMiB, within),
+      pool,
+      snapshots: versionSnapshots,
+      starts,
+      async *likely() {
+        for (const versionId of await recentlyUsed(db, hostId, new Date(Date.now() - RECENT_MS), MAX_RECENT)) {
+          const definition = await definitionOf(versionId)
+          if (definition !== undefined) yield definition
+        }
+      },
+      log,
+    }),
+  )
   const functions = opened.use(
     await openFunctions({
       db,
@@ -128,7 +162,7 @@ export const openFunctionRooms = async (
       store,
       artifacts,
       artifactDirectory,
-      readiness: createReadiness(grounds, bases, disks, optimise),
+      readiness: createReadiness(grounds, bases, disks, optimise, foresight),
       limits: toFunctionLimits(config.functions),
       checkDestination: createDestinationCheck(config.destinations),
       resumes,
@@ -144,6 +178,8 @@ export const openFunctionRooms = async (
         emptyDrive: base.emptyDrive,
         createOverlay,
         spares,
+        pool,
+        starts,
         secrets,
         work,
         ledger,
@@ -162,6 +198,7 @@ export const openFunctionRooms = async (
   )
   const { invoker } = serving.invoking
   const urls = createUrlRouter({ db, changes, invoker, domain: `lambda-url.${config.domain}` })
+  if (resumes) foresight.begin()
   const held = opened.move()
   return { functions, serving, urls, [Symbol.asyncDispose]: () => held.disposeAsync() }
 }
@@ -175,7 +212,7 @@ const toSnapshotLimits = ({
   limits: { maxBytes: maxMiB * 1024 ** 2, unusedMs: unusedDays * 86_400_000, maxBookedShare: 0.5 },
 })
 
-const toWarmLimits = ({ environments: { maxWarmVms, warmSeconds } }: Pick<Config, "environments">) => ({
+const toWarmLimits = ({ environments: { maxWarmVms, warmSeconds } }: Config) => ({
   maxVms: maxWarmVms,
   maxBookedShare: 0.5,
   idleMs: warmSeconds * 1000,
@@ -188,7 +225,6 @@ const toLimits = ({ functions, environments, events }: Config): ServingOptions["
     lifetimeMs: environments.lifetimeSeconds * 1000,
     initMs: environments.initSeconds * 1000,
   },
-  warm: toWarmLimits({ environments }),
   invoking: {
     concurrentExecutions: functions.concurrentExecutions,
     startsPerTenSeconds: environments.startsPerTenSeconds,

@@ -3,7 +3,6 @@ import { randomUUID } from "node:crypto"
 import { eq } from "drizzle-orm"
 import { waitFor, type Actor } from "xstate"
 import { isRuntimeName } from "../../images/runtimes/runtimes.ts"
-import { unlessAborted } from "../../src/abort.ts"
 import { vms } from "../../src/db/schema.ts"
 import type { Cause } from "../../src/db/values.ts"
 import type { Secrets } from "../../src/secrets.ts"
@@ -33,7 +32,9 @@ import { toLogAddress } from "./log-address.ts"
 import type { RuntimeBases } from "./runtime-bases.ts"
 import { createSession, type Session } from "./session.ts"
 import type { VersionSnapshots } from "./snapshots/version-snapshots.ts"
-import { giveDrives, type WarmPool, type WarmVm } from "./warm-pool.ts"
+import { createStarts, STARTING_MS, type Starts } from "./starts.ts"
+import type { WarmPool } from "./warm-pool.ts"
+import { giveDrives, type WarmVm } from "./warm-vm.ts"
 
 export interface EnvironmentsOptions extends Pick<
   EnvironmentLifeOptions,
@@ -44,9 +45,11 @@ export interface EnvironmentsOptions extends Pick<
   readonly disks: FunctionDiskStore
   readonly bases: RuntimeBases
   /** Without one every VM is loaded from its base. */
-  readonly pool?: Pick<WarmPool, "take" | "fill" | "clear">
+  readonly pool?: Pick<WarmPool, "take" | "fill">
   /** Without any every environment is initialised. */
   readonly snapshots?: VersionSnapshots
+  /** Told of environments that are started; nobody else is interested when left out. */
+  readonly starts?: Starts
   /** Of which functions have credentials; none when left out. */
   readonly roles?: Roles
   readonly work: Work
@@ -55,9 +58,6 @@ export interface EnvironmentsOptions extends Pick<
 
 /** An event may take long; then others may need one that is made meanwhile. */
 const RESTED_MS = 2000
-
-/** A VM is kept waiting so long for what is started: where something always is, it is wanted most. */
-const STARTING_MS = 5000
 
 /** Resolves when an environment waits, or is over, or has been at work for long. */
 const untilRested = (actor: Actor<EnvironmentMachine>): Promise<unknown> =>
@@ -102,7 +102,7 @@ export const openEnvironments = async (
   options: EnvironmentsOptions,
   signal: AbortSignal,
 ): Promise<OpenEnvironments> => {
-  const { db, host, secrets, disks, bases, pool, spares, snapshots, work, limits } = options
+  const { db, host, secrets, disks, bases, pool, spares, snapshots, work, limits, starts = createStarts() } = options
   const { hostId, ledger, logs, log } = host
   const occupants = new Map<string, Occupant>()
   const occupantOf = (vmId: string): Occupant => {
@@ -188,19 +188,17 @@ export const openEnvironments = async (
     return { actor, environment: toEnvironment(row, session, actor, memoryMiB, over.promise) }
   }
 
-  /** Those that are being started, until their first event is answered: somebody waits for each. */
-  const starting = new Set<Promise<unknown>>()
   /** Not before its first event is answered, if it has one, nor while others are started or may be about to: it would be made at their cost. */
   const fillBehind = async (vmId: string, actor: Actor<EnvironmentMachine>, fill: () => void) => {
     await untilRested(actor)
     const late = AbortSignal.timeout(STARTING_MS)
     do {
-      await unlessAborted(Promise.all(starting), late).catch(() => {})
+      await starts.untilNone(late)
       await host
         .live(vmId)
         ?.vm.untilQuiet(late)
         .catch(() => {})
-    } while (starting.size > 0 && !late.aborted)
+    } while (starts.count > 0 && !late.aborted)
     fill()
   }
 
@@ -233,7 +231,7 @@ export const openEnvironments = async (
       const vmId = taken?.vm.spec.vmId ?? randomUUID()
       // What it says goes on in the log of its VM, if that has one.
       const [id, createdAt] = standing?.loggedSince ? [vmId, standing.loggedSince] : [randomUUID(), new Date()]
-      if (!ledger.reserve(vmId, base.memoryMiB)) await Promise.all([pool?.clear(), spares?.clear()])
+      if (!ledger.reserve(vmId, base.memoryMiB)) await spares?.clear()
       if (!ledger.reserve(vmId, base.memoryMiB))
         throw new HostFull("There is not enough memory on this host for another environment now.")
       const laid = { ...files, runtime: base.runtimeDrive }
@@ -264,14 +262,13 @@ export const openEnvironments = async (
       const occupant = occupy(row, definition, { disks: laid, warm: ready, from })
       const { actor, environment } = begin(row, occupant, base.memoryMiB, true)
       const ended = untilReady(actor, environment, startSignal)
-      const started = ended.then(() => untilRested(actor)).catch(() => {})
-      starting.add(started)
-      void started.finally(() => starting.delete(started))
+      starts.add(ended.then(() => untilRested(actor)))
       try {
         await ended
       } finally {
         if (snapshot !== undefined) void fillBehind(vmId, actor, () => snapshots?.fill(snapshot))
-        else if (isRuntimeName(runtime)) void fillBehind(vmId, actor, () => pool?.fill(runtime, ground))
+        else if (isRuntimeName(runtime))
+          void fillBehind(vmId, actor, () => void pool?.fill({ runtime, ...ground }, "use"))
       }
       return environment
     },

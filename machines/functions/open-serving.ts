@@ -2,7 +2,7 @@
 import type { Registry } from "prom-client"
 import type { Ledger } from "../../src/capacity/ledger.ts"
 import { openEnvironments, type EnvironmentsOptions, type OpenEnvironments } from "../environments/open-environments.ts"
-import { createWarmPool, type WarmPoolOptions } from "../environments/warm-pool.ts"
+import type { WarmPool } from "../environments/warm-pool.ts"
 import type { SecretBox } from "../images/images.ts"
 import { openEvents, type EventsOptions } from "./events/open-events.ts"
 import type { AsyncIntake } from "./events/intake.ts"
@@ -29,9 +29,12 @@ export interface ServingOptions
       | "work"
       | "snapshots"
       | "roles"
+      | "starts"
     >,
     Pick<EventsOptions, "changes" | "destinations"> {
   readonly secrets: SecretBox
+  /** Disposed of with what is opened here. */
+  readonly pool: WarmPool
   readonly ledger: Ledger
   readonly metrics: Registry
   /** Whether events that wait are delivered, and environments are kept that are to be. */
@@ -39,7 +42,6 @@ export interface ServingOptions
   readonly limits: {
     readonly functions: FunctionLimits
     readonly environments: EnvironmentsOptions["limits"]
-    readonly warm: Pick<WarmPoolOptions, "maxVms" | "maxBookedShare" | "idleMs">
     readonly invoking: InvokingLimits
     readonly events: EventsOptions["limits"]
     readonly maxEventsInFlight: number
@@ -62,13 +64,13 @@ const GRACE_MS = 10_000
 
 /** Opens it, after the sweep of this host; disposing leaves environments as they are. */
 export const openServing = async (options: ServingOptions, signal: AbortSignal): Promise<Serving> => {
-  const { db, host, limits, ledger, metrics } = options
+  const { db, host, pool, limits, ledger, metrics } = options
   const { hostId, log } = host
   await using opened = new AsyncDisposableStack()
   // Closed last: environments settle their last events while they are closed.
   const usage = opened.use(openUsageCounts({ db, days: limits.usageDays, log }))
-  const pool = opened.use(createWarmPool({ ...options, ...limits.warm }))
-  const environments = opened.use(await openEnvironments({ ...options, pool, limits: limits.environments }, signal))
+  opened.use(pool)
+  const environments = opened.use(await openEnvironments({ ...options, limits: limits.environments }, signal))
   /** What starts environments; over before they are. */
   const starters = opened.use(new AsyncDisposableStack())
   const onRoom = (listener: () => void) => ledger.onRelease(listener)

@@ -13,20 +13,23 @@ import type { LiveVm, VmHost } from "../vm.ts"
 /** What a VM does with one. */
 export type Purpose = "launch" | "wake"
 
+/** What a VM did, so that more of its base may. */
+export interface FillCause {
+  readonly purpose: Purpose
+  /** How those for a launch rehearse; left out they do where the VM has no further drives. */
+  readonly rehearsal?: Rehearsal
+  /** It is only expected that more will: none that others have used the like of goes for it. */
+  readonly isExpected?: boolean
+}
+
 export interface Spares extends AsyncDisposable {
   /** One of this base, the caller's from here on, its slot and its directory too; nothing when there is none that is of use for it. */
   take(baseId: string, purpose: Purpose): Spare | undefined
   /**
    * Has more made, once a VM of the base, which has these further drives, is at rest: first for what it did, one for the other, and then
-   * for what it did. Where it has drives, those for a launch rehearse only as they are told to. Others go first. Returns at once.
+   * for what it did. Others go first. Returns at once.
    */
-  fillBehind(
-    live: Pick<LiveVm, "vm">,
-    base: Base,
-    drives: readonly Drive[],
-    purpose: Purpose,
-    rehearsal?: Rehearsal,
-  ): void
+  fillBehind(live: Pick<LiveVm, "vm">, base: Base, drives: readonly Drive[], cause: FillCause): void
   /** Ends all that wait: their memory is wanted. */
   clear(): Promise<void>
 }
@@ -45,6 +48,7 @@ export interface SparesOptions extends SpareMakingOptions {
 /** What a VM had, and what it did. */
 interface Pattern extends SparePattern {
   readonly purpose: Purpose
+  readonly isExpected: boolean
 }
 
 const PREPARE_TIMEOUT_MS = 300_000
@@ -87,10 +91,11 @@ export const createSpares = (options: SparesOptions): Spares => {
   }
 
   /** Whether there is room for one more of a base, of which one that is of less use may go. */
-  const hasRoom = async (baseId: string, surplus: Spare | undefined): Promise<boolean> => {
+  const hasRoom = async (baseId: string, isExpected: boolean, surplus: Spare | undefined): Promise<boolean> => {
     if (closing.signal.aborted || ledger.reservedMiB > ledger.capacityMiB * maxBookedShare) return false
     const own = waiting.get(baseId)?.length ?? 0
     if (own < maxPerBase && count() < max) return true
+    if (isExpected) return false
     const [longest] = waiting
     if (own < maxPerBase && longest !== undefined && longest[0] !== baseId && longest[1][0] !== undefined)
       await remove(longest[0], longest[1][0])
@@ -102,7 +107,7 @@ export const createSpares = (options: SparesOptions): Spares => {
   const fill = async (base: Base, pattern: Pattern) => {
     for (;;) {
       const { missing, surplus } = compare(waiting.get(base.id) ?? [], pattern, maxPerBase)
-      if (missing === undefined || !(await hasRoom(base.id, surplus))) return
+      if (missing === undefined || !(await hasRoom(base.id, pattern.isExpected, surplus))) return
       const signal = AbortSignal.any([closing.signal, AbortSignal.timeout(PREPARE_TIMEOUT_MS)])
       const spare = await makeSpare(options, base, pattern, missing === "rehearsed", signal)
       put(base.id, [...(waiting.get(base.id) ?? []), spare])
@@ -129,7 +134,7 @@ export const createSpares = (options: SparesOptions): Spares => {
       if (spare !== undefined) ledger.release(spare.process.id)
       return spare
     },
-    fillBehind({ vm }, base, drives, purpose, asked) {
+    fillBehind({ vm }, base, drives, { purpose, rehearsal: asked, isExpected = false }) {
       const before = filling.get(base.id)
       // Who knows how to rehearse has a turn of its own.
       if (max === 0 || (before !== undefined && asked === undefined)) return
@@ -139,7 +144,7 @@ export const createSpares = (options: SparesOptions): Spares => {
       // What is being made is waited for in any case: disposing ends it.
       const filled = Promise.allSettled([quiet, before])
         .then(() => quiet)
-        .then(() => fill(base, { drives, directory: vm.spec.directory, purpose, rehearsal }))
+        .then(() => fill(base, { drives, directory: vm.spec.directory, purpose, rehearsal, isExpected }))
         .catch((error: unknown) => {
           if (!closing.signal.aborted) log.warn({ err: error, base: base.id }, "No process could be made ready")
         })

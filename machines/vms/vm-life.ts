@@ -98,7 +98,7 @@ export const createVmVerbs = (options: VmLifeOptions): LoadingVerbs => {
         await storing
         if (processOf(row) === undefined) row = await recordProcess(db, vmId, live.vm.process, false)
         await run(live, row, signal)
-        spares?.fillBehind(live, base, loaded.drives, delta === undefined ? "launch" : "wake")
+        spares?.fillBehind(live, base, loaded.drives, { purpose: delta === undefined ? "launch" : "wake" })
       } catch (error) {
         await loaded.abandon()
         throw error
@@ -169,7 +169,7 @@ export const createVmVerbs = (options: VmLifeOptions): LoadingVerbs => {
       failpoint("wake: consumed")
       await Promise.all([run(live, row, signal), removeSnapshot()])
       lightSleep?.woken("disk")
-      spares?.fillBehind(live, base, loaded.drives, "wake")
+      spares?.fillBehind(live, base, loaded.drives, { purpose: "wake" })
       return true
     },
 

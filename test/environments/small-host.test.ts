@@ -43,7 +43,7 @@ test("A version whose environments this host will never hold fails, and says so"
     },
     tidy: () => {},
   }
-  const readiness = createReadiness(grounds, bases, disks, unexpected)
+  const readiness = createReadiness(grounds, bases, disks, unexpected, { deployed: () => begun.push("VM") })
   const { settings } = definitionOf("f", {})
   const ownerOf = (memoryMiB: number) => ({
     code: "",

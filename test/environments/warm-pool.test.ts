@@ -11,6 +11,7 @@ import type { Environment } from "../../machines/environments/environments.ts"
 import { defaultEnvironmentLimits, openEnvironments } from "../../machines/environments/open-environments.ts"
 import { createRuntimeBases } from "../../machines/environments/runtime-bases.ts"
 import { createWarmPool } from "../../machines/environments/warm-pool.ts"
+import { makeWarm } from "../../machines/environments/warm-vm.ts"
 import { createSpares } from "../../machines/vms/spares.ts"
 import { createWork } from "../../machines/work.ts"
 import { parseConfig } from "../../src/config.ts"
@@ -61,7 +62,13 @@ const open = async (under: VmHostUnderTest) => {
       metrics: new Registry(),
     }),
   )
-  const pool = opened.use(createWarmPool({ ...ground, ...limits, spares }))
+  const pool = opened.use(
+    createWarmPool({
+      host,
+      make: (warm, need, within) => makeWarm({ ...ground, spares }, warm, need, within),
+      ...limits,
+    }),
+  )
   const disks = { ...(await makeFunctionDisks(join(places.dataDirectory, "function"), CODE)), layers: null }
   const work = createWork()
   opened.defer(async () => void (await work.settled(30_000)))

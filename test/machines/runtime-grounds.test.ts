@@ -42,6 +42,7 @@ describe("A runtime of the operator's", () => {
       { fits: () => true, of: untold },
       { of: () => Promise.resolve({ code: "", layers: null, temporary: "" }), tidy: () => {} },
       untold,
+      { deployed: () => {} },
     )
     const { settings, ...rest } = definitionOf("f")
     const owner = { ...rest, settings: { ...settings, runtime: "python3.12" } }

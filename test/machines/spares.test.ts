@@ -83,7 +83,7 @@ const open = async ({ max = 4, maxPerBase = 2, started = Promise.resolve() } = {
   /** After a VM of a base has done something; its own directory is `vm`. */
   const fill = (of: Base, purpose: Purpose, drives: Drive[] = [], rehearsal?: Rehearsal) => {
     const vm = { spec: { directory: join(dataDirectory, "vm") }, untilQuiet: () => Promise.resolve() } as unknown as Vm
-    spares.fillBehind({ vm }, of, drives, purpose, rehearsal)
+    spares.fillBehind({ vm }, of, drives, { purpose, ...(rehearsal && { rehearsal }) })
   }
   const kindOf = (spare: Spare | undefined) => spare && (spare.isLoaded ? "rehearsed" : "started")
   /** What a VM of the base takes, which is not given back. */
@@ -111,6 +111,20 @@ test.for([
     expect([await take(of, "launch"), await take(of, "launch")]).toEqual(["rehearsed", undefined])
   },
 )
+
+test("What is only expected takes the place of none", async () => {
+  const { spares, fill, made, base, take } = await open({ max: 1 })
+  const [used, expected] = [base(), base()]
+  fill(used, "launch")
+  await expect.poll(() => made).toEqual(["rehearsed"])
+  const vm = { untilQuiet: () => Promise.resolve(), spec: { directory: "/nowhere" } } as unknown as Vm
+  spares.fillBehind({ vm }, expected, [], { purpose: "launch", isExpected: true })
+  // Behind it.
+  spares.fillBehind({ vm }, expected, [], { purpose: "launch", rehearsal: () => Promise.resolve(), isExpected: true })
+  await spares[Symbol.asyncDispose]()
+  expect(made).toEqual(["rehearsed"])
+  expect(await take(expected, "launch")).toBeUndefined()
+})
 
 test("Who is launched takes one that has only started where none has rehearsed", async () => {
   const { fill, made, base, take } = await open({ maxPerBase: 1 })
@@ -189,7 +203,7 @@ test("One that is being made when all end is ended with them, whoever waits behi
   await expect.poll(() => made).toEqual(["started"])
   const untilQuiet = (signal: AbortSignal) => unlessAborted(new Promise<void>(() => {}), signal)
   const busy = { spec: { directory }, untilQuiet } as unknown as Vm
-  spares.fillBehind({ vm: busy }, of, [], "launch", () => Promise.resolve())
+  spares.fillBehind({ vm: busy }, of, [], { purpose: "launch", rehearsal: () => Promise.resolve() })
   const ended = spares[Symbol.asyncDispose]()
   await turn()
   started.resolve()

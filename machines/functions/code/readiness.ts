@@ -1,3 +1,4 @@
+import type { Foresight, GroundSettings } from "../../environments/foresight.ts"
 import { HostTooSmall } from "../../environments/memory-classes.ts"
 import { NoRuntimeImage, type RuntimeGrounds } from "../../environments/runtime-grounds.ts"
 import type { RuntimeBases } from "../../environments/runtime-bases.ts"
@@ -6,7 +7,7 @@ import type { OpenDiskStore } from "../disks/disk-store.ts"
 import type { DiskOwner } from "../disks/function-disks.ts"
 
 export interface ReadinessOwner extends DiskOwner {
-  readonly settings: DiskOwner["settings"] & { readonly runtime: string; readonly memoryMiB: number }
+  readonly settings: GroundSettings
   /** The version that its environments are to be launched from a snapshot of. */
   readonly optimised?: string
 }
@@ -54,6 +55,7 @@ export const createReadiness = (
   bases: RuntimeBases,
   disks: Pick<OpenDiskStore, "of" | "tidy">,
   optimise: (versionId: string, signal: AbortSignal) => Promise<void>,
+  foresight: Pick<Foresight, "deployed">,
 ): Readiness => ({
   async prepare(owner, signal) {
     const { runtime, memoryMiB } = owner.settings
@@ -61,7 +63,14 @@ export const createReadiness = (
     if (!bases.fits(memoryMiB)) throw new NotReady("InsufficientCapacity", new HostTooSmall(memoryMiB).message)
     // A base that can't be made now because memory is short is made when an environment needs it.
     const base = grounds.of(runtime, signal).then(
-      () => bases.of(runtime, memoryMiB, signal).catch(() => {}),
+      () =>
+        bases.of(runtime, memoryMiB, signal).then(
+          () => {
+            // Others are launched from a snapshot.
+            if (owner.optimised === undefined) foresight.deployed(owner.settings)
+          },
+          () => {},
+        ),
       (error: unknown) => {
         throw error instanceof NoRuntimeImage ? new NotReady("InvalidImage", error.message) : error
       },

@@ -30,6 +30,8 @@ export interface DiskStoreOptions {
 
 /** Disposing it ends what is at work. */
 export interface OpenDiskStore extends FunctionDiskStore, AsyncDisposable {
+  /** What a `/tmp` with so much room stands on, of whichever definition: a definition's is the same. */
+  temporaryOf(roomMiB: number, signal: AbortSignal): Promise<string>
   /** Something was removed: looks soon for disks that nobody needs. Returns at once. */
   tidy(): void
 }
@@ -98,8 +100,8 @@ export const openDiskStore = async (options: DiskStoreOptions): Promise<OpenDisk
       }
     })
 
-  const temporary = (name: string, roomMiB: number) =>
-    once(name, async (to) => {
+  const temporary = (roomMiB: number) =>
+    once(temporaryName(roomMiB), async (to) => {
       await makeTemporary(to, roomMiB, closing)
       await chmod(to, 0o444)
     })
@@ -163,12 +165,17 @@ export const openDiskStore = async (options: DiskStoreOptions): Promise<OpenDisk
       const made = Promise.all([
         unpacked(names.code, [owner.code]),
         names.layers === undefined ? null : unpacked(names.layers, owner.layers),
-        temporary(names.temporary, owner.settings.temporaryMiB),
+        temporary(owner.settings.temporaryMiB),
       ])
       made.catch(() => {})
       // Made for all: one who waits no longer doesn't end it.
       const [code, layers, blank] = await unlessAborted(made, signal)
       return { code, layers, temporary: blank }
+    },
+    temporaryOf(roomMiB, signal) {
+      const made = temporary(roomMiB)
+      made.catch(() => {})
+      return unlessAborted(made, signal)
     },
     tidy,
     async [Symbol.asyncDispose]() {

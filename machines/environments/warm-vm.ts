@@ -110,7 +110,7 @@ export const makeWarm = async (
     spares?.fillBehind({ vm }, base, drives, {
       purpose: "launch",
       rehearsal: (spare, within) => rehearseFunction(host, spare, runtime, within),
-      isExpected: need !== "use",
+      isExpected: need === "start",
     })
     return { vm, slot, incarnation, agent, temporary: kept }
   } catch (error) {

@@ -14,9 +14,8 @@ import { makeExt4 } from "../ext4.ts"
 import { nodeBinary } from "../node-binary.ts"
 import type { Debian } from "../packages.ts"
 import { copyFrom, unpackPackages, type Finishing } from "./debian.ts"
-import { runtimeFiles, type Language, type RuntimeFile } from "./files.ts"
-import { JAVA } from "./java/java.ts"
-import { RUBY } from "./ruby/ruby.ts"
+import type { RuntimeFile } from "./files.ts"
+import { LANGUAGES, runtimeFiles } from "./languages.ts"
 import { RUNTIMES, type Interpreter, type Runtime, type RuntimeName } from "./runtimes.ts"
 
 export interface RuntimeDisks {
@@ -42,9 +41,6 @@ const TRAINING_PLACE = "/files"
 const TRAINING = "training"
 
 const SOURCES = [new URL("../ext4.ts", import.meta.url), new URL(import.meta.url)]
-
-/** Languages of which more is made when their packages are there. */
-const FINISHINGS: Partial<Readonly<Record<Language, Finishing>>> = { java: JAVA, ruby: RUBY }
 
 /**
  * The disks of a runtime, built into the cache if they aren't there yet, with a line of progress each; an unreachable mirror or registry
@@ -111,7 +107,7 @@ export const openRuntimes = (source: RuntimeSource, onProgress: Progress): Runti
 const driveRecipe = async (name: RuntimeName, source: Omit<RuntimeSource, "cacheDirectory">): Promise<Recipe> => {
   const { language, interpreter }: Runtime = RUNTIMES[name]
   const files = await runtimeFiles(language)
-  const finishing = FINISHINGS[language]
+  const { finishing } = LANGUAGES[language]
   const more =
     interpreter.kind === "npm"
       ? await readSources(lockOf(interpreter.folder))

@@ -1,10 +1,10 @@
 /**
- * The runtimes that functions can have here. Another is a line of the table: its language is a folder of this one with a `bootstrap`
- * (files.ts says what else goes with it), and what a function finds at `/var/lang` is said beside it. A runtime that isn't in the
- * managed base image is a folder with the `package.json` and lock of the npm package that has it, or names Debian's packages.
+ * The runtimes that functions can have here. Another is a line of the table: its language is a folder of this one (languages.ts), and
+ * what a function finds at `/var/lang` is said beside it. A runtime that isn't in the managed base image is a folder with the
+ * `package.json` and lock of the npm package that has it, or names Debian's packages.
  * Its name is refused to callers, with AWS's words, until it is here.
  */
-import type { Language } from "./files.ts"
+import type { Language } from "./languages.ts"
 
 export interface Runtime {
   readonly language: Language
@@ -77,12 +77,3 @@ export const RUNTIMES = {
 export type RuntimeName = keyof typeof RUNTIMES
 
 export const isRuntimeName = (name: string): name is RuntimeName => Object.hasOwn(RUNTIMES, name)
-
-/** The handlers of a language's `training`, by which a runtime is trained that waits for its function. */
-export const TRAININGS: Readonly<Record<Language, readonly string[]>> = {
-  nodejs: ["module.handler", "script.handler"],
-  python: ["function.handler"],
-  java: ["training.Beans", "training.Maps::handle"],
-  ruby: ["function.Trained.handler"],
-  provided: [],
-}

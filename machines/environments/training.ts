@@ -1,6 +1,7 @@
 /** Before a runtime's base is taken its runtime is started, runs functions of training, and waits: environments only give it its function. */
 import { randomUUID } from "node:crypto"
-import { isRuntimeName, RUNTIMES, TRAININGS } from "../../images/runtimes/runtimes.ts"
+import { LANGUAGES } from "../../images/runtimes/languages.ts"
+import { isRuntimeName, RUNTIMES } from "../../images/runtimes/runtimes.ts"
 import type { AgentClient } from "../../src/agent/client.ts"
 import type { FunctionSpec, FunctionStep, InvocationSpec } from "../../src/agent/protocol.ts"
 import { defaultSettings } from "../functions/default-settings.ts"
@@ -57,7 +58,7 @@ const refuse = ({ failed }: FunctionStep) => {
   if (failed !== null) throw new Error(`A runtime in training failed: ${failed}`)
 }
 
-const handlersOf = (runtime: string) => (isRuntimeName(runtime) ? TRAININGS[RUNTIMES[runtime].language] : [])
+const handlersOf = (runtime: string) => (isRuntimeName(runtime) ? LANGUAGES[RUNTIMES[runtime].language].trainings : [])
 
 const specOf = (trained: Trained): FunctionSpec =>
   toFunctionSpec(toDefinition(trained), {

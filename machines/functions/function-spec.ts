@@ -1,4 +1,6 @@
 /** What an environment's agent is told of the function: its programs' variables, what is mounted for them, and their limits. */
+import type { LanguageRuntime } from "../../images/runtimes/language.ts"
+import { LANGUAGES } from "../../images/runtimes/languages.ts"
 import { RUNTIME_PLACES } from "../../images/runtimes/runtime-disks.ts"
 import { isRuntimeName, RUNTIMES, type Runtime } from "../../images/runtimes/runtimes.ts"
 import type { DriveSpec, FunctionSpec, MountSpec } from "../../src/agent/protocol.ts"
@@ -42,9 +44,12 @@ export const drivesOf = ({ layers }: Pick<Definition, "layers">): readonly Drive
 const runtimeOf = (name: string): Runtime =>
   isRuntimeName(name) ? RUNTIMES[name] : { language: "provided", interpreter: { kind: "none" } }
 
+const languageOf = (name: string): LanguageRuntime => LANGUAGES[runtimeOf(name).language]
+
 export const toFunctionSpec = (definition: Definition, options: FunctionSpecOptions): FunctionSpec => {
   const { name, version, scope, settings } = definition
   const { runtime } = settings
+  const language = languageOf(runtime)
   return {
     identity: {
       functionName: name,
@@ -53,7 +58,7 @@ export const toFunctionSpec = (definition: Definition, options: FunctionSpecOpti
       accountId: scope.account,
     },
     runtime: {
-      argv: ["/var/runtime/bootstrap", ...argumentsOf(runtime, settings.memoryMiB)],
+      argv: ["/var/runtime/bootstrap", ...(language.argumentsOf?.(settings.memoryMiB) ?? [])],
       env: {
         ...defaultsOf(runtime),
         ...definition.environment,
@@ -109,31 +114,8 @@ const defaultsOf = (runtime: string): Readonly<Record<string, string>> => ({
   AWS_XRAY_DAEMON_ADDRESS: `${XRAY.address}:${XRAY.port}`,
   _AWS_XRAY_DAEMON_ADDRESS: XRAY.address,
   _AWS_XRAY_DAEMON_PORT: XRAY.port,
-  ...searchedBy(runtime),
+  ...languageOf(runtime).variablesOf?.(runtime),
 })
-
-/** What a runtime's process is told when it starts, and never again. */
-const argumentsOf = (runtime: string, memoryMiB: number): readonly string[] =>
-  runtimeOf(runtime).language === "java" ? [`-XX:MaxHeapSize=${Math.floor(memoryMiB * 1024 * HEAP_SHARE)}K`] : []
-
-/** The rest of a function's memory is for what Java has beside its heap. */
-const HEAP_SHARE = 0.85
-
-/** Where a language looks for modules. */
-const searchedBy = (runtime: string): Readonly<Record<string, string>> => {
-  const { language } = runtimeOf(runtime)
-  if (language === "python") return { PYTHONPATH: "/var/runtime" }
-  if (language === "ruby")
-    return {
-      GEM_PATH: "/var/task/vendor/bundle/ruby/3.3.0:/opt/ruby/gems/3.3.0",
-      RUBYLIB: "/var/task:/opt/ruby/lib",
-    }
-  if (language !== "nodejs") return {}
-  const version = runtime.replace("nodejs", "node").replace(".x", "")
-  return {
-    NODE_PATH: `/opt/nodejs/${version}/node_modules:/opt/nodejs/node_modules:/var/runtime/node_modules:/var/runtime:/var/task`,
-  }
-}
 
 const ownVariables = (
   { name, version, scope, settings }: Definition,

@@ -1,6 +1,6 @@
 /** Whether a definition is worth a snapshot of its own, by what its environments have taken. */
+import { LANGUAGES } from "../../../images/runtimes/languages.ts"
 import { isRuntimeName, RUNTIMES } from "../../../images/runtimes/runtimes.ts"
-import type { Language } from "../../../images/runtimes/files.ts"
 import type { Definition } from "../../functions/definition.ts"
 import { LATEST } from "../../functions/names.ts"
 
@@ -20,18 +20,6 @@ export interface MeasuredInit {
 /** A function's own variable, that says `off` where nobody shall be launched from its memory. */
 export const OPT_OUT = "TORPOR_SNAPSHOTS"
 
-/**
- * Whether a runtime takes new seeds, and the variables of its new environment, when it is restored. A program of the function's own that is
- * one knows nothing of snapshots: two environments might give the same random numbers.
- */
-const IS_MADE_FOR_IT: Readonly<Record<Language, boolean>> = {
-  nodejs: true,
-  python: true,
-  java: true,
-  ruby: true,
-  provided: false,
-}
-
 /** A snapshot and a second Init are paid for by a few restores. */
 const TIMES_FASTER = 2
 
@@ -49,7 +37,7 @@ export const mayHaveSnapshot = (
   !hasExtensions &&
   environment[OPT_OUT]?.toLowerCase() !== "off" &&
   isRuntimeName(settings.runtime) &&
-  IS_MADE_FOR_IT[RUNTIMES[settings.runtime].language]
+  LANGUAGES[RUNTIMES[settings.runtime].language].isMadeForSnapshots
 
 /** Whether a snapshot is worth making, when a restore takes about so long. */
 export const isWorthwhile = ({ initMs }: MeasuredInit, restoreMs: number, { minInitMs }: SnapshotPolicy): boolean =>

@@ -1,7 +1,7 @@
 /** A function as its environment has it: its code, a language's runtime from the image, and a Runtime API. */
 import { chmod, mkdir, writeFile } from "node:fs/promises"
 import { dirname, join } from "node:path"
-import { runtimeFiles, type Language } from "../../../images/runtimes/files.ts"
+import { runtimeFiles, type Language } from "../../../images/runtimes/languages.ts"
 import { openApi, openFiles, startProgram } from "./program.ts"
 import type { RuntimeApiOptions } from "../../../images/agent/functions/runtime-api.ts"
 

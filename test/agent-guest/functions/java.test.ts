@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest"
 import { ensureRuntime, type RuntimeDisks } from "../../../images/runtimes/runtime-disks.ts"
-import { TRAININGS } from "../../../images/runtimes/runtimes.ts"
+import { LANGUAGES } from "../../../images/runtimes/languages.ts"
 import { parseConfig } from "../../../src/config.ts"
 import { compileJava, startJava, startJavaProgram, type JavaFunctionOptions } from "./java-function.ts"
 import { ARN, eventOf, invoke, openApi, resultOf } from "./program.ts"
@@ -334,7 +334,7 @@ describe.skipIf(!all)(`A Java function ${all ? "" : MISSING}`, () => {
       program.tell(JSON.stringify({ env: told, cwd: root, isTraining }))
       return told
     }
-    for (const named of TRAININGS.java) {
+    for (const named of LANGUAGES.java.trainings) {
       await using api = await openApi()
       tell(api.port, `${drive}/files`, named, true)
       for (let n = 0; n < 2; n++) {

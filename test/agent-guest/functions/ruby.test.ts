@@ -1,6 +1,6 @@
 import { afterEach, beforeAll, describe, expect, test } from "vitest"
 import { ensureRuntime, type RuntimeDisks } from "../../../images/runtimes/runtime-disks.ts"
-import { TRAININGS } from "../../../images/runtimes/runtimes.ts"
+import { LANGUAGES } from "../../../images/runtimes/languages.ts"
 import { parseConfig } from "../../../src/config.ts"
 import type { RuntimeApiOptions } from "../../../images/agent/functions/runtime-api.ts"
 import { FUNCTION_ENV } from "./function.ts"
@@ -248,7 +248,7 @@ end`
       program.tell(JSON.stringify({ env: told, cwd: root, isTraining }))
       return told
     }
-    for (const named of TRAININGS.ruby) {
+    for (const named of LANGUAGES.ruby.trainings) {
       await using api = await openApi()
       tell(api.port, `${drive}/files`, named, true)
       for (let n = 0; n < 2; n++) {

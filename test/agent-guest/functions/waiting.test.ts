@@ -1,6 +1,6 @@
 import { join } from "node:path"
 import { describe, expect, test } from "vitest"
-import type { Language } from "../../../images/runtimes/files.ts"
+import type { Language } from "../../../images/runtimes/languages.ts"
 import { FUNCTION_ENV, openRuntime } from "./function.ts"
 import { eventOf, openApi, openFiles, resultOf, startProgram } from "./program.ts"
 

@@ -154,7 +154,7 @@ const writeFiles = async (files: readonly RuntimeFile[], into: string): Promise<
 }
 
 const installPackaged = async (
-  { packages, home, at, libraries }: Extract<Interpreter, { kind: "debian" }>,
+  { suite, packages, home, at, libraries }: Extract<Interpreter, { kind: "debian" }>,
   {
     directory,
     finishing,
@@ -170,7 +170,7 @@ const installPackaged = async (
   signal: AbortSignal,
 ): Promise<void> => {
   const tree = join(directory, "packages")
-  await unpackPackages(debian, packages, tree, signal)
+  await unpackPackages(suite === undefined ? debian : { ...debian, suite }, packages, tree, signal)
   await copyFrom(tree, home, join(places.lang, at), signal)
   for (const library of libraries) await copyFrom(tree, library, join(places.lang, "lib", basename(library)), signal)
   await finishing?.finish({ tree, home, ...places }, signal)

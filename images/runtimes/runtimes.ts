@@ -22,6 +22,8 @@ export type Interpreter =
    */
   | {
       readonly kind: "debian"
+      /** Where they are from another suite than the root disk's; that is a newer one, whose libraries they run with. */
+      readonly suite?: string
       readonly packages: readonly string[]
       readonly home: string
       readonly at: string
@@ -49,6 +51,17 @@ export const RUNTIMES = {
   "python3.13": {
     language: "python",
     interpreter: { kind: "root", links: { python: PYTHON, python3: PYTHON, "python3.13": PYTHON } },
+  },
+  "python3.11": {
+    language: "python",
+    interpreter: {
+      kind: "debian",
+      suite: "bookworm",
+      packages: ["python3-distutils", "python3.11"],
+      home: "usr/lib/python3.11",
+      at: "lib/python3.11",
+      libraries: [`${LIBRARIES}/libnsl.so.2`, "lib/x86_64-linux-gnu/libtirpc.so.3"],
+    },
   },
   java21: {
     language: "java",

@@ -10,8 +10,9 @@ const disksOf = (name: RuntimeName) => ensureRuntime(name, config, () => {}, sig
 const ask = (disk: string, question: string) => runCommand("debugfs", ["-R", question, disk], { signal })
 
 describe("The disks of a runtime", () => {
-  // Fetching one of these takes longer than all the rest; with TORPOR_TEST_ALL=1 Java's is made where its functions are tested.
-  const names = (Object.keys(RUNTIMES) as RuntimeName[]).filter((name) => !["nodejs20.x", "java21"].includes(name))
+  // Fetching one of these takes longer than all the rest; with TORPOR_TEST_ALL=1 they are made where their functions are tested.
+  const slow = ["nodejs20.x", "python3.11", "java21"]
+  const names = (Object.keys(RUNTIMES) as RuntimeName[]).filter((name) => !slow.includes(name))
   it.each(names)("of %s have what is started, for everybody to run", async (name) => {
     const { runtimeDisk } = await disksOf(name)
     expect(await ask(runtimeDisk, "stat /runtime/bootstrap")).toMatch(/Type: regular +Mode: +0755[\s\S]*User: +0 /)

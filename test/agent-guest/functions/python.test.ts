@@ -1,6 +1,9 @@
 import { describe, expect, test } from "vitest"
+import { ensureRuntime } from "../../../images/runtimes/runtime-disks.ts"
+import { parseConfig } from "../../../src/config.ts"
 import { startFunction, type FunctionOptions } from "./function.ts"
-import { ARN, eventOf, invoke } from "./program.ts"
+import { ARN, eventOf, invoke, openApi, openFiles } from "./program.ts"
+import { startRuntime } from "./runtime-place.ts"
 
 const start = (handler: string, code: Record<string, string>, more: Partial<FunctionOptions> = {}) =>
   startFunction({ language: "python", handler, code, ...more })
@@ -215,4 +218,37 @@ def handler(event, context):
     expect((await other.api.failed).errorType).toBe("Runtime.AfterRestoreError")
     expect(await other.program.closed).toEqual([64, null])
   })
+})
+
+const all = process.env["TORPOR_TEST_ALL"] === "1"
+
+test("A function of python3.11 has its own interpreter with all of its library, is restored, fails and goes on", async ({
+  skip,
+}) => {
+  skip(!all, "its packages take a minute to fetch: TORPOR_TEST_ALL=1 has them")
+  const code = `import importlib, os, sys
+import distutils.util, ssl
+dynamic = next(path for path in sys.path if path.endswith("lib-dynload"))
+modules = [importlib.import_module(name.split(".")[0]) for name in os.listdir(dynamic)]
+def handler(event, context):
+    if event == "fail":
+        raise ValueError("broken")
+    version = "%d.%d" % sys.version_info[:2]
+    return [event, version, os.path.exists(ssl.__cached__), len(modules) > 30, context.log_stream_name]
+`
+  const disks = await ensureRuntime("python3.11", parseConfig(process.env), () => {}, AbortSignal.timeout(600_000))
+  await using task = await openFiles({ "app.py": code })
+  await using api = await openApi({ initializationType: "snap-start" })
+  await using started = await startRuntime(disks, api, {
+    env: { _HANDLER: "app.handler", LAMBDA_TASK_ROOT: task.path, AWS_LAMBDA_INITIALIZATION_TYPE: "snap-start" },
+  })
+  const begun = await Promise.race([api.initialised.then(() => "initialised"), api.failed, started.program.closed])
+  expect(begun, started.program.said.stdout + started.program.said.stderr).toBe("initialised")
+  api.restore({ AWS_LAMBDA_LOG_STREAM_NAME: "its own" })
+  for (const event of [1, 2]) {
+    expect(JSON.parse((await invoke({ api }, event)).response)).toEqual([event, "3.11", true, true, "its own"])
+    expect(await invoke({ api }, "fail")).toMatchObject({
+      error: { errorType: "ValueError", stackTrace: [expect.stringContaining('raise ValueError("broken")')] },
+    })
+  }
 })

@@ -27,10 +27,12 @@ export interface OldRowsOptions {
   readonly hostId: string
   readonly remembered: Remembered
   readonly log: Log
+  /** What goes with the rows: files that only what is over stood on. */
+  readonly removeFiles: () => Promise<void>
 }
 
 /** Looks at once, every hour, and after every thousand rows of the audit log, until it is disposed. */
-export const openOldRows = ({ log, ...options }: OldRowsOptions): AsyncDisposable => {
+export const openOldRows = ({ log, removeFiles, ...options }: OldRowsOptions): AsyncDisposable => {
   const closing = new AbortController()
   let removing = Promise.resolve()
   let isDue = false
@@ -43,6 +45,7 @@ export const openOldRows = ({ log, ...options }: OldRowsOptions): AsyncDisposabl
         isDue = false
         return removeOldRows(options, closing.signal)
       })
+      .then(removeFiles)
       .catch((error: unknown) => log.warn({ err: error }, "Old rows could not be removed"))
   }
   const timer = setInterval(remove, EVERY_MS).unref()
@@ -60,7 +63,7 @@ export const openOldRows = ({ log, ...options }: OldRowsOptions): AsyncDisposabl
 
 /** Removes all that is old now, some at a time. */
 export const removeOldRows = async (
-  { db, hostId, remembered }: Omit<OldRowsOptions, "log">,
+  { db, hostId, remembered }: Pick<OldRowsOptions, "db" | "hostId" | "remembered">,
   closing: AbortSignal,
 ): Promise<void> => {
   const kinds = [

@@ -157,10 +157,14 @@ export interface Images {
   /** The next version of an image that is there; the one before stays the active one until this is built. */
   update(name: string, request: RecipeRequest, caller: Caller): Promise<{ image: Image; version: ImageVersion }>
   get(name: string, scope: Scope): Promise<Image>
+  /** By name. */
+  list(page: PageRequest, scope: Scope): Promise<Page<Image>>
+  /** With all its versions; refused while a build is at work or a MicroVM of it has not ended. Nothing is left but logs. */
+  remove(name: string, caller: Caller): Promise<void>
   getVersion(name: string, version: string, scope: Scope): Promise<ImageVersion>
   /** Newest first. */
   listVersions(name: string, page: PageRequest, scope: Scope): Promise<Page<ImageVersion>>
-  /** Of a version that failed, and is not its image's only one, nothing is left but its log. */
+  /** One that is not its image's only one; nothing is left but its log, and what its MicroVMs stand on until they end. */
   removeVersion(name: string, version: string, caller: Caller): Promise<void>
   /** Newest first. */
   listBuilds(name: string, version: string, page: PageRequest, scope: Scope): Promise<Page<ImageBuild>>

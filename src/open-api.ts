@@ -4,6 +4,7 @@ import type { Registry as Metrics } from "prom-client"
 import type { Places } from "../machines/disks.ts"
 import { createImages } from "../machines/images/images.ts"
 import { createMicrovms } from "../machines/microvms/microvms.ts"
+import { removeLeftBases } from "../machines/unused-bases.ts"
 import { createImageStorage } from "../machines/storage.ts"
 import type { VmHost } from "../machines/vm.ts"
 import { createApi, type ApiParts } from "./api/app.ts"
@@ -68,6 +69,7 @@ export const openApi = async (options: OpenApiOptions): Promise<OpenApi> => {
         },
         secrets,
         logs,
+        removeBases: (ids) => removeLeftBases(host, ids),
       }),
       keys,
       mint: tokens,

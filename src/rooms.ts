@@ -7,6 +7,7 @@ import { restoreBuilds, sweepBases } from "../machines/building/recovery.ts"
 import type { Places } from "../machines/disks.ts"
 import { dropStaleBases } from "../machines/environments/runtime-bases.ts"
 import { openOldRows } from "../machines/old-rows.ts"
+import { removeLeftBases } from "../machines/unused-bases.ts"
 import type { Spares } from "../machines/vms/spares.ts"
 import type { VmHost } from "../machines/vm.ts"
 import type { Work } from "../machines/work.ts"
@@ -82,7 +83,7 @@ export const openRooms = async (options: RoomsOptions, signal: AbortSignal): Pro
     config.s3Endpoint === undefined
       ? createBuiltInArtifacts(store, artifactLimits)
       : await openRemoteArtifacts(config.s3Endpoint)
-  opened.use(openOldRows({ db, hostId, remembered: config.history, log }))
+  opened.use(openOldRows({ db, hostId, remembered: config.history, log, removeFiles: () => removeLeftBases(host) }))
   host.logs.beginRetention()
 
   await dropStaleBases(host, places, base.systemDisk, signal)

@@ -4,33 +4,17 @@
  */
 import { rm, stat, utimes } from "node:fs/promises"
 import { join } from "node:path"
-import { and, eq, exists, inArray, isNotNull, not, sql } from "drizzle-orm"
+import { eq, inArray } from "drizzle-orm"
 import { runtimeBases } from "../../src/db/functions.ts"
-import { imageVersions, vms } from "../../src/db/schema.ts"
 import { fileSizes, sumOf } from "../../src/file-sizes.ts"
 import { leastRecent, type Kept } from "../../src/least-recent.ts"
-import { removeUnusedBases } from "../unused-bases.ts"
+import { releaseBases, removeUnusedBases } from "../unused-bases.ts"
 import type { VmHost } from "../vm.ts"
-import type { Database } from "../vm-row.ts"
 
 /** It is of use now. */
 export const markUsed = async (directory: string): Promise<void> => {
   const now = new Date()
   await utimes(directory, now, now)
-}
-
-/** VMs that are over have no use for their bases; what an image's version stands on is the version's to say. */
-export const releaseBases = async (db: Database, hostId: string): Promise<void> => {
-  const isOfVersion = exists(
-    db
-      .select({ one: sql`1` })
-      .from(imageVersions)
-      .where(eq(imageVersions.baseId, vms.baseId)),
-  )
-  await db
-    .update(vms)
-    .set({ baseId: null })
-    .where(and(eq(vms.hostId, hostId), isNotNull(vms.endedAt), not(isOfVersion)))
 }
 
 /** Forgets what is beyond `maxBytes`, and removes those of them that no VM stands on; the others go at a later call, or the next start. */

@@ -65,14 +65,14 @@ export const checkImageQuota = async (
     )
   if ((await count(imageVersions, eq(imageVersions.imageId, image.id))) >= maxVersions)
     throw quotaExceeded(
-      `The image '${image.name}' has ${maxVersions} versions, which is the limit: delete those that failed (DeleteMicrovmImageVersion), or raise images.maxVersions of the daemon's TORPOR_CONFIG.`,
+      `The image '${image.name}' has ${maxVersions} versions, which is the limit: delete some (DeleteMicrovmImageVersion), or raise images.maxVersions of the daemon's TORPOR_CONFIG.`,
     )
   if ((await count(images, eq(images.account, image.account))) > maxImages)
     throw quotaExceeded(
-      `This account has ${maxImages} MicroVM images, which is the limit: images.maxImages of the daemon's TORPOR_CONFIG.`,
+      `This account has ${maxImages} MicroVM images, which is the limit: delete some (DeleteMicrovmImage), or raise images.maxImages of the daemon's TORPOR_CONFIG.`,
     )
   if ((await roomOfBases(tx, hostId, image.account, quota)) <= 0)
     throw quotaExceeded(
-      `The snapshots of this account's MicroVM images take ${maxBasesBytes / 1024 ** 2} MiB, which is the limit: images.maxBasesMiB of the daemon's TORPOR_CONFIG.`,
+      `The snapshots of this account's MicroVM images take ${maxBasesBytes / 1024 ** 2} MiB, which is the limit: delete some (DeleteMicrovmImageVersion), or raise images.maxBasesMiB of the daemon's TORPOR_CONFIG.`,
     )
 }

@@ -1,8 +1,8 @@
 /** What the API may ask about images: rows first, then the actors that build them. */
 import { randomUUID } from "node:crypto"
-import { and, eq, sql } from "drizzle-orm"
+import { and, eq, gt, sql } from "drizzle-orm"
 import { imageBuilds, images, imageVersions } from "../../src/db/schema.ts"
-import { conflict, notFound, validationError } from "../../src/errors.ts"
+import { conflict, validationError } from "../../src/errors.ts"
 import type { Logs } from "../../src/logs/logs.ts"
 import { BUILD_VERSION, imageGroup, placeLog, streamName } from "../../src/logs/names.ts"
 import { imageArn } from "../arn.ts"
@@ -10,8 +10,9 @@ import { claimClientToken } from "../client-token.ts"
 import { recordChange } from "../history.ts"
 import { createImageBuilds } from "./image-builds.ts"
 import { checkImageQuota, type ImageQuota } from "./image-quota.ts"
+import { createImageRemoval, type ImageRemovalOptions } from "./image-removal.ts"
 import { toImage, toImageVersion } from "./image-row.ts"
-import { createImageVersions, findImage, findVersion } from "./image-versions.ts"
+import { createImageVersions, findImage, findVersion, noImage } from "./image-versions.ts"
 import { IMAGE_VERSION_MACHINE_VERSION, type ImageVersionMachine } from "../image-version.ts"
 import type { Registry } from "../registry.ts"
 import { MANAGED_IMAGES, type Caller, type ImageRequest, type Images, type RecipeRequest } from "../resources.ts"
@@ -23,7 +24,7 @@ export interface SecretBox {
   open(sealed: Buffer): string
 }
 
-export interface ImagesOptions {
+export interface ImagesOptions extends Pick<ImageRemovalOptions, "removeBases"> {
   readonly db: Database & { transaction<T>(work: (tx: Database) => Promise<T>): Promise<T> }
   readonly hostId: string
   readonly architecture: string
@@ -117,8 +118,7 @@ export const createImages = (options: ImagesOptions): Images => {
     if (earlier === undefined) return undefined
     const [version] = await tx.select().from(imageVersions).where(eq(imageVersions.id, earlier))
     const image = await findImage(tx, name, caller)
-    if (version === undefined || image === undefined)
-      throw notFound(`MicroVMImage not found for MicroVMImageID: ${imageArn(caller, name)}`)
+    if (version === undefined || image === undefined) throw noImage(name, caller)
     return { image, version, isNew: false }
   }
 
@@ -174,7 +174,7 @@ export const createImages = (options: ImagesOptions): Images => {
           .from(images)
           .where(and(eq(images.account, caller.account), eq(images.region, caller.region), eq(images.name, name)))
           .for("update")
-        if (found === undefined) throw notFound(`MicroVMImage not found for MicroVMImageID: ${imageArn(caller, name)}`)
+        if (found === undefined) throw noImage(name, caller)
         if (["CREATING", "UPDATING", "DELETING"].includes(found.state))
           throw conflict(`MicroVM Image is already in state: ${found.state}`)
         const [image] = await tx
@@ -189,9 +189,22 @@ export const createImages = (options: ImagesOptions): Images => {
     },
     async get(name, scope) {
       const row = await findImage(db, name, scope)
-      if (row === undefined) throw notFound(`MicroVMImage not found for MicroVMImageID: ${imageArn(scope, name)}`)
+      if (row === undefined) throw noImage(name, scope)
       return toImage(row)
     },
+    async list({ limit, after }, scope) {
+      const { account, region } = scope
+      const isBehind = after === undefined ? undefined : gt(images.name, after)
+      const rows = await db
+        .select()
+        .from(images)
+        .where(and(eq(images.account, account), eq(images.region, region), isBehind))
+        .orderBy(images.name)
+        .limit(limit + 1)
+      const items = rows.slice(0, limit).map(toImage)
+      return { items, next: rows.length > limit ? items.at(-1)?.name : undefined }
+    },
+    ...createImageRemoval({ db, removeBases: options.removeBases }),
     ...createImageVersions({ db, openEnvironment }),
     ...createImageBuilds({
       db,

@@ -141,6 +141,8 @@ const insertMicrovm = async (
     )
     .orderBy(desc(imageVersions.createdAt))
     .limit(1)
+    // Whoever deletes either waits for what is run of it.
+    .for("key share", { of: [images, imageVersions] })
   if (version === undefined)
     throw notFound(
       `No active version found for MicroVM image ${arn}${request.imageVersion === undefined ? "" : ` and version ${request.imageVersion}`}`,

@@ -115,12 +115,14 @@ const explain = (error: unknown, url: string): unknown => {
 const NEXT_STEPS: Readonly<Record<string, string>> = {
   "MicroVM not found: ": "see `torpor ps`",
   "Function not found: ": "see `torpor functions ls`",
+  "MicroVMImage not found for ": "see `torpor images ls`",
+  "Cannot delete microvm image with running microvms": "see `torpor ps`; `torpor terminate` ends one",
   "No active version found for MicroVM image ": "`torpor build` makes one, and `torpor logs` has what a build has said",
 }
 
 const withNextStep = (message: string): string => {
   const found = Object.entries(NEXT_STEPS).find(([beginning]) => message.startsWith(beginning))
-  return found === undefined ? message : `${message}: ${found[1]}.`
+  return found === undefined ? message : `${message.replace(/\.$/, "")}: ${found[1]}.`
 }
 
 const SAY_WHERE = "say where it is by TORPOR_API_ADDRESS and TORPOR_API_PORT"

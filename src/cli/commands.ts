@@ -278,6 +278,31 @@ export const commands: Readonly<Record<string, Command>> = {
     asRoot: false,
     run: async (input) => (await import("./functions/list.ts")).list(input),
   },
+  "images ls": {
+    summary: "list the images, or the versions of one",
+    description: [
+      "An image's version is the newest that was built: what `torpor run` takes. Those of",
+      "one image are listed the newest first, with those that failed.",
+    ],
+    args: { NAME: { what: "an image, for its versions", required: false } },
+    options: { json: { what: "print them as one JSON array, as ListMicrovmImages or …Versions has them" } },
+    examples: { "torpor images ls": "all of them", "torpor images ls api --json": "the versions of one, for programs" },
+    asRoot: false,
+    run: async (input) => (await import("./images/list.ts")).list(input),
+  },
+  "images rm": {
+    summary: "delete an image, or one of its versions",
+    description: [
+      "An image goes with all its versions, once every MicroVM of it has ended. MicroVMs of",
+      "a version that is deleted run on, sleep and wake; its memory and disk go with the",
+      "last of them. Logs stay. The build steps that it stood on are `images prune`'s.",
+    ],
+    args: { IMAGE: { what: "the image's name, or NAME:VERSION", required: true } },
+    options: {},
+    examples: { "torpor images rm api": "all of it", "torpor images rm api:3.0": "one version" },
+    asRoot: false,
+    run: async (input) => (await import("./images/remove.ts")).remove(input),
+  },
   "images df": {
     summary: "show what images, builds and functions take on the daemon's disk",
     description: [

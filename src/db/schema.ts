@@ -232,13 +232,10 @@ export const microvms = pgTable(
       .references(() => vms.id),
     account: text("account").notNull(),
     region: text("region").notNull(),
-    imageId: uuid("image_id")
-      .notNull()
-      .references(() => images.id),
+    /** Null once the image, or the version, was deleted: a MicroVM stands on its base. */
+    imageId: uuid("image_id").references(() => images.id, { onDelete: "set null" }),
     imageName: text("image_name").notNull(),
-    imageVersionId: uuid("image_version_id")
-      .notNull()
-      .references(() => imageVersions.id),
+    imageVersionId: uuid("image_version_id").references(() => imageVersions.id, { onDelete: "set null" }),
     imageVersion: text("image_version").notNull(),
     /** The first label of the endpoint's name. */
     endpointId: uuid("endpoint_id").notNull(),
@@ -268,6 +265,7 @@ export const microvms = pgTable(
       .where(sql`${table.state} = 'TERMINATED'`),
     index("microvms_newest").on(table.account, table.region, table.startedAt.desc(), table.id.desc()),
     index("microvms_of_image").on(table.imageId),
+    index("microvms_of_version").on(table.imageVersionId),
     index("microvms_of_vm").on(table.vmId),
     oneOf("microvms_state", table.state, lifeStates),
     oneOf("microvms_cause", table.cause, causes),

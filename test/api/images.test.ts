@@ -1,4 +1,4 @@
-import type { LambdaMicrovms } from "@aws-sdk/client-lambda-microvms"
+import { paginateListMicrovmImages, type LambdaMicrovms } from "@aws-sdk/client-lambda-microvms"
 import { afterAll, beforeAll, describe, expect, it } from "vitest"
 import { account, refusalOf, region, startApi, type ApiUnderTest } from "./api-under-test.ts"
 import { arnOf, connector, imageInput, managedArn } from "./names.ts"
@@ -149,6 +149,43 @@ describe("The MicroVMs API", () => {
       expect(json).toEqual({ imageIdentifier, imageVersion: "1.0", state: "DELETING" })
       const other = client.deleteMicrovmImageVersion({ imageIdentifier, imageVersion: "2.0" })
       expect(await refusalOf(other)).toMatchObject({ name: "ResourceNotFoundException", status: 404 })
+    })
+
+    it("lists images page by page, those whose names have something in them, and says of one that is deleted that it goes", async () => {
+      for (const name of ["listed-one", "listed-two", "other"]) await client.createMicrovmImage(imageInput(name))
+      const { items, nextToken } = await client.listMicrovmImages({ nameFilter: "listed" })
+      expect([items?.map(({ name }) => name), nextToken ?? null]).toEqual([["listed-one", "listed-two"], null])
+      const { json } = await raw("GET", "/2025-09-09/microvm-images?nameFilter=listed-two")
+      expect(json["items"]).toEqual([
+        {
+          createdAt: 1_785_000_000.123,
+          imageArn: arnOf("listed-two"),
+          latestActiveImageVersion: "1.0",
+          latestFailedImageVersion: null,
+          name: "listed-two",
+          state: "CREATED",
+          updatedAt: null,
+        },
+      ])
+      const all: string[] = []
+      for await (const page of paginateListMicrovmImages({ client, pageSize: 1 }, {}))
+        all.push(...(page.items ?? []).map(({ name = "" }) => name))
+      expect(all).toEqual(expect.arrayContaining(["listed-one", "listed-two", "other"]))
+      expect(new Set(all).size).toBe(all.length)
+      for (const wrong of [{ nameFilter: " " }, { maxResults: 51 }, { nextToken: "x" }])
+        expect(await refusalOf(client.listMicrovmImages(wrong))).toMatchObject({ status: 400 })
+
+      const path = `/2025-09-09/microvm-images/${encodeURIComponent(arnOf("other"))}`
+      expect((await raw("DELETE", path)).json).toEqual({ imageIdentifier: arnOf("other"), state: "DELETING" })
+      for (const gone of [
+        () => client.deleteMicrovmImage({ imageIdentifier: arnOf("other") }),
+        () => client.getMicrovmImage({ imageIdentifier: arnOf("other") }),
+      ])
+        expect(await refusalOf(gone())).toMatchObject({
+          name: "ResourceNotFoundException",
+          status: 404,
+          message: `MicroVMImage not found for MicroVMImageID: ${arnOf("other")}`,
+        })
     })
 
     it("updates one to its next version, and leaves the one before active until that is built", async () => {

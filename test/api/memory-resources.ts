@@ -106,6 +106,15 @@ export const createMemoryImages = (): Images & { lines: LogEntry[] } => {
       return { image: { ...updated, state: "UPDATING", latestActiveVersion: image.latestActiveVersion }, version: made }
     },
     get: async (name, scope) => find(name, scope).image,
+    list: async (page, scope) =>
+      toPage(
+        [...stored].flatMap(([key, { image }]) => (key.startsWith(`${within(scope)}/`) ? image : [])),
+        page,
+      ),
+    remove: async (name, scope) => {
+      find(name, scope)
+      stored.delete(`${within(scope)}/${name}`)
+    },
     getVersion: async (name, version, scope) => ({ ...findVersion(name, version, scope).version, state: "SUCCESSFUL" }),
     listVersions: async (name, page, scope) => toPage([find(name, scope).version], page),
     removeVersion: async (name, version, scope) => void findVersion(name, version, scope),

@@ -216,10 +216,11 @@ describe("The MicroVMs API", () => {
 
   it("refuses by name what it doesn't do yet, and an SDK doesn't try again", async () => {
     const patient = api.client({ maxAttempts: 3 })
-    const refusal = await refusalOf(patient.deleteMicrovmImage({ imageIdentifier: arnOf("app") }))
+    const version = { imageIdentifier: arnOf("app"), imageVersion: "1.0" }
+    const refusal = await refusalOf(patient.updateMicrovmImageVersion({ ...version, status: "INACTIVE" }))
     expect(refusal).toEqual({
       name: "UnsupportedOperationException",
-      message: "Torpor does not support DeleteMicrovmImage yet.",
+      message: "Torpor does not support UpdateMicrovmImageVersion yet.",
       status: 400,
     })
     const tagging = client.tagResource({ Resource: arnOf("app"), Tags: { a: "b" } })

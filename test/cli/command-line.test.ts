@@ -82,8 +82,11 @@ test.each([
   [["doctor", "--", "--json"], "`torpor doctor` takes no argument '--json': see `torpor doctor --help`."],
   [["serve", "--json"], "`torpor serve` has no option '--json': see `torpor serve --help`."],
   [["ls"], "There is no command 'ls': did you mean 'functions ls'? See `torpor --help`."],
-  [["images"], "`torpor images` is not whole without 'df' or 'prune': see `torpor images --help`."],
-  [["images", "--json"], "`torpor images` is not whole without 'df' or 'prune': see `torpor images --help`."],
+  [["images"], "`torpor images` is not whole without 'ls' or 'rm' or 'df' or 'prune': see `torpor images --help`."],
+  [
+    ["images", "--json"],
+    "`torpor images` is not whole without 'ls' or 'rm' or 'df' or 'prune': see `torpor images --help`.",
+  ],
   [["images", "prnue"], "There is no command 'images prnue': did you mean 'prune'? See `torpor images --help`."],
   [["images", "df", "all"], "`torpor images df` takes no argument 'all': see `torpor images df --help`."],
   [["run"], "`torpor run` wants IMAGE: see `torpor run --help`."],

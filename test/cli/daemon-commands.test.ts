@@ -79,6 +79,29 @@ it("torpor ps lists MicroVMs, and suspend, resume and terminate say in which sta
   ])
 })
 
+it("torpor images ls lists images and an image's versions, and torpor images rm deletes them", async () => {
+  await using api = await startApi()
+  const client = api.client({ region })
+  await createApp(client, region)
+  const run = runnerOf(api)
+  const listed = await run("images", "ls")
+  expect(listed).toMatchObject({ code: 0, stderr: "" })
+  expect(listed.stdout).toMatch(/^NAME +VERSION +STATE +CREATED\napp +1\.0 +CREATED +\S+Z\n$/)
+  const versions = await run("images", "ls", "app")
+  expect(versions.stdout).toMatch(/^VERSION +STATE +STATUS +MEMORY +CREATED\n1\.0 +\w+ +ACTIVE +2048 MiB +\S+Z\n$/)
+  const [one] = JSON.parse((await run("images", "ls", "--json")).stdout) as object[]
+  expect(one).toMatchObject({ name: "app", latestActiveImageVersion: "1.0" })
+  expect(await run("images", "rm", "app:1.0")).toMatchObject({ code: 0, stdout: "app, version 1.0, is deleted\n" })
+  expect(await run("images", "rm", "app")).toMatchObject({ code: 0, stdout: "app is deleted\n" })
+  const arn = `arn:aws:lambda:${region}:000000000000:microvm-image:app`
+  expect(await run("images", "rm", "app")).toMatchObject({
+    code: 1,
+    stdout: "",
+    stderr: `MicroVMImage not found for MicroVMImageID: ${arn}: see \`torpor images ls\`.\n`,
+  })
+  expect((await run("images", "ls", "--json")).stdout).toBe("[]\n")
+})
+
 it("what answers at the API's port and isn't it is told from a daemon that isn't there", async () => {
   const other = createServer((socket) => socket.end()).listen(0, "127.0.0.1")
   await once(other, "listening")

@@ -120,6 +120,7 @@ beforeAll(async () => {
     registry: versions,
     secrets,
     logs,
+    removeBases: async () => {},
   })
   const places = { cacheDirectory, dataDirectory: cacheDirectory }
   microvms = createMicrovms({ db, hostId, places, registry: actors, ledger: createLedger(100_000), logs })

@@ -55,7 +55,8 @@ test("A directory is built, run, built again as its next version, and gives back
   const { code, stdout } = await run("run", "hello", "--port", "8000")
   expect(code, stdout).toBe(0)
   const curl = stdout.split("\n").find((line) => line.startsWith("  curl ")) ?? ""
-  expect(execFileSync("sh", ["-c", `${curl}greeting`], { encoding: "utf8" })).toBe("GOOD DAY\n")
+  const greeting = () => execFileSync("sh", ["-c", `${curl}greeting`], { encoding: "utf8" })
+  expect(greeting()).toBe("GOOD DAY\n")
 
   const usage = async () =>
     JSON.parse((await run("images", "df", "--json")).stdout) as {
@@ -75,6 +76,21 @@ test("A directory is built, run, built again as its next version, and gives back
     /^build steps: 1 removed, \d\.\d MiB\n(?:.*\n)*Reclaimed \d+\.\d [MG]iB\n$/,
   )
   expect((await usage()).find(({ kind }) => kind === "layers")).toEqual({ ...layers })
+
+  // What runs of a version that is deleted runs on, from disk too.
+  const [id = ""] = /microvm-[\w-]+/.exec((await run("ps")).stdout) ?? []
+  expect(await run("images", "rm", "hello:2.0")).toMatchObject({ code: 0, stderr: "" })
+  expect((await run("images", "ls", "hello")).stdout).toMatch(/^VERSION .*\n1\.0 +SUCCESSFUL .*\n$/)
+  await run("suspend", id)
+  await daemon.untilState(id, "SUSPENDED")
+  await daemon.restart("SIGTERM")
+  expect(greeting()).toBe("GOOD DAY\n")
+  const refused = "Cannot delete microvm image with running microvms: see `torpor ps`; `torpor terminate` ends one.\n"
+  expect(await run("images", "rm", "hello")).toMatchObject({ code: 1, stderr: refused })
+  await run("terminate", id)
+  await daemon.untilState(id, "TERMINATED")
+  expect(await run("images", "rm", "hello")).toMatchObject({ code: 0, stdout: "hello is deleted\n" })
+  expect((await usage()).find(({ kind }) => kind === "bases")).toMatchObject({ count: 0 })
 })
 
 test("A build that nobody waits for any more is cancelled", async () => {

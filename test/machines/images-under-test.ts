@@ -1,3 +1,6 @@
+import { mkdtemp, rm } from "node:fs/promises"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
 import { pino } from "pino"
 import { expect } from "vitest"
 import { createImageVersionMachine, type BuildVerbs } from "../../machines/image-version.ts"
@@ -5,6 +8,7 @@ import { saveImageVersion } from "../../machines/images/image-row.ts"
 import { createImages } from "../../machines/images/images.ts"
 import { createRegistry } from "../../machines/registry.ts"
 import type { RecipeRequest } from "../../machines/resources.ts"
+import { removeLeftBases } from "../../machines/unused-bases.ts"
 import { registerHost } from "../../src/db/identity.ts"
 import { createLogs } from "../../src/logs/logs.ts"
 import { openTestDatabase } from "../db/database.ts"
@@ -35,6 +39,7 @@ export const openImages = async () => {
   let building = Promise.withResolvers<void>()
   const database = await openTestDatabase()
   const { db, hostId } = database
+  const dataDirectory = await mkdtemp(join(tmpdir(), "torpor-images-"))
   await registerHost(db, hostId, "test")
   const limits = { bytesPerLog: 1e6, bytesPerGroup: 1e6, bytesPerHost: 1e6, days: 1 }
   const logs = createLogs({ db, hostId, limits, log })
@@ -65,6 +70,7 @@ export const openImages = async () => {
     registry,
     secrets,
     logs,
+    removeBases: (ids) => removeLeftBases({ db, hostId, dataDirectory }, ids),
   })
   const begin = () => (building = Promise.withResolvers<void>())
   const untilState = (name: string, wanted: string, by = caller) =>
@@ -78,6 +84,8 @@ export const openImages = async () => {
     )
   return {
     database,
+    /** Where bases would have their files. */
+    dataDirectory,
     images,
     /** How the next build ends. */
     get building() {
@@ -95,6 +103,7 @@ export const openImages = async () => {
       await registry.close()
       await logs[Symbol.asyncDispose]()
       await database[Symbol.asyncDispose]()
+      await rm(dataDirectory, { recursive: true })
     },
   }
 }

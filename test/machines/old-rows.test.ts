@@ -44,7 +44,7 @@ test("Events that nobody has fetched for a week go, however many they are", asyn
   const event = (days: number) => ({ at: daysAgo(days), account: "0", resource: "arn", type: "vm.over", payload: {} })
   for (let part = 0; part < 5; part++) await db.insert(outbox).values(Array.from({ length: 500 }, () => event(8)))
   await db.insert(outbox).values([event(6), event(0)])
-  const oldRows = openOldRows({ db, hostId, remembered, log: pino({ level: "silent" }) })
+  const oldRows = openOldRows({ db, hostId, remembered, log: pino({ level: "silent" }), removeFiles: async () => {} })
   await expect.poll(() => db.$count(outbox)).toBe(2)
   await oldRows[Symbol.asyncDispose]()
   await db.insert(outbox).values(Array.from({ length: 1500 }, () => event(0)))
@@ -82,7 +82,13 @@ test("The audit log and the events beside it stay within their bounds while they
     .insert(audit)
     .values({ ...scope, at: daysAgo(400), resource: "arn", action: "microvm.running", cause: "api" })
   const bounds = { ...remembered, maxAuditRows: 10 }
-  await using _ = openOldRows({ db, hostId, remembered: bounds, log: pino({ level: "silent" }) })
+  await using _ = openOldRows({
+    db,
+    hostId,
+    remembered: bounds,
+    log: pino({ level: "silent" }),
+    removeFiles: async () => {},
+  })
   // The last thing that its first look does.
   await expect.poll(() => db.$count(audit), { timeout: 60_000 }).toBe(0)
   const event = { account: "0", resource: "arn", type: "vm.over", payload: {} }

@@ -4,8 +4,8 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { eq } from "drizzle-orm"
 import { expect, onTestFinished, test } from "vitest"
-import { releaseBases, trimBases } from "../../machines/environments/base-room.ts"
-import { removeUnusedBases } from "../../machines/unused-bases.ts"
+import { trimBases } from "../../machines/environments/base-room.ts"
+import { releaseBases, removeUnusedBases } from "../../machines/unused-bases.ts"
 import { runtimeBases } from "../../src/db/functions.ts"
 import { registerHost } from "../../src/db/identity.ts"
 import { bases, vms } from "../../src/db/schema.ts"
@@ -13,7 +13,7 @@ import { insertBase } from "../db/base-row.ts"
 import { openTestDatabase } from "../db/database.ts"
 import { insertImageVersion } from "../db/image-version-row.ts"
 
-test("Of this host's bases, those go that neither a version nor a VM names", async () => {
+test("Of this host's bases, those go that neither a version nor a VM names, nor has another's disk in it", async () => {
   await using database = await openTestDatabase()
   const { db } = database
   const [here, elsewhere] = [randomUUID(), randomUUID()]
@@ -21,6 +21,9 @@ test("Of this host's bases, those go that neither a version nor a VM names", asy
   for (const host of [here, elsewhere]) await registerHost(db, host, "name")
   const [ofVersion, ofVm, another] = [await putBase(here), await putBase(here), await putBase(elsewhere)]
   await putBase(here)
+  const below = await putBase(here)
+  const above = await insertBase(db, { hostId: here, rootDisk: ["cache:root", `data:bases/${below}/root.qcow2`] })
+  await insertImageVersion(db, { account: "0", region: "eu", name: "other" }, { hostId: here, baseId: above })
   await insertImageVersion(db, { account: "0", region: "eu", name: "app" }, { hostId: here, baseId: ofVersion })
   await db
     .insert(vms)
@@ -28,7 +31,7 @@ test("Of this host's bases, those go that neither a version nor a VM names", asy
   await removeUnusedBases(db, here)
   const left = async (hostId: string) =>
     (await db.select({ id: bases.id }).from(bases).where(eq(bases.hostId, hostId))).map(({ id }) => id).toSorted()
-  expect(await left(here)).toEqual([ofVersion, ofVm].toSorted())
+  expect(await left(here)).toEqual([ofVersion, ofVm, below, above].toSorted())
   expect(await left(elsewhere)).toEqual([another])
 })
 

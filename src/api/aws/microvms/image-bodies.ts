@@ -41,6 +41,12 @@ export const toImageBody = (image: Image, scope: Scope) => ({
   updatedAt: toEpochSeconds(image.updatedAt),
 })
 
+/** An item of ListMicrovmImages: as GetMicrovmImage's, without tags. */
+export const toImageItem = (image: Image, scope: Scope) => {
+  const { tags: _tags, ...item } = toImageBody(image, scope)
+  return item
+}
+
 /** The answer of CreateMicrovmImage: the image and its first version in one; tags that weren't given are `null` here alone. */
 export const toCreatedImageBody = (image: Image, version: ImageVersion, scope: Scope) => ({
   ...toConfiguration(version, scope),

@@ -11,6 +11,7 @@ import {
   toBuildItem,
   toCreatedImageBody,
   toImageBody,
+  toImageItem,
   toImageVersionBody,
   toUpdatedImageBody,
   type BuildMachine,
@@ -22,6 +23,7 @@ import {
   imageInput,
   imageVersionInput,
   listImageBuildsInput,
+  listImagesInput,
   listImageVersionsInput,
   listManagedImagesInput,
   updateImageInput,
@@ -101,6 +103,29 @@ export const createImageOperations = (images: Images, config: ImageOperationsCon
       async (input, { caller }) => {
         const name = parseImageIdentifier(input.imageIdentifier, "path", caller, lenient)
         return toImageBody(await images.get(name, caller), caller)
+      },
+    ),
+
+    operation("ListMicrovmImages", { method: "GET", path: base, status: 200 }, listImagesInput, async (input, call) => {
+      const { caller } = call
+      const { nameFilter = "" } = input
+      const page = parsePage(input.maxResults, input.nextToken, "images", call)
+      const { items, next } = await images.list(page, caller)
+      return {
+        // As AWS does it: a page may have none of those that it is asked for, and another behind it.
+        items: items.filter(({ name }) => name.includes(nameFilter)).map((image) => toImageItem(image, caller)),
+        nextToken: toPageToken(next, "images", call),
+      }
+    }),
+
+    operation(
+      "DeleteMicrovmImage",
+      { method: "DELETE", path: `${base}/{imageIdentifier}`, status: 200 },
+      imageInput,
+      async (input, { caller }) => {
+        const name = parseImageIdentifier(input.imageIdentifier, "path", caller, lenient)
+        await images.remove(name, caller)
+        return { imageIdentifier: toImageArn(name, caller), state: "DELETING" }
       },
     ),
 

@@ -1,15 +1,12 @@
 import { ServiceError } from "../../../errors.ts"
 import type { Operation } from "../operation.ts"
 
-const image = "/2025-09-09/microvm-images/{imageIdentifier}"
-const version = `${image}/versions/{imageVersion}`
+const version = "/2025-09-09/microvm-images/{imageIdentifier}/versions/{imageVersion}"
 const connectors = "/2026-04-04/network-connectors"
 const tags = "/2017-03-31/tags/{Resource}"
 
 /** The operations of the model that Torpor doesn't have yet. One that is built leaves this table for a list of its own. */
 const later: [name: string, method: Operation["method"], path: string][] = [
-  ["ListMicrovmImages", "GET", "/2025-09-09/microvm-images"],
-  ["DeleteMicrovmImage", "DELETE", image],
   ["UpdateMicrovmImageVersion", "PATCH", version],
   ["ListManagedMicrovmImageVersions", "GET", "/2025-09-09/managed-microvm-images/{imageIdentifier}/versions"],
   ["CreateMicrovmShellAuthToken", "POST", "/2025-09-09/microvms/{microvmIdentifier}/shell-auth-token"],

@@ -88,6 +88,7 @@ export const createImageInput = structure({
 export const updateImageInput = structure({ ...image, ...neededRecipe, ...recipe, clientToken: optional(clientToken) })
 
 export const imageInput = structure(image)
+export const listImagesInput = structure({ ...page, nameFilter: optional(text(2048, ".*\\S.*"), "query") })
 export const imageVersionInput = structure(version)
 export const listImageVersionsInput = structure({ ...image, ...page })
 export const imageBuildInput = structure({ ...version, buildId: required(unspaced, "path") })

@@ -7,6 +7,7 @@ import { join } from "node:path"
 import { afterAll, beforeAll, describe, expect, test } from "vitest"
 import { ensureCertificates } from "../../proxy/certificates.ts"
 import { checks, type Verdict } from "../../src/cli/setup/checks.ts"
+import { freePort } from "../fixtures/free-port.ts"
 import { makeScratchRoot, type ScratchRoot } from "./scratch-root.ts"
 import { PLAIN, runToEnd, torpor, type Ended } from "./torpor.ts"
 
@@ -187,7 +188,7 @@ test("A port that our own running daemon has is no failure; one that a stranger 
     import { createServer } from "node:net"
     import { openDataDirectory } from ${JSON.stringify(MODULE)}
     await openDataDirectory(${JSON.stringify(env().TORPOR_DATA_DIR)}, undefined, new AbortController().signal)
-    const server = createServer().listen(0, "127.0.0.1", () => process.stdout.write(String(server.address().port)))`
+    const server = createServer().listen(${await freePort()}, "127.0.0.1", () => process.stdout.write(String(server.address().port)))`
   const daemon = spawn(process.execPath, ["--input-type=module", "-e", code], { stdio: ["ignore", "pipe", "inherit"] })
   const [said] = (await once(daemon.stdout, "data")) as [Buffer]
   const ports = {

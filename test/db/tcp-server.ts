@@ -1,7 +1,6 @@
 import { spawn } from "node:child_process"
 import { once } from "node:events"
 import { chown, readFile, rm } from "node:fs/promises"
-import { createServer, type AddressInfo } from "node:net"
 import { join } from "node:path"
 import { expect } from "vitest"
 import { runCommand } from "../../src/command.ts"
@@ -16,6 +15,7 @@ import {
   runDirectory,
 } from "../../src/db/cluster.ts"
 import { eventually } from "../fixtures/eventually.ts"
+import { freePort } from "../fixtures/free-port.ts"
 import { makeTestCluster } from "./cluster.ts"
 
 export interface TcpServer extends AsyncDisposable {
@@ -77,12 +77,4 @@ export const startTcpServer = async (): Promise<TcpServer> => {
     kill: () => kill(),
     [Symbol.asyncDispose]: () => held.disposeAsync(),
   }
-}
-
-const freePort = async (): Promise<number> => {
-  const server = createServer().listen(0, "127.0.0.1")
-  await once(server, "listening")
-  const { port } = server.address() as AddressInfo
-  await new Promise((resolve) => server.close(resolve))
-  return port
 }

@@ -1,12 +1,12 @@
 import { execFileSync, spawn } from "node:child_process"
 import { once } from "node:events"
 import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises"
-import { createServer, type AddressInfo } from "node:net"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { createInterface } from "node:readline"
 import { afterAll, beforeAll, expect, test } from "vitest"
 import { PLAIN, runToEnd, torpor } from "../cli/torpor.ts"
+import { freePort } from "../fixtures/free-port.ts"
 import { startTestDaemon, type TestDaemon } from "../fixtures/daemon.ts"
 
 const opened = new AsyncDisposableStack()
@@ -118,7 +118,7 @@ test.each([
 })
 
 test("Without a daemon, and without its credentials, it is said what to do", async () => {
-  const port = await unusedPort()
+  const port = await freePort()
   const elsewhere = { ...environment(), TORPOR_API_PORT: String(port) }
   expect(await runToEnd(torpor("images", "df"), elsewhere)).toEqual({
     code: 1,
@@ -130,11 +130,3 @@ test("Without a daemon, and without its credentials, it is said what to do", asy
     /^There are no credentials: .*credentials\.json cannot be read \(ENOENT\)\. Start the daemon once/,
   )
 })
-
-const unusedPort = async () => {
-  const server = createServer().listen(0, "127.0.0.1")
-  await once(server, "listening")
-  const { port } = server.address() as AddressInfo
-  server.close()
-  return port
-}

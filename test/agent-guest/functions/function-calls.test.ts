@@ -7,7 +7,7 @@ import { createAgentClient, type AgentClient } from "../../../src/agent/client.t
 import { framesOf, parseFailureContent, toAnswerFrame, type AnswerFrame } from "../../../src/agent/event-frames.ts"
 import type { InvocationSpec } from "../../../src/agent/protocol.ts"
 import { createChildProcesses, toSpec } from "./child-processes.ts"
-import { freePort } from "./program.ts"
+import { freePort } from "../../fixtures/free-port.ts"
 
 const { signal } = new AbortController()
 

@@ -3,7 +3,8 @@ import { startLife, type LifeOptions, type Program } from "../../../images/agent
 import { toProgram } from "../../../images/agent/functions/life/programs.ts"
 import type { ProcessEnd } from "../../../src/agent/protocol.ts"
 import { createChildProcesses, toSpec } from "./child-processes.ts"
-import { eventOf, freePort, resultOf } from "./program.ts"
+import { freePort } from "../../fixtures/free-port.ts"
+import { eventOf, resultOf } from "./program.ts"
 
 const toOptions = (port: number, extensions: readonly string[]): Omit<LifeOptions, "start"> => ({
   address: "127.0.0.1",

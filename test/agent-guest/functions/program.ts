@@ -2,7 +2,6 @@
 import { spawn } from "node:child_process"
 import { once } from "node:events"
 import { chmod, mkdir, mkdtemp, rm, writeFile } from "node:fs/promises"
-import { createServer, type AddressInfo } from "node:net"
 import { tmpdir } from "node:os"
 import { dirname, join } from "node:path"
 import { setImmediate as turn } from "node:timers/promises"
@@ -18,14 +17,6 @@ export const openApi = (options: Partial<RuntimeApiOptions> = {}): Promise<Runti
     initializationType: "on-demand",
     ...options,
   })
-
-export const freePort = async (): Promise<number> => {
-  const server = createServer().listen(0, "127.0.0.1")
-  await once(server, "listening")
-  const { port } = server.address() as AddressInfo
-  await new Promise((resolve) => server.close(resolve))
-  return port
-}
 
 export const ARN = "arn:aws:lambda:eu-west-1:000000000000:function:greet:live"
 

@@ -36,15 +36,27 @@ export const describeBodies = (ground: () => Ground): void => {
   describe("Into and out of a guest", () => {
     test("goes a large body, byte for byte, and the daemon holds none of it", { timeout: 900_000 }, async () => {
       const memory = await ground().memory()
-      await memory.peakGrowthMiB()
-      const up = ask("POST", "/up")
-      const digest = await writeBody(up, BYTES)
-      expect(JSON.parse(await text(await responseOf(up)))).toEqual({ bytes: BYTES, digest })
-      expect(await memory.peakGrowthMiB()).toBeLessThan(MAX_GROWTH_MIB)
-
-      const got = await readBody(await responseOf(ask("GET", `/down?bytes=${BYTES}`).end()))
-      expect(got).toEqual({ bytes: BYTES, digest: await get("/digest") })
-      expect(await memory.peakGrowthMiB()).toBeLessThan(MAX_GROWTH_MIB)
+      /** At the second time V8 has grown as much as it likes. */
+      const grown = async (carry: () => Promise<void>) => {
+        let mebibytes = Infinity
+        for (let time = 0; time < 2 && mebibytes >= MAX_GROWTH_MIB; time++) {
+          await memory.peakGrowthMiB()
+          await carry()
+          mebibytes = await memory.peakGrowthMiB()
+        }
+        return mebibytes
+      }
+      const up = await grown(async () => {
+        const request = ask("POST", "/up")
+        const digest = await writeBody(request, BYTES)
+        expect(JSON.parse(await text(await responseOf(request)))).toEqual({ bytes: BYTES, digest })
+      })
+      expect(up).toBeLessThan(MAX_GROWTH_MIB)
+      const down = await grown(async () => {
+        const got = await readBody(await responseOf(ask("GET", `/down?bytes=${BYTES}`).end()))
+        expect(got).toEqual({ bytes: BYTES, digest: await get("/digest") })
+      })
+      expect(down).toBeLessThan(MAX_GROWTH_MIB)
     })
 
     test("goes each event when it happens", async () => {

@@ -60,9 +60,14 @@ export const describeBrowser = (ground: () => Ground): void => {
       await use(context)
       await context.close()
     }
+    const newPage = async (context: BrowserContext) => {
+      const page = await context.newPage()
+      page.setDefaultTimeout(60_000)
+      return page
+    }
     const url = (to: "vm" | "neighbour", path = "/") => `https://${ground()[to].name}${path}`
     const enter = async (context: BrowserContext, to: "vm" | "neighbour", path: string) => {
-      const page = await context.newPage()
+      const page = await newPage(context)
       const response = await page.goto(await ground().link(to, path))
       expect(response?.status()).toBe(200)
       expect(page.url()).toBe(url(to, path))
@@ -72,7 +77,7 @@ export const describeBrowser = (ground: () => Ground): void => {
     test("opens a link, and the page gets its style, its script, its image, its answers, its events and its WebSocket", () =>
       inContext(async (context) => {
         const page = await enter(context, "vm", "/")
-        const handle = await page.waitForFunction("window.found", { timeout: 60_000 })
+        const handle = await page.waitForFunction("window.found")
         const found = (await handle.jsonValue()) as Record<string, unknown> & { seen: { headers: object } }
         expect(found).toMatchObject({
           seen: { method: "POST", bytes: 11 },
@@ -88,11 +93,11 @@ export const describeBrowser = (ground: () => Ground): void => {
 
     test("without a link, or with one that was opened, is refused", () =>
       inContext(async (context) => {
-        const page = await context.newPage()
+        const page = await newPage(context)
         expect((await page.goto(url("vm")))?.status()).toBe(403)
         const link = await ground().link("vm", "/empty")
         expect((await page.goto(link))?.status()).toBe(200)
-        await inContext(async (other) => expect((await (await other.newPage()).goto(link))?.status()).toBe(403))
+        await inContext(async (other) => expect((await (await newPage(other)).goto(link))?.status()).toBe(403))
       }))
 
     test("that has entered both lets the page of one neither read nor drive the other", () =>

@@ -1,4 +1,10 @@
-import type { IncomingMessage, OutgoingHttpHeaders, ServerResponse } from "node:http"
+import {
+  STATUS_CODES,
+  type IncomingHttpHeaders,
+  type IncomingMessage,
+  type OutgoingHttpHeaders,
+  type ServerResponse,
+} from "node:http"
 import type { TLSSocket } from "node:tls"
 import type { RequestHead } from "../admission/request-head.ts"
 import { carry } from "../carry.ts"
@@ -62,10 +68,9 @@ export const createHttp1Exchange = (
       isAskedFor = true
     },
     inform(status, informed) {
-      if (status === 102) response.writeProcessing()
-      // Node has no way to say it without a link, which is what it is for.
-      else if (status === 103 && informed["link"] !== undefined)
-        response.writeEarlyHints(informed as Record<string, string | string[]>)
+      // Behind another's answer it has no socket yet; a client of HTTP/1.0 would take it for the answer: RFC 9110, 15.2.
+      if (response.socket?.writable && request.httpVersionMinor > 0)
+        response.socket.write(toInformation(status, informed), "latin1")
     },
     answer: (answer) => relay(answer, response),
     answerInstead({ status, headers: own, body }) {
@@ -86,6 +91,12 @@ export const createHttp1Exchange = (
       else discardRest(request)
     },
   }
+}
+
+/** By hand: Node throws at links that it doesn't know the form of, two in one line among them. */
+const toInformation = (status: number, informed: IncomingHttpHeaders): string => {
+  const lines = Object.entries(informed).flatMap(([name, value]) => [value].flat().map((one) => `${name}: ${one}`))
+  return [`HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ""}`, ...lines, "\r\n"].join("\r\n")
 }
 
 const relay = (answer: GuestAnswer, response: ServerResponse): void => {

@@ -110,6 +110,26 @@ describe("An application that answers", () => {
     expect(await edge.get(app)).toMatchObject({ status, body })
   })
 
+  test.for(["GET", "POST"])("a %s with hints of any form first has them passed on, but to HTTP/1.0", async (method) => {
+    const hints =
+      'HTTP/1.1 103 Early Hints\r\nLink: </a>; rel=preload\r\nLink: </b>; title="two words"\r\nX-More: 1\r\n\r\n'
+    await using app = await openRawApp((socket, received) => {
+      if (socket.writable && received.includes("\r\n\r\n")) socket.end(hints + OK)
+    })
+    const body = method === "POST" ? "body" : ""
+    const request = edge.head(`${method} /`, app.port, "Connection: close", `Content-Length: ${body.length}`) + body
+    const told = async (bytes: string) => {
+      const socket = await edge.raw()
+      socket.write(bytes)
+      return text(socket)
+    }
+    expect(await told(request)).toMatch(
+      /^HTTP\/1.1 103 Early Hints\r\nlink: <\/a>; rel=preload, <\/b>; title="two words"\r\nx-more: 1\r\n\r\nHTTP\/1.1 200 /,
+    )
+    expect(await told(request.replace("HTTP/1.1", "HTTP/1.0"))).toMatch(/^HTTP\/1.1 200 /)
+    await noneOpen()
+  })
+
   test("a HEAD says how long the body would be", async () => {
     await using app = await openRawApp((socket) => socket.end("HTTP/1.1 200 OK\r\nContent-Length: 1234\r\n\r\n"))
     const { body, headers } = await edge.get(app, { method: "HEAD" })

@@ -36,6 +36,8 @@ export interface Edge {
 }
 
 const KEEP_ALIVE_MS = 65_000
+/** How long an edge that closes waits for a first request on a connection: browsers open some ahead of time. */
+const STRANGERS_MS = 1000
 /** How often connections are looked at for headers that don't come: Node's own half a minute would be added to every limit. */
 const MAX_CHECK_MS = 5000
 
@@ -98,8 +100,13 @@ export const openEdge = async ({ certificate, key, address, port, ...options }: 
           http2.destroy()
           http1.destroy()
         }, graceMs)
+        const dropStrangers = setTimeout(
+          () => limits.connections.dropStrangers([...http1.inUse(), ...http2.inUse()]),
+          Math.min(STRANGERS_MS, graceMs),
+        )
         server.close(() => {
           clearTimeout(cut)
+          clearTimeout(dropStrangers)
           pools.close()
           resolve()
         })

@@ -12,8 +12,9 @@ export const checkHttp1 = ({ url, headers, rawHeaders }: IncomingMessage): void 
   if (!/^chunked$/i.test(headers["transfer-encoding"] ?? "chunked")) throw new EdgeError("BAD_REQUEST")
 }
 
-/** Throws for an upgrade with a body: to some applications that is a body, to others a WebSocket's first frames. */
-export const checkUpgrade = ({ headers }: IncomingMessage): void => {
+/** Throws for a tunnel, and for an upgrade with a body: to some applications that is a body, to others a WebSocket's first frames. */
+export const checkUpgrade = ({ method, headers }: IncomingMessage): void => {
+  if (method === "CONNECT") throw new EdgeError("BAD_REQUEST")
   if (headers["transfer-encoding"] !== undefined || Number(headers["content-length"] ?? 0) > 0)
     throw new EdgeError("BAD_REQUEST")
 }

@@ -14,6 +14,8 @@ import { createUpgradeExchange } from "./upgrade-exchange.ts"
 export interface Http1Entrance {
   /** From now on every answer is the last of its connection; WebSockets get a close frame that says the server goes away. */
   retire(): void
+  /** Connections with an answer that is not over, and those that became WebSockets. */
+  inUse(): readonly Socket[]
   /** Ends those connections at once that no server knows of: they became WebSockets. */
   destroy(): void
 }
@@ -24,6 +26,8 @@ export const serveHttp1 = (server: Server, serve: Serve): Http1Entrance => {
   const upgraded = new Map<Socket, () => void>()
   /** How many requests a connection has that are not answered yet. */
   const openOn = new WeakMap<Socket, number>()
+  /** Answers that are not over. */
+  const answers = new Set<ServerResponse>()
   let isRetired = false
 
   const onRequest = (request: IncomingMessage, response: ServerResponse, expectsContinue: boolean) => {
@@ -32,7 +36,14 @@ export const serveHttp1 = (server: Server, serve: Serve): Http1Entrance => {
     // Node's parser stops behind an upgrade: what came with one that is declined is lost, maybe half of a next request.
     if (isRetired || request.headers.upgrade !== undefined) response.shouldKeepAlive = false
     const exchange = createHttp1Exchange(request, response, randomUUID(), expectsContinue)
-    exchange.onOver(() => openOn.set(socket, (openOn.get(socket) ?? 1) - 1))
+    answers.add(response)
+    exchange.onOver(() => {
+      answers.delete(response)
+      const open = (openOn.get(socket) ?? 1) - 1
+      openOn.set(socket, open)
+      // Its head may have said before that the connection is kept.
+      if (isRetired && open === 0) socket.destroySoon()
+    })
     const toClaim = () => {
       checkHttp1(request)
       return claimOf(exchange.head)
@@ -72,11 +83,15 @@ export const serveHttp1 = (server: Server, serve: Serve): Http1Entrance => {
     // Asked for when it is let in and its VM awake: only then is a body wanted.
     .on("checkContinue", (request: IncomingMessage, response: ServerResponse) => onRequest(request, response, true))
     .on("upgrade", onUpgrade)
+    // Refused like one: nobody is a tunnel here.
+    .on("connect", onUpgrade)
   return {
     retire() {
       isRetired = true
+      for (const answer of answers) answer.shouldKeepAlive = false
       for (const sayFarewell of upgraded.values()) sayFarewell()
     },
+    inUse: () => [...upgraded.keys(), ...Array.from(answers, ({ req }) => req.socket)],
     destroy() {
       for (const socket of upgraded.keys()) socket.destroy()
     },

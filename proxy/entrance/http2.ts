@@ -22,6 +22,8 @@ export interface Http2Entrance {
   accept(socket: TLSSocket): void
   /** Says GOAWAY on every connection: what is under way ends, nothing new begins. */
   retire(): void
+  /** Connections that are open: once retired, those with a request under way. */
+  inUse(): readonly TLSSocket[]
   /** Ends every connection at once. */
   destroy(): void
 }
@@ -138,6 +140,7 @@ export const openHttp2 = (serve: Serve, limits: Http2Limits): Http2Entrance => {
     retire() {
       for (const session of connections.keys()) session.close()
     },
+    inUse: () => [...connections.values()],
     destroy() {
       // A session's own destroy() waits for what is being written.
       for (const socket of connections.values()) socket.destroy()

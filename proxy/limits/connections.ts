@@ -20,6 +20,8 @@ export interface Connections {
    * their first request on it to its own end; it is in use until what this returns is called. Function URLs count like VMs.
    */
   use(connection: ConnectionEnd, vmId: string, token: string | undefined): () => void
+  /** Closes those on which nobody was let in yet, but for these. */
+  dropStrangers(except: Iterable<ConnectionEnd>): void
   readonly open: number
 }
 
@@ -91,6 +93,10 @@ export const createConnections = (limits: ConnectionLimits): Connections => {
         inUse--
         if (!connection.isOver) idle.add(connection)
       }
+    },
+    dropStrangers(except) {
+      const kept = new Set(Array.from(except, keyOf))
+      for (const { socket } of strangers) if (!kept.has(keyOf(socket))) socket.destroy()
     },
     get open() {
       return connections.size

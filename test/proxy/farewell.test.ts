@@ -1,12 +1,14 @@
 import { once } from "node:events"
+import { connect } from "node:net"
 import { PassThrough } from "node:stream"
-import { buffer } from "node:stream/consumers"
+import { buffer, text } from "node:stream/consumers"
 import fc from "fast-check"
 import { describe, expect, test } from "vitest"
 import * as ws from "ws"
 import { eventually } from "../fixtures/eventually.ts"
 import { carryFrames, closeFrame } from "../../proxy/guest/farewell.ts"
 import { createFrames, isBetweenFrames, passFrames } from "../../proxy/guest/frames.ts"
+import { openRawApp } from "./raw-app.ts"
 import { openTestEdge } from "./test-edge.ts"
 
 const { WebSocket, WebSocketServer } = ws
@@ -77,5 +79,44 @@ test("A WebSocket that the edge ends is told so on both ends, as going away", as
   await edge.edge.close(60_000)
   expect([await atServer.promise, (await atClient)[0]]).toEqual([1001, 1001])
   server.close()
+  await edge[Symbol.asyncDispose]()
+})
+
+test("A client of HTTP/1.1 is answered while the edge closes, and the answer is its connection's last", async () => {
+  const edge = await openTestEdge({ idleTimeoutSeconds: 600 })
+  await using app = await openRawApp((socket, received) => {
+    if (received.includes("/begun")) socket.write("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n")
+  })
+  const [begun, waiting] = [await edge.raw(), await edge.raw()]
+  begun.write(edge.head("GET /begun", app.port))
+  const [head] = (await once(begun, "data")) as [Buffer]
+  expect(String(head), "when nobody knew yet").toMatch(/^HTTP\/1.1 200 [^]*connection: keep-alive/i)
+  waiting.write(edge.head("GET /waiting", app.port))
+  await eventually(() => expect(app.received.join("")).toContain("/waiting"))
+  const closed = edge.edge.close(600_000)
+  for (const [index, socket] of [...app.connections].entries())
+    socket.write(app.received[index]?.includes("/begun") ? "whole" : "HTTP/1.1 204 None\r\n\r\n")
+  expect(await text(begun)).toBe("whole")
+  expect(await text(waiting)).toMatch(/^HTTP\/1.1 204 [^]*connection: close/i)
+  await closed
+  await edge[Symbol.asyncDispose]()
+})
+
+test("Nobody waits for connections on which nothing was asked while the edge closes", async () => {
+  const edge = await openTestEdge({ handshakeTimeoutSeconds: 600, headersTimeoutSeconds: 600, idleTimeoutSeconds: 600 })
+  const silent = connect(edge.edge.port, "127.0.0.1").on("error", () => {})
+  await once(silent, "connect")
+  const shaken = await edge.raw()
+  const half = await edge.raw()
+  half.write("GET / HTTP/1.1\r\nX: ")
+  await using app = await openRawApp(() => {})
+  const asking = await edge.raw()
+  asking.write(edge.head("GET /", app.port))
+  await eventually(() => expect(app.connections.size).toBe(1))
+  const closed = edge.edge.close(600_000)
+  for (const socket of [silent, shaken, half]) await eventually(() => expect(socket.resume().destroyed).toBe(true))
+  for (const socket of app.connections) socket.end("HTTP/1.1 204 None\r\n\r\n")
+  expect(await text(asking)).toMatch(/^HTTP\/1.1 204 /)
+  await closed
   await edge[Symbol.asyncDispose]()
 })

@@ -2,7 +2,8 @@
 import type { IncomingHttpHeaders } from "node:http"
 import { confineCookies } from "./browser/set-cookie.ts"
 
-const OURS = /^(?:x-aws-proxy-.*|x-forwarded-.*|forwarded|x-amzn-requestid|expect)$/
+/** To a CGI or WSGI application an underscore is a hyphen. */
+const OURS = /^(?:x[-_]aws[-_]proxy[-_].*|x[-_]forwarded[-_].*|forwarded|x[-_]amzn[-_]requestid|expect)$/
 
 /** Names under which the edge says what went wrong. */
 const ERRORS = /^x-aws-proxy-/

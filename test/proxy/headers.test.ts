@@ -64,6 +64,11 @@ describe("An application", () => {
       "Forwarded: for=1.2.3.4",
       "X-Amzn-RequestId: forged",
       "X-aws-proxy-anything: 1",
+      // A CGI or WSGI application takes an underscore for a hyphen.
+      "X_Forwarded_For: 1.2.3.4",
+      "X-Forwarded_Host: elsewhere",
+      "X_Amzn_RequestId: forged",
+      "X_aws_proxy_auth: forged",
       "Cookie: a=1",
     )
     expect(headers).toMatchObject({
@@ -74,7 +79,7 @@ describe("An application", () => {
       "x-forwarded-host": edge.vm.name,
       "x-amzn-requestid": expect.stringMatching(/^[0-9a-f-]{36}$/),
     })
-    expect(Object.keys(headers).filter((name) => /^x-aws-|^forwarded|x-forwarded-port/.test(name))).toEqual([])
+    expect(Object.keys(headers).filter((name) => /_|^x-aws-|^forwarded|x-forwarded-port/.test(name))).toEqual([])
   })
 
   test("gets nothing that was said to the edge's own connection", async () => {
@@ -211,7 +216,7 @@ describe("A request that could be read as two", () => {
     )
   })
 
-  test("is no tunnel", async () => {
-    expect(await exchange(edge.head("CONNECT 127.0.0.1:22", port))).toBe("")
+  test.for(["127.0.0.1:22", "/"])("is no tunnel to %s", async (target) => {
+    expect(await exchange(edge.head(`CONNECT ${target}`, port))).toMatch(/^HTTP\/1.1 400 [^]*\r\n\r\nBad request$/)
   })
 })

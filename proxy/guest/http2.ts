@@ -18,7 +18,7 @@ export const sendHttp2 = (
     const { body, hasBody } = exchange
     const { host: _, ...headers } = head.headers
     const stream = sessions.request(
-      { address, port, isTls },
+      { address, port, isTls, onConnect: meter.connected },
       {
         ...(headers as OutgoingHttpHeaders),
         ":method": head.method,

@@ -20,6 +20,8 @@ export interface Http2Place {
   readonly address: string
   readonly port: number
   readonly isTls: boolean
+  /** Told how long a new connection took, in ms. */
+  readonly onConnect: (ms: number) => void
 }
 
 interface Session {
@@ -39,7 +41,8 @@ export const createSessions = (): Sessions => {
   const sessions = new Set<Session>()
   const all = new Set<ClientHttp2Session>()
 
-  const open = (key: string, { address, port, isTls }: Http2Place): Session => {
+  const open = (key: string, { address, port, isTls, onConnect }: Http2Place): Session => {
+    const startedAt = performance.now()
     const http2 = connect(`${isTls ? "https" : "http"}://${address}:${port}`, {
       // A guest has no name that anybody vouches for: TLS is what it speaks, not what protects it.
       rejectUnauthorized: false,
@@ -55,6 +58,7 @@ export const createSessions = (): Sessions => {
     http2
       .once("connect", () => {
         clearTimeout(connecting)
+        onConnect(performance.now() - startedAt)
         http2.setLocalWindowSize(SESSION_WINDOW)
         limitControlFrames(http2, http2.socket)
       })

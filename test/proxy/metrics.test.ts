@@ -1,12 +1,13 @@
 import { once } from "node:events"
 import type { IncomingMessage } from "node:http"
+import { createServer } from "node:http2"
 import { Registry } from "prom-client"
 import { afterEach, beforeEach, expect, test } from "vitest"
 import { createEdgeMetrics } from "../../proxy/metrics.ts"
 import { eventually } from "../fixtures/eventually.ts"
 import { connectHttp2 } from "./protocols/http2-client.ts"
 import { openRawApp } from "./raw-app.ts"
-import { openTestEdge, type TestEdge } from "./test-edge.ts"
+import { listen, openTestEdge, type TestEdge } from "./test-edge.ts"
 
 let edge: TestEdge
 beforeEach(async () => void (edge = await openTestEdge()))
@@ -59,6 +60,32 @@ test("What is open is told while it is, also when its client leaves; a wait for 
   response.destroy()
   await becomes("torpor_microvm_open_requests", { microvm }, 0)
   await becomes("torpor_microvm_requests_total", { microvm, status: "2xx" }, 1)
+})
+
+test("How long each new connection to an application took is counted: without a body, with one, and over HTTP/2", async () => {
+  await using app = await openRawApp((socket) => void (socket.bytesWritten === 0 && socket.write(OK)))
+  const sessions = new Set<{ destroy(): void }>()
+  const speaksHttp2 = createServer((_, response) => response.end()).on("session", (session) => sessions.add(session))
+  const ask = async (port: number, method: string) => {
+    const request = edge.open({ port }, { method })
+    const [response] = (await once(request.end(method === "POST" ? "body" : undefined), "response")) as [
+      IncomingMessage,
+    ]
+    response.resume()
+    return response.statusCode
+  }
+  const port = await listen(speaksHttp2)
+  for (const [to, method, count] of [
+    [app.port, "GET", 1],
+    [app.port, "POST", 2],
+    [port, "POST", 3],
+    [port, "GET", 3],
+  ] as const) {
+    expect(await ask(to, method)).toBe(200)
+    await becomes("torpor_edge_connect_seconds_count", {}, count)
+  }
+  for (const session of sessions) session.destroy()
+  speaksHttp2.close()
 })
 
 test("A MicroVM that is over is no label any more", async () => {

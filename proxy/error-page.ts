@@ -97,6 +97,11 @@ const words: Readonly<Record<EdgeErrorCode, Words>> = {
     happened: "It was asleep, and it did not come back in time for your request.",
     advice: "Reload this page. If that doesn't help, GetMicrovm tells its state and the reason.",
   },
+  DISCONNECTED: {
+    title: "This machine went away",
+    happened: "It ended, or was put to sleep, before it had answered your request.",
+    advice: "Reload this page. If that doesn't help, GetMicrovm tells its state and the reason.",
+  },
   INTERNAL: {
     title: "A fault of the server",
     happened: "Something went wrong that is not yours to mend.",

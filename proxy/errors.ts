@@ -28,6 +28,7 @@ const table = {
   TERMINATED: [502, "", "MICROVM_CONNECT_FAILED"],
   SUSPENDED: [502, "", "MICROVM_CONNECT_FAILED"],
   RESUME_FAILED: [502, "", "MICROVM_CONNECT_FAILED"],
+  DISCONNECTED: [502, "", "MICROVM_CONNECT_FAILED"],
   INTERNAL: [500, "Internal error", "INTERNAL"],
 } as const satisfies Record<string, readonly [status: number, text: string, name: string]>
 

@@ -1,15 +1,15 @@
 /** The way of a request into a guest, in the protocol that the application on the port speaks. */
-import { EdgeError } from "../errors.ts"
 import type { Exchange } from "../exchange.ts"
 import { paceExchange } from "../limits/paced-exchange.ts"
 import { sendBodiless } from "./bodiless/send.ts"
+import { toEdgeError } from "./failure.ts"
 import { sendHttp1 } from "./http1.ts"
 import { sendHttp2 } from "./http2.ts"
 import { AttemptError, REST_MS, type Place } from "./place.ts"
 import type { Pool } from "./pools.ts"
 import { HTTP1, speechOf, type Speech } from "./speech.ts"
 
-/** Sends a request to a guest; resolves when the exchange is over, rejects with an {@link EdgeError} while nothing was answered yet. */
+/** Sends a request to a guest; resolves when the exchange is over, rejects with an EdgeError while nothing was answered yet. */
 export type SendRequest = (exchange: Exchange, at: GuestPlace, pool: Pool) => Promise<void>
 
 export interface GuestPlace extends Place {
@@ -34,8 +34,7 @@ export const sendRequest: SendRequest = (exchange_, at, pool) => {
   return sent.catch((error: unknown) => {
     // It may have been restarted as something else.
     if (error instanceof AttemptError) pool.speech.delete(at.port)
-    if (error instanceof EdgeError) throw error
-    throw new EdgeError("APP_CONNECT_FAILED", { cause: error instanceof AttemptError ? error.cause : error })
+    throw toEdgeError(error, pool)
   })
 }
 

@@ -2,14 +2,14 @@
 import type { IncomingHttpHeaders } from "node:http"
 import type { Socket } from "node:net"
 import type { Readable } from "node:stream"
-import { EdgeError } from "../errors.ts"
 import type { Exchange } from "../exchange.ts"
 import { prepareAnswer } from "../headers.ts"
 import { createPacedStream } from "../limits/bandwidth.ts"
 import type { Paces } from "../limits/limits.ts"
 import { sendBodiless } from "./bodiless/send.ts"
+import { toEdgeError } from "./failure.ts"
 import { carryFrames, closeFrame, maskedCloseFrame } from "./farewell.ts"
-import { AttemptError, type Place } from "./place.ts"
+import type { Place } from "./place.ts"
 import { meterSocket, type Pool } from "./pools.ts"
 import { speechOf } from "./speech.ts"
 
@@ -26,7 +26,7 @@ export interface Upgrading {
   readonly onOpen: (sayFarewell: () => void) => void
 }
 
-/** Resolves when it has become a WebSocket, or the answer instead of it is over; rejects with an {@link EdgeError} while nothing was answered. */
+/** Resolves when it has become a WebSocket, or the answer instead of it is over; rejects with an EdgeError while nothing was answered. */
 export const sendUpgrade = async (upgrading: Upgrading, at: Place, pool: Pool): Promise<void> => {
   const { socket } = upgrading
   const known = await pool.speech.get(at.port)
@@ -40,9 +40,7 @@ export const sendUpgrade = async (upgrading: Upgrading, at: Place, pool: Pool): 
     })
   } catch (error) {
     pool.speech.delete(at.port)
-    throw error instanceof EdgeError
-      ? error
-      : new EdgeError("APP_CONNECT_FAILED", { cause: error instanceof AttemptError ? error.cause : error })
+    throw toEdgeError(error, pool)
   }
 }
 

@@ -38,15 +38,16 @@ export const enter = async (
   if (isLookingAhead || (headers["sec-fetch-dest"] ?? "document") !== "document") throw new EdgeError("BAD_REQUEST")
   const query = new URLSearchParams(head.path.slice(ENTRANCE.length))
   const named = parseHost(host)
-  const target = await router.find(named.name)
-  const inviting = (vmId: string) => {
+  // Behind what is signed: strangers ask for names without end, and each is a look-up.
+  const inviting = async (vmId: string) => {
+    const target = await router.find(named.name)
     if (vmId !== target?.vmId) throw new EdgeError("AUTHENTICATION_FAILED")
   }
 
   const byLink = async (token: string): Promise<Entering> => {
     const link = await tokens.links.read(token)
     if (link === undefined) throw new EdgeError("LINK_OVER")
-    inviting(link.vmId)
+    await inviting(link.vmId)
     if ((named.port ?? link.port) !== link.port) throw new EdgeError("PORT_DENIED")
     if (!tokens.links.spend(link)) throw new EdgeError("LINK_OVER")
     return link
@@ -57,7 +58,7 @@ export const enter = async (
     if (grant === undefined) throw new EdgeError("MISSING_AUTHENTICATION")
     const expirationSeconds = grant === "expired" ? 0 : grant.expiresAt - Math.ceil(Date.now() / 1000)
     if (grant === "expired" || expirationSeconds < 1) throw new EdgeError("AUTHENTICATION_FAILED")
-    inviting(grant.vmId)
+    await inviting(grant.vmId)
     const said = query.get("port")
     const port = said === null ? (named.port ?? DEFAULT_PORT) : parsePort(said)
     if (!allowsPort(grant, port) || (named.port ?? port) !== port) throw new EdgeError("PORT_DENIED")

@@ -1,5 +1,6 @@
 import { createServer, type Server } from "node:http"
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest"
+import { enter } from "../../../proxy/browser/enter.ts"
 import { answerOf, connectHttp2 } from "../protocols/http2-client.ts"
 import { listen, openTestEdge, type TestEdge } from "../test-edge.ts"
 import { createVisitor, FOLLOWED, NEIGHBOUR, type Visitor } from "./visitor.ts"
@@ -130,6 +131,20 @@ describe("A link", () => {
         body: "Request missing authentication",
       })
   })
+})
+
+test("Who brings nothing that we signed has no name looked up", async () => {
+  const router = {
+    find: () => {
+      throw new Error("It was looked up")
+    },
+  }
+  const told = (query: Record<string, string>) =>
+    enter({ method: "GET", path: entering(query), host: home, headers: {} }, "id", router, edge.tokens)
+  await expect(told({ link: "x.y.z" })).rejects.toMatchObject({ code: "LINK_OVER" })
+  await expect(told({ token: "x.y.z" })).rejects.toMatchObject({ code: "MISSING_AUTHENTICATION" })
+  await expect(told({ token: await mint(undefined, -1) })).rejects.toMatchObject({ code: "AUTHENTICATION_FAILED" })
+  await expect(told({ token: await mint() })).rejects.toThrow("It was looked up")
 })
 
 describe("A token at the entrance", () => {

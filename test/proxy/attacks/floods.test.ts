@@ -47,6 +47,8 @@ afterAll(() => {
   app.close()
 })
 
+const REFUSED_STREAM = 7
+
 const isClosed = (socket: Socket) => eventually(() => expect(socket.closed || socket.destroyed).toBe(true))
 const others = async (edge: TestEdge) => {
   const vm = await edge.addVm()
@@ -152,12 +154,15 @@ describe("A connection", () => {
     const drip = setInterval(() => [loris, slow].forEach((socket) => socket.writable && socket.write("y")), 50)
     const shy = connect(edge.edge.port, "127.0.0.1").on("error", () => {})
     const mute = await edge.raw()
+    const kept = await edge.raw()
+    kept.write(edge.head("GET /", port))
+    expect(String(await once(kept, "data"))).toMatch(/^HTTP\/1.1 200 [^]*keep-alive: timeout=1\r\n/i)
     const idle = await openHttp2Connection(edge)
     const ping = setInterval(
       () => [idle, quiet].forEach((socket) => socket.writable && socket.write(frame(PING, 0, 0, "12345678"))),
       50,
     )
-    for (const socket of [loris, shy, mute, idle]) {
+    for (const socket of [loris, shy, mute, kept, idle]) {
       socket.resume()
       await isClosed(socket)
     }
@@ -259,6 +264,21 @@ describe("HTTP/2", () => {
     await over
     await others(edge)
     expect(asked - before).toBeLessThan(1000)
+    socket.destroy()
+    await eventually(() => expect(edge.vm.activity.open).toBe(0))
+  })
+
+  test("has so many streams at once on a connection and no more", async () => {
+    await using edge = await openTestEdge({ maxRequestsPerVm: 1000 })
+    const socket = await openHttp2Connection(edge)
+    const before = asked
+    const headers = block(requestFields(edge, port, [[":path", "/hang"]]))
+    for (let stream = 1; stream < 2 * 150; stream += 2)
+      socket.write(frame(HEADERS, END_HEADERS | END_STREAM, stream, headers))
+    await eventually(() => {
+      expect(socket.frames.filter(({ type, code }) => type === RST_STREAM && code === REFUSED_STREAM)).toHaveLength(22)
+      expect(asked - before).toBe(128)
+    })
     socket.destroy()
     await eventually(() => expect(edge.vm.activity.open).toBe(0))
   })

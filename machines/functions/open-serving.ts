@@ -100,7 +100,7 @@ export const openServing = async (options: ServingOptions, signal: AbortSignal):
     usage: createUsageReader(db, usage),
     async endAll(reason) {
       await starters.disposeAsync()
-      await environments.endAll("host", reason)
+      await Promise.all([pool[Symbol.asyncDispose](), environments.endAll("host", reason)])
     },
     [Symbol.asyncDispose]: () => held.disposeAsync(),
   }

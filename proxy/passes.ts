@@ -28,6 +28,7 @@ export interface PassOptions {
   readonly functionUrls?: FunctionUrls | undefined
   readonly maxHeaderKiB: number
   readonly maxUrlMiB: number
+  readonly connectTimeoutSeconds: number
   /** How long an answer of the edge's own waits to be read, too. */
   readonly idleTimeoutSeconds: number
 }
@@ -39,7 +40,8 @@ export type Serve = (exchange: Exchange, toClaim: () => Claim, send: Send) => vo
 type Send = (at: GuestPlace, pool: Pool) => Promise<void>
 
 export const createServe = (options: PassOptions): Serve => {
-  const { router, tokens, pools, limits, metrics, log, functionUrls, idleTimeoutSeconds } = options
+  const { router, tokens, pools, limits, metrics, log, functionUrls, connectTimeoutSeconds, idleTimeoutSeconds } =
+    options
   /** Waits until a VM is awake; a client that gives up ends its wait. */
   const wake = async (exchange: Exchange, target: VmTarget): Promise<string> => {
     const heldAt = performance.now()
@@ -77,6 +79,7 @@ export const createServe = (options: PassOptions): Serve => {
       const place = {
         address,
         port,
+        connectTimeoutMs: connectTimeoutSeconds * 1000,
         head: { ...head, headers: prepareRequest(head.headers, { host: head.host, remoteAddress, requestId }) },
         requestId,
         meter,

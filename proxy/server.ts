@@ -17,6 +17,7 @@ export interface EdgeLimits extends RequestLimits {
   readonly handshakeTimeoutSeconds: number
   readonly headersTimeoutSeconds: number
   readonly idleTimeoutSeconds: number
+  readonly connectTimeoutSeconds: number
 }
 
 export interface EdgeOptions extends EdgeLimits, Omit<PassOptions, "pools" | "limits"> {

@@ -146,6 +146,7 @@ describe("The file of TORPOR_CONFIG", () => {
         handshakeTimeoutSeconds: 10,
         headersTimeoutSeconds: 20,
         idleTimeoutSeconds: 65,
+        connectTimeoutSeconds: 5,
       },
       functions: { concurrentExecutions: 1000, unreservedExecutions: 100 },
       egress: { allow: [], newConnectionsPerSecond: 200, maxConnections: 4096 },

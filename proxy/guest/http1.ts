@@ -25,7 +25,7 @@ const proxy = createProxyServer({ selfHandleResponse: true, toProxy: true, secur
 /** Makes one attempt; resolves when the exchange is over, rejects with an {@link AttemptError} while nothing was answered. */
 export const sendHttp1 = (
   exchange: Exchange,
-  { address, port, head, requestId, meter, onEndless }: Place,
+  { address, port, connectTimeoutMs, head, requestId, meter, onEndless }: Place,
   { agents, isTls }: Http1Options,
 ): Promise<void> =>
   new Promise<void>((resolve, reject) => {
@@ -67,7 +67,7 @@ export const sendHttp1 = (
     /** Takes the outgoing request before anything of it is sent. */
     const feed = (made: ClientRequest) => {
       outgoing = made
-      limitConnect(made, meter)
+      limitConnect(made, connectTimeoutMs, meter)
       // http-proxy-3 takes a path for a URL's.
       made.path = head.path
       let informed = 0

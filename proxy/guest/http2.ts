@@ -10,7 +10,7 @@ const { NGHTTP2_CANCEL, NGHTTP2_FLAG_END_STREAM } = constants
 /** Makes one attempt; resolves when the exchange is over, rejects with an {@link AttemptError} while nothing was answered. */
 export const sendHttp2 = (
   exchange: Exchange,
-  { address, port, head, requestId, meter, onEndless }: Place,
+  { address, port, connectTimeoutMs, head, requestId, meter, onEndless }: Place,
   sessions: Sessions,
   isTls: boolean,
 ): Promise<void> =>
@@ -18,7 +18,7 @@ export const sendHttp2 = (
     const { body, hasBody } = exchange
     const { host: _, ...headers } = head.headers
     const stream = sessions.request(
-      { address, port, isTls, onConnect: meter.connected },
+      { address, port, connectTimeoutMs, isTls, onConnect: meter.connected },
       {
         ...(headers as OutgoingHttpHeaders),
         ":method": head.method,

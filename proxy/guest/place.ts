@@ -3,9 +3,6 @@ import type { RequestHead } from "../admission/request-head.ts"
 import type { Meter } from "../metrics.ts"
 import type { Paces } from "../limits/limits.ts"
 
-/** How long a connection to a guest may take: it is on this host, so a full second is a sign. */
-export const CONNECT_TIMEOUT_MS = 5000
-
 /**
  * How long a kept connection may have rested for a request that cannot be asked again. Applications close theirs after two seconds or
  * more, most without a word of it: a request that is sent just then is lost, and nobody knows whether it was read.
@@ -16,19 +13,25 @@ export const REST_MS = 1000
  * Fails a connection that isn't made in time. A process that the machine didn't run for so long looks at what has come meanwhile before
  * it gives up: its timers are due first.
  */
-export const limitConnecting = (isConnecting: () => boolean, fail: (cause: Error) => void): NodeJS.Timeout =>
+export const limitConnecting = (
+  timeoutMs: number,
+  isConnecting: () => boolean,
+  fail: (cause: Error) => void,
+): NodeJS.Timeout =>
   setTimeout(
     () =>
       setImmediate(() => {
         if (isConnecting()) fail(new Error("The guest did not accept the connection in time"))
       }),
-    CONNECT_TIMEOUT_MS,
+    timeoutMs,
   )
 
 /** Where an exchange goes in a VM. */
 export interface Place {
   readonly address: string
   readonly port: number
+  /** How long a connection to it may take. */
+  readonly connectTimeoutMs: number
   /** The request as the application gets it. */
   readonly head: RequestHead
   readonly requestId: string

@@ -103,11 +103,12 @@ const watchIdle = <Kind extends HttpAgent>(agent: Kind): Kind => {
  * Ends a request whose connection isn't accepted in time, and tells how long one took that is; one that gets a kept connection may take
  * as long as it needs.
  */
-export const limitConnect = (outgoing: ClientRequest, meter: Meter): void => {
+export const limitConnect = (outgoing: ClientRequest, timeoutMs: number, meter: Meter): void => {
   const limit = (socket: Socket) => {
     if (!socket.connecting) return
     const startedAt = performance.now()
     const timer = limitConnecting(
+      timeoutMs,
       () => socket.connecting,
       (cause) => outgoing.destroy(cause),
     )

@@ -22,6 +22,7 @@ export interface Http2Place {
   readonly isTls: boolean
   /** Told how long a new connection took, in ms. */
   readonly onConnect: (ms: number) => void
+  readonly connectTimeoutMs: number
 }
 
 interface Session {
@@ -41,7 +42,7 @@ export const createSessions = (): Sessions => {
   const sessions = new Set<Session>()
   const all = new Set<ClientHttp2Session>()
 
-  const open = (key: string, { address, port, isTls, onConnect }: Http2Place): Session => {
+  const open = (key: string, { address, port, isTls, connectTimeoutMs, onConnect }: Http2Place): Session => {
     const startedAt = performance.now()
     const http2 = connect(`${isTls ? "https" : "http"}://${address}:${port}`, {
       // A guest has no name that anybody vouches for: TLS is what it speaks, not what protects it.
@@ -50,6 +51,7 @@ export const createSessions = (): Sessions => {
     })
     const session: Session = { key, http2, open: 0 }
     const connecting = limitConnecting(
+      connectTimeoutMs,
       () => http2.connecting,
       (cause) => http2.destroy(cause),
     )

@@ -5,7 +5,7 @@
 import { connect } from "node:net"
 import { connect as connectTls } from "node:tls"
 import type { LRUCache } from "lru-cache"
-import { CONNECT_TIMEOUT_MS, type Place } from "./place.ts"
+import type { Place } from "./place.ts"
 
 export interface Speech {
   readonly isTls: boolean
@@ -21,10 +21,11 @@ export const HTTP1: Speech = { isTls: false, isHttp2: false }
 const SILENCE_MS = 1000
 
 /** What is known, or what the application says when it is asked. */
-export const speechOf = (known: KnownSpeech, { address, port }: Place): Speech | Promise<Speech> => {
+export const speechOf = (known: KnownSpeech, place: Place): Speech | Promise<Speech> => {
+  const { port } = place
   const speech = known.get(port)
   if (speech !== undefined) return speech
-  const asked = askSpeech(address, port).then((told) => {
+  const asked = askSpeech(place).then((told) => {
     if (known.peek(port) === asked) known.set(port, told)
     return told
   })
@@ -36,10 +37,9 @@ export const speechOf = (known: KnownSpeech, { address, port }: Place): Speech |
  * Asks an application. It gets the beginning of a TLS handshake, and what it says first tells: TLS answers in records, HTTP/2 greets
  * with its settings before it reads anything, and whatever else it says or doesn't is HTTP/1.1's refusal of a bad line.
  */
-const askSpeech = async (host: string, port: number): Promise<Speech> => {
-  const first = await firstBytes(host, port)
-  if (first[0] === TLS_HANDSHAKE || first[0] === TLS_ALERT)
-    return { isTls: true, isHttp2: await choosesHttp2(host, port) }
+const askSpeech = async (place: Place): Promise<Speech> => {
+  const first = await firstBytes(place)
+  if (first[0] === TLS_HANDSHAKE || first[0] === TLS_ALERT) return { isTls: true, isHttp2: await choosesHttp2(place) }
   // Length, type SETTINGS, flags, stream 0: RFC 9113, 3.4 and 4.1.
   if (first.length >= 9 && first[3] === 4 && first.readUInt32BE(5) === 0) return { isTls: false, isHttp2: true }
   return HTTP1
@@ -47,11 +47,11 @@ const askSpeech = async (host: string, port: number): Promise<Speech> => {
 
 const [TLS_ALERT, TLS_HANDSHAKE] = [0x15, 0x16]
 
-const firstBytes = (host: string, port: number) =>
+const firstBytes = ({ address: host, port, connectTimeoutMs }: Place) =>
   new Promise<Buffer>((resolve) => {
     const socket = connect({ host, port, noDelay: true })
     let first: Buffer = Buffer.alloc(0)
-    const connecting = setTimeout(() => socket.destroy(), CONNECT_TIMEOUT_MS)
+    const connecting = setTimeout(() => socket.destroy(), connectTimeoutMs)
     socket
       .once("connect", () => {
         clearTimeout(connecting)
@@ -70,10 +70,10 @@ const firstBytes = (host: string, port: number) =>
       })
   })
 
-const choosesHttp2 = (host: string, port: number) =>
+const choosesHttp2 = ({ address: host, port, connectTimeoutMs }: Place) =>
   new Promise<boolean>((resolve) => {
     const socket = connectTls({ host, port, ALPNProtocols: ["h2", "http/1.1"], rejectUnauthorized: false })
-    const stop = setTimeout(() => socket.destroy(), CONNECT_TIMEOUT_MS)
+    const stop = setTimeout(() => socket.destroy(), connectTimeoutMs)
     let chosen = false
     socket
       .once("secureConnect", () => {

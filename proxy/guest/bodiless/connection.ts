@@ -42,6 +42,7 @@ export interface Connection {
 export interface ConnectionOptions {
   readonly address: string
   readonly port: number
+  readonly connectTimeoutMs: number
   readonly isTls: boolean
   readonly onConnect: (ms: number) => void
   /** Its request is answered, and the application takes another one, for so long at most. */
@@ -59,7 +60,7 @@ const READ = Buffer.allocUnsafeSlow(48 * 1024)
 const hungUp = () => Object.assign(new Error("The application closed the connection"), { code: "ECONNRESET" })
 
 export const openConnection = (options: ConnectionOptions): Connection => {
-  const { address: host, port, isTls, onConnect, onIdle, onOver } = options
+  const { address: host, port, connectTimeoutMs, isTls, onConnect, onIdle, onOver } = options
   const startedAt = performance.now()
   const reading: Reading = { take: (bytes) => onData(bytes) }
   const place = { host, port, noDelay: true, onread: toOnRead(reading) }
@@ -143,7 +144,7 @@ export const openConnection = (options: ConnectionOptions): Connection => {
     fail(failure ?? hungUp())
     onOver()
   }
-  const connecting = limitConnecting(() => !isConnected && !socket.destroyed, fail)
+  const connecting = limitConnecting(connectTimeoutMs, () => !isConnected && !socket.destroyed, fail)
   socket
     .once(isTls ? "secureConnect" : "connect", () => {
       clearTimeout(connecting)

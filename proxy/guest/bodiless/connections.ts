@@ -11,6 +11,7 @@ export interface Connections {
 export interface ConnectionPlace {
   readonly address: string
   readonly port: number
+  readonly connectTimeoutMs: number
   readonly isTls: boolean
   /** Never one that was used then: some applications take no upgrade behind another request. */
   readonly isForUpgrade: boolean
@@ -89,13 +90,14 @@ export const createConnections = (): Connections => {
   }
 
   return {
-    take({ address, port, isTls, isForUpgrade, onConnect }, maxRestMs) {
+    take({ address, port, connectTimeoutMs, isTls, isForUpgrade, onConnect }, maxRestMs) {
       const key = `${port} ${isTls}`
       const known = isForUpgrade ? undefined : takeIdle(key, maxRestMs)
       if (known !== undefined) return known
       const connection: Connection = openConnection({
         address,
         port,
+        connectTimeoutMs,
         isTls,
         onConnect,
         onIdle: (keepAliveMs) => keep(key, connection, keepAliveMs),

@@ -26,13 +26,16 @@ export interface BodilessOptions {
 /** Makes one attempt; resolves when the exchange is over, rejects with an {@link AttemptError} while nothing was answered. */
 export const sendBodiless = (
   exchange: Exchange,
-  { address, port, head, requestId, meter, onEndless }: Place,
+  { address, port, connectTimeoutMs, head, requestId, meter, onEndless }: Place,
   { connections, isTls, maxRestMs, accept, onUpgrade }: BodilessOptions,
 ): Promise<void> =>
   new Promise<void>((resolve, reject) => {
     const text = toRequestText(head, onUpgrade && "websocket")
     const isForUpgrade = onUpgrade !== undefined
-    const connection = connections.take({ address, port, isTls, isForUpgrade, onConnect: meter.connected }, maxRestMs)
+    const connection = connections.take(
+      { address, port, connectTimeoutMs, isTls, isForUpgrade, onConnect: meter.connected },
+      maxRestMs,
+    )
     let body: Readable | undefined
     let trailers: IncomingHttpHeaders = {}
     let informed = 0

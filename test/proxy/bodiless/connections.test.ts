@@ -31,6 +31,7 @@ describe("Connections for requests without a body", () => {
   const place = (port: number) => ({
     address: "127.0.0.1",
     port,
+    connectTimeoutMs: 5000,
     isTls: false,
     isForUpgrade: false,
     onConnect: () => {},

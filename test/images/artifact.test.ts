@@ -9,7 +9,7 @@ import { afterEach, beforeEach, describe, expect, test } from "vitest"
 import { ensureArtifact, findArtifact, type Recipe } from "../../images/artifact.ts"
 
 const run = promisify(execFile)
-const signal = AbortSignal.timeout(60_000)
+const signal = AbortSignal.timeout(600_000)
 let cache = ""
 beforeEach(async () => void (cache = await mkdtemp(join(tmpdir(), "torpor-artifact-"))))
 afterEach(() => rm(cache, { recursive: true }))

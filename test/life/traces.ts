@@ -36,7 +36,7 @@ export const tracesOf = async ({ hostId, directory, client }: TestDaemon) => {
     namespaces: namespacesOf(hostId),
     links: readdirSync("/sys/class/net").filter((name) => name.startsWith(`t${mark}-`)),
     rules: await runCommand("nft", ["--stateless", "list", "table", "inet", hostTable(hostId)], {
-      signal: AbortSignal.timeout(10_000),
+      signal: AbortSignal.timeout(60_000),
     }),
     slots: slotsOf(hostId),
     run: readdirSync(join("/run/torpor/vms", mark)).toSorted(),

@@ -25,7 +25,7 @@ import { openTestDatabase, type TestDatabase } from "../db/database.ts"
 const MiB = 2 ** 20
 const MEMORY_MIB = 128
 const NEEDED_MIB = MEMORY_MIB + VMM_OVERHEAD_MIB
-const signal = AbortSignal.timeout(300_000)
+const signal = AbortSignal.timeout(600_000)
 
 let database: TestDatabase
 beforeAll(async () => void (database = await openTestDatabase()))

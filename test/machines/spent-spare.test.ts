@@ -20,7 +20,7 @@ import { openGuestPort } from "../agent/guest-port.ts"
 import { openTestDatabase } from "../db/database.ts"
 
 const MiB = 2 ** 20
-const signal = AbortSignal.timeout(60_000)
+const signal = AbortSignal.timeout(600_000)
 
 test.for(["launched", "woken"])(
   "A VM that is %s goes on in a fresh process where the one that stood ready has ended",

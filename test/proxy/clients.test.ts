@@ -179,7 +179,7 @@ describe("A client that stays", () => {
     // The edge's end may be accepted, or have its handshake on the way, a moment later than the client's is there.
     await eventually(async () => {
       const connections = await runCommand("ss", ["-tnoH", "state", "established", `( sport = :${edge.edge.port} )`], {
-        signal: AbortSignal.timeout(10_000),
+        signal: AbortSignal.timeout(60_000),
       })
       expect(connections).toMatch(/timer:\(keepalive/)
     })

@@ -1,6 +1,6 @@
 import { randomUUID } from "node:crypto"
 import { pino } from "pino"
-import { describe, expect, it, onTestFinished } from "vitest"
+import { describe, expect, it, onTestFinished, vi } from "vitest"
 import { HostTooSmall } from "../../../machines/environments/memory-classes.ts"
 import { openPool, type Lease, type PoolOptions } from "../../../machines/functions/invoking/pool/pool.ts"
 import type { Definition } from "../../../machines/functions/definition.ts"
@@ -70,6 +70,9 @@ describe("An event", () => {
   })
 
   it("waits for the environment that has just answered, and not for another that is started", async () => {
+    // What it waits for at most is a quarter of a second, which is over when this test says so.
+    vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] })
+    onTestFinished(() => void vi.useRealTimers())
     const { pool, take, environments } = open()
     const hello = definitionOf("hello")
     const one = await take(hello)

@@ -175,7 +175,7 @@ export const SettingsFile = z.strictObject({
       lifetimeSeconds: z.number().int().min(1800).max(28_800).default(28_800),
       /** For extensions, runtime and handler to be ready; what takes longer begins again within the first event, and its time. */
       initSeconds: z.number().int().min(1).max(900).default(10),
-      /** Of runtimes in use, VMs that are kept loaded and only need a function, and of versions' snapshots as many that only need an event; none are made while half of the host's memory is taken. */
+      /** Of runtimes in use, or soon to be, VMs that are kept loaded and only need a function, and of versions' snapshots as many that only need an event; none are made while half of the host's memory is taken. */
       maxWarmVms: z.number().int().min(0).max(100).default(2),
       /** How long one waits for it. */
       warmSeconds: z.number().int().min(1).max(28_800).default(600),

@@ -11,7 +11,7 @@ export interface WarmPool extends AsyncDisposable {
   take(ground: WarmGround): WarmVm | undefined
   /**
    * Has another made, if there is none that stands on this and room for one: one that stands for a lesser need goes, the longest there
-   * first. Others go first. Resolves when it stands, or none will; it never rejects.
+   * first, or else one that is being made for such. Others go first. Resolves when it stands, or none will; it never rejects.
    */
   fill(ground: TrainedGround, need: Need): Promise<void>
   /** How many wait. */
@@ -37,6 +37,12 @@ interface Waiting {
   withdraw(): void
 }
 
+interface Making {
+  need: Need
+  readonly givenUp: AbortController
+  readonly made: Promise<void>
+}
+
 /** Others go first. */
 const PREPARE_TIMEOUT_MS = 600_000
 
@@ -48,7 +54,7 @@ export const createWarmPool = ({ host, make, maxVms, maxBookedShare, idleMs }: W
   const { ledger, slots, log } = host
   /** By what they stand on, the longest there first. */
   const waiting = new Map<string, Waiting>()
-  const making = new Map<string, Promise<void>>()
+  const making = new Map<string, Making>()
   const closing = new AbortController()
 
   const takeOut = (key: string): WarmVm | undefined => {
@@ -88,20 +94,29 @@ export const createWarmPool = ({ host, make, maxVms, maxBookedShare, idleMs }: W
     if (ledger.reservedMiB + memoryMiB > ledger.capacityMiB * maxBookedShare) return false
     if (waiting.size + making.size < maxVms) return true
     const lesser = waiting.entries().find(([, its]) => isLess(its.need, need))
-    if (lesser === undefined) return false
-    await remove(lesser[0], lesser[1].warm)
+    const unmade = making.values().find((its) => isLess(its.need, need))
+    if (lesser !== undefined) await remove(lesser[0], lesser[1].warm)
+    else if (unmade !== undefined) {
+      unmade.givenUp.abort(new Error("Another is needed more"))
+      await unmade.made
+    } else return false
     return true
   }
 
-  const makeIfMissing = async (key: string, ground: TrainedGround, need: Need) => {
-    const there = waiting.get(key)
-    if (there !== undefined) {
-      if (isLess(there.need, need)) there.need = need
-      return
+  const begin = (key: string, ground: TrainedGround, need: Need): Making => {
+    const givenUp = new AbortController()
+    const signal = AbortSignal.any([closing.signal, givenUp.signal, AbortSignal.timeout(PREPARE_TIMEOUT_MS)])
+    const makeWhereThereIsRoom = async () => {
+      if (await hasRoom(ground.base.memoryMiB, need)) put(key, await make(ground, need, signal), one.need)
     }
-    if (!(await hasRoom(ground.base.memoryMiB, need))) return
-    const signal = AbortSignal.any([closing.signal, AbortSignal.timeout(PREPARE_TIMEOUT_MS)])
-    put(key, await make(ground, need, signal), need)
+    const made = makeWhereThereIsRoom()
+      .catch((error: unknown) => {
+        if (closing.signal.aborted || givenUp.signal.aborted) return
+        log.warn({ err: error, runtime: ground.runtime }, "No VM could be kept warm for a runtime")
+      })
+      .finally(() => making.delete(key))
+    const one: Making = { need, givenUp, made }
+    return one
   }
 
   return {
@@ -111,22 +126,18 @@ export const createWarmPool = ({ host, make, maxVms, maxBookedShare, idleMs }: W
     },
     take: (ground) => takeOut(keyOf(ground)),
     async fill(ground, need) {
-      const key = keyOf(ground)
       if (closing.signal.aborted) return
-      const made =
-        making.get(key) ??
-        makeIfMissing(key, ground, need)
-          .catch((error: unknown) => {
-            if (!closing.signal.aborted)
-              log.warn({ err: error, runtime: ground.runtime }, "No VM could be kept warm for a runtime")
-          })
-          .finally(() => making.delete(key))
-      making.set(key, made)
-      await made
+      const key = keyOf(ground)
+      const there = waiting.get(key) ?? making.get(key)
+      if (there !== undefined && isLess(there.need, need)) there.need = need
+      if (waiting.has(key)) return
+      const one = making.get(key) ?? begin(key, ground, need)
+      making.set(key, one)
+      await one.made
     },
     async [Symbol.asyncDispose]() {
       closing.abort()
-      await Promise.all(making.values())
+      await Promise.all([...making.values()].map(({ made }) => made))
       await Promise.all([...waiting].map(([key, { warm }]) => remove(key, warm)))
     },
   }

@@ -3,6 +3,7 @@ import { pino } from "pino"
 import { expect, onTestFinished, test } from "vitest"
 import { createWarmPool } from "../../machines/environments/warm-pool.ts"
 import type { Need, TrainedGround, WarmVm } from "../../machines/environments/warm-vm.ts"
+import { unlessAborted } from "../../src/abort.ts"
 import { createLedger, VMM_OVERHEAD_MIB } from "../../src/capacity/ledger.ts"
 import type { Slot } from "../../src/net/slot.ts"
 
@@ -19,6 +20,8 @@ const open = ({ room = 10, maxVms = 2 } = {}) => {
   const ledger = createLedger(room * (MEMORY_MIB + VMM_OVERHEAD_MIB))
   const made: string[] = []
   const ended: string[] = []
+  /** Of these bases none comes to stand. */
+  const held = new Set<string>()
   const offered = new Map<number, () => Promise<void>>()
   const host = {
     ledger,
@@ -36,7 +39,8 @@ const open = ({ room = 10, maxVms = 2 } = {}) => {
   }
   const pool = createWarmPool({
     host,
-    async make({ base: { baseId } }, need): Promise<WarmVm> {
+    async make({ base: { baseId } }, need, signal): Promise<WarmVm> {
+      if (held.has(baseId)) await unlessAborted(new Promise(() => {}), signal)
       const vmId = `${baseId} for ${need}`
       expect(ledger.reserve(vmId, MEMORY_MIB)).toBe(true)
       made.push(vmId)
@@ -50,7 +54,7 @@ const open = ({ room = 10, maxVms = 2 } = {}) => {
   onTestFinished(() => pool[Symbol.asyncDispose]())
   const fill = (baseId: string, need: Need) => pool.fill(groundOf(baseId), need)
   const take = (baseId: string) => pool.take(groundOf(baseId))?.vm.spec.vmId
-  return { pool, ledger, offered, made, ended, fill, take }
+  return { pool, ledger, offered, held, made, ended, fill, take }
 }
 
 test("What is needed more takes the place of what is needed less, the longest there first, and nothing else does", async () => {
@@ -67,6 +71,22 @@ test("What is needed more takes the place of what is needed less, the longest th
   expect(ended.slice(2)).toEqual(["d for deployment", "e for deployment"])
   expect([take("f"), take("f"), take("g"), take("h")]).toEqual(["f for use", undefined, "g for use", undefined])
   expect(made).toHaveLength(6)
+})
+
+test("One that is being made is given up for what is needed more, unless it is needed as much by then", async () => {
+  const { pool, held, fill, take, made } = open({ maxVms: 1 })
+  held.add("a").add("b")
+  const first = fill("a", "start")
+  await fill("c", "start")
+  await fill("c", "deployment")
+  await first
+  expect(take("c")).toBe("c for deployment")
+  const second = fill("b", "start")
+  void fill("b", "use")
+  await fill("c", "deployment")
+  expect([made, pool.count]).toEqual([["c for deployment"], 0])
+  await pool[Symbol.asyncDispose]()
+  await second
 })
 
 test("One that stands already is needed as much as anybody says", async () => {

@@ -128,7 +128,7 @@ export const SettingsFile = z.strictObject({
       /** Of a connection without a request. */
       idleTimeoutSeconds: z.number().int().min(1).max(3600).default(65),
       /** Of a connection to a VM's application: it is on this host, and only one that gets no processor takes long. */
-      connectTimeoutSeconds: z.number().int().min(1).max(600).default(5),
+      connectTimeoutSeconds: z.number().int().min(1).max(600).default(10),
     })
     .prefault({}),
   /** What an account may have of functions, in all regions. */

@@ -146,7 +146,7 @@ describe("The file of TORPOR_CONFIG", () => {
         handshakeTimeoutSeconds: 10,
         headersTimeoutSeconds: 20,
         idleTimeoutSeconds: 65,
-        connectTimeoutSeconds: 5,
+        connectTimeoutSeconds: 10,
       },
       functions: { concurrentExecutions: 1000, unreservedExecutions: 100 },
       egress: { allow: [], newConnectionsPerSecond: 200, maxConnections: 4096 },

@@ -35,6 +35,15 @@ export type Interpreter =
 const LIBRARIES = "usr/lib/x86_64-linux-gnu"
 const PYTHON = "/usr/bin/python3.13"
 
+const openJdk = (version: string) =>
+  ({
+    kind: "debian",
+    packages: ["ca-certificates-java", "libjackson2-databind-java", `openjdk-${version}-jre-headless`],
+    home: `usr/lib/jvm/java-${version}-openjdk-amd64`,
+    at: ".",
+    libraries: [`${LIBRARIES}/libjpeg.so.62`, `${LIBRARIES}/liblcms2.so.2`],
+  }) as const
+
 export const RUNTIMES = {
   "nodejs20.x": {
     language: "nodejs",
@@ -63,16 +72,8 @@ export const RUNTIMES = {
       libraries: [`${LIBRARIES}/libnsl.so.2`, "lib/x86_64-linux-gnu/libtirpc.so.3"],
     },
   },
-  java21: {
-    language: "java",
-    interpreter: {
-      kind: "debian",
-      packages: ["ca-certificates-java", "libjackson2-databind-java", "openjdk-21-jre-headless"],
-      home: "usr/lib/jvm/java-21-openjdk-amd64",
-      at: ".",
-      libraries: [`${LIBRARIES}/libjpeg.so.62`, `${LIBRARIES}/liblcms2.so.2`],
-    },
-  },
+  java21: { language: "java", interpreter: openJdk("21") },
+  java25: { language: "java", interpreter: openJdk("25") },
   "ruby3.3": {
     language: "ruby",
     interpreter: {

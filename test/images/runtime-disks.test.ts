@@ -11,7 +11,7 @@ const ask = (disk: string, question: string) => runCommand("debugfs", ["-R", que
 
 describe("The disks of a runtime", () => {
   // Fetching one of these takes longer than all the rest; with TORPOR_TEST_ALL=1 they are made where their functions are tested.
-  const slow = ["nodejs20.x", "python3.11", "java21"]
+  const slow = ["nodejs20.x", "python3.11", "java21", "java25"]
   const names = (Object.keys(RUNTIMES) as RuntimeName[]).filter((name) => !slow.includes(name))
   it.each(names)("of %s have what is started, for everybody to run", async (name) => {
     const { runtimeDisk } = await disksOf(name)

@@ -142,11 +142,11 @@ public class Given {
 const all = process.env["TORPOR_TEST_ALL"] === "1"
 const MISSING = "(its packages take minutes to fetch: TORPOR_TEST_ALL=1 has them)"
 
-describe.skipIf(!all)(`A Java function ${all ? "" : MISSING}`, () => {
+describe.skipIf(!all).each(["java21", "java25"] as const)(`A function of %s ${all ? "" : MISSING}`, (runtime) => {
   let disks: RuntimeDisks
   let classes: Awaited<ReturnType<typeof compileJava>>
   beforeAll(async () => {
-    disks = await ensureRuntime("java21", parseConfig(process.env), () => {}, AbortSignal.timeout(600_000))
+    disks = await ensureRuntime(runtime, parseConfig(process.env), () => {}, AbortSignal.timeout(600_000))
     classes = await compileJava(disks, CLASSES)
   }, 600_000)
   afterAll(() => classes?.[Symbol.asyncDispose]())
@@ -218,8 +218,10 @@ describe.skipIf(!all)(`A Java function ${all ? "" : MISSING}`, () => {
         errorType: "java.lang.ArithmeticException",
         stackTrace: [
           "example.Faulty.divide(Faulty.java:15)",
-          "java.base/jdk.internal.reflect.DirectMethodHandleAccessor.invoke(DirectMethodHandleAccessor.java:103)",
-          "java.base/java.lang.reflect.Method.invoke(Method.java:580)",
+          expect.stringMatching(
+            /^java\.base\/jdk\.internal\.reflect\.DirectMethodHandleAccessor\.invoke\(DirectMethodHandleAccessor\.java:\d+\)$/,
+          ),
+          expect.stringMatching(/^java\.base\/java\.lang\.reflect\.Method\.invoke\(Method\.java:\d+\)$/),
         ],
       },
     })

@@ -182,13 +182,14 @@ describe("The table of constraints", () => {
       "python3.13",
       "python3.11",
       "java21",
+      "java25",
       "ruby3.3",
       "provided.al2",
       "provided.al2023",
     ])
       expect(of(runtime)().runtime).toBe(runtime)
     expect(of("cobol")).toThrow(
-      "Value cobol at 'runtime' failed to satisfy constraint: Member must satisfy enum value set: [nodejs20.x, nodejs22.x, nodejs24.x, python3.13, python3.11, java21, ruby3.3, provided.al2, provided.al2023] or be a valid ARN",
+      "Value cobol at 'runtime' failed to satisfy constraint: Member must satisfy enum value set: [nodejs20.x, nodejs22.x, nodejs24.x, python3.13, python3.11, java21, java25, ruby3.3, provided.al2, provided.al2023] or be a valid ARN",
     )
     expect(of("dotnet8")).toThrow("Value dotnet8 at 'runtime'")
     expect(parseSettings({ ...needed, Runtime: "dotnet8" }, ["dotnet8"]).runtime).toBe("dotnet8")

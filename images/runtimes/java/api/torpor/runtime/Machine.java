@@ -12,6 +12,7 @@ public final class Machine {
   private Machine() {}
 
   /** Loads what {@link #become} needs. */
+  @SuppressWarnings("restricted")
   public static void prepare() {
     System.load(Path.of(System.getenv("LAMBDA_RUNTIME_DIR"), "libbecome.so").toString());
   }

@@ -39,9 +39,17 @@ export type Serve = (exchange: Exchange, toClaim: () => Claim, send: Send) => vo
 /** Sends an exchange into a guest; resolves when it is over, rejects while nothing was answered. */
 type Send = (at: GuestPlace, pool: Pool) => Promise<void>
 
-export const createServe = (options: PassOptions): Serve => {
+export interface Passes {
+  readonly serve: Serve
+  /** From now on streams of events are broken off: nobody but their clients and VMs would ever end them, and a client asks again. */
+  retire(): void
+}
+
+export const createPasses = (options: PassOptions): Passes => {
   const { router, tokens, pools, limits, metrics, log, functionUrls, connectTimeoutSeconds, idleTimeoutSeconds } =
     options
+  const endless = new Set<Exchange>()
+  let isRetired = false
   /** Waits until a VM is awake; a client that gives up ends its wait. */
   const wake = async (exchange: Exchange, target: VmTarget): Promise<string> => {
     const heldAt = performance.now()
@@ -85,7 +93,12 @@ export const createServe = (options: PassOptions): Serve => {
         meter,
         wantsHttp2: asksForHttp2(head.headers),
         paces: limits.pacesOf(vmId),
-        onEndless: activity.isEndless,
+        onEndless() {
+          activity.isEndless()
+          endless.add(exchange)
+          exchange.onOver(() => endless.delete(exchange))
+          if (isRetired) exchange.breakOff()
+        },
         onWebSocket(socket: Socket) {
           isWebSocket = true
           activity.isEndless()
@@ -146,12 +159,18 @@ export const createServe = (options: PassOptions): Serve => {
     answerInstead(exchange, answer)
   }
 
-  return (exchange, toClaim, send) => {
-    try {
-      pass(exchange, toClaim, send)?.catch((error: unknown) => refuse(exchange, error))
-    } catch (error) {
-      refuse(exchange, error)
-    }
+  return {
+    serve(exchange, toClaim, send) {
+      try {
+        pass(exchange, toClaim, send)?.catch((error: unknown) => refuse(exchange, error))
+      } catch (error) {
+        refuse(exchange, error)
+      }
+    },
+    retire() {
+      isRetired = true
+      for (const exchange of endless) exchange.breakOff()
+    },
   }
 }
 

@@ -8,7 +8,7 @@ import { serveHttp1 } from "./entrance/http1.ts"
 import { openHttp2 } from "./entrance/http2.ts"
 import { createPools } from "./guest/pools.ts"
 import { createLimits, type RequestLimits } from "./limits/limits.ts"
-import { createServe, type PassOptions } from "./passes.ts"
+import { createPasses, type PassOptions } from "./passes.ts"
 
 /** What strangers and users may take of the edge. */
 export interface EdgeLimits extends RequestLimits {
@@ -46,7 +46,7 @@ const MAX_CHECK_MS = 5000
 export const openEdge = async ({ certificate, key, address, port, ...options }: EdgeOptions): Promise<Edge> => {
   const pools = createPools()
   const limits = createLimits(options)
-  const serve = createServe({ ...options, pools, limits })
+  const passes = createPasses({ ...options, pools, limits })
   const maxHeaderBytes = options.maxHeaderKiB * 1024
   const headersTimeoutMs = options.headersTimeoutSeconds * 1000
   const idleMs = options.idleTimeoutSeconds * 1000
@@ -72,8 +72,8 @@ export const openEdge = async ({ certificate, key, address, port, ...options }: 
     // Any other protocol is declined by answering the request: RFC 9110, 7.8.
     shouldUpgradeCallback: ({ method, headers }) => method === "GET" && headers.upgrade?.toLowerCase() === "websocket",
   })
-  const http1 = serveHttp1(server, serve)
-  const http2 = openHttp2(serve, { maxHeaderBytes, idleMs })
+  const http1 = serveHttp1(server, passes.serve)
+  const http2 = openHttp2(passes.serve, { maxHeaderBytes, idleMs })
 
   // What Node would do with every connection is right for those of HTTP/1.1 only.
   const takeHttp1 = server.listeners("secureConnection") as ((socket: TLSSocket) => void)[]
@@ -113,6 +113,7 @@ export const openEdge = async ({ certificate, key, address, port, ...options }: 
         })
         http1.retire()
         http2.retire()
+        passes.retire()
         server.closeIdleConnections()
       }),
   }

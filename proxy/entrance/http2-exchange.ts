@@ -73,7 +73,8 @@ export const createHttp2Exchange = ({ stream, headers, fields, flags, client, re
       stream.respond({ ...own, ":status": status })
       stream.end(body)
     },
-    breakOff: () => void stream.destroy(),
+    // With an error: else the client would be told that all is well.
+    breakOff: () => void stream.destroy(new Error("Broken off")),
     discardBody() {
       // The stream's end alone: the connection, and its other streams, go on. RFC 9113, 8.1.
       if (stream.readableEnded) return

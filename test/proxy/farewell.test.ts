@@ -1,5 +1,6 @@
 import { once } from "node:events"
-import { connect } from "node:net"
+import type { IncomingMessage } from "node:http"
+import { connect, type Socket } from "node:net"
 import { PassThrough } from "node:stream"
 import { buffer, text } from "node:stream/consumers"
 import fc from "fast-check"
@@ -8,6 +9,7 @@ import * as ws from "ws"
 import { eventually } from "../fixtures/eventually.ts"
 import { carryFrames, closeFrame } from "../../proxy/guest/farewell.ts"
 import { createFrames, isBetweenFrames, passFrames } from "../../proxy/guest/frames.ts"
+import { connectHttp2 } from "./protocols/http2-client.ts"
 import { openRawApp } from "./raw-app.ts"
 import { openTestEdge } from "./test-edge.ts"
 
@@ -117,6 +119,35 @@ test("Nobody waits for connections on which nothing was asked while the edge clo
   for (const socket of [silent, shaken, half]) await eventually(() => expect(socket.resume().destroyed).toBe(true))
   for (const socket of app.connections) socket.end("HTTP/1.1 204 None\r\n\r\n")
   expect(await text(asking)).toMatch(/^HTTP\/1.1 204 /)
+  await closed
+  await edge[Symbol.asyncDispose]()
+})
+
+test("Streams of events are broken off when the edge closes, and what ends by itself is waited for", async () => {
+  const edge = await openTestEdge({ idleTimeoutSeconds: 600 })
+  const events = (socket: Socket) =>
+    void socket.write(
+      "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n4\r\n:up\n\r\n",
+    )
+  await using app = await openRawApp((socket, received) => {
+    if (!received.includes("/whole")) events(socket)
+  })
+  const whole = await edge.raw()
+  whole.write(edge.head("GET /whole", app.port))
+  await eventually(() => expect(app.received.join("")).toContain("/whole"))
+  const [over1] = (await once(edge.open({ port: app.port }).end(), "response")) as [IncomingMessage]
+  expect(String((await once(over1, "data"))[0])).toBe(":up\n")
+  await using client = await connectHttp2(edge)
+  const over2 = client.open(app.port)
+  expect(String((await once(over2, "data"))[0])).toBe(":up\n")
+  const [ended1, ended2] = [once(over1, "error"), once(over2, "error")]
+
+  const closed = edge.edge.close(600_000)
+  expect(String((await ended1)[0])).toContain("aborted")
+  expect((await ended2)[0]).toMatchObject({ code: "ERR_HTTP2_STREAM_ERROR" })
+  for (const [index, socket] of [...app.connections].entries())
+    if (app.received[index]?.includes("/whole")) socket.write("HTTP/1.1 204 None\r\n\r\n")
+  expect(await text(whole)).toMatch(/^HTTP\/1.1 204 /)
   await closed
   await edge[Symbol.asyncDispose]()
 })

@@ -26,6 +26,9 @@ export const sweepHost = async (host: VmHost): Promise<void> => {
     log.warn({ processId: process.id, pid: process.pid }, "Ending a VM process that no row knows")
     await host.destroy(process)
   }
+  await vmm.sweep(new Set(known.keys())).catch((error: unknown) => {
+    log.warn({ err: error }, "Not all that ended processes have left could be removed; the next start does it")
+  })
   await slots.sweep(new Set(rows.flatMap(({ slot, pid }) => (slot === null || pid === null ? [] : [slot]))))
   for (const { id, slot, pid } of rows) if (slot !== null && pid === null) await recordStopped(db, id)
   await removeOthers(join(dataDirectory, "vms"), new Set([...rows.map(({ id }) => id), ...known.keys()]))

@@ -102,7 +102,7 @@ export const openEnvironments = async (
   options: EnvironmentsOptions,
   signal: AbortSignal,
 ): Promise<OpenEnvironments> => {
-  const { db, host, secrets, disks, bases, pool, spares, snapshots, work, limits, starts = createStarts() } = options
+  const { db, host, secrets, disks, bases, pool, snapshots, work, limits, starts = createStarts() } = options
   const { hostId, ledger, logs, log } = host
   const occupants = new Map<string, Occupant>()
   const occupantOf = (vmId: string): Occupant => {
@@ -231,7 +231,6 @@ export const openEnvironments = async (
       const vmId = taken?.vm.spec.vmId ?? randomUUID()
       // What it says goes on in the log of its VM, if that has one.
       const [id, createdAt] = standing?.loggedSince ? [vmId, standing.loggedSince] : [randomUUID(), new Date()]
-      if (!ledger.reserve(vmId, base.memoryMiB)) await spares?.clear()
       if (!ledger.reserve(vmId, base.memoryMiB))
         throw new HostFull("There is not enough memory on this host for another environment now.")
       const laid = { ...files, runtime: base.runtimeDrive }

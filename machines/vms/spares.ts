@@ -30,8 +30,6 @@ export interface Spares extends AsyncDisposable {
    * for what it did. Others go first. Returns at once.
    */
   fillBehind(live: Pick<LiveVm, "vm">, base: Base, drives: readonly Drive[], cause: FillCause): void
-  /** Ends all that wait: their memory is wanted. */
-  clear(): Promise<void>
 }
 
 export interface SparesOptions extends SpareMakingOptions {
@@ -153,7 +151,6 @@ export const createSpares = (options: SparesOptions): Spares => {
         })
       filling.set(base.id, filled)
     },
-    clear,
     async [Symbol.asyncDispose]() {
       closing.abort()
       await Promise.all(filling.values())

@@ -24,7 +24,7 @@ import { createQemuVm, type QemuVmParts } from "./qemu-vm.ts"
 import { createHeldSpares } from "./held-spares.ts"
 import type { DriveFile, LaunchSpec, Vm, Vmm, VmSpec } from "./vmm.ts"
 import { createWorkingSets } from "./memory/working-sets.ts"
-import { removeUnused } from "./process/unused-directory.ts"
+import { namesIn, removeUnused } from "./process/unused-directory.ts"
 
 export interface QemuOptions extends ProcessPlace, HostMachine {
   /** Where the QEMU that boots is kept: on the file system of the bases, and this daemon's alone. */
@@ -191,6 +191,11 @@ export const createQemuVmm = async (options: QemuOptions): Promise<Vmm> => {
     },
 
     find: () => findProcesses(options.hostId),
+
+    async sweep(keep) {
+      const left = [...(await namesIn(options.runDirectory)), ...(await cgroups.list())]
+      for (const id of new Set(left)) if (!keep.has(id)) await processes.tidy(id)
+    },
 
     async close() {
       await Promise.all([cgroups.close(), removeUnused(options.runDirectory)])

@@ -26,6 +26,11 @@ export interface Vmm {
   destroy(process: VmProcess): Promise<void>
   /** The VM processes on this machine whose host id (first eight digits) is ours: for the sweep at start. */
   find(): Promise<VmProcess[]>
+  /**
+   * Removes what processes that are gone have left on this machine, but for those of these ids: a daemon that was killed while one was
+   * started has nobody else who knows of it.
+   */
+  sweep(keep: ReadonlySet<string>): Promise<void>
   /** Removes what this host id keeps on the machine beside its VMs, when none is left; those that are run on. */
   close(): Promise<void>
 }

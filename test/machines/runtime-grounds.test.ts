@@ -35,7 +35,7 @@ describe("A runtime of the operator's", () => {
 
   test("stands on its image's latest version that is active, as long as there is one", async () => {
     const grounds = open({ "python3.12": arn })
-    expect(["python3.12", "python3.13", "python3.11"].map(grounds.has)).toEqual([true, true, false])
+    expect(["python3.12", "python3.13", "python3.10"].map(grounds.has)).toEqual([true, true, false])
     const untold = () => Promise.reject(new Error("It was begun"))
     const readiness = createReadiness(
       grounds,

@@ -102,7 +102,6 @@ test.for(["launched", "woken"])(
       spares: {
         take: () => spare as unknown as Spare,
         fillBehind: () => {},
-        clear: () => Promise.resolve(),
         [Symbol.asyncDispose]: () => Promise.resolve(),
       },
     })

@@ -40,6 +40,24 @@ export const describeLeftovers = (of: () => { readonly host: VmmHost; readonly g
       expect(leftOf(spec.vmId, of().host)).toEqual([])
     })
 
+    test("of one that ended while nobody looked, once it is swept; others keep theirs", async () => {
+      const { host, guests } = of()
+      const [gone, kept] = [
+        await guests.wake(await guests.launchSpec(), 1),
+        await guests.wake(await guests.launchSpec(), 1),
+      ]
+      for (const vm of [gone, kept]) {
+        process.kill(vm.process.pid, "SIGKILL")
+        await vm.exited
+        expect(leftOf(vm.process.id, host)).not.toEqual([])
+      }
+      await host.vmm.sweep(new Set([kept.process.id]))
+      expect(leftOf(gone.process.id, host)).toEqual([])
+      expect(leftOf(kept.process.id, host)).not.toEqual([])
+      await Promise.all([gone.kill(), kept.kill()])
+      expect(leftOf(kept.process.id, host)).toEqual([])
+    })
+
     test.for<[what: string, spoil: (spec: LaunchSpec, host: VmmHost) => Promise<LaunchSpec>, error: RegExp]>([
       [
         "whose disk is missing",

@@ -3,7 +3,7 @@ import { mkdir, readFile, rmdir, writeFile } from "node:fs/promises"
 import { join } from "node:path"
 import { setTimeout as sleep } from "node:timers/promises"
 import { underSystemd } from "../../systemd.ts"
-import { removeUnused } from "./unused-directory.ts"
+import { namesIn, removeUnused } from "./unused-directory.ts"
 
 /** What bounds a VMM process on this machine: cgroup v2, v1, or nothing (then only its rlimits do). */
 export interface Cgroups {
@@ -14,6 +14,8 @@ export interface Cgroups {
   giveWay(vmId: string, does: boolean): Promise<void>
   /** Removes the VM's group; its processes must be gone. Does nothing when there is none. */
   remove(vmId: string): Promise<void>
+  /** The ids that have a group. */
+  list(): Promise<string[]>
   /** Removes the host id's own group when no VM is in it. */
   close(): Promise<void>
 }
@@ -57,6 +59,7 @@ const v2 = async (name: string): Promise<Cgroups> => {
     },
     giveWay: (vmId, does) => writeFile(join(parent, vmId, "cpu.weight"), does ? BACKGROUND_WEIGHT.v2 : WEIGHT.v2),
     remove: (vmId) => removeGroup(join(parent, vmId)),
+    list: () => namesIn(parent),
     close: () => removeUnused(parent),
   }
 }
@@ -94,6 +97,7 @@ const separate = (
     remove: async (vmId) => {
       await Promise.all(hierarchies.map((hierarchy) => removeGroup(groupOf(hierarchy, vmId))))
     },
+    list: async () => (await Promise.all(hierarchies.map((hierarchy) => namesIn(groupOf(hierarchy, ""))))).flat(),
     close: async () => {
       await Promise.all(hierarchies.map((hierarchy) => removeUnused(groupOf(hierarchy, ""))))
     },

@@ -156,7 +156,7 @@ describe("A connection", () => {
     const mute = await edge.raw()
     const kept = await edge.raw()
     kept.write(edge.head("GET /", port))
-    expect(String(await once(kept, "data"))).toMatch(/^HTTP\/1.1 200 [^]*keep-alive: timeout=1\r\n/i)
+    expect(String(await once(kept, "data"))).toMatch(/^HTTP\/1.1 200 [^]*keep-alive: timeout=3\r\n/i)
     const idle = await openHttp2Connection(edge)
     const ping = setInterval(
       () => [idle, quiet].forEach((socket) => socket.writable && socket.write(frame(PING, 0, 0, "12345678"))),

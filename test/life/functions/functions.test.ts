@@ -53,7 +53,14 @@ beforeAll(async () => {
     deploy(lambda, "stream", "nodejs24.x", inNode, { ...more, Timeout: 30, Handler: "stream.handler" }),
     deploy(lambda, "unruly", "nodejs24.x", inNode, { ...more, Timeout: 120, Handler: "unruly.handler" }),
     deploy(lambda, "python", "python3.13", { "app.py": PYTHON }, { ...more, Handler: "app.handler", Layers: layers }),
-    deploy(lambda, "shell", "provided.al2023", { bootstrap: SHELL_BOOTSTRAP }, { ...more, Layers: [watching] }),
+    // To eat all of its memory takes an emulated shell about as long as the others have.
+    deploy(
+      lambda,
+      "shell",
+      "provided.al2023",
+      { bootstrap: SHELL_BOOTSTRAP },
+      { ...more, Timeout: 120, Layers: [watching] },
+    ),
     deploy(lambda, "compiled", "provided.al2023", { bootstrap: await compile(C_BOOTSTRAP) }, more),
     ...(all ? [deploy(lambda, "ric", "provided.al2023", await ricFiles(), more)] : []),
   ])

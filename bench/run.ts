@@ -107,8 +107,8 @@ const daemon = opened.use(
   await unlessInterrupted(
     startTestDaemon(
       {},
-      // As a daemon has it by default, which tests don't; but what stands ready is for an image and three runtimes, which take turns.
-      { readyTimeoutSeconds: 300, spares: { max: 8 }, environments: { maxWarmVms: 3, versionSnapshots: {} } },
+      // As a daemon has it by default, which tests don't; but what stands ready is for three runtimes, which take turns.
+      { readyTimeoutSeconds: 300, spares: { max: 6 }, environments: { maxWarmVms: 3, versionSnapshots: {} } },
     ),
   ),
 )

@@ -7,11 +7,9 @@
 import { Gauge, type Registry as Metrics } from "prom-client"
 import type { Drive, Spare } from "../../src/vmm/vmm.ts"
 import { rehearse } from "./rehearsal.ts"
+import { compare, firstOf, kindOf, toGo, type Kind, type Missing, type Purpose, type Stock } from "./spare-choice.ts"
 import { makeSpare, type Base, type Rehearsal, type SpareMakingOptions, type SparePattern } from "./spare-making.ts"
 import type { LiveVm, VmHost } from "../vm.ts"
-
-/** What a VM does with one. */
-export type Purpose = "launch" | "wake"
 
 /** What a VM did, so that more of its base may. */
 export interface FillCause {
@@ -56,7 +54,7 @@ export const createSpares = (options: SparesOptions): Spares => {
   const { host, max, maxPerBase, maxBookedShare, idleMs } = options
   const { ledger, log } = host
   /** By their bases, the longest unused first. */
-  const waiting = new Map<string, Spare[]>()
+  const stocks = new Map<string, Stock>()
   const filling = new Map<string, Promise<void>>()
   const closing = new AbortController()
   const ready: Gauge = new Gauge({
@@ -65,51 +63,60 @@ export const createSpares = (options: SparesOptions): Spares => {
     labelNames: ["kind"],
     registers: [options.metrics],
     collect() {
-      const all = [...waiting.values()].flat().map(kindOf)
+      const all = [...stocks.values()].flatMap(({ spares }) => spares.map(kindOf))
       for (const kind of ["rehearsed", "started"] satisfies Kind[])
         ready.set({ kind }, all.filter((its) => its === kind).length)
     },
   })
 
-  const put = (baseId: string, spares: Spare[]) => {
-    waiting.delete(baseId)
-    if (spares.length > 0) waiting.set(baseId, spares)
+  const count = () => [...stocks.values()].reduce((sum, { spares }) => sum + spares.length, 0)
+
+  /** Its base has not been used by that. */
+  const takeOut = (baseId: string, spare: Spare): boolean => {
+    const stock = stocks.get(baseId)
+    if (stock === undefined || !stock.spares.includes(spare)) return false
+    const spares = stock.spares.filter((other) => other !== spare)
+    if (spares.length > 0) stocks.set(baseId, { ...stock, spares })
+    else stocks.delete(baseId)
+    return true
   }
-  const count = () => [...waiting.values()].reduce((sum, spares) => sum + spares.length, 0)
 
   /** One that has been taken is nobody's to end here. */
   const remove = async (baseId: string, spare: Spare) => {
-    const spares = waiting.get(baseId) ?? []
-    if (!spares.includes(spare)) return
-    put(
-      baseId,
-      spares.filter((other) => other !== spare),
-    )
+    if (!takeOut(baseId, spare)) return
     await end(host, spare).catch((error: unknown) => log.warn({ err: error }, "What stood ready could not be ended"))
   }
 
   /** Whether there is room for one more of a base, of which one that is of less use may go. */
-  const hasRoom = async (baseId: string, isExpected: boolean, surplus: Spare | undefined): Promise<boolean> => {
+  const hasRoom = async (
+    baseId: string,
+    { isFirst }: Missing,
+    isExpected: boolean,
+    surplus: Spare | undefined,
+  ): Promise<boolean> => {
     if (closing.signal.aborted || ledger.reservedMiB > ledger.capacityMiB * maxBookedShare) return false
-    const own = waiting.get(baseId)?.length ?? 0
-    if (own < maxPerBase && count() < max) return true
+    const isFull = (stocks.get(baseId)?.spares.length ?? 0) >= maxPerBase
+    if (!isFull && count() < max) return true
     if (isExpected) return false
-    const [longest] = waiting
-    if (own < maxPerBase && longest !== undefined && longest[0] !== baseId && longest[1][0] !== undefined)
-      await remove(longest[0], longest[1][0])
-    else if (surplus !== undefined) await remove(baseId, surplus)
-    else return false
-    return true
+    const own = surplus && { baseId, spare: surplus }
+    const going = isFull ? own : (toGo(stocks, baseId, isFirst) ?? own)
+    if (going !== undefined) await remove(going.baseId, going.spare)
+    return going !== undefined
   }
 
   const fill = async (base: Base, pattern: Pattern) => {
+    const { purpose, rehearsal } = pattern
     for (;;) {
-      const { missing, surplus } = compare(waiting.get(base.id) ?? [], pattern, maxPerBase)
-      if (missing === undefined || !(await hasRoom(base.id, pattern.isExpected, surplus))) return
+      const spares = stocks.get(base.id)?.spares ?? []
+      const { missing, surplus } = compare(spares, purpose, maxPerBase, rehearsal !== undefined)
+      if (missing === undefined || !(await hasRoom(base.id, missing, pattern.isExpected, surplus))) return
       const signal = AbortSignal.any([closing.signal, AbortSignal.timeout(PREPARE_TIMEOUT_MS)])
-      const spare = await makeSpare(options, base, pattern, missing === "rehearsed", signal)
-      put(base.id, [...(waiting.get(base.id) ?? []), spare])
-      log.info({ base: base.id, pid: spare.process.pid, kind: missing }, "A process stands ready")
+      const { kind } = missing
+      const spare = await makeSpare(options, base, pattern, kind === "rehearsed", signal)
+      const others = stocks.get(base.id)?.spares ?? []
+      stocks.delete(base.id)
+      stocks.set(base.id, { spares: [...others, spare], first: firstOf(purpose) })
+      log.info({ base: base.id, pid: spare.process.pid, kind }, "A process stands ready")
       ledger.offer(spare.process.id, () => void remove(base.id, spare))
       setTimeout(() => void remove(base.id, spare), idleMs).unref()
       void spare.exited.then(() => remove(base.id, spare))
@@ -117,19 +124,22 @@ export const createSpares = (options: SparesOptions): Spares => {
   }
 
   const clear = async () => {
-    await Promise.all([...waiting].flatMap(([baseId, spares]) => spares.map((spare) => remove(baseId, spare))))
+    await Promise.all([...stocks].flatMap(([baseId, { spares }]) => spares.map((spare) => remove(baseId, spare))))
   }
 
   return {
     take(baseId, purpose) {
-      const spares = waiting.get(baseId) ?? []
-      const loaded = purpose === "launch" ? spares.find(({ isLoaded }) => isLoaded) : undefined
-      const spare = loaded ?? spares.find(({ isLoaded }) => !isLoaded)
-      put(
-        baseId,
-        spares.filter((other) => other !== spare),
-      )
-      if (spare !== undefined) ledger.release(spare.process.id)
+      const stock = stocks.get(baseId)
+      if (stock === undefined) return undefined
+      // Its base is in use.
+      stocks.delete(baseId)
+      stocks.set(baseId, stock)
+      const loaded = purpose === "launch" ? stock.spares.find(({ isLoaded }) => isLoaded) : undefined
+      const spare = loaded ?? stock.spares.find(({ isLoaded }) => !isLoaded)
+      if (spare !== undefined) {
+        takeOut(baseId, spare)
+        ledger.release(spare.process.id)
+      }
       return spare
     },
     fillBehind({ vm }, base, drives, { purpose, rehearsal: asked, isExpected = false }) {
@@ -157,36 +167,6 @@ export const createSpares = (options: SparesOptions): Spares => {
       await clear()
     },
   }
-}
-
-type Kind = "rehearsed" | "started"
-
-const kindOf = ({ isLoaded }: Spare): Kind => (isLoaded ? "rehearsed" : "started")
-
-/** The kinds that are to stand ready, the most urgent first. */
-const toWanted = (purpose: Purpose, count: number): Kind[] => {
-  const [first, other] =
-    purpose === "launch" ? (["rehearsed", "started"] as const) : (["started", "rehearsed"] as const)
-  return Array.from({ length: count }, (_, index) => (index === 1 ? other : first))
-}
-
-/** The first kind that is missing, and one that is there and not wanted. What cannot be made here is left as others made it. */
-const compare = (
-  spares: readonly Spare[],
-  { purpose, rehearsal }: Pattern,
-  count: number,
-): { missing?: Kind; surplus?: Spare } => {
-  const left = rehearsal === undefined ? spares.filter(({ isLoaded }) => !isLoaded) : [...spares]
-  const wanted =
-    rehearsal === undefined
-      ? Array<Kind>(count - (spares.length - left.length)).fill("started")
-      : toWanted(purpose, count)
-  const missing = wanted.filter((kind) => {
-    const at = left.findIndex((spare) => kindOf(spare) === kind)
-    if (at >= 0) left.splice(at, 1)
-    return at < 0
-  })
-  return { ...(missing[0] && { missing: missing[0] }), ...(left[0] && { surplus: left[0] }) }
 }
 
 const end = async ({ ledger, slots, removeDirectoryOf }: VmHost, { process, spec, kill }: Spare) => {

@@ -9,7 +9,8 @@ import { Registry } from "prom-client"
 import { expect, onTestFinished, test } from "vitest"
 import { toDriveFile } from "../../machines/disks.ts"
 import type { Base, Rehearsal } from "../../machines/vms/spare-making.ts"
-import { createSpares, type Purpose } from "../../machines/vms/spares.ts"
+import type { Purpose } from "../../machines/vms/spare-choice.ts"
+import { createSpares } from "../../machines/vms/spares.ts"
 import type { VmHost } from "../../machines/vm.ts"
 import { unlessAborted } from "../../src/abort.ts"
 import { createLedger } from "../../src/capacity/ledger.ts"
@@ -147,6 +148,23 @@ test("One that is of less use goes for one that is wanted, and the longest unuse
   await expect.poll(() => made.length).toBe(4)
   expect([await take(first, "launch"), await take(first, "wake")]).toEqual([undefined, undefined])
   expect([await take(second, "launch"), await take(third, "launch")]).toEqual(["rehearsed", "rehearsed"])
+})
+
+test("A second one of a base goes for another base's first, and takes the place of none that stands alone", async () => {
+  const { fill, made, base, take } = await open({ max: 3 })
+  const bases = [base(), base(), base()]
+  const kinds = ["rehearsed", "started"]
+  for (const [at, of] of bases.entries()) {
+    fill(of, "launch")
+    await expect.poll(() => made).toEqual([...kinds, ...kinds, "rehearsed"].slice(0, 2 * (at + 1)))
+  }
+  // The last one's second would be made behind its first.
+  fill(bases[0]!, "wake")
+  await expect.poll(() => made.at(-1)).toBe("started")
+  expect(made).toHaveLength(6)
+  expect([await take(bases[0]!, "wake"), await take(bases[0]!, "launch")]).toEqual(["started", undefined])
+  for (const of of bases.slice(1))
+    expect([await take(of, "launch"), await take(of, "launch")]).toEqual(["rehearsed", undefined])
 })
 
 test("Where VMs have further drives one rehearses when it is told how, and stays when others are made by who cannot tell", async () => {

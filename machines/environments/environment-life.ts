@@ -1,9 +1,9 @@
 /** What the statechart of an environment does to its VM: the life of any VM from a base, and what is an environment's own. */
 import { setImmediate as turn } from "node:timers/promises"
+import { unlessAborted } from "../../src/abort.ts"
 import type { AgentClient } from "../../src/agent/client.ts"
 import type { EnvironmentVerbs } from "../environment.ts"
 import type { Places } from "../disks.ts"
-import { FUNCTION_DRIVES } from "../functions/disks/function-disks.ts"
 import { drivesOf, FUNCTION_HOSTNAME } from "../functions/function-spec.ts"
 import type { Spares } from "../vms/spares.ts"
 import type { VmHost } from "../vm.ts"
@@ -17,7 +17,6 @@ import { HostFull } from "./environments.ts"
 import { serveEvent } from "./event.ts"
 import { endPrograms, initialise } from "./init-phase.ts"
 import { restore } from "./restore-phase.ts"
-import type { WarmVm } from "./warm-vm.ts"
 import { connectSession, disconnectSession, freezeSession, thawSession, type Session } from "./session.ts"
 import { laySnapshot } from "./snapshots/snapshot-loading.ts"
 import type { StandingVm } from "./snapshots/standing-vms.ts"
@@ -38,8 +37,8 @@ export interface EnvironmentLifeOptions {
   readonly sessionOf: (vmId: string) => Session
   /** Of one that is about to be launched. */
   readonly disksOf: (vmId: string) => EnvironmentDisks
-  /** What it is launched as, once, when it need not be loaded any more: it has its function's drives. */
-  readonly warmOf: (vmId: string) => Promise<WarmVm | undefined> | undefined
+  /** The agent of what it is launched as, once, when it need not be loaded any more: that runs, and has its function's drives. */
+  readonly warmOf: (vmId: string) => Promise<AgentClient | undefined> | undefined
   /** What it is launched from, once, when it need not be initialised. */
   readonly snapshotOf: (vmId: string) => LaunchedFrom | undefined
   /** Told of how Inits and restores went. */
@@ -70,11 +69,8 @@ export const createEnvironmentVerbs = (options: EnvironmentLifeOptions): Environ
     return connectSession(sessionOf(vmId), live, toThawInput(host, live, FUNCTION_HOSTNAME), agent)
   }
 
-  /** It runs with its function's drives, and a clock, an identity and randomness of its own. */
-  const runWarm = async (
-    { vm: process, slot, incarnation }: Pick<WarmVm, "vm" | "slot" | "incarnation">,
-    signal: AbortSignal,
-  ) => {
+  /** It runs, with a clock, an identity and randomness of its own. */
+  const runStanding = async ({ vm: process, slot, incarnation }: StandingVm, signal: AbortSignal) => {
     const live = await host.hold(process, slot, incarnation, signal)
     await options.stored(process.spec.vmId)
     // What it is told meanwhile is the first that it does.
@@ -105,7 +101,7 @@ export const createEnvironmentVerbs = (options: EnvironmentLifeOptions): Environ
       if (standing === undefined) {
         await laySnapshot(host, vmId, snapshot)
         await vm.launch(vmId, signal, remainsOf(snapshot))
-      } else await runWarm(standing, signal)
+      } else await runStanding(standing, signal)
       restoring.set(vmId, { snapshot, isLoaded: standing === undefined, beganAt })
       connect(vmId)
       return true
@@ -135,17 +131,14 @@ export const createEnvironmentVerbs = (options: EnvironmentLifeOptions): Environ
         if (from !== undefined && (await launchFrom(from, vmId, signal))) return
         const taken = options.warmOf(vmId)
         if (taken === undefined) await layDrives(await makeVmDirectory(host, vmId), disksOf(vmId), createOverlay)
-        const warm = await taken
-        if (warm !== undefined) await runWarm(warm, signal)
-        else {
+        const agent = taken && (await unlessAborted(taken, signal))
+        if (agent === undefined) {
           await vm.launch(vmId, signal)
           fresh.add(vmId)
-        }
-        connect(vmId, warm?.agent)
+        } else await options.stored(vmId)
+        connect(vmId, agent)
         const session = sessionOf(vmId)
-        session.unmounted = drivesOf(session.definition).filter(
-          ({ drive }) => warm === undefined || drive !== FUNCTION_DRIVES.temporary,
-        )
+        session.unmounted = agent === undefined ? drivesOf(session.definition) : []
       },
       async end(vmId: string) {
         const session = sessionOf(vmId)

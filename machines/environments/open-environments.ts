@@ -3,13 +3,14 @@ import { randomUUID } from "node:crypto"
 import { eq } from "drizzle-orm"
 import { waitFor, type Actor } from "xstate"
 import { isRuntimeName } from "../../images/runtimes/runtimes.ts"
+import type { AgentClient } from "../../src/agent/client.ts"
 import { vms } from "../../src/db/schema.ts"
 import type { Cause } from "../../src/db/values.ts"
 import type { Secrets } from "../../src/secrets.ts"
 import { createEnvironmentMachine, toEnvironmentState, type EnvironmentMachine } from "../environment.ts"
 import type { Definition } from "../functions/definition.ts"
-import type { FunctionDiskStore } from "../functions/disks/function-disks.ts"
-import { toFunctionSpec } from "../functions/function-spec.ts"
+import { FUNCTION_DRIVES, type FunctionDiskStore } from "../functions/disks/function-disks.ts"
+import { drivesOf, toFunctionSpec } from "../functions/function-spec.ts"
 import { credentialsOf, type Roles } from "../functions/roles.ts"
 import { createRegistry } from "../registry.ts"
 import { liveVms, type Database } from "../vm-row.ts"
@@ -34,7 +35,7 @@ import { createSession, type Session } from "./session.ts"
 import type { VersionSnapshots } from "./snapshots/version-snapshots.ts"
 import { createStarts, STARTING_MS, type Starts } from "./starts.ts"
 import type { WarmPool } from "./warm-pool.ts"
-import { giveDrives, type WarmVm } from "./warm-vm.ts"
+import { giveDrives } from "./warm-vm.ts"
 
 export interface EnvironmentsOptions extends Pick<
   EnvironmentLifeOptions,
@@ -90,7 +91,8 @@ interface Occupant {
   readonly session: Session
   /** Until its VM has been launched. */
   readonly disks: EnvironmentDisks | undefined
-  warm: Promise<WarmVm | undefined> | undefined
+  /** The agent of the VM that it is launched as, if that needs no loading. */
+  warm: Promise<AgentClient | undefined> | undefined
   from: LaunchedFrom | undefined
 }
 
@@ -234,8 +236,16 @@ export const openEnvironments = async (
       if (!ledger.reserve(vmId, base.memoryMiB))
         throw new HostFull("There is not enough memory on this host for another environment now.")
       const laid = { ...files, runtime: base.runtimeDrive }
-      // Meanwhile its row says that it is a build's: one whose daemon dies is ended by the next.
-      const ready = warm === undefined ? undefined : giveDrives(host, warm, laid)
+      const unmounted = drivesOf(definition)
+      // Meanwhile its row says that it is a build's: one whose daemon dies is ended by the next. It has its `/tmp` already.
+      const given =
+        warm &&
+        giveDrives(
+          host,
+          warm,
+          laid,
+          unmounted.filter(({ drive }) => drive !== FUNCTION_DRIVES.temporary),
+        )
       const deadlineAt = new Date(createdAt.getTime() + limits.lifetimeMs)
       const row = await db
         .transaction(async (tx) => {
@@ -252,13 +262,13 @@ export const openEnvironments = async (
           return inserted
         })
         .catch(async (error: unknown) => {
-          await ready
+          await given
           if (taken === undefined) ledger.release(vmId)
           else await host.end(vmId)
           throw error
         })
       const from = snapshot && { snapshot, standing }
-      const occupant = occupy(row, definition, { disks: laid, warm: ready, from })
+      const occupant = occupy(row, definition, { disks: laid, warm: given, from })
       const { actor, environment } = begin(row, occupant, base.memoryMiB, true)
       const ended = untilReady(actor, environment, startSignal)
       starts.add(ended.then(() => untilRested(actor)))

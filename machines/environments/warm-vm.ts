@@ -4,6 +4,7 @@ import { join } from "node:path"
 import { eq } from "drizzle-orm"
 import type { RuntimeName } from "../../images/runtimes/runtimes.ts"
 import { createAgentClient, type AgentClient } from "../../src/agent/client.ts"
+import type { DriveSpec } from "../../src/agent/protocol.ts"
 import { bases, vms } from "../../src/db/schema.ts"
 import { GUEST, type Slot } from "../../src/net/slot.ts"
 import type { Vm } from "../../src/vmm/vmm.ts"
@@ -119,21 +120,35 @@ export const makeWarm = async (
   }
 }
 
+/** For what precedes a function's programs. */
+const GIVING_MS = 30_000
+
 /**
- * Puts a function's files behind the drives of one that was taken. Resolves with nothing where that failed: then its process is to be
- * ended, and its VM loaded from its base instead.
+ * Puts a function's files behind the drives of one that was taken, lets it run with a clock, an identity and randomness of its own, and
+ * mounts them: the host holds it from then on. Resolves with its agent; with nothing where that failed: then its process is to be ended,
+ * and its VM loaded from its base instead.
  */
 export const giveDrives = async (
-  { directoryOf, log }: Pick<VmHost, "directoryOf" | "log">,
-  warm: WarmVm,
+  host: VmHost,
+  { vm, slot, incarnation, agent, temporary }: WarmVm,
   disks: EnvironmentDisks,
-): Promise<WarmVm | undefined> => {
-  const { vm, temporary } = warm
+  unmounted: readonly DriveSpec[],
+): Promise<AgentClient | undefined> => {
+  const signal = AbortSignal.timeout(GIVING_MS)
   try {
-    await swapDrives(vm, await layDrives(directoryOf(vm.spec.vmId), { ...disks, temporary }))
-    return warm
+    const [live] = await Promise.all([
+      host.hold(vm, slot, incarnation, signal),
+      layDrives(host.directoryOf(vm.spec.vmId), { ...disks, temporary }).then((laid) => swapDrives(vm, laid)),
+    ])
+    // What it is told meanwhile is the first that it does.
+    await Promise.all([
+      vm.continue(),
+      live.guest.thaw(toThawInput(host, live, FUNCTION_HOSTNAME), signal),
+      agent.mountDrives(unmounted, signal),
+    ])
+    return agent
   } catch (error) {
-    log.warn({ err: error }, "A warm VM could not be given its function: it is loaded from its base instead")
+    host.log.warn({ err: error }, "A warm VM could not be given its function: it is loaded from its base instead")
     return undefined
   }
 }

@@ -142,11 +142,13 @@ export const openInvoker = async (options: InvokerOptions): Promise<OpenInvoker>
   }
 
   const invoke = async (request: InvokeRequest, signal: AbortSignal): Promise<Invoked> => {
-    const resolved = await resolve(request.target, request.scope, Math.random())
+    const [resolved, accountShares] = await Promise.all([
+      resolve(request.target, request.scope, Math.random()),
+      shares.of(request.scope),
+    ])
     const { definition, reserved, stopsLoops } = resolved
     const { functionId, version } = definition
     if (stopsLoops && loopOf(request.lineage ?? {}, functionId) !== "none") throw loopStopped()
-    const accountShares = await shares.of(definition.scope)
     try {
       const asked = { scope: definition.scope, functionId, reserved, shares: accountShares }
       const permit = await concurrency.enter(asked, signal)

@@ -21,16 +21,18 @@ const MAX_ACCOUNTS = 1000
 export const createShares = (db: Database, changes: Pick<FunctionChanges, "listen">) => {
   const load = async (account: string): Promise<Shares> => {
     const ofAccount = eq(functions.account, account)
-    const [sum] = await db
-      .select({ reserved: sql<number>`coalesce(sum(${functions.reservedConcurrency}), 0)::int` })
-      .from(functions)
-      .where(ofAccount)
-    const rows = await db
-      .select({ id: functions.id, count: sql<number>`sum(${functionProvisions.requested})::int` })
-      .from(functionProvisions)
-      .innerJoin(functions, eq(functions.id, functionProvisions.functionId))
-      .where(ofAccount)
-      .groupBy(functions.id)
+    const [[sum], rows] = await Promise.all([
+      db
+        .select({ reserved: sql<number>`coalesce(sum(${functions.reservedConcurrency}), 0)::int` })
+        .from(functions)
+        .where(ofAccount),
+      db
+        .select({ id: functions.id, count: sql<number>`sum(${functionProvisions.requested})::int` })
+        .from(functionProvisions)
+        .innerJoin(functions, eq(functions.id, functionProvisions.functionId))
+        .where(ofAccount)
+        .groupBy(functions.id),
+    ])
     return { reserved: sum?.reserved ?? 0, provisioned: new Map(rows.map(({ id, count }) => [id, count])) }
   }
   // A promise: who comes while they are read waits for the same.

@@ -7,11 +7,13 @@ import { beAssigned, WAITING } from "./assignment.ts"
 import { rehearseReseedAfterRestore, reseed } from "./randomness.ts"
 import { serve } from "./serving.ts"
 
+/** Compilers of code that is run very often, and of what is run more than a few times. */
+const [HOT, WARM] = [["opt", "maglev"], ["sparkplug"]]
+
 const run = async () => {
   if (process.env[WAITING] === undefined) return serve(process.env, { isTraining: false })
   const isEmulated = cpus()[0]?.model.includes("TCG") === true
-  const compilers = isEmulated ? ["opt", "maglev", "sparkplug"] : ["opt", "maglev"]
-  optimise(compilers, false)
+  optimise([...HOT, ...(isEmulated ? WARM : [])], false)
   for (;;) {
     const { isTraining } = beAssigned()
     if (isTraining) {
@@ -19,9 +21,12 @@ const run = async () => {
       rehearseReseedAfterRestore()
     } else {
       reseed()
-      if (!isEmulated) optimise(compilers, true)
+      if (!isEmulated) optimise(HOT, true)
     }
-    await serve(process.env, { isTraining, onFirstEvent: () => void (isTraining || optimise(compilers, true)) })
+    const given = isTraining
+      ? {}
+      : { onFirstEvent: () => optimise(HOT, true), onFirstAnswer: () => optimise(WARM, true) }
+    await serve(process.env, { isTraining, ...given })
     forgetModules(process.env["LAMBDA_TASK_ROOT"] ?? "/")
     collect()
   }
@@ -44,8 +49,9 @@ const collect = () => {
 }
 
 /**
- * Whether code that is run often is compiled for that: not in training, and in an emulated VM not before the first event. There what was
- * compiled is translated once more in each that comes from the snapshot, and so is the compiler; what interprets it is the agent's, too.
+ * Whether code that is run often is compiled for that: not in training, and in an emulated VM not before the first event, or its answer.
+ * There what was compiled is translated once more in each that comes from the snapshot, and so is the compiler; what interprets it is the
+ * agent's, too.
  */
 const optimise = (compilers: readonly string[], does: boolean) => {
   for (const compiler of compilers) setFlagsFromString(`--${does ? "" : "no-"}${compiler}`)

@@ -6,12 +6,13 @@ import type { LanguageRuntime } from "../language.ts"
 
 const FOLDER = new URL(".", import.meta.url)
 
+const TRAINING = ["module.mjs", "script.cjs", "training-parts.mjs"]
+
 export const NODEJS: LanguageRuntime = {
   files: async () => [
     await bundled(),
     await compiledIn(FOLDER, "reseed.c", "reseed.node"),
-    await fileIn(FOLDER, "training/module.mjs"),
-    await fileIn(FOLDER, "training/script.cjs"),
+    ...(await Promise.all(TRAINING.map((name) => fileIn(FOLDER, `training/${name}`)))),
   ],
   trainings: ["module.handler", "script.handler"],
   isMadeForSnapshots: true,

@@ -27,12 +27,16 @@ interface Serving {
 export interface ServeOptions {
   /** Serves until there is nobody any more who gives events. */
   readonly isTraining: boolean
-  /** Called when the handler is about to have its first event. */
+  /** Called when the handler is about to have its first event, and when that is answered. */
   readonly onFirstEvent?: () => void
+  readonly onFirstAnswer?: () => void
 }
 
 /** Serves the function of an environment until the process ends. */
-export const serve = async (env: NodeJS.ProcessEnv, { isTraining, onFirstEvent }: ServeOptions): Promise<void> => {
+export const serve = async (
+  env: NodeJS.ProcessEnv,
+  { isTraining, onFirstEvent, onFirstAnswer }: ServeOptions,
+): Promise<void> => {
   const version = /nodejs(\d+)/.exec(env["AWS_EXECUTION_ENV"] ?? "")?.[1] ?? process.versions.node.split(".")[0]
   const hasCallbacks = Number(version) < 24
   const client = createClient(env["AWS_LAMBDA_RUNTIME_API"] ?? "")
@@ -61,8 +65,10 @@ export const serve = async (env: NodeJS.ProcessEnv, { isTraining, onFirstEvent }
         throw error
       })
       if (event === undefined) break
-      if (events++ === 0) onFirstEvent?.()
+      if (events === 0) onFirstEvent?.()
       await answer(serving, handler, isStreamed, event)
+      if (events === 0) onFirstAnswer?.()
+      events++
     }
   } catch (error) {
     await end(serving, serving.current === undefined ? "Uncaught Exception" : "Invoke Error", error, UNCAUGHT_EXIT)

@@ -37,7 +37,7 @@ const give = async (
     }
   }
   // What it says in training goes the same way as a function's words, which is trained too.
-  const lines = { nodejs: 2, python: 4 }[language as string] ?? 0
+  const lines = { nodejs: 4, python: 4 }[language as string] ?? 0
   await expect.poll(() => program.said.stdout.split("\n").length - 1).toBe(lines * trainings.length)
   expect(program.said.stderr).toBe("")
   program.said.stdout = ""

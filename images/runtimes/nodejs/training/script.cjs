@@ -22,5 +22,7 @@ function toBody(event) {
 exports.handler = async (event) => {
   console.log("event", event)
   const isThere = fs.statSync(resolve(__dirname, "none"), { throwIfNoEntry: false }) !== undefined
-  return { statusCode: isThere ? 500 : 200, body: toBody(event) }
+  const body = toBody(event)
+  console.error("told", { length: body.length })
+  return { statusCode: isThere ? 500 : 200, body }
 }

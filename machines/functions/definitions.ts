@@ -58,15 +58,16 @@ export const zipsOf = async (
   codeId: string,
   layerVersionIds: readonly string[],
 ): Promise<Pick<Definition, "code" | "layers"> | undefined> => {
-  const [code] = await db
-    .select({ sha256: functionCodes.sha256 })
-    .from(functionCodes)
-    .where(eq(functionCodes.id, codeId))
-  const rows = await db
-    .select({ id: functionLayerVersions.id, sha256: functionCodes.sha256 })
-    .from(functionLayerVersions)
-    .innerJoin(functionCodes, eq(functionCodes.id, functionLayerVersions.codeId))
-    .where(inArray(functionLayerVersions.id, [...layerVersionIds]))
+  const [[code], rows] = await Promise.all([
+    db.select({ sha256: functionCodes.sha256 }).from(functionCodes).where(eq(functionCodes.id, codeId)),
+    layerVersionIds.length === 0
+      ? []
+      : db
+          .select({ id: functionLayerVersions.id, sha256: functionCodes.sha256 })
+          .from(functionLayerVersions)
+          .innerJoin(functionCodes, eq(functionCodes.id, functionLayerVersions.codeId))
+          .where(inArray(functionLayerVersions.id, [...layerVersionIds])),
+  ])
   const layers = layerVersionIds.flatMap((id) => rows.find((row) => row.id === id)?.sha256 ?? [])
   return code === undefined || layers.length < layerVersionIds.length ? undefined : { code: code.sha256, layers }
 }

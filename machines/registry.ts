@@ -21,7 +21,8 @@ export interface Kind<Machine extends AnyStateMachine> {
 }
 
 export type Beginning<Machine extends AnyStateMachine> =
-  | { readonly input: InputFrom<Machine> }
+  /** `isStored`: the row says already what the first step would. */
+  | { readonly input: InputFrom<Machine>; readonly isStored?: boolean }
   | { readonly input: InputFrom<Machine>; readonly persisted: Snapshot<unknown> }
 
 export interface Registry<Machine extends AnyStateMachine> {
@@ -101,8 +102,10 @@ export const createRegistry = <Machine extends AnyStateMachine>(kind: Kind<Machi
       let last: SnapshotFrom<Machine> | undefined
       const store = (snapshot: SnapshotFrom<Machine>) => {
         if (last !== undefined && kind.isNews?.(snapshot, last) === false) return
+        const isStored = last === undefined && "isStored" in beginning && beginning.isStored
         last = snapshot
         kind.observe?.(id, snapshot)
+        if (isStored) return
         const persisted = actor.getPersistedSnapshot()
         entry.writes = entry.writes.then(() => write(id, entry, snapshot, persisted))
         if ((snapshot as Snapshot<unknown>).status !== "active") void entry.writes.then(() => release(id))

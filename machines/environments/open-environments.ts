@@ -177,7 +177,7 @@ export const openEnvironments = async (
     isNew: boolean,
   ): { actor: Actor<EnvironmentMachine>; environment: Environment } => {
     const input = { ...toEnvironmentInput(row, limits.idleMs), isNew }
-    const actor = registry.start(row.id, row.generation, { input })
+    const actor = registry.start(row.id, row.generation, { input, isStored: isNew })
     const over = Promise.withResolvers<void>()
     const subscription = actor.subscribe({
       complete() {

@@ -68,19 +68,20 @@ const openRegistry = (host: ReturnType<typeof createSimulatedEnvironment>) =>
 const begin = async (host = createSimulatedEnvironment()) => {
   const row = await insert()
   const registry = openRegistry(host)
-  const actor = registry.start(row.id, row.generation, { input: { ...toEnvironmentInput(row, 60_000), isNew: true } })
+  const input = { ...toEnvironmentInput(row, 60_000), isNew: true }
+  const actor = registry.start(row.id, row.generation, { input, isStored: true })
   await waitFor(actor, (snapshot) => snapshot.matches({ alive: { running: "frozen" } }))
   await registry.stored(row.id)
   return { row, registry, actor, host }
 }
 
 describe("An environment's row", () => {
-  test("holds what it runs, sealed, and is not written for an event", async () => {
+  test("holds what it runs, sealed, and is not written for what it says already, or for an event", async () => {
     const { row, registry, actor, host } = await begin()
     expect(row.sealedDefinition.includes("hunter2")).toBe(false)
     expect(openDefinition(secrets, row).environment).toEqual({ PASSWORD: "hunter2" })
     const before = await findRow(row.id)
-    expect(before?.state).toBe("RUNNING")
+    expect(before).toMatchObject({ state: "RUNNING", generation: row.generation + 1 })
     for (let events = 0; events < 5; events++) {
       const { settled } = host.give()
       actor.send({ type: "GIVEN" })

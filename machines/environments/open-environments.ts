@@ -9,7 +9,7 @@ import type { Cause } from "../../src/db/values.ts"
 import type { Secrets } from "../../src/secrets.ts"
 import { createEnvironmentMachine, toEnvironmentState, type EnvironmentMachine } from "../environment.ts"
 import type { Definition } from "../functions/definition.ts"
-import { FUNCTION_DRIVES, type FunctionDiskStore } from "../functions/disks/function-disks.ts"
+import type { FunctionDiskStore } from "../functions/disks/function-disks.ts"
 import { drivesOf, toFunctionSpec } from "../functions/function-spec.ts"
 import { credentialsOf, type Roles } from "../functions/roles.ts"
 import { createRegistry } from "../registry.ts"
@@ -236,16 +236,8 @@ export const openEnvironments = async (
       if (!ledger.reserve(vmId, base.memoryMiB))
         throw new HostFull("There is not enough memory on this host for another environment now.")
       const laid = { ...files, runtime: base.runtimeDrive }
-      const unmounted = drivesOf(definition)
-      // Meanwhile its row says that it is a build's: one whose daemon dies is ended by the next. It has its `/tmp` already.
-      const given =
-        warm &&
-        giveDrives(
-          host,
-          warm,
-          laid,
-          unmounted.filter(({ drive }) => drive !== FUNCTION_DRIVES.temporary),
-        )
+      // Meanwhile its row says that it is a build's: one whose daemon dies is ended by the next.
+      const given = warm && giveDrives(host, warm, laid, drivesOf(definition))
       const deadlineAt = new Date(createdAt.getTime() + limits.lifetimeMs)
       const row = await db
         .transaction(async (tx) => {

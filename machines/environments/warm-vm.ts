@@ -132,9 +132,11 @@ export const giveDrives = async (
   host: VmHost,
   { vm, slot, incarnation, agent, temporary }: WarmVm,
   disks: EnvironmentDisks,
-  unmounted: readonly DriveSpec[],
+  drives: readonly DriveSpec[],
 ): Promise<AgentClient | undefined> => {
   const signal = AbortSignal.timeout(GIVING_MS)
+  // It has its `/tmp`.
+  const missing = drives.filter(({ drive }) => drive !== FUNCTION_DRIVES.temporary)
   try {
     const [live] = await Promise.all([
       host.hold(vm, slot, incarnation, signal),
@@ -144,7 +146,7 @@ export const giveDrives = async (
     await Promise.all([
       vm.continue(),
       live.guest.thaw(toThawInput(host, live, FUNCTION_HOSTNAME), signal),
-      agent.mountDrives(unmounted, signal),
+      agent.mountDrives(missing, signal),
     ])
     return agent
   } catch (error) {

@@ -1,6 +1,5 @@
 import { randomUUID } from "node:crypto"
-import { createWriteStream } from "node:fs"
-import { rm } from "node:fs/promises"
+import { open, rm } from "node:fs/promises"
 import { join } from "node:path"
 import type { Readable } from "node:stream"
 import { pipeline } from "node:stream/promises"
@@ -62,7 +61,10 @@ export const keepArtifact = async (
   const path = join(directory, `artifact-${randomUUID()}`)
   const remove = () => rm(path, { force: true })
   try {
+    signal.throwIfAborted()
     checkSize(uri, bytes, maxBytes)
+    // Open before anything can fail: a stream that opens it itself may do so behind its removal.
+    const file = await open(path, "wx", 0o600)
     let copied = 0
     await pipeline(
       source,
@@ -73,7 +75,7 @@ export const keepArtifact = async (
           yield piece
         }
       },
-      createWriteStream(path, { flags: "wx", mode: 0o600 }),
+      file.createWriteStream(),
       { signal },
     )
     if (copied !== bytes)

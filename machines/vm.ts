@@ -67,7 +67,7 @@ export interface VmHost extends VmHostOptions {
   removeDirectoryOf(id: string): Promise<void>
   /** Begins another life of a VM in a slot, which is the VM's from here on, also where this rejects: {@link VmHost.stop} gives it back. */
   begin(vmId: string, slot: Slot, process?: VmProcess): Promise<VmRow>
-  /** Connects to the guest of a process and holds both from here on; `hasRun`: another daemon has thawed it. */
+  /** Connects to the guest of a process and holds both from here on; `hasRun`: it was thawed before. */
   hold(vm: Vm, slot: Slot, incarnation: number, signal: AbortSignal, hasRun?: boolean): Promise<LiveVm>
   /** The live VM of a row, taken over from an earlier daemon when this one doesn't hold it yet; `undefined` when its process is gone. */
   find(row: VmRow, signal: AbortSignal): Promise<LiveVm | undefined>

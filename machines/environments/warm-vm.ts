@@ -20,7 +20,7 @@ import { keepDrive, layDrives, swapDrives, temporaryOverlay, type EnvironmentDis
 import type { RuntimeBase } from "./runtime-bases.ts"
 import { rehearseFunction, warmUp } from "./warming.ts"
 
-/** Stopped, its application frozen; its row is that of a VM which a build has, until it is an environment's. */
+/** Stopped, and else as an environment is between two events; its row is that of a VM which a build has, until it is an environment's. */
 export interface WarmVm {
   readonly vm: Vm
   readonly slot: Slot
@@ -124,9 +124,9 @@ export const makeWarm = async (
 const GIVING_MS = 30_000
 
 /**
- * Puts a function's files behind the drives of one that was taken, lets it run with a clock, an identity and randomness of its own, and
- * mounts them: the host holds it from then on. Resolves with its agent; with nothing where that failed: then its process is to be ended,
- * and its VM loaded from its base instead.
+ * Lets one that was taken run, with the time that it is now, puts a function's files behind its drives and mounts them: the host holds it
+ * from then on. Resolves with its agent; with nothing where that failed: then its process is to be ended, and its VM loaded from its base
+ * instead.
  */
 export const giveDrives = async (
   host: VmHost,
@@ -137,17 +137,16 @@ export const giveDrives = async (
   const signal = AbortSignal.timeout(GIVING_MS)
   // It has its `/tmp`.
   const missing = drives.filter(({ drive }) => drive !== FUNCTION_DRIVES.temporary)
+  const catchUp = async () => {
+    const live = await host.hold(vm, slot, incarnation, signal, true)
+    await live.guest.setClock(signal)
+  }
+  const mount = async () => {
+    await swapDrives(vm, await layDrives(host.directoryOf(vm.spec.vmId), { ...disks, temporary }))
+    await agent.mountDrives(missing, signal)
+  }
   try {
-    const [live] = await Promise.all([
-      host.hold(vm, slot, incarnation, signal),
-      layDrives(host.directoryOf(vm.spec.vmId), { ...disks, temporary }).then((laid) => swapDrives(vm, laid)),
-    ])
-    // What it is told meanwhile is the first that it does.
-    await Promise.all([
-      vm.continue(),
-      live.guest.thaw(toThawInput(host, live, FUNCTION_HOSTNAME), signal),
-      agent.mountDrives(missing, signal),
-    ])
+    await Promise.all([vm.continue(), catchUp(), mount()])
     return agent
   } catch (error) {
     host.log.warn({ err: error }, "A warm VM could not be given its function: it is loaded from its base instead")

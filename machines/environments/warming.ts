@@ -9,7 +9,7 @@ import { GUEST, type Slot } from "../../src/net/slot.ts"
 import type { Vm } from "../../src/vmm/vmm.ts"
 import { FUNCTION_DRIVES } from "../functions/disks/function-disks.ts"
 import { FUNCTION_HOSTNAME } from "../functions/function-spec.ts"
-import { openGuest } from "../vms/guest.ts"
+import { openGuest, type Guest } from "../vms/guest.ts"
 import { toThawInput } from "../vms/vm-life.ts"
 import type { VmHost } from "../vm.ts"
 import { trainAgain } from "./training.ts"
@@ -26,7 +26,7 @@ interface Warmed {
 }
 
 /**
- * Of a VM that is given a function later. Its function's thaw is of the same life, with the same secret: the agent goes on by the
+ * Of a VM that is given a function later, in the same life: it is stopped as an environment is between two events, the agent goes on by the
  * connections that it has, and `/tmp` stays mounted.
  */
 export const warmUp = ({ vm, agent, identity }: Warmed, runtime: RuntimeName, signal: AbortSignal): Promise<void> =>
@@ -35,6 +35,8 @@ export const warmUp = ({ vm, agent, identity }: Warmed, runtime: RuntimeName, si
     async () => {
       await agent.mountDrives([TEMPORARY], signal)
       await trainAgain(agent, { runtime, memoryMiB: vm.spec.memoryMiB }, EVENTS, signal)
+      // Connections may stand then as long as they have to.
+      await vm.untilQuiet(signal)
     },
     signal,
   )
@@ -48,11 +50,13 @@ export const rehearseFunction = async (
 ): Promise<void> => {
   const identity = toThawInput(host, { vm, incarnation: 0 }, FUNCTION_HOSTNAME)
   const agent = createAgentClient(slot.address, GUEST.agentPort, identity.secret)
-  const work = async () => {
+  const work = async (guest: Guest) => {
     await agent.mountDrives([TEMPORARY], signal)
     await trainAgain(agent, { runtime, memoryMiB: vm.spec.memoryMiB }, EVENTS, signal)
     await agent.unmountDrive(TEMPORARY.drive, signal)
     agent.close()
+    await vm.untilQuiet(signal)
+    await guest.freeze(signal)
   }
   try {
     await runAlone({ vm, identity }, work, signal)
@@ -61,10 +65,10 @@ export const rehearseFunction = async (
   }
 }
 
-/** Lets a stopped VM run for `work`, while others go first; it is stopped again when this resolves, its application frozen and nothing on its way. */
+/** Lets a stopped VM run for `work`, while others go first; it is stopped again when this resolves. */
 const runAlone = async (
   { vm, identity }: Pick<Warmed, "vm" | "identity">,
-  work: () => Promise<void>,
+  work: (guest: Guest) => Promise<void>,
   signal: AbortSignal,
 ): Promise<void> => {
   const guest = await openGuest(vm.ports, signal)
@@ -72,10 +76,7 @@ const runAlone = async (
     await vm.giveWay(true)
     await vm.continue()
     await guest.thaw(identity, signal)
-    await work()
-    // Connections may stand then as long as they have to.
-    await vm.untilQuiet(signal)
-    await guest.freeze(signal)
+    await work(guest)
     await vm.pause()
     await vm.giveWay(false)
   } finally {

@@ -168,8 +168,8 @@ export interface Vm {
   /** Moves all that the root disk's files above the lowest hold into the top one, which then stands on the lowest. As {@link Vm.sealRootDisk}. */
   mergeRootDisk(signal: AbortSignal): Promise<void>
   /**
-   * Paused: puts another raw file, in the VM's directory, in the place of the lowest file of a further drive, by its number. Its guest
-   * knows nothing of what was there, and finds no other size.
+   * Puts another raw file, in the VM's directory, in the place of the lowest file of a further drive, by its number. Its guest has the
+   * drive not in use and knows nothing of what was there; it finds no other size.
    */
   swapDrive(drive: number, path: string): Promise<void>
   /**

@@ -1,4 +1,4 @@
-/** Other files behind the drives of a process that is paused, or loaded with nothing: its guest knows nothing of those that were there. */
+/** Other files behind the drives of a process whose guest doesn't use them and knows nothing of those that were there, or which is loaded with nothing. */
 import { blockNode, driveDevice, driveNode, rootDevice, rootNode } from "../process/devices.ts"
 import type { Qmp } from "./qmp.ts"
 import type { Drive, DriveFile } from "../vmm.ts"

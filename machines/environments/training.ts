@@ -1,5 +1,5 @@
 /** Before a runtime's base is taken its runtime is started, runs functions of training, and waits: environments only give it its function. */
-import { randomUUID } from "node:crypto"
+import { randomBytes, randomUUID } from "node:crypto"
 import { LANGUAGES } from "../../images/runtimes/languages.ts"
 import { isRuntimeName, RUNTIMES } from "../../images/runtimes/runtimes.ts"
 import type { AgentClient } from "../../src/agent/client.ts"
@@ -44,8 +44,12 @@ export const trainRuntime = async (agent: AgentClient, trained: Trained, signal:
 export const trainAgain = async (agent: AgentClient, trained: Trained, events: number, signal: AbortSignal) => {
   for (const handler of handlersOf(trained.runtime)) {
     await agent.mountDrives([{ drive: FUNCTION_DRIVES.code, isReadOnly: true }], signal)
-    await agent.startFunction(toTraining(specOf(trained), handler), signal)
-    refuse(await agent.untilInitialised(signal))
+    // At once, as an environment's Init has them.
+    const [, initialised] = await Promise.all([
+      agent.startFunction(toTraining(specOf(trained), handler), signal),
+      agent.untilInitialised(signal),
+    ])
+    refuse(initialised)
     refuse(await agent.restoreFunction({ env: {} }, signal))
     for (let n = 0; n < events; n++) await invoke(agent, n, signal)
     await agent.endTraining(signal)
@@ -98,6 +102,10 @@ const toTraining = (spec: FunctionSpec, handler: string): FunctionSpec => {
   }
 }
 
+/** Names and values that nobody has had before, as a function's are. */
+const strange = (): Record<string, string> =>
+  Object.fromEntries(Array.from({ length: 20 }, () => [`T${randomBytes(6).toString("hex")}`, randomUUID()]))
+
 /** One with all that a function can have. */
 const toDefinition = ({ runtime, memoryMiB }: Trained): Definition => ({
   id: "training",
@@ -113,7 +121,7 @@ const toDefinition = ({ runtime, memoryMiB }: Trained): Definition => ({
     timeoutSeconds: 60,
     memoryMiB: functionMemoryOf(memoryMiB),
   },
-  environment: {},
+  environment: strange(),
   code: "",
   layers: ["training"],
 })

@@ -32,7 +32,9 @@ interface Warmed {
 export const warmUp = ({ vm, agent, identity }: Warmed, runtime: RuntimeName, signal: AbortSignal): Promise<void> =>
   runAlone(
     { vm, identity },
-    async () => {
+    async (guest) => {
+      // As its function's begins.
+      await guest.setClock(signal)
       await agent.mountDrives([TEMPORARY], signal)
       await trainAgain(agent, { runtime, memoryMiB: vm.spec.memoryMiB }, EVENTS, signal)
       // Connections may stand then as long as they have to.

@@ -7,6 +7,7 @@ import { toFailure } from "./invocation.ts"
 import { startLife, type Life } from "./life/life.ts"
 import { createPrograms, findExtensions, RUNTIME, type Listening } from "./life/programs.ts"
 import { limitMemory, readMemoryPeak } from "./memory.ts"
+import { meetOtherShapes } from "./other-shapes.ts"
 import { limitProcessor } from "./processor.ts"
 import { startWaiting, type WaitingRuntime } from "./waiting-runtime.ts"
 
@@ -81,6 +82,7 @@ export const createFunctionCalls = (
       life = undefined
       limitMemory(null)
       forgetTraining()
+      meetOtherShapes()
       // What follows begins with nothing to tidy up.
       globalThis.gc?.({ type: "minor" })
     },

@@ -13,7 +13,8 @@ const [HOT, WARM] = [["opt", "maglev"], ["sparkplug"]]
 const run = async () => {
   if (process.env[WAITING] === undefined) return serve(process.env, { isTraining: false })
   const isEmulated = cpus()[0]?.model.includes("TCG") === true
-  optimise([...HOT, ...(isEmulated ? WARM : [])], false)
+  const warm = isEmulated ? WARM : []
+  optimise([...HOT, ...warm], false)
   for (;;) {
     const { isTraining } = beAssigned()
     if (isTraining) {
@@ -23,10 +24,9 @@ const run = async () => {
       reseed()
       if (!isEmulated) optimise(HOT, true)
     }
-    const given = isTraining
-      ? {}
-      : { onFirstEvent: () => optimise(HOT, true), onFirstAnswer: () => optimise(WARM, true) }
-    await serve(process.env, { isTraining, ...given })
+    const onFirstEvent = () => optimise(HOT, !isTraining)
+    const onFirstAnswer = () => optimise(warm, !isTraining)
+    await serve(process.env, { isTraining, onFirstEvent, onFirstAnswer })
     forgetModules(process.env["LAMBDA_TASK_ROOT"] ?? "/")
     collect()
   }

@@ -22,10 +22,14 @@ def wait():
     if told["isTraining"]:
         # What is mounted there is taken away when it is over.
         os.chdir("/")
-    # A function finds nothing on its standard input; in training it is only opened.
+    # A function finds nothing on its standard input; after training it is told the next.
+    kept = os.dup(0)
     nothing = os.open(os.devnull, os.O_RDONLY)
-    os.dup2(nothing, nothing if told["isTraining"] else 0)
+    os.dup2(nothing, 0)
     os.close(nothing)
+    if told["isTraining"]:
+        os.dup2(kept, 0)
+    os.close(kept)
     return told
 
 

@@ -75,13 +75,13 @@ export const createRuntimeBases = ({
   /** What is looked for or made at this moment, for everybody who asks. */
   const atWork = new Map<string, Promise<RuntimeBase>>()
 
-  const find = async (runtime: string, memoryMiB: number, madeOf: string): Promise<string | undefined> => {
+  /** One that is there and can still be loaded, of whatever it is made. */
+  const find = async (runtime: string, memoryMiB: number): Promise<typeof runtimeBases.$inferSelect | undefined> => {
     const [row] = await db.select().from(runtimeBases).where(rowOf(runtime, memoryMiB))
-    if (row?.madeOf !== madeOf) return undefined
-    const isCurrent = await vmm.isCurrent({ directory: pathOf(row.baseId) }, { memoryMiB, vcpus: VCPUS }, closing)
-    if (!isCurrent) return undefined
-    await markUsed(pathOf(row.baseId))
-    return row.baseId
+    if (row === undefined) return undefined
+    const directory = pathOf(row.baseId)
+    const isCurrent = await vmm.isCurrent({ directory }, { memoryMiB, vcpus: VCPUS }, closing)
+    return isCurrent ? row : undefined
   }
 
   const rowOf = (runtime: string, memoryMiB: number) =>
@@ -123,14 +123,16 @@ export const createRuntimeBases = ({
   }
 
   const findOrBuild = async (runtime: string, memoryMiB: number): Promise<RuntimeBase> => {
-    const ground = await disksOf(runtime, closing)
+    const [ground, found] = await Promise.all([disksOf(runtime, closing), find(runtime, memoryMiB)])
     const drive = ground.runtimeDisk
     const madeOf = createHash("sha256")
       .update([FORMAT, systemDisk, ground.rootDisk, ...(ground.layers ?? []), drive].join("\n"))
       .digest("hex")
     const toBase = (baseId: string) => ({ baseId, memoryMiB, runtimeDrive: drive })
-    const found = await find(runtime, memoryMiB, madeOf)
-    if (found !== undefined) return toBase(found)
+    if (found?.madeOf === madeOf) {
+      await markUsed(pathOf(found.baseId))
+      return toBase(found.baseId)
+    }
     const leave = await turns.take(closing)
     try {
       const made = await build(runtime, memoryMiB, ground, madeOf)

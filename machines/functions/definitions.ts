@@ -8,7 +8,7 @@ import type { SecretBox } from "../images/images.ts"
 import type { Database } from "../vm-row.ts"
 import { findServed, servedLayers } from "./code/served.ts"
 import type { Definition } from "./definition.ts"
-import { attachedLayers } from "./layers/attached-layers.ts"
+import { attachedHashes } from "./layers/attached-layers.ts"
 import { versionName } from "./names.ts"
 import { openEnvironment, ordered } from "./rows.ts"
 
@@ -25,17 +25,18 @@ export const findDefinition = async (
   versionId: string,
 ): Promise<ServedDefinition | undefined> => {
   const [found] = await db
-    .select({ version: functionVersions, owner: functions })
+    .select({ version: functionVersions, owner: functions, code: functionCodes.sha256, layers: attachedHashes })
     .from(functionVersions)
     .innerJoin(functions, eq(functions.id, functionVersions.functionId))
+    .innerJoin(functionCodes, eq(functionCodes.id, functionVersions.codeId))
     .where(eq(functionVersions.id, versionId))
   if (found === undefined) return undefined
-  const { version, owner } = found
+  const { version, owner, code, layers } = found
   // What is being changed, or could not be, is served as it was.
   const served = version.updateState === "Successful" ? undefined : await findServed(db, versionId)
-  const layers = served === undefined ? await attachedLayers(db, versionId) : await servedLayers(db, versionId)
-  const { codeId, settings, sealedEnvironment } = served ?? version
-  const zips = await zipsOf(db, codeId, layers)
+  const { settings, sealedEnvironment } = served ?? version
+  const zips =
+    served === undefined ? { code, layers } : await zipsOf(db, served.codeId, await servedLayers(db, versionId))
   if (zips === undefined) return undefined
   return {
     revisionId: version.revisionId,

@@ -1,7 +1,7 @@
 /** The layers that a version has: checked when they are attached, and held from then on. */
-import { and, asc, eq, inArray, isNull, or } from "drizzle-orm"
+import { and, asc, eq, inArray, isNull, or, sql } from "drizzle-orm"
 import { functionLayers, functionLayerVersions, functionVersionLayers } from "../../../src/db/function-layers.ts"
-import { functionCodes } from "../../../src/db/functions.ts"
+import { functionCodes, functionVersions } from "../../../src/db/functions.ts"
 import type { Scope } from "../../resources.ts"
 import type { Database } from "../../vm-row.ts"
 import { CODE_LIMITS } from "../code/code-source.ts"
@@ -43,6 +43,13 @@ export const attachedLayers = async (db: Database, versionId: string): Promise<s
     .orderBy(asc(functionVersionLayers.position))
   return rows.map(({ id }) => id)
 }
+
+/** Of a query of versions: the hashes of the zips of those, in the same order. */
+export const attachedHashes = sql<string[]>`to_json(array(
+  select ${functionCodes.sha256} from ${functionVersionLayers}
+  inner join ${functionLayerVersions} on ${functionLayerVersions.id} = ${functionVersionLayers.layerVersionId}
+  inner join ${functionCodes} on ${functionCodes.id} = ${functionLayerVersions.codeId}
+  where ${functionVersionLayers.versionId} = ${functionVersions.id} order by ${functionVersionLayers.position}))`
 
 /** The layer versions that ARNs name; a deleted one is found only for a function that has it already. */
 export const findLayers = async (

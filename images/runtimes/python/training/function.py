@@ -141,7 +141,7 @@ def language(event, unique):
     grouped = collections.defaultdict(list)
     for word in text.split():
         grouped[len(word)].append(word.strip("-").title())
-    return {"total": total, "text": text, "odd": list(odd), "recent": list(recent), "most": counts.most_common(1)[0][1]}
+    return {"total": total, "text": text, "odd": list(odd), "recent": list(recent), "most": max(counts.values())}
 
 
 def library(event):

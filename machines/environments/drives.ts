@@ -1,6 +1,8 @@
 /** The further drives of an environment's VM: the same files in each of its lives, whatever becomes of the names that others know them by. */
 import { link, readFile, writeFile } from "node:fs/promises"
 import { join } from "node:path"
+import type { AgentClient } from "../../src/agent/client.ts"
+import type { DriveSpec } from "../../src/agent/protocol.ts"
 import type { Drive, Vm } from "../../src/vmm/vmm.ts"
 import { toDriveFile } from "../disks.ts"
 import { FUNCTION_DRIVES, type FunctionDisks } from "../functions/disks/function-disks.ts"
@@ -62,6 +64,16 @@ export const swapDrives = async (vm: Vm, { code, layers }: EnvironmentDisks): Pr
     vm.swapDrive(FUNCTION_DRIVES.code, code),
     layers === null ? undefined : vm.swapDrive(FUNCTION_DRIVES.layers, layers),
   ])
+}
+
+/** For an agent that is asked at once, in a guest that has just begun to run. */
+const MOUNT_MS = 30_000
+
+/** Settled when an agent has mounted them, which nobody need wait for: what it is told next it does behind that. */
+export const mountDrives = (agent: Pick<AgentClient, "mountDrives">, drives: readonly DriveSpec[]): Promise<void> => {
+  const mounted = agent.mountDrives(drives, AbortSignal.timeout(MOUNT_MS))
+  mounted.catch(() => {})
+  return mounted
 }
 
 /** The drives of a VM whose drives were laid, in the layout's order; a drive without a file is an empty one. */

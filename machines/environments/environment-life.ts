@@ -12,7 +12,7 @@ import { endLast } from "../vms/end-last.ts"
 import { createVmVerbs, toThawInput } from "../vms/vm-life.ts"
 import { findVm } from "../vm-row.ts"
 import { takeGiven } from "./desk.ts"
-import { layDrives, readDrives, type EnvironmentDisks } from "./drives.ts"
+import { layDrives, mountDrives, readDrives, type EnvironmentDisks } from "./drives.ts"
 import { HostFull } from "./environments.ts"
 import { serveEvent } from "./event.ts"
 import { endPrograms, initialise } from "./init-phase.ts"
@@ -21,6 +21,7 @@ import { connectSession, disconnectSession, freezeSession, thawSession, type Ses
 import { laySnapshot } from "./snapshots/snapshot-loading.ts"
 import type { StandingVm } from "./snapshots/standing-vms.ts"
 import { remainsOf, type VersionSnapshot, type VersionSnapshots } from "./snapshots/version-snapshots.ts"
+import type { GivenVm } from "./warm-vm.ts"
 
 export interface EnvironmentLifeOptions {
   readonly host: VmHost
@@ -37,8 +38,8 @@ export interface EnvironmentLifeOptions {
   readonly sessionOf: (vmId: string) => Session
   /** Of one that is about to be launched. */
   readonly disksOf: (vmId: string) => EnvironmentDisks
-  /** The agent of what it is launched as, once, when it need not be loaded any more: that runs, and has its function's drives. */
-  readonly warmOf: (vmId: string) => Promise<AgentClient | undefined> | undefined
+  /** What it is launched as, once, when it need not be loaded any more. */
+  readonly warmOf: (vmId: string) => Promise<GivenVm | undefined> | undefined
   /** What it is launched from, once, when it need not be initialised. */
   readonly snapshotOf: (vmId: string) => LaunchedFrom | undefined
   /** Told of how Inits and restores went. */
@@ -131,14 +132,14 @@ export const createEnvironmentVerbs = (options: EnvironmentLifeOptions): Environ
         if (from !== undefined && (await launchFrom(from, vmId, signal))) return
         const taken = options.warmOf(vmId)
         if (taken === undefined) await layDrives(await makeVmDirectory(host, vmId), disksOf(vmId), createOverlay)
-        const agent = taken && (await unlessAborted(taken, signal))
-        if (agent === undefined) {
+        const given = taken && (await unlessAborted(taken, signal))
+        if (given === undefined) {
           await vm.launch(vmId, signal)
           fresh.add(vmId)
         } else await options.stored(vmId)
-        connect(vmId, agent)
         const session = sessionOf(vmId)
-        session.unmounted = agent === undefined ? drivesOf(session.definition) : []
+        const { agent } = connect(vmId, given?.agent)
+        session.mounting = given?.mounted ?? mountDrives(agent, drivesOf(session.definition))
       },
       async end(vmId: string) {
         const session = sessionOf(vmId)

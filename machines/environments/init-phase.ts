@@ -1,4 +1,5 @@
 /** The Init phase: extensions and runtime are started, and wait for their first event within its limit. */
+import { unlessAborted } from "../../src/abort.ts"
 import { AgentError } from "../../src/agent/agent-error.ts"
 import type { FunctionStep } from "../../src/agent/protocol.ts"
 import { messageOf } from "../../src/errors.ts"
@@ -52,17 +53,18 @@ export const initialise = async (session: Session, onDemandMs: number, signal: A
 /** `onMounted`: what comes before that is not of the function's Init. */
 const startPrograms = async (session: Session, onMounted: () => void, signal: AbortSignal): Promise<FunctionStep> => {
   const { agent } = connectionOf(session)
-  const { unmounted } = session
-  session.unmounted = []
-  const mounted = unmounted.length > 0 ? agent.mountDrives(unmounted, signal) : undefined
+  const { mounting } = session
+  session.mounting = undefined
   // Sent meanwhile: the agent mounts before it hears of a function, and the last waits in the guest.
   const started = agent.startFunction(session.toSpec(), signal)
   const initialised = agent.untilInitialised(signal)
   for (const answer of [started, initialised]) answer.catch(() => {})
-  await mounted?.catch((error: unknown) => {
-    throw signal.aborted ? error : new Error(`Its drives could not be mounted: ${messageOf(error)}`, { cause: error })
-  })
-  if (mounted !== undefined) onMounted()
+  if (mounting !== undefined) {
+    await unlessAborted(mounting, signal).catch((error: unknown) => {
+      throw signal.aborted ? error : new Error(`Its drives could not be mounted: ${messageOf(error)}`, { cause: error })
+    })
+    onMounted()
+  }
   try {
     await started
   } catch (error) {

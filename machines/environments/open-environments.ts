@@ -3,7 +3,6 @@ import { randomUUID } from "node:crypto"
 import { eq } from "drizzle-orm"
 import { waitFor, type Actor } from "xstate"
 import { isRuntimeName } from "../../images/runtimes/runtimes.ts"
-import type { AgentClient } from "../../src/agent/client.ts"
 import { vms } from "../../src/db/schema.ts"
 import type { Cause } from "../../src/db/values.ts"
 import type { Secrets } from "../../src/secrets.ts"
@@ -35,7 +34,7 @@ import { createSession, type Session } from "./session.ts"
 import type { VersionSnapshots } from "./snapshots/version-snapshots.ts"
 import { createStarts, STARTING_MS, type Starts } from "./starts.ts"
 import type { WarmPool } from "./warm-pool.ts"
-import { giveDrives } from "./warm-vm.ts"
+import { giveDrives, type GivenVm } from "./warm-vm.ts"
 
 export interface EnvironmentsOptions extends Pick<
   EnvironmentLifeOptions,
@@ -91,8 +90,8 @@ interface Occupant {
   readonly session: Session
   /** Until its VM has been launched. */
   readonly disks: EnvironmentDisks | undefined
-  /** The agent of the VM that it is launched as, if that needs no loading. */
-  warm: Promise<AgentClient | undefined> | undefined
+  /** The VM that it is launched as, if that needs no loading. */
+  warm: Promise<GivenVm | undefined> | undefined
   from: LaunchedFrom | undefined
 }
 

@@ -1,6 +1,6 @@
 /** An environment as this daemon knows it: its VM's guest while there is one, and how its function's programs are. */
 import { createAgentClient, type AgentClient } from "../../src/agent/client.ts"
-import type { DriveSpec, FunctionSpec } from "../../src/agent/protocol.ts"
+import type { FunctionSpec } from "../../src/agent/protocol.ts"
 import type { ThawInput } from "../../src/agent/thaw.ts"
 import { GUEST } from "../../src/net/slot.ts"
 import type { Definition } from "../functions/definition.ts"
@@ -33,8 +33,8 @@ export interface Session {
   readonly toSpec: () => FunctionSpec
   readonly desk: Desk
   connection: Connection | undefined
-  /** What is mounted with the first start of the function's programs. */
-  unmounted: readonly DriveSpec[]
+  /** Settled when the function's drives are mounted; forgotten when that has been waited for. */
+  mounting: Promise<void> | undefined
   /** The VM is stopped. */
   isFrozen: boolean
   frozenAt: number
@@ -60,7 +60,7 @@ export const createSession = (
 ): Session => ({
   ...given,
   connection: undefined,
-  unmounted: [],
+  mounting: undefined,
   isFrozen: false,
   frozenAt: 0,
   programs: "ended",

@@ -16,7 +16,7 @@ import { makeVmDirectory, type VmHost } from "../vm.ts"
 import { toThawInput } from "../vms/vm-life.ts"
 import { recordProcess } from "../vm-row.ts"
 import { VCPUS } from "./base-making.ts"
-import { keepDrive, layDrives, swapDrives, temporaryOverlay, type EnvironmentDisks } from "./drives.ts"
+import { keepDrive, layDrives, mountDrives, swapDrives, temporaryOverlay, type EnvironmentDisks } from "./drives.ts"
 import type { RuntimeBase } from "./runtime-bases.ts"
 import { rehearseFunction, warmUp } from "./warming.ts"
 
@@ -123,17 +123,23 @@ export const makeWarm = async (
 /** For what precedes a function's programs. */
 const GIVING_MS = 30_000
 
+/** A VM that runs and has a function's files. */
+export interface GivenVm {
+  readonly agent: AgentClient
+  /** Settled when its agent has mounted them; what it is told next it does behind that. */
+  readonly mounted: Promise<void>
+}
+
 /**
- * Lets one that was taken run, with the time that it is now, puts a function's files behind its drives and mounts them: the host holds it
- * from then on. Resolves with its agent; with nothing where that failed: then its process is to be ended, and its VM loaded from its base
- * instead.
+ * Lets one that was taken run, with the time that it is now, puts a function's files behind its drives and has them mounted: the host holds
+ * it from then on. Resolves with nothing where that failed: then its process is to be ended, and its VM loaded from its base instead.
  */
 export const giveDrives = async (
   host: VmHost,
   { vm, slot, incarnation, agent, temporary }: WarmVm,
   disks: EnvironmentDisks,
   drives: readonly DriveSpec[],
-): Promise<AgentClient | undefined> => {
+): Promise<GivenVm | undefined> => {
   const signal = AbortSignal.timeout(GIVING_MS)
   // It has its `/tmp`.
   const missing = drives.filter(({ drive }) => drive !== FUNCTION_DRIVES.temporary)
@@ -143,11 +149,11 @@ export const giveDrives = async (
   }
   const mount = async () => {
     await swapDrives(vm, await layDrives(host.directoryOf(vm.spec.vmId), { ...disks, temporary }))
-    await agent.mountDrives(missing, signal)
+    return { agent, mounted: mountDrives(agent, missing) }
   }
   try {
-    await Promise.all([vm.continue(), catchUp(), mount()])
-    return agent
+    const [given] = await Promise.all([mount(), vm.continue(), catchUp()])
+    return given
   } catch (error) {
     host.log.warn({ err: error }, "A warm VM could not be given its function: it is loaded from its base instead")
     return undefined

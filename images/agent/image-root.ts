@@ -1,4 +1,4 @@
-import { readlinkSync } from "node:fs"
+import { lstatSync, readlinkSync } from "node:fs"
 import { lstat, mkdir, chown } from "node:fs/promises"
 import { join } from "node:path"
 
@@ -32,10 +32,10 @@ export const resolveInImage = (path: string, root = IMAGE_ROOT): string => {
   return join(root, ...done)
 }
 
-/** What it leads to; `undefined` of what is no link, or not there. */
+/** What it leads to; `undefined` of what is no link, or not there. Asked first: an error costs an emulated processor many times that. */
 const linkAt = (path: string): string | undefined => {
   try {
-    return readlinkSync(path)
+    return lstatSync(path, { throwIfNoEntry: false })?.isSymbolicLink() === true ? readlinkSync(path) : undefined
   } catch {
     return undefined
   }

@@ -2,7 +2,6 @@
  * A runtime that was started before there is a function for it, and waits in its container: for functions of training, and then for the
  * one whose it is from then on, when it could have been started for that just the same.
  */
-import { isDeepStrictEqual } from "node:util"
 import type { ProcessSpec } from "../../../src/agent/protocol.ts"
 import type { ProcessTable } from "../process-table.ts"
 
@@ -25,10 +24,14 @@ const START_ONLY =
 /** What can be assigned: all else is so from a process's start to its end. */
 const ASSIGNED: readonly string[] = ["cwd", "mounts", "memoryMaxMiB", "pidsMax"] satisfies (keyof ProcessSpec)[]
 
-const fixedOf = (spec: ProcessSpec) => ({
-  ...Object.fromEntries(Object.entries(spec).filter(([name]) => !ASSIGNED.includes(name))),
-  env: Object.fromEntries(Object.entries(spec.env).filter(([name]) => START_ONLY.test(name))),
-})
+/** As text, which is compared at once: the host writes every spec's members in the same order. */
+const fixedOf = (spec: ProcessSpec): string =>
+  JSON.stringify([
+    Object.entries(spec).filter(([name]) => name !== "env" && !ASSIGNED.includes(name)),
+    Object.entries(spec.env)
+      .filter(([name]) => START_ONLY.test(name))
+      .toSorted(([one], [other]) => (one < other ? -1 : 1)),
+  ])
 
 /** Starts it as the process `name`; it belongs to the table, as every process. */
 export const startWaiting = async (
@@ -40,10 +43,10 @@ export const startWaiting = async (
   let isOver = false
   void processes.ended(name).then(() => (isOver = true))
   const fixed = fixedOf(spec)
-  const hasMount = (wanted: object) => (spec.mounts ?? []).some((mount) => isDeepStrictEqual(mount, wanted))
+  const mounts = new Set((spec.mounts ?? []).map((mount) => JSON.stringify(mount)))
   return {
     canBecome: (wanted) =>
-      !isOver && isDeepStrictEqual(fixedOf(wanted), fixed) && (wanted.mounts ?? []).every(hasMount),
+      !isOver && fixedOf(wanted) === fixed && (wanted.mounts ?? []).every((mount) => mounts.has(JSON.stringify(mount))),
     become: (wanted, isTraining) => processes.assign(name, wanted, isTraining),
     forget: (trained) => processes.unassign(name, trained),
   }

@@ -5,9 +5,10 @@ import type { ProcessTable } from "../process-table.ts"
 import { createEventServer } from "./events.ts"
 import { toFailure } from "./invocation.ts"
 import { startLife, type Life } from "./life/life.ts"
-import { createPrograms, findExtensions, RUNTIME, type Listening } from "./life/programs.ts"
+import { createPrograms, findExtensions, RUNTIME } from "./life/programs.ts"
 import { limitMemory, readMemoryPeak } from "./memory.ts"
 import { meetOtherShapes } from "./other-shapes.ts"
+import { openProgramPort, type ProgramPort } from "./program-port.ts"
 import { limitProcessor } from "./processor.ts"
 import { startWaiting, type WaitingRuntime } from "./waiting-runtime.ts"
 
@@ -27,8 +28,10 @@ type FunctionHandlers = Pick<
 /** The calls and events of a function, as protocol.ts has them: one at a time, whose lives the host begins and ends. */
 export const createFunctionCalls = (
   processes: ProcessTable,
-  listening: Listening,
+  listening: { readonly address: string; readonly port: number },
 ): { readonly handlers: FunctionHandlers } & Pick<CallServerOptions, "serveEvents"> => {
+  /** Opened for the first life; what waits for another connects between them. */
+  let programPort: ProgramPort | undefined
   let life: Life | undefined
   /** Settled when one that is being started is there. */
   let begun: Promise<unknown> = Promise.resolve()
@@ -63,8 +66,9 @@ export const createFunctionCalls = (
     if (taken !== undefined && !fits) await processes.end(RUNTIME)
     training = fits && isTraining ? runtime : undefined
     const become = fits ? (assigned: ProcessSpec) => taken.become(assigned, isTraining) : undefined
-    const startProgram = createPrograms(processes, runtime, listening, become)
-    life = await startLife({ ...listening, ...spec, extensions, start: startProgram })
+    programPort ??= await openProgramPort(listening)
+    const startProgram = createPrograms(processes, runtime, `${listening.address}:${listening.port}`, become)
+    life = startLife({ ...spec, programPort, extensions, start: startProgram })
     void life.api.initialised.then(() => limitProcessor(processorShare))
   }
   const handlers: FunctionHandlers = {

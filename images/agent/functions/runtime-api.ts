@@ -7,16 +7,15 @@ import { createExchangeServer } from "./exchange.ts"
 import { createExtensions, type Extension, type FunctionIdentity, type ShutdownReason } from "./extensions.ts"
 import { createInvocation, type Answer, type Failure, type Invocation, type InvocationEvent } from "./invocation.ts"
 import { createChannels } from "./runtime-channel.ts"
-import { openProgramPort } from "./program-port.ts"
+import type { ProgramPort } from "./program-port.ts"
 import { createRuntime, type RestoredVariables } from "./runtime.ts"
 import { createTelemetry } from "./telemetry/telemetry.ts"
 
 const MAX_STREAMED_BYTES = 200 * 1024 ** 2
 
 export interface RuntimeApiOptions {
-  readonly address: string
-  /** 0 for any that is free. */
-  readonly port: number
+  /** Where they are reached, as long as this life has it. */
+  readonly programPort: ProgramPort
   readonly identity: FunctionIdentity
   /** The names of the extensions that are started as programs of their own. */
   readonly extensions: readonly string[]
@@ -54,8 +53,8 @@ export interface RuntimeApi extends AsyncDisposable {
   flush(): Promise<void>
 }
 
-/** Listens, for a runtime and extensions that are about to be started. Whoever opens it disposes it, which closes every connection. */
-export const openRuntimeApi = async (options: RuntimeApiOptions): Promise<RuntimeApi> => {
+/** For a runtime and extensions that are about to be started. Whoever opens it disposes it, which closes every connection. */
+export const openRuntimeApi = (options: RuntimeApiOptions): RuntimeApi => {
   const registered = Promise.withResolvers<void>()
   const initialised = Promise.withResolvers<void>()
   const restored = Promise.withResolvers<void>()
@@ -146,10 +145,10 @@ export const openRuntimeApi = async (options: RuntimeApiOptions): Promise<Runtim
         response.end("pong")
       },
     })
-  const listening = await openProgramPort(options, createChannels(runtime.channel), createHttp)
+  const leave = options.programPort.enter(createChannels(runtime.channel), createHttp)
 
   return {
-    port: listening.port,
+    port: options.programPort.port,
     registered: registered.promise,
     initialised: initialised.promise,
     failed: failed.promise,
@@ -184,7 +183,7 @@ export const openRuntimeApi = async (options: RuntimeApiOptions): Promise<Runtim
     flush: telemetry.flush,
     async [Symbol.asyncDispose]() {
       telemetry.close()
-      await listening.close()
+      await leave()
     },
   }
 }

@@ -57,16 +57,25 @@ export interface AwaitingRestore {
 }
 
 export interface Channels {
-  /** Takes a connection whose first bytes ask for a channel; answers whether they do. */
-  begin(connection: Socket, first: Buffer): boolean
+  /** Takes one that was greeted, with what came behind its greeting. */
+  serve(connection: Socket, behind: Buffer): void
   /** Takes one that asked for a channel, and whatever else is none, by an HTTP parser: its first bytes came in pieces, or in another's words. */
   take(request: IncomingMessage, connection: Duplex, first: Buffer): void
 }
 
+const ANSWER = "HTTP/1.1 200 OK\r\n\r\n"
+
+/** Greets a connection whose first bytes ask for a channel: answers with what came behind them, or with nothing where they don't. */
+export const greet = (connection: Socket, first: Buffer): Buffer | undefined => {
+  const end = first.subarray(0, MAX_GREETING_BYTES).indexOf(END_OF_GREETING)
+  if (end < 0 || !first.toString("latin1", 0, end).startsWith(GREETING)) return undefined
+  connection.write(ANSWER)
+  return first.subarray(end + END_OF_GREETING.length)
+}
+
 /** The channels of one life; the last that asks is given the event. Whoever listens for connections ends them. */
 export const createChannels = (runtime: ChannelRuntime): Channels => {
-  const serve = (connection: Socket, first: Buffer) => {
-    connection.write("HTTP/1.1 200 OK\r\n\r\n")
+  const serve = (connection: Socket, behind: Buffer) => {
     const asking: Asking & AwaitingRestore = {
       get isGone() {
         return connection.destroyed
@@ -108,19 +117,17 @@ export const createChannels = (runtime: ChannelRuntime): Channels => {
       }
     }
     connection.on("data", take)
-    if (first.length > 0) take(first)
+    if (behind.length > 0) take(behind)
   }
 
   return {
-    begin(connection, first) {
-      const end = first.subarray(0, MAX_GREETING_BYTES).indexOf(END_OF_GREETING)
-      if (end < 0 || !first.toString("latin1", 0, end).startsWith(GREETING)) return false
-      serve(connection, first.subarray(end + END_OF_GREETING.length))
-      return true
-    },
+    serve,
     take(request, connection, first) {
       connection.on("error", () => {})
-      if (request.url === CHANNEL) return serve(connection as Socket, first)
+      if (request.url === CHANNEL) {
+        connection.write(ANSWER)
+        return serve(connection as Socket, first)
+      }
       return void connection.end("HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n")
     },
   }

@@ -21,9 +21,14 @@ export interface Event {
 const HEAD_BYTES = 5
 const END_OF_GREETING = "\r\n\r\n"
 
-/** Connects; whoever opens it closes it. */
-export const openChannel = (host: string, port: number) => {
-  const socket = connect({ host, port, noDelay: true })
+export type Channel = ReturnType<typeof openChannel>
+
+/** Connects, to `host:port`; whoever opens it closes it. */
+export const openChannel = (address: string) => {
+  const [host = "127.0.0.1", port = "80"] = address.split(":")
+  const socket = connect({ host, port: Number(port), noDelay: true })
+  let beGreeted = () => {}
+  const greeted = new Promise<void>((resolve) => (beGreeted = resolve))
   let pieces: Buffer[] = []
   let held = 0
   let needed = HEAD_BYTES
@@ -40,7 +45,12 @@ export const openChannel = (host: string, port: number) => {
     if (!isGreeted) {
       const end = all.indexOf(END_OF_GREETING)
       isGreeted = end >= 0
-      if (isGreeted) all = all.subarray(end + END_OF_GREETING.length)
+      if (isGreeted) {
+        all = all.subarray(end + END_OF_GREETING.length)
+        // One that is not waited for is nothing to be done.
+        if (waiting === undefined) socket.unref()
+        beGreeted()
+      }
     }
     pieces = [all]
     held = all.length
@@ -58,6 +68,7 @@ export const openChannel = (host: string, port: number) => {
   const end = (error: Error) => {
     over ??= error
     waiting?.reject(over)
+    beGreeted()
   }
   socket.on("data", hear).on("error", end)
   socket.on("close", () => end(new Error("The next event was refused")))
@@ -86,6 +97,10 @@ export const openChannel = (host: string, port: number) => {
   }
 
   return {
+    address,
+    /** Resolves when it may wait for a function, or has failed. */
+    greeted,
+    isOver: () => over !== undefined,
     /** Asks for it, unless the answer to the last has done so. */
     async next(): Promise<Event> {
       if (!isAsked) send("N", Buffer.alloc(0))

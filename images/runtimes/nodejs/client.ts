@@ -3,15 +3,16 @@
  * before any module could replace them.
  */
 import { Agent, request, type ClientRequest, type IncomingMessage } from "node:http"
-import { openChannel, type Event } from "./channel.ts"
+import { openChannel, type Channel, type Event } from "./channel.ts"
 import { toErrorBody } from "./failure.ts"
 
 const ERROR_TYPE = "Lambda-Runtime-Function-Error-Type"
 
-export const createClient = (address: string) => {
+/** `ahead`: a channel that was opened before there was a function. */
+export const createClient = (address: string, ahead?: Channel) => {
   const [hostname = "127.0.0.1", port = "80"] = address.split(":")
   const agent = new Agent({ keepAlive: true, maxSockets: 1 })
-  let channel: ReturnType<typeof openChannel> | undefined
+  let channel = ahead?.address === address && !ahead.isOver() ? ahead : undefined
   const open = (method: string, path: string, headers: Record<string, string | string[] | number> = {}) =>
     request({ hostname, port, agent, method, path: `/2018-06-01/runtime/${path}`, headers })
 
@@ -25,7 +26,7 @@ export const createClient = (address: string) => {
 
   return {
     next(): Promise<Event> {
-      channel ??= openChannel(hostname, Number(port))
+      channel ??= openChannel(address)
       return channel.next()
     },
     /** Answers the event in progress. */
@@ -39,7 +40,7 @@ export const createClient = (address: string) => {
       return post("init/error", JSON.stringify(body), { [ERROR_TYPE]: headerText(body.errorType) })
     },
     restored(): Promise<Readonly<Record<string, string>>> {
-      channel ??= openChannel(hostname, Number(port))
+      channel ??= openChannel(address)
       return channel.restored()
     },
     /** A response whose body is written by and by; its failure, if any, comes behind its last byte. */

@@ -4,6 +4,7 @@ import { cpus } from "node:os"
 import { setFlagsFromString } from "node:v8"
 import { runInNewContext } from "node:vm"
 import { beAssigned, WAITING } from "./assignment.ts"
+import { openChannel, type Channel } from "./channel.ts"
 import { rehearseReseedAfterRestore, reseed } from "./randomness.ts"
 import { serve } from "./serving.ts"
 
@@ -15,6 +16,7 @@ const run = async () => {
   const isEmulated = cpus()[0]?.model.includes("TCG") === true
   const warm = isEmulated ? WARM : []
   optimise([...HOT, ...warm], false)
+  let ahead: Channel | undefined
   for (;;) {
     const { isTraining } = beAssigned()
     if (isTraining) {
@@ -26,7 +28,9 @@ const run = async () => {
     }
     const onFirstEvent = () => optimise(HOT, !isTraining)
     const onFirstAnswer = () => optimise(warm, !isTraining)
-    await serve(process.env, { isTraining, onFirstEvent, onFirstAnswer })
+    await serve(process.env, { isTraining, ahead, onFirstEvent, onFirstAnswer })
+    ahead = openChannel(process.env["AWS_LAMBDA_RUNTIME_API"] ?? "")
+    await ahead.greeted
     forgetModules(process.env["LAMBDA_TASK_ROOT"] ?? "/")
     collect()
   }

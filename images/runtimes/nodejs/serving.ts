@@ -1,7 +1,7 @@
 /** What a runtime of Node does once it has a function: it takes events, calls the handler, and answers. */
 import { moveTimeOrigin } from "./assignment.ts"
 import { callBack } from "./callback.ts"
-import type { Event } from "./channel.ts"
+import type { Channel, Event } from "./channel.ts"
 import { createClient, type Client } from "./client.ts"
 import { toContext, type Context } from "./context.ts"
 import { RuntimeError, toUnhandled } from "./failure.ts"
@@ -27,6 +27,8 @@ interface Serving {
 export interface ServeOptions {
   /** Serves until there is nobody any more who gives events. */
   readonly isTraining: boolean
+  /** Opened before there was a function, for its events. */
+  readonly ahead?: Channel | undefined
   /** Called when the handler is about to have its first event, and when that is answered. */
   readonly onFirstEvent?: () => void
   readonly onFirstAnswer?: () => void
@@ -35,11 +37,11 @@ export interface ServeOptions {
 /** Serves the function of an environment until the process ends. */
 export const serve = async (
   env: NodeJS.ProcessEnv,
-  { isTraining, onFirstEvent, onFirstAnswer }: ServeOptions,
+  { isTraining, ahead, onFirstEvent, onFirstAnswer }: ServeOptions,
 ): Promise<void> => {
   const version = /nodejs(\d+)/.exec(env["AWS_EXECUTION_ENV"] ?? "")?.[1] ?? process.versions.node.split(".")[0]
   const hasCallbacks = Number(version) < 24
-  const client = createClient(env["AWS_LAMBDA_RUNTIME_API"] ?? "")
+  const client = createClient(env["AWS_LAMBDA_RUNTIME_API"] ?? "", ahead)
   const nobody = hasCallbacks ? "undefined" : "-"
   const log = patchConsole(env, nobody)
   const serving: Serving = { env, hasCallbacks, client, log, current: undefined, isEnding: false }

@@ -1,14 +1,13 @@
-import { describe, expect, test } from "vitest"
+import { describe, expect, onTestFinished, test } from "vitest"
 import { startLife, type LifeOptions, type Program } from "../../../images/agent/functions/life/life.ts"
 import { toProgram } from "../../../images/agent/functions/life/programs.ts"
+import type { ProgramPort } from "../../../images/agent/functions/program-port.ts"
 import type { ProcessEnd } from "../../../src/agent/protocol.ts"
 import { createChildProcesses, toSpec } from "./child-processes.ts"
-import { freePort } from "../../fixtures/free-port.ts"
-import { eventOf, resultOf } from "./program.ts"
+import { eventOf, openPort, resultOf } from "./program.ts"
 
-const toOptions = (port: number, extensions: readonly string[]): Omit<LifeOptions, "start"> => ({
-  address: "127.0.0.1",
-  port,
+const toOptions = (programPort: ProgramPort, extensions: readonly string[]): Omit<LifeOptions, "start"> => ({
+  programPort,
   identity: { functionName: "f", functionVersion: "1", handler: "h", accountId: "0" },
   extensions,
   initializationType: "on-demand",
@@ -17,7 +16,8 @@ const toOptions = (port: number, extensions: readonly string[]): Omit<LifeOption
 /** Programs of these scripts; `said` is what all of them said, a line each. */
 const startPrograms = async (scripts: { runtime: string } & Record<string, string>) => {
   const said: string[] = []
-  const port = await freePort()
+  const programPort = await openPort()
+  onTestFinished(() => programPort.close())
   const processes = createChildProcesses()
   const start: LifeOptions["start"] = async (extension = "runtime", onLine) => {
     const script = scripts[extension] ?? ""
@@ -27,12 +27,12 @@ const startPrograms = async (scripts: { runtime: string } & Record<string, strin
       onLine(line)
     }
     const { env, ...spec } = toSpec(script)
-    const told = { ...env, NAME: extension, AWS_LAMBDA_RUNTIME_API: `127.0.0.1:${port}` }
+    const told = { ...env, NAME: extension, AWS_LAMBDA_RUNTIME_API: `127.0.0.1:${programPort.port}` }
     await processes.start(extension, { ...spec, env: told })
     return toProgram(processes, extension, listen, true)
   }
   const extensions = Object.keys(scripts).filter((name) => name !== "runtime")
-  const life = await startLife({ ...toOptions(port, extensions), start })
+  const life = startLife({ ...toOptions(programPort, extensions), start })
   return { life, said }
 }
 
@@ -85,7 +85,8 @@ describe("A life of a function's programs", () => {
 
   test("asks its runtime to end where extensions are a part of that, and kills it where there are none", async () => {
     for (const isExtended of [false, true]) {
-      const port = await freePort()
+      const programPort = await openPort()
+      onTestFinished(() => programPort.close())
       const asked: string[] = []
       const [started, ended] = [Promise.withResolvers<void>(), Promise.withResolvers<ProcessEnd>()]
       const runtime: Program = {
@@ -101,10 +102,10 @@ describe("A life of a function's programs", () => {
         started.resolve()
         return runtime
       }
-      const life = await startLife({ ...toOptions(port, []), start })
+      const life = startLife({ ...toOptions(programPort, []), start })
       await started.promise
       if (isExtended)
-        await fetch(`http://127.0.0.1:${port}/2020-01-01/extension/register`, {
+        await fetch(`http://127.0.0.1:${programPort.port}/2020-01-01/extension/register`, {
           method: "POST",
           headers: { "Lambda-Extension-Name": "inner" },
           body: '{"events":["INVOKE"]}',

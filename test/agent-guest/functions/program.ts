@@ -5,18 +5,29 @@ import { chmod, mkdir, mkdtemp, rm, writeFile } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import { dirname, join } from "node:path"
 import { setImmediate as turn } from "node:timers/promises"
+import { openProgramPort } from "../../../images/agent/functions/program-port.ts"
 import { openRuntimeApi, type RuntimeApi, type RuntimeApiOptions } from "../../../images/agent/functions/runtime-api.ts"
 import type { Answer, InvocationEvent } from "../../../images/agent/functions/invocation.ts"
 
-export const openApi = (options: Partial<RuntimeApiOptions> = {}): Promise<RuntimeApi> =>
-  openRuntimeApi({
-    address: "127.0.0.1",
-    port: 0,
+/** Where programs reach an API, for its life or for several: on any port that is free, unless one is given. */
+export const openPort = (port = 0) => openProgramPort({ address: "127.0.0.1", port })
+
+export const openApi = async (options: Partial<RuntimeApiOptions> = {}): Promise<RuntimeApi> => {
+  const programPort = options.programPort ?? (await openPort())
+  const api = openRuntimeApi({
+    programPort,
     identity: { functionName: "greet", functionVersion: "3", handler: "index.handler", accountId: "000000000000" },
     extensions: [],
     initializationType: "on-demand",
     ...options,
   })
+  const dispose = api[Symbol.asyncDispose]
+  const end = async () => {
+    await dispose()
+    if (options.programPort === undefined) await programPort.close()
+  }
+  return Object.assign(api, { [Symbol.asyncDispose]: end })
+}
 
 export const ARN = "arn:aws:lambda:eu-west-1:000000000000:function:greet:live"
 

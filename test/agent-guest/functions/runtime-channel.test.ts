@@ -4,7 +4,7 @@ import { describe, expect, it, onTestFinished } from "vitest"
 import type { RuntimeApi } from "../../../images/agent/functions/runtime-api.ts"
 import { toFailureContent } from "../../../src/agent/event-frames.ts"
 import { createFrameReader } from "../../../src/agent/frames.ts"
-import { ARN, eventOf, openApi, resultOf } from "./program.ts"
+import { ARN, eventOf, openApi, openPort, resultOf } from "./program.ts"
 
 const MAX_BYTES = 6_291_556
 
@@ -22,7 +22,7 @@ const open = async (options: Parameters<typeof openApi>[0] = {}) => {
   return api
 }
 
-const dial = (api: RuntimeApi, to = "torpor.runtime:1"): Socket => {
+const dial = (api: Pick<RuntimeApi, "port">, to = "torpor.runtime:1"): Socket => {
   const socket = connect({ port: api.port, host: "127.0.0.1" })
   socket.on("error", () => {})
   socket.write(`CONNECT ${to} HTTP/1.1\r\nHost: ${to}\r\n\r\n`)
@@ -30,7 +30,7 @@ const dial = (api: RuntimeApi, to = "torpor.runtime:1"): Socket => {
 }
 
 /** A runtime's end of a channel, and the events that it hears. */
-const openChannel = (api: RuntimeApi) => {
+const openChannel = (api: Pick<RuntimeApi, "port">) => {
   const channel = dial(api)
   const events: unknown[] = []
   let isGreeted = false
@@ -55,6 +55,30 @@ const openChannel = (api: RuntimeApi) => {
 }
 
 describe("A runtime on a channel", () => {
+  it("may connect before there is a function, and goes on by that; another is left alone", async () => {
+    const programPort = await openPort()
+    onTestFinished(() => programPort.close())
+    const { channel: earlier } = openChannel(programPort)
+    await once(earlier, "data")
+    const { channel, hear } = openChannel(programPort)
+    await expect.poll(() => earlier.closed).toBe(true)
+    const api = await open({ programPort })
+    channel.write(frame("N"))
+    await api.initialised
+    const answer = api.invoke(eventOf({ n: 1 }, { requestId: "first" }))
+    await hear().toEqual([0x49, expect.objectContaining({ requestId: "first" }), '{"n":1}'])
+    channel.write(frame("R", "1"))
+    expect(await resultOf(answer)).toEqual({ response: "1" })
+    await api[Symbol.asyncDispose]()
+    await expect.poll(() => channel.closed).toBe(true)
+    // Between two lives there is nothing to be asked.
+    const asking = connect({ port: programPort.port, host: "127.0.0.1" })
+    asking.on("error", () => {}).write("GET /2018-06-01/ping HTTP/1.1\r\n\r\n")
+    await expect.poll(() => asking.closed).toBe(true)
+    const next = await open({ programPort })
+    expect(await (await fetch(`http://127.0.0.1:${next.port}/2018-06-01/ping`)).text()).toBe("pong")
+  })
+
   it("is given an event with what is known of it, answers, and has the next by that", async () => {
     const api = await open()
     const { channel, hear } = openChannel(api)

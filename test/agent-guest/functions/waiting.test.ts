@@ -2,7 +2,7 @@ import { join } from "node:path"
 import { describe, expect, test } from "vitest"
 import type { Language } from "../../../images/runtimes/languages.ts"
 import { FUNCTION_ENV, openRuntime } from "./function.ts"
-import { eventOf, openApi, openFiles, resultOf, startProgram } from "./program.ts"
+import { eventOf, openApi, openFiles, openPort, resultOf, startProgram } from "./program.ts"
 
 /** A runtime that waits, trained by `trainings`, which are handlers in its own directory, and then given a function. */
 const give = async (
@@ -27,8 +27,11 @@ const give = async (
       JSON.stringify({ env: { ...env, AWS_LAMBDA_RUNTIME_API: `127.0.0.1:${port}` }, cwd: root, isTraining }),
     )
   }
+  // As in a guest, where what waits for the next connects between two lives.
+  const programPort = await openPort()
+  stack.defer(() => programPort.close())
   for (const named of trainings) {
-    await using api = await openApi()
+    await using api = await openApi({ programPort })
     tell(api.port, join(runtime.path, "training"), named, true)
     for (let n = 0; n < 2; n++) {
       const answer = api.invoke(eventOf({ n }, { requestId: `training-${n}` }))
@@ -41,7 +44,7 @@ const give = async (
   await expect.poll(() => program.said.stdout.split("\n").length - 1).toBe(lines * trainings.length)
   expect(program.said.stderr).toBe("")
   program.said.stdout = ""
-  const api = stack.use(await openApi())
+  const api = stack.use(await openApi({ programPort }))
   tell(api.port, task.path, handler, false, { OWN: "mine" })
   await api.initialised
   const all = stack.move()

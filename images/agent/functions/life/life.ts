@@ -37,8 +37,8 @@ const EXTERNAL_MS = 2000
 const RUNTIME_PART = 0.3
 
 /** Opens the APIs and starts the programs; what goes wrong with them is told by `api.failed`. Whoever starts a life ends it. */
-export const startLife = async (options: LifeOptions): Promise<Life> => {
-  const api = await openRuntimeApi(options)
+export const startLife = (options: LifeOptions): Life => {
+  const api = openRuntimeApi(options)
   const extensions: Program[] = []
   let runtime: Program | undefined
   let isOver = false

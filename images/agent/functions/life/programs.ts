@@ -1,5 +1,5 @@
 /** A function's programs as processes of the guest: named trees, each in a container of its own beside the others. */
-import { constants, readdirSync, type Dirent } from "node:fs"
+import { constants, existsSync, readdirSync, type Dirent } from "node:fs"
 import { access } from "node:fs/promises"
 import { join } from "node:path"
 import type { ProcessSpec } from "../../../../src/agent/protocol.ts"
@@ -10,20 +10,15 @@ import type { ProcessTable } from "../../process-table.ts"
 import { MAX_EXTENSIONS } from "../extensions.ts"
 import type { LifeOptions, Program } from "./life.ts"
 
-export interface Listening {
-  readonly address: string
-  readonly port: number
-}
-
 const EXTENSIONS = "/opt/extensions"
 
 export const RUNTIME = "runtime"
 
-/** Starts the runtime by its spec, unless one that waits becomes it, and each extension by the same with a command of its own. */
+/** Starts the runtime by its spec, unless one that waits becomes it, and each extension by the same with a command of its own. `api` is where they find the Runtime API, as `host:port`. */
 export const createPrograms = (
   processes: ProcessTable,
   runtime: ProcessSpec,
-  { address, port }: Listening,
+  api: string,
   become?: (spec: ProcessSpec) => void,
 ): LifeOptions["start"] => {
   let extensions = 0
@@ -32,7 +27,7 @@ export const createPrograms = (
     const name = extension === undefined ? RUNTIME : `extension-${extensions++}`
     if (extension !== undefined) await access(pathOf(runtime, extension), constants.X_OK)
     const argv = extension === undefined ? runtime.argv : [`${EXTENSIONS}/${extension}`]
-    const env = { ...runtime.env, AWS_LAMBDA_RUNTIME_API: `${address}:${port}` }
+    const env = { ...runtime.env, AWS_LAMBDA_RUNTIME_API: api }
     const isTaken = extension === undefined && become !== undefined
     if (isTaken) become({ ...runtime, env })
     else await processes.start(name, { ...runtime, argv, env })
@@ -68,8 +63,9 @@ export const findExtensions = (runtime: ProcessSpec): string[] => {
 }
 
 const entriesOf = (runtime: ProcessSpec): Dirent[] => {
+  const path = pathOf(runtime, "")
   try {
-    return readdirSync(pathOf(runtime, ""), { withFileTypes: true })
+    return existsSync(path) ? readdirSync(path, { withFileTypes: true }) : []
   } catch {
     return []
   }

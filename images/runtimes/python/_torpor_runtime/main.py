@@ -27,6 +27,7 @@ def main():
         with training.Trained():
             randomness.reseed()
             _run(ConnectionError)
+            Client.connect_ahead(os.environ["AWS_LAMBDA_RUNTIME_API"])
 
 
 def _run(over):

@@ -63,9 +63,15 @@ const handlers: CallHandlers = {
   endProcess: ({ name }) => processes.end(name),
   flushOutput: ({ mark }) => processes.flush(mark),
   async mountDrives(drives) {
-    for (const drive of drives) mountDrive(drive)
+    for (const spec of drives) {
+      mountDrive(spec)
+      functions.mounted(spec.drive)
+    }
   },
-  unmountDrive: async ({ drive }) => unmountDrive(drive),
+  async unmountDrive({ drive }) {
+    functions.unmounting(drive)
+    unmountDrive(drive)
+  },
   unpackContext,
   unpackCode,
   download,

@@ -19,22 +19,22 @@ type Of<Kind extends MountSpec["kind"]> = Extract<MountSpec, { kind: Kind }>
 export const prepareMounts = (specs: readonly MountSpec[]): Promise<OciMount[]> =>
   Promise.all(specs.map((spec, index) => prepareMount(spec, index)))
 
-/** Where what isn't there yet is mounted later, by its target. */
-export type Places = ReadonlyMap<string, string>
+/** What a process that waits has empty places for, until the drives are there that it is on. */
+export type Places = readonly (Of<"bind"> & { readonly place: string })[]
 
 /** As {@link prepareMounts}, for a process that waits: what isn't there yet has an empty place in `directory`, to be filled. */
 export const preparePlaces = async (
   specs: readonly MountSpec[],
   directory: string,
 ): Promise<{ readonly mounts: OciMount[]; readonly places: Places }> => {
-  const places = new Map<string, string>()
+  const places: Places[number][] = []
   const mounts = await Promise.all(
     specs.map(async (spec, index) => {
       const { target } = spec
       if (spec.kind !== "bind" || (await isThere(spec))) return prepareMount(spec, index)
       const place = join(directory, String(index))
       await mkdir(place, { recursive: true })
-      places.set(target, place)
+      places.push({ ...spec, place })
       // Whether it can be written to is said by what will be mounted.
       const { options, ...mounted } = bind(target, place, false)
       return { ...mounted, options: [...options, "rslave"] }
@@ -43,20 +43,25 @@ export const preparePlaces = async (
   return { mounts, places }
 }
 
-/** Mounts in their places what a process wants that has waited; all of it is there by now. What isn't wanted stays empty. */
-export const fillPlaces = (specs: readonly MountSpec[], places: Places): void => {
-  for (const spec of specs) {
-    const place = places.get(spec.target)
-    if (spec.kind !== "bind" || place === undefined) continue
-    mount(resolveInImage(spec.path, pathOnDrive(spec.from)), place, "", [MOUNT.bind])
-  }
+/** Mounts what is on a drive in its places, as soon as that is mounted itself. */
+export const fillPlaces = (drive: number, places: Places): void => {
+  for (const { from, path, place } of places)
+    if (from.drive === drive) mount(resolveInImage(path, pathOnDrive(from)), place, "", [MOUNT.bind])
 }
 
-/** Takes away again what {@link fillPlaces} has mounted for a process, which holds nothing of it any more. */
-export const emptyPlaces = (specs: readonly MountSpec[], places: Places): void => {
-  for (const { target } of specs) {
-    const place = places.get(target)
-    if (place !== undefined) unmount(place)
+/** Takes away again what {@link fillPlaces} has mounted, of which the process holds nothing any more. */
+export const emptyPlaces = (drive: number, places: Places): void => {
+  for (const { from, place } of places) if (from.drive === drive) unmount(place)
+}
+
+/** The same of all drives, whether there was anything or not: the process has ended. */
+export const leavePlaces = (places: Places): void => {
+  for (const { place } of places) {
+    try {
+      unmount(place)
+    } catch {
+      // Nothing was mounted there.
+    }
   }
 }
 

@@ -7,7 +7,7 @@ import type { Writable } from "node:stream"
 import { setTimeout as sleep } from "node:timers/promises"
 import type { ProcessEnd, ProcessSpec } from "../../src/agent/protocol.ts"
 import { cgroupOf, fileOf, toOciConfig } from "./container.ts"
-import { emptyPlaces, fillPlaces, prepareMounts, preparePlaces, type Places } from "./mounts.ts"
+import { emptyPlaces, fillPlaces, leavePlaces, prepareMounts, preparePlaces, type Places } from "./mounts.ts"
 import { createOutput, type Output } from "./output.ts"
 import { openPipes, type Pipe } from "./pipe.ts"
 import type { Tell } from "./port.ts"
@@ -45,7 +45,7 @@ const outOfMemoryKills = async ({ container }: ProcessSpec): Promise<number> => 
 /** The table, as those see it who start processes inside the guest. */
 export type ProcessTable = Pick<
   ReturnType<typeof createProcessTable>,
-  "start" | "output" | "ended" | "terminate" | "end" | "hasSpoken" | "flush" | "assign" | "unassign"
+  "start" | "output" | "ended" | "terminate" | "end" | "hasSpoken" | "flush" | "assign" | "fill" | "empty"
 >
 
 /** The table; `tell` sends an event to the host. */
@@ -62,7 +62,7 @@ export const createProcessTable = (tell: Tell) => {
       const user = await findUser(spec.user)
       const { mounts, places } = isWaiting
         ? await preparePlaces(spec.mounts ?? [], `/tmp/places/${name}`)
-        : { mounts: await prepareMounts(spec.mounts ?? []), places: new Map() }
+        : { mounts: await prepareMounts(spec.mounts ?? []), places: [] }
       const config = toOciConfig(name, spec, user, bundle, mounts, isWaiting)
       await writeFile(`${bundle}/config.json`, JSON.stringify(config))
       for (const [index, { content, mode, uid, gid }] of (spec.files ?? []).entries()) {
@@ -123,21 +123,25 @@ export const createProcessTable = (tell: Tell) => {
       return running.ended
     },
 
-    /** Tells one that waits what it is: it has the limits, the mounts and the variables of `spec`, and the user that it was started as. In training it waits again. */
+    /** Tells one that waits what it is: it has the limits and the variables of `spec`, and the user and the mounts that it was started with. In training it waits again. */
     assign(name: string, spec: ProcessSpec, isTraining: boolean): void {
       const running = table.get(name)
       if (running?.input == null) throw new Error(`No process ${name} waits`)
-      const { env, cwd, mounts = [], memoryMaxMiB, pidsMax } = spec
-      fillPlaces(mounts, running.places)
+      const { env, cwd, memoryMaxMiB, pidsMax } = spec
       writeFileSync(`${running.cgroup}/memory.max`, memoryMaxMiB === null ? "max" : String(memoryMaxMiB * 1024 ** 2))
       writeFileSync(`${running.cgroup}/pids.max`, String(pidsMax ?? "max"))
       // It reads no more of it, and closes its end: to end ours would cost an emulated processor more than to leave it until it is over.
       running.input.write(`${JSON.stringify({ env: { HOME: running.home, ...env }, cwd, isTraining })}\n`)
     },
 
-    /** What one in training was assigned is no longer mounted for it. */
-    unassign(name: string, { mounts = [] }: ProcessSpec): void {
-      emptyPlaces(mounts, table.get(name)?.places ?? new Map())
+    /** A drive has been mounted: one that waits finds its own of it from now on. */
+    fill(name: string, drive: number): void {
+      fillPlaces(drive, table.get(name)?.places ?? [])
+    },
+
+    /** A drive is about to be unmounted. */
+    empty(name: string, drive: number): void {
+      emptyPlaces(drive, table.get(name)?.places ?? [])
     },
 
     /** Asks its first process to end; nothing happens when it has. */
@@ -169,6 +173,7 @@ export const createProcessTable = (tell: Tell) => {
         await Promise.race([ended, sleep(KILL_AGAIN_MS)])
       }
       await run("crun", [...RUNTIME, "delete", "--force", name]).catch(() => "")
+      leavePlaces(running.places)
       table.delete(name)
     },
   }

@@ -36,6 +36,8 @@ export const trainRuntime = async (agent: AgentClient, trained: Trained, signal:
     return undefined
   } catch (error) {
     await agent.endFunction("FAILURE", signal)
+    // By the next mount another disk is behind it; that it is not mounted is one of the ways to come here.
+    await agent.unmountDrive(FUNCTION_DRIVES.code, signal).catch(() => {})
     return error
   }
 }
@@ -85,18 +87,12 @@ const invoke = async (agent: AgentClient, n: number, signal: AbortSignal) => {
     if (kind === "failure") throw new Error(`A runtime in training failed: ${content.toString("latin1").slice(0, 500)}`)
 }
 
-const DRIVES: readonly number[] = [FUNCTION_DRIVES.runtime, FUNCTION_DRIVES.code]
-
-/** The function of training that this handler is: its code is on the runtime's disk, which is behind the code's drive too, and it finds nothing else. */
+/** The function of training that this handler is: its code is on the runtime's disk, which is behind the code's drive too. */
 const toTraining = (spec: FunctionSpec, handler: string): FunctionSpec => {
   const { runtime } = spec
   return {
     ...spec,
-    runtime: {
-      ...runtime,
-      env: { ...runtime.env, _HANDLER: handler },
-      mounts: (runtime.mounts ?? []).filter((mount) => mount.kind === "bind" && DRIVES.includes(mount.from.drive)),
-    },
+    runtime: { ...runtime, env: { ...runtime.env, _HANDLER: handler } },
     // The last of it: what comes before is a function's.
     isTraining: true,
   }

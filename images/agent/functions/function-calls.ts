@@ -25,26 +25,28 @@ type FunctionHandlers = Pick<
   | "endFunction"
 >
 
+export interface FunctionCalls extends Pick<CallServerOptions, "serveEvents"> {
+  readonly handlers: FunctionHandlers
+  /** A drive has been mounted, which a function's programs may be on. */
+  mounted(drive: number): void
+  /** A drive is about to be unmounted. */
+  unmounting(drive: number): void
+}
+
 /** The calls and events of a function, as protocol.ts has them: one at a time, whose lives the host begins and ends. */
 export const createFunctionCalls = (
   processes: ProcessTable,
   listening: { readonly address: string; readonly port: number },
-): { readonly handlers: FunctionHandlers } & Pick<CallServerOptions, "serveEvents"> => {
+): FunctionCalls => {
   /** Opened for the first life; what waits for another connects between them. */
   let programPort: ProgramPort | undefined
   let life: Life | undefined
   /** Settled when one that is being started is there. */
   let begun: Promise<unknown> = Promise.resolve()
   let waiting: WaitingRuntime | undefined
-  /** What the one that waits is now, in training. */
-  let training: ProcessSpec | undefined
   const now = (): Life => {
     if (life === undefined) throw new Error("There is no function here")
     return life
-  }
-  const forgetTraining = () => {
-    if (training !== undefined) waiting?.forget(training)
-    training = undefined
   }
   const stepOf = async ({ api }: Life, reached: Promise<unknown>, mark: string): Promise<FunctionStep> => {
     const failure = await Promise.race([reached.then(() => undefined), api.failed])
@@ -64,7 +66,6 @@ export const createFunctionCalls = (
     if (!isTraining) waiting = undefined
     const fits = taken?.canBecome(runtime) === true
     if (taken !== undefined && !fits) await processes.end(RUNTIME)
-    training = fits && isTraining ? runtime : undefined
     const become = fits ? (assigned: ProcessSpec) => taken.become(assigned, isTraining) : undefined
     programPort ??= await openProgramPort(listening)
     const startProgram = createPrograms(processes, runtime, `${listening.address}:${listening.port}`, become)
@@ -85,7 +86,6 @@ export const createFunctionCalls = (
       await life?.release()
       life = undefined
       limitMemory(null)
-      forgetTraining()
       meetOtherShapes()
       // What follows begins with nothing to tidy up.
       globalThis.gc?.({ type: "minor" })
@@ -104,7 +104,6 @@ export const createFunctionCalls = (
       await life?.end(reason)
       life = undefined
       limitMemory(null)
-      forgetTraining()
     },
   }
   const serveEvents = createEventServer((spec, payload) => {
@@ -121,5 +120,10 @@ export const createFunctionCalls = (
       },
     }
   })
-  return { handlers, serveEvents }
+  return {
+    handlers,
+    serveEvents,
+    mounted: (drive) => waiting?.fill(drive),
+    unmounting: (drive) => waiting?.empty(drive),
+  }
 }

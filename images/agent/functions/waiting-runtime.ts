@@ -10,8 +10,10 @@ export interface WaitingRuntime {
   canBecome(spec: ProcessSpec): boolean
   /** It goes on as one of this spec; not in training, it waits no more. */
   become(spec: ProcessSpec, isTraining: boolean): void
-  /** It was this in training, whose mounts are no longer there. */
-  forget(spec: ProcessSpec): void
+  /** A drive has been mounted, of which it finds its own from now on. */
+  fill(drive: number): void
+  /** A drive is about to be unmounted. */
+  empty(drive: number): void
 }
 
 /** Tells the bootstraps of images/runtimes that they are to wait. */
@@ -48,6 +50,7 @@ export const startWaiting = async (
     canBecome: (wanted) =>
       !isOver && fixedOf(wanted) === fixed && (wanted.mounts ?? []).every((mount) => mounts.has(JSON.stringify(mount))),
     become: (wanted, isTraining) => processes.assign(name, wanted, isTraining),
-    forget: (trained) => processes.unassign(name, trained),
+    fill: (drive) => !isOver && processes.fill(name, drive),
+    empty: (drive) => !isOver && processes.empty(name, drive),
   }
 }

@@ -73,7 +73,8 @@ export const createChildProcesses = (onMark: (mark: string) => void = () => {}):
       stdin?.write(`${JSON.stringify({ env, cwd, isTraining })}\n`)
       if (!isTraining) stdin?.end()
     },
-    unassign: async () => {},
+    fill: () => {},
+    empty: () => {},
     terminate: async (name) => send(name, "SIGTERM"),
     async end(name) {
       if (!table.has(name)) return

@@ -38,9 +38,10 @@ export const openProgramPort = async ({
 
   const keep = (connection: Socket, first: Buffer) => {
     // Whoever wants more than to wait has come too late, or too early.
-    if (greet(connection, first)?.length !== 0) return void connection.destroy()
-    ahead?.destroy()
-    ahead = connection.pause()
+    const isWaiting = greet(connection, first)?.length === 0
+    const other = isWaiting ? ahead : connection
+    if (isWaiting) ahead = connection.pause()
+    other?.destroy()
   }
 
   const server = createServer({ allowHalfOpen: true, noDelay: true }, (connection) => {

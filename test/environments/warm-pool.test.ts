@@ -69,6 +69,9 @@ const open = async (under: VmHostUnderTest) => {
       ...limits,
     }),
   )
+  /** Of those that are taken: no other file can be put behind a drive. */
+  const broken = { isSo: false, pids: [] as number[] }
+  const swapDrive = () => Promise.reject(new Error("This drive stays as it is"))
   const disks = { ...(await makeFunctionDisks(join(places.dataDirectory, "function"), CODE)), layers: null }
   const work = createWork()
   opened.defer(async () => void (await work.settled(30_000)))
@@ -81,7 +84,15 @@ const open = async (under: VmHostUnderTest) => {
         secrets: createSecrets(Buffer.from(place.key, "hex")),
         disks: { of: () => Promise.resolve(disks) },
         bases,
-        pool,
+        pool: {
+          take(standing) {
+            const warm = pool.take(standing)
+            if (warm === undefined || !broken.isSo) return warm
+            broken.pids.push(warm.vm.process.pid)
+            return { ...warm, vm: { ...warm.vm, swapDrive } }
+          },
+          fill: pool.fill,
+        },
         work,
         limits: { ...defaultEnvironmentLimits, initMs: 120_000 },
       },
@@ -95,7 +106,7 @@ const open = async (under: VmHostUnderTest) => {
       .map((line) => JSON.parse(line) as { msg: string; kind?: string; pid: number })
       .filter(({ msg, kind: its }) => msg === "A process stands ready" && its === kind)
       .map(({ pid }) => pid)
-  return { environments, pool, spares, stoodReady, bases, [Symbol.asyncDispose]: () => held.disposeAsync() }
+  return { environments, pool, broken, spares, stoodReady, bases, [Symbol.asyncDispose]: () => held.disposeAsync() }
 }
 
 const processOf = async (
@@ -122,7 +133,7 @@ test("A VM that was kept warm becomes an environment, once, and so does a proces
   await using under = await openVmHostUnderTest()
   const { db, vmm } = under.host
   await using opened = await open(under)
-  const { environments, pool, spares, stoodReady, bases } = opened
+  const { environments, pool, broken, spares, stoodReady, bases } = opened
   const start = (own: string) => environments.start(definitionOf("nodejs24.x", { OWN: own }), "on-demand", signal)
   const loaded = await start("loaded")
   const first = await answerOf(loaded)
@@ -158,7 +169,17 @@ test("A VM that was kept warm becomes an environment, once, and so does a proces
   expect(await answerOf(warm)).toMatchObject({ events: 2, own: "warm", file: "xx" })
   expect(stoodReady("started")).toContain(await processOf(under, warm))
   expect(await answerOf(rehearsed)).toMatchObject({ events: 2, own: "rehearsed", file: "xx" })
-  for (const environment of [loaded, warm, rehearsed]) {
+  // Of a VM that cannot be given its function's files nothing is left, and another is loaded.
+  await expect.poll(() => pool.count, { timeout: 300_000 }).toBe(1)
+  broken.isSo = true
+  const instead = await start("instead")
+  expect(pool.count).toBe(0)
+  expect(await answerOf(instead)).toMatchObject({ events: 1, own: "instead", file: "x" })
+  expect(broken.pids).toHaveLength(1)
+  const living = (await vmm.find()).map(({ pid }) => pid)
+  expect(living).toContain(await processOf(under, instead))
+  expect(living).not.toContain(broken.pids[0])
+  for (const environment of [loaded, warm, rehearsed, instead]) {
     environment.end("api", "The test is over.")
     await environment.over
   }

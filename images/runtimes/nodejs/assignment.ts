@@ -20,7 +20,7 @@ export const beAssigned = (): Assignment => {
   const assignment = JSON.parse(readLine()) as Assignment
   const { env, cwd, isTraining } = assignment
   for (const name of Object.keys(process.env)) if (!Object.hasOwn(env, name)) delete process.env[name]
-  Object.assign(process.env, env)
+  for (const [name, value] of Object.entries(env)) if (process.env[name] !== value) process.env[name] = value
   // Also where it is the same path: by now something may be mounted there.
   process.chdir(cwd)
   // What is mounted there is taken away when it is over.

@@ -15,8 +15,12 @@ def wait():
     for name in list(os.environ):
         if name not in told["env"]:
             del os.environ[name]
-    os.environ.update(told["env"])
-    time.tzset()
+    zone = os.environ.get("TZ")
+    for name, value in told["env"].items():
+        if os.environ.get(name) != value:
+            os.environ[name] = value
+    if os.environ.get("TZ") != zone:
+        time.tzset()
     # Also where it is the same path: by now something may be mounted there.
     os.chdir(told["cwd"])
     if told["isTraining"]:

@@ -188,7 +188,8 @@ describe("What a build step's mounts stand on", () => {
 
 describe("Bounds of an application", () => {
   test("hold its fork bomb, which leaves the agent to end it", async () => {
-    const name = await start("f() { while :; do f & done; }; f", { container: "app" })
+    // The first of them waits: a shell that cannot fork ends by itself.
+    const name = await start("sleep 1000 & f() { while :; do f & done; }; f & wait", { container: "app" })
     const full = Promise.withResolvers<void>()
     const ended = booted.agent.followOutput(name, (data) => data.includes("Cannot fork") && full.resolve(), signal)
     await full.promise
